@@ -1,0 +1,233 @@
+"""Any object -> bounded, redacted JSON, before it leaves the process. Never calls user code, never raises.
+
+Cuts by structure, not by bytes, so that what is left is always valid JSON, and marks every cut: a long string ends in
+"…[+812]", a long list in {"$more": 812}, a long dict has "$more", depth ends in {"$depth": "list", "size": 3}, a cycle in
+"[cycle]", an object that cannot be read is {"$type": "module.Class"}.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import traceback
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Final
+
+from xray_core.structure import View, type_name, view
+
+REDACTED: Final = "[redacted]"
+MAX_DEPTH: Final = 8
+MAX_ELEMENTS: Final = 100
+MAX_NODES: Final = 2_000
+MAX_KEY_CHARS: Final = 200
+MAX_STRING_CHARS: Final = 4_096
+MAX_TRACEBACK_CHARS: Final = 8_192
+
+# A key is secret when one of its words is one of these ("db_password", "X-Auth-Token") ...
+_SECRET_WORDS: Final = frozenset(
+    [
+        "password",
+        "passwd",
+        "passphrase",
+        "pwd",
+        "secret",
+        "secrets",
+        "token",
+        "authorization",
+        "auth",
+        "cookie",
+        "cookies",
+        "credential",
+        "credentials",
+        "ssn",
+        "cvv",
+        "cvc",
+        "jwt",
+        "bearer",
+    ]
+)
+# ... or when, written together, it contains one of these ("apiKey", "private-key"). "max_tokens" is neither.
+_SECRET_PARTS: Final = re.compile(
+    r"apikey|accesskey|privatekey|secretkey|signingkey|encryptionkey|creditcard|cardnumber|setcookie|sessionid|"
+    r"accesstoken|refreshtoken|authtoken|idtoken|bearertoken|clientsecret|password|connectionstring|dsn$"
+)
+_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# Secrets inside free text: credentials in URLs, authorization headers, key=value, and well-known token forms.
+_IN_TEXT: Final = re.compile(
+    r"(?P<url>[a-zA-Z][a-zA-Z0-9+.-]{1,20}://)[^\s/@:]*:[^\s/@]+@"
+    r"|(?P<header>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"
+    r"|(?P<pair>\b[\w.-]{0,40}(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key)[\"']?\s*[=:]\s*[\"']?)"
+    r"[^\s\"',;&}]{3,}"
+    r"|\b(?:sk|pk|ghp|gho|xox[abp]|AKIA)[-_A-Za-z0-9]{16,}",
+    re.IGNORECASE,
+)
+_WORTH_A_LOOK: Final = re.compile(
+    r"://[^\s]*@|bearer|basic|passw|pwd|secret|token|api.?key|access.?key|sk[-_]|pk[-_]|ghp|gho|xox|akia", re.IGNORECASE
+)
+
+
+class Sanitizer:
+    """Makes values safe to send. Immutable after construction; may be used from any thread.
+
+    Args:
+        patterns: further secret keys, as regular expressions searched in the key (case-insensitive).
+        max_bytes: size of one cleaned value, counted in characters of its strings and keys.
+    """
+
+    __slots__ = ("_max_chars", "_patterns", "_secret_keys")
+
+    def __init__(self, patterns: Iterable[str] = (), *, max_bytes: int = 16_384) -> None:
+        self._patterns = tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)
+        self._max_chars = max_bytes
+        self._secret_keys: dict[str, bool] = {}
+
+    def clean(self, value: Any) -> Any:
+        """`value` as JSON-ready dicts, lists, strings and numbers: bounded, redacted, its cuts marked."""
+        kind = type(value)
+        if value is None or kind is bool or (kind is float and math.isfinite(value)):
+            return value
+        if kind is int and -(1 << 53) < value < 1 << 53:
+            return value
+        try:
+            return _Walk(self).walk(value, 0, ())
+        except Exception as error:  # noqa: BLE001  # hostile beyond what was foreseen: the record goes on without it
+            return {"$type": type_name(kind), "$error": type(error).__name__}
+
+    def text(self, value: str, limit: int = MAX_STRING_CHARS) -> str:
+        """A string without the secrets that can be recognised in it, cut to `limit` characters, and valid UTF-8."""
+        cut = len(value) - limit
+        if cut > 0:
+            value = f"{value[:limit]}…[+{cut}]"
+        if not value.isascii():
+            value = value.encode("utf-8", "backslashreplace").decode("utf-8")
+        if _WORTH_A_LOOK.search(value):
+            value = _IN_TEXT.sub(_mask, value)
+        return value
+
+    def error(self, error: BaseException, trace: TracebackType | None = None) -> dict[str, Any]:
+        """An exception as {type, message, traceback}. The message is read from `args`, since `str()` is user code."""
+        arguments = BaseException.__dict__["args"].__get__(error)
+        message = ", ".join(_argument(argument) for argument in arguments[:5])
+        try:
+            frames = traceback.format_tb(trace if trace is not None else error.__traceback__, limit=-20)
+        except Exception:  # noqa: BLE001  # source lines come through loaders, which may be the user's
+            frames = []
+        return {
+            "type": type_name(type(error)),
+            "message": self.text(message, 2_048),
+            "traceback": self.text("".join(frames)[-MAX_TRACEBACK_CHARS:], MAX_TRACEBACK_CHARS),
+        }
+
+    def is_secret(self, key: str) -> bool:
+        """Whether a value under this key must not leave the process."""
+        known = self._secret_keys.get(key)
+        if known is None:
+            words = [word.lower() for word in _WORDS.findall(key)]
+            known = (
+                any(word in _SECRET_WORDS for word in words)
+                or _SECRET_PARTS.search("".join(words)) is not None
+                or any(pattern.search(key) for pattern in self._patterns)
+            )
+            if len(self._secret_keys) < 4_096:
+                self._secret_keys[key] = known
+        return known
+
+
+class _Walk:
+    """One value being cleaned: what is left of its budget."""
+
+    __slots__ = ("chars", "nodes", "rules")
+
+    def __init__(self, rules: Sanitizer) -> None:
+        self.rules = rules
+        self.nodes = MAX_NODES
+        self.chars = rules._max_chars
+
+    def walk(self, value: Any, depth: int, seen: tuple[int, ...]) -> Any:
+        kind = type(value)
+        if kind is str:
+            return self._string(value)
+        self.nodes -= 1
+        if self.nodes < 0 or self.chars < 0:
+            return "[truncated]"
+        if value is None or kind is bool:
+            return value
+        if kind is int or kind is float:
+            return self._number(value)
+        if id(value) in seen:
+            return "[cycle]"
+        return self._view(view(value, MAX_ELEMENTS), depth, (*seen, id(value)))
+
+    def _view(self, seen_as: View, depth: int, seen: tuple[int, ...]) -> Any:
+        if seen_as.kind == "atom":
+            return self.walk(seen_as.value, depth, seen)
+        if seen_as.kind == "text":
+            return self._string(seen_as.value)
+        if seen_as.kind == "opaque":
+            self.chars -= 40
+            size = {"size": seen_as.size} if seen_as.size else {}
+            return {"$type": seen_as.type_name, **size, **(seen_as.value or {})}
+        if depth >= MAX_DEPTH:
+            return {"$depth": seen_as.type_name or seen_as.kind, "size": seen_as.size}
+        if seen_as.kind == "map":
+            return self._map(seen_as, depth, seen)
+        cleaned = []
+        for element in seen_as.value:
+            if self.nodes < 0 or self.chars < 0:
+                break
+            cleaned.append(self.walk(element, depth + 1, seen))
+        if len(cleaned) < seen_as.size:
+            cleaned.append({"$more": seen_as.size - len(cleaned)})
+        return cleaned
+
+    def _map(self, seen_as: View, depth: int, seen: tuple[int, ...]) -> dict[str, Any]:
+        cleaned: dict[str, Any] = {} if seen_as.type_name is None else {"$type": seen_as.type_name}
+        done = 0
+        for key, value in seen_as.value:
+            if self.nodes < 0 or self.chars < 0:
+                break
+            name = self._key(key)
+            secret = self.rules.is_secret(name) and value is not None and type(value) not in (bool, int, float)
+            cleaned[name] = REDACTED if secret else self.walk(value, depth + 1, seen)
+            done += 1
+        if done < seen_as.size:
+            cleaned["$more"] = seen_as.size - done
+        return cleaned
+
+    def _key(self, key: Any) -> str:
+        kind = type(key)
+        if kind is str or kind in (int, float, bool, type(None)):
+            name = key if kind is str else str(key)
+        else:
+            seen_as = view(key, 0)
+            plain = seen_as.kind in ("atom", "text")
+            name = str(seen_as.value) if plain else f"<{seen_as.type_name or type_name(kind)}>"
+        self.chars -= len(name)
+        return self.rules.text(name, MAX_KEY_CHARS)
+
+    def _string(self, value: str) -> str:
+        self.nodes -= 1
+        limit = min(MAX_STRING_CHARS, max(0, self.chars))
+        self.chars -= min(len(value), limit)
+        return self.rules.text(value, limit)
+
+    def _number(self, value: Any) -> Any:
+        self.chars -= 8
+        if type(value) is int:
+            if -(1 << 53) < value < 1 << 53:
+                return value
+            return str(value) if value.bit_length() < 1_024 else {"$type": "int", "bits": value.bit_length()}
+        return (
+            value if math.isfinite(value) else {"$float": "nan" if value != value else "inf" if value > 0 else "-inf"}
+        )
+
+
+def _argument(argument: Any) -> str:
+    seen_as = view(argument, 0)
+    return str(seen_as.value) if seen_as.kind in ("atom", "text") else f"<{seen_as.type_name or seen_as.kind}>"
+
+
+def _mask(match: re.Match[str]) -> str:
+    kept = match.group("url") or match.group("header") or match.group("pair")
+    return f"{kept}{REDACTED}@" if match.group("url") else f"{kept or ''}{REDACTED}"
