@@ -1,4 +1,7 @@
-"""How a body of NDJSON reaches the server: the Transport protocol. Knows nothing of batches, retries or the spool."""
+"""How a body of NDJSON reaches the server: the Transport protocol. Knows nothing of batches, retries or the spool.
+
+`http.HttpTransport` is the real one; `memory.MemoryTransport` and `memory.NullTransport` need no server.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,15 @@ class Reply:
 
 
 class TransportError(Exception):
-    """No answer: refused, reset, timed out, not HTTP. Whether the server committed is unknown."""
+    """No answer: refused, reset, timed out, not HTTP. Whether the server committed is unknown.
+
+    Attributes:
+        timed_out: the server was silent for as long as we would wait.
+    """
+
+    def __init__(self, message: str = "", *, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
 
 
 class Transport(Protocol):

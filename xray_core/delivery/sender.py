@@ -1,0 +1,272 @@
+"""One round of sending: take from the spool, post, and say what became of each record.
+
+Owns what each answer of the server means. Knows nothing of threads, forks or of when a round is due.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from xray_core import safety, wire
+from xray_core.delivery.batch import Entry, acknowledgements, body_of, entries_of, halves
+from xray_core.delivery.breaker import Breaker
+from xray_core.spool import Quarantine, Spool
+from xray_core.transport import Reply, Transport, TransportError
+
+log = logging.getLogger("xray")
+
+Round = Literal["idle", "sent", "failed", "waiting"]
+
+MAX_BATCH_BYTES: Final = 1024 * 1024
+MAX_BATCH_RECORDS: Final = 5_000
+_PROBE_BYTES: Final = 64 * 1024
+_PROBE_RECORDS: Final = 50
+_TOO_MUCH: Final = frozenset({400, 413, 422})  # the body is at fault: smaller ones, down to the record that is
+_NOT_NOW: Final = frozenset({408, 425, 429})
+_STUBBORN: Final = 12  # connections lost over one and the same record, with the server answering in between
+_DROP_AFTER: Final = 3  # failures in a row until offline_mode="drop" gives up what waits
+_TELL_EVERY_S: Final = 30.0
+
+
+class Sender:
+    """Delivers what is in a spool through a transport. One thread at a time; `round` blocks up to its timeout.
+
+    Args:
+        timeout_s: of one request.
+        drop: give up what waits when the server cannot be reached (offline_mode="drop").
+        client_record: a "client" record without counters; sent along when the counters have changed.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        transport: Transport,
+        quarantine: Quarantine,
+        *,
+        breaker: Breaker,
+        timeout_s: float,
+        drop: bool = False,
+        client_record: Callable[[], dict[str, Any]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spool = spool
+        self._transport = transport
+        self._quarantine = quarantine
+        self.breaker = breaker
+        self._timeout_s = timeout_s
+        self._drop = drop
+        self._client_record = client_record
+        self._clock = clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, in a forked child."""
+        self.counters: dict[str, int] = {}
+        self._max_records = MAX_BATCH_RECORDS
+        self._max_bytes = MAX_BATCH_BYTES
+        self._first: Literal["fresh", "old"] = "old"
+        self._stubborn: tuple[int, int] = (0, 0)  # (position, connections lost over it)
+        self._told: Mapping[str, int] | None = None
+        self._tell_at = 0.0
+        self._rev = 0
+        self._warned: set[str] = set()
+
+    def round(self, *, timeout_s: float | None = None, hurry: bool = False) -> Round:
+        """Send one batch, as several bodies where the server asks for smaller ones.
+
+        Args:
+            timeout_s: of the whole round; None means that each request has its own.
+            hurry: do not wait for the backoff, only for what the server asked for.
+
+        Returns:
+            "idle" when nothing waits, "waiting" when it is too early, "failed" when records are left to try again.
+        """
+        if self.breaker.wait_s(hurry=hurry) > 0:
+            return "waiting"
+        probing = self.breaker.state == "half_open"
+        self._first = "old" if self._first == "fresh" else "fresh"
+        taken = self._spool.take(
+            max_bytes=min(self._max_bytes, _PROBE_BYTES) if probing else self._max_bytes,
+            max_records=min(self._max_records, _PROBE_RECORDS) if probing else self._max_records,
+            first=self._first,
+        )
+        try:
+            deadline = None if timeout_s is None else self._clock() + timeout_s
+            return self._deliver(entries_of(taken), deadline=deadline)
+        finally:
+            self._spool.give_back(taken)
+
+    def _deliver(self, entries: list[Entry], *, deadline: float | None) -> Round:
+        note = self._note()
+        if not entries and note is None:
+            return "idle"
+        parts = deque([entries])
+        while parts:
+            timeout_s = self._timeout_s if deadline is None else min(self._timeout_s, deadline - self._clock())
+            if timeout_s <= 0:
+                return "failed"
+            part = parts.popleft()
+            lines = [entry.line for entry in part if entry.line is not None]
+            try:
+                reply = self._post(lines, note, timeout_s=timeout_s) if lines or note else Reply(200)
+            except TransportError as error:
+                if not self._lost_connection(part, error, timeout_s=timeout_s):
+                    return "failed"
+                parts.extendleft(reversed(halves(part)))
+                continue
+            if 200 <= reply.status < 300:
+                self._succeeded(part, reply)
+                note = None
+            elif reply.status in _TOO_MUCH and len(lines) > 1:
+                self._shrink(part)
+                parts.extendleft(reversed(halves(part)))
+            elif reply.status == 413 or (reply.status in _TOO_MUCH and self._answers(timeout_s=timeout_s)):
+                self._settle(part, dict.fromkeys(range(len(lines)), f"HTTP {reply.status}"))
+            else:
+                self._refused(reply)
+                return "failed"
+        return "sent" if entries else "idle"
+
+    def _post(self, lines: Sequence[bytes], note: bytes | None, *, timeout_s: float) -> Reply:
+        body = body_of([*lines, note] if note else lines)
+        reply = self._transport.send(body, timeout_s=timeout_s)
+        if note and 200 <= reply.status < 300:
+            self._tell_at = self._clock() + _TELL_EVERY_S
+            self._told = self._telling()
+        return reply
+
+    # -- answers -------------------------------------------------------------------------------------------------
+
+    def _succeeded(self, part: list[Entry], reply: Reply) -> None:
+        self.breaker.succeeded()
+        self._warned.clear()
+        self._stubborn = (0, 0)
+        self._max_records = min(MAX_BATCH_RECORDS, self._max_records * 2)
+        self._max_bytes = min(MAX_BATCH_BYTES, self._max_bytes * 2)
+        self._settle(part, {refusal.line: refusal.error for refusal in reply.refused})
+
+    def _settle(self, part: list[Entry], refused: Mapping[int, str]) -> None:
+        """Acknowledge a part, putting aside what the server refused and what could not be sent."""
+        line = 0
+        for entry in part:
+            problem = entry.problem
+            if entry.line is not None:
+                problem = refused.get(line)
+                line += 1
+            if problem is not None:
+                self._put_aside(entry, problem)
+            elif entry.raw is None:
+                self._count("damaged")
+                log.warning("X-Ray: damaged bytes in the spool were skipped; what is around them was kept.")
+            else:
+                self._count("sent")
+        for segment, position, records in acknowledgements(part):
+            self._spool.acknowledge(segment, position, records=records)
+
+    def _put_aside(self, entry: Entry, problem: str) -> None:
+        self._count("quarantined")
+        self._warn("quarantine", f"the server refused a record ({problem}); it is kept in the spool's quarantine")
+        try:
+            self._quarantine.keep(entry.line or entry.raw or b"", error=problem)
+        except OSError as error:
+            safety.swallow("quarantine", error)
+
+    def _refused(self, reply: Reply) -> None:
+        self._count("retried")
+        if reply.status >= 500 or reply.status in _NOT_NOW:
+            self.breaker.failed(retry_after_s=reply.retry_after_s)
+            self._give_up_if_dropping()
+            return
+        if reply.status in (401, 403):
+            self._warn(
+                "key", f"the server refuses the API key (HTTP {reply.status}); set XRAY_API_KEY. Records are kept"
+            )
+        else:
+            self._warn("address", f"HTTP {reply.status} from the server; is XRAY_API_URL right? Records are kept")
+        self.breaker.paused()
+        self._give_up_if_dropping()
+
+    def _lost_connection(self, part: list[Entry], error: TransportError, *, timeout_s: float) -> bool:
+        """No answer. Returns whether it is this body's doing, and halves of it are worth trying at once.
+
+        A server that refuses a large body early looks like a reset connection, not like a 413.
+        """
+        self._count("retried")
+        if error.timed_out:
+            self._shrink(part)
+        elif part and self._answers(timeout_s=timeout_s):
+            self._shrink(part)
+            if len(part) > 1:
+                return True
+            position = part[0].position
+            self._stubborn = (position, self._stubborn[1] + 1 if self._stubborn[0] == position else 1)
+            if self._stubborn[1] >= _STUBBORN:
+                self._settle(part, {0: f"the connection broke {_STUBBORN} times over this record: {error}"})
+        self.breaker.failed()
+        self._warn("down", f"the server cannot be reached ({error}); records wait in the spool")
+        self._give_up_if_dropping()
+        return False
+
+    def _answers(self, *, timeout_s: float) -> bool:
+        """Whether the server takes an empty body, so that it is our records that it stumbles over."""
+        try:
+            return 200 <= self._transport.send(body_of(()), timeout_s=timeout_s).status < 300
+        except TransportError:
+            return False
+
+    def _shrink(self, part: list[Entry]) -> None:
+        self._max_records = max(1, len(part) // 2)
+        self._max_bytes = max(4096, sum(len(entry.line or b"") for entry in part) // 2)
+
+    def _give_up_if_dropping(self) -> None:
+        if self._drop and (self.breaker.failures >= _DROP_AFTER or self.breaker.pauses):
+            self._spool.discard_everything()
+
+    # -- counters ------------------------------------------------------------------------------------------------
+
+    def all_counters(self) -> dict[str, int]:
+        """What this process sent, retried, dropped, put aside and swallowed."""
+        counters = {**self._spool.counters, **self.counters}
+        swallowed = sum(safety.swallowed.values())
+        return {**counters, "swallowed": swallowed} if swallowed else counters
+
+    def note_payload(self) -> bytes | None:
+        """The client record, if it says something that the server has not been told. For the spool, at exit."""
+        if self._client_record is None or not self._telling() or self._telling() == self._told:
+            return None
+        return self._client_line()
+
+    def _note(self) -> bytes | None:
+        if self._client_record is None or (self._told == self._telling() and self._clock() < self._tell_at):
+            return None
+        line = self._client_line()
+        return None if line is None else line + b"\n"
+
+    def _client_line(self) -> bytes | None:
+        try:
+            assert self._client_record is not None
+            self._rev += 1
+            record = self._client_record()
+            record["rev"] = self._rev
+            record["counters"] = {**(record.get("counters") or {}), **self.all_counters()}
+            return wire.to_payload(record)
+        except Exception as error:  # noqa: BLE001
+            safety.swallow("delivery.client_record", error)
+            return None
+
+    def _telling(self) -> dict[str, int]:
+        return {name: n for name, n in self.all_counters().items() if name not in ("sent", "retried")}
+
+    def _count(self, name: str) -> None:
+        self.counters[name] = self.counters.get(name, 0) + 1
+
+    def _warn(self, topic: str, text: str) -> None:
+        # Once until the next success: a server that goes up and down says so, a dead one does not fill the log.
+        if topic not in self._warned:
+            self._warned.add(topic)
+            log.warning("X-Ray: %s.", text)

@@ -1,0 +1,26 @@
+"""A wake-up that may be given from anywhere. `threading.Event.set` deadlocks when a signal handler interrupts it."""
+
+from __future__ import annotations
+
+import threading
+
+
+class Wake:
+    """A binary semaphore out of one raw lock: set any number of times, seen once."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Wake the waiter, or the next one. Never blocks."""
+        try:
+            self._lock.release()
+        except RuntimeError:
+            pass  # set already
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until set; False when the time is over first."""
+        return self._lock.acquire(timeout=timeout_s)

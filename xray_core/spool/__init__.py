@@ -1,0 +1,15 @@
+"""The durable buffer between capture and the server: segment files that outlive the process that wrote them.
+
+`Spool` is one process's hold on one server's records: what it wrote itself, and what it adopted from dead processes.
+Knows nothing of HTTP, nor of what a record means beyond its stream.
+"""
+
+from __future__ import annotations
+
+from xray_core.spool.destination import directory_for
+from xray_core.spool.quarantine import Quarantine
+from xray_core.spool.report import SpoolReport, spool_report
+from xray_core.spool.segment import Disk, Item, Segment
+from xray_core.spool.store import Spool, Taken
+
+__all__ = ["Disk", "Item", "Quarantine", "Segment", "Spool", "SpoolReport", "Taken", "directory_for", "spool_report"]

@@ -1,0 +1,196 @@
+"""HTTP to the X-Ray server with requests, which is loaded when the first batch leaves.
+
+Owns connections, headers, timeouts and the reading of answers. Knows nothing of what is in a body, nor of retries.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from xray_core.transport import Refusal, Reply, TransportError
+
+if TYPE_CHECKING:
+    import requests
+
+_MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024  # a full batch refused line by line stays far below
+_MAX_CONNECT_S: Final = 3.05  # just over TCP's first retransmission after 3 s
+# These log every request at DEBUG. A handler that captures what is logged would feed our own traffic back to us.
+_CHATTY_LOGGERS: Final = ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry", "charset_normalizer")
+
+
+class HttpTransport:
+    """POSTs bodies to `{api_url}/ingest` over one kept connection, with `Authorization: Bearer` where a key is set.
+
+    Args:
+        api_url: the server's address, without a trailing slash.
+        api_key: never logged, and never sent to another host (redirects are not followed).
+    """
+
+    def __init__(self, api_url: str, *, api_key: str | None = None) -> None:
+        self._url = f"{api_url}/ingest"
+        self._api_key = api_key
+        self._session: requests.Session | None = None
+        self._pid = os.getpid()
+        self._quiet = _OwnTraffic()
+
+    def send(self, body: bytes, *, timeout_s: float) -> Reply:
+        """Post one gzip'd NDJSON body and read the answer. Blocks up to about `timeout_s` (name resolution apart).
+
+        Raises:
+            TransportError: there was no answer, or none that is HTTP.
+        """
+        import requests
+
+        deadline = time.monotonic() + timeout_s
+        with self._quiet.in_this_thread():
+            try:
+                with self._connection().post(
+                    self._url,
+                    data=body,
+                    timeout=(min(_MAX_CONNECT_S, timeout_s), timeout_s),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response:
+                    answer = _read(response, deadline=deadline)
+                    retry_after_s = _retry_after_s(response.headers.get("Retry-After"))
+                    return Reply(response.status_code, _refusals(response.status_code, answer), retry_after_s)
+            except (requests.RequestException, OSError, ValueError) as error:
+                # The message of a requests exception may hold the URL with what the user put into it.
+                timed_out = isinstance(error, requests.Timeout | TimeoutError)
+                raise TransportError(_cause(error), timed_out=timed_out) from None
+
+    def close(self) -> None:
+        """Close the connection; the next `send` opens another."""
+        session, self._session = self._session, None
+        self._quiet.remove()
+        if session is not None and self._pid == os.getpid():
+            session.close()
+
+    def _connection(self) -> requests.Session:
+        if self._session is None or self._pid != os.getpid():
+            import requests
+
+            # A forked child drops its parent's connection unused: two processes on one socket garble each other.
+            self._pid = os.getpid()
+            session = requests.Session()
+            session.headers.update(
+                {
+                    "Content-Type": "application/x-ndjson",
+                    "Content-Encoding": "gzip",
+                    "Accept": "application/json",
+                    "User-Agent": "xray-core",
+                }
+            )
+            # Set as `auth`, because a ~/.netrc entry for the host would replace a mere header.
+            session.auth = self._authorize
+            self._session = session
+            self._quiet.install()
+        return self._session
+
+    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._api_key:
+            request.headers["Authorization"] = f"Bearer {self._api_key}"
+        return request
+
+
+class _OwnTraffic:
+    """Keeps our own requests out of logs and traces, so that what observes them cannot feed them back to us."""
+
+    def __init__(self) -> None:
+        self._threads: set[int] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.thread not in self._threads
+
+    def install(self) -> None:
+        for name in _CHATTY_LOGGERS:
+            logging.getLogger(name).addFilter(self.filter)
+
+    def remove(self) -> None:
+        for name in _CHATTY_LOGGERS:
+            logging.getLogger(name).removeFilter(self.filter)
+
+    @contextmanager
+    def in_this_thread(self) -> Iterator[None]:
+        thread = threading.get_ident()
+        self._threads.add(thread)
+        token = _suppress_opentelemetry()
+        try:
+            yield
+        finally:
+            self._threads.discard(thread)
+            if token is not None:
+                sys.modules["opentelemetry.context"].detach(token)
+
+
+def _suppress_opentelemetry() -> Any:
+    """Tell OpenTelemetry's instrumentation of requests, where the user has it, to leave this thread alone."""
+    context = sys.modules.get("opentelemetry.context")
+    if context is None:
+        return None
+    key = getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation")
+    return context.attach(context.set_value(key, True))
+
+
+def _read(response: requests.Response, *, deadline: float) -> bytes:
+    """The answer's body, bounded in bytes and in time: a socket timeout alone never ends a slow drip."""
+    parts: list[bytes] = []
+    size = 0
+    for part in response.iter_content(65536):
+        parts.append(part)
+        size += len(part)
+        if size > _MAX_ANSWER_BYTES:
+            raise ValueError("the answer is too long to be an X-Ray server's")
+        if time.monotonic() > deadline:
+            raise TimeoutError("the answer did not end in time")
+    return b"".join(parts)
+
+
+def _refusals(status: int, answer: bytes) -> tuple[Refusal, ...]:
+    if not 200 <= status < 300:
+        return ()
+    # A 2xx that is not ours (a captive portal, a wrong address) must not be taken for a commit.
+    decoded = json.loads(answer)
+    if not isinstance(decoded, dict) or "accepted" not in decoded:
+        raise ValueError("the answer is not an X-Ray server's")
+    return tuple(
+        Refusal(int(item["line"]), str(item.get("error", ""))[:500])
+        for item in decoded.get("refused") or ()
+        if isinstance(item, dict) and isinstance(item.get("line"), int)
+    )
+
+
+def _retry_after_s(value: str | None) -> float | None:
+    """`Retry-After` in seconds, from either of its two forms (RFC 9110, 10.2.3)."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _cause(error: BaseException) -> str:
+    names = [type(error).__name__]
+    inner: Any = error
+    for _ in range(6):
+        inner = getattr(inner, "reason", None) or inner.__cause__ or inner.__context__
+        if not isinstance(inner, BaseException):
+            break
+        names.append(type(inner).__name__)
+    return " < ".join(dict.fromkeys(names))
