@@ -1,1 +1,70 @@
-"""X-Ray."""
+"""X-Ray: why did the pipeline make this decision?
+
+    from xray_core import XRay
+
+    xray = XRay("flight_rebooking")
+    with xray.run(input={"to": "LAX"}) as run:
+        with run.step("filter", step_type="filter") as step:
+            step.reject("UA-1545", "too_late", {"departs": "19:40", "latest": "11:30"})
+
+Importing this loads neither pydantic nor requests nor any framework: what needs them is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from xray_core.context import carry, current_run, current_step, inherited_ids
+from xray_core.errors import ApiError, ConfigurationError, DeliveryError, NotFoundError, XRayError
+from xray_core.model import Ledger, Origin
+
+if TYPE_CHECKING:
+    from xray_core.client import XRay
+    from xray_core.hookspecs import hookimpl
+    from xray_core.run import Run
+    from xray_core.settings import Settings
+    from xray_core.step import Step
+
+__all__ = [
+    "ApiError",
+    "ConfigurationError",
+    "DeliveryError",
+    "Ledger",
+    "NotFoundError",
+    "Origin",
+    "Run",
+    "Settings",
+    "Step",
+    "XRay",
+    "XRayError",
+    "carry",
+    "current_run",
+    "current_step",
+    "hookimpl",
+]
+
+_LAZY = {
+    "Run": "xray_core.run",
+    "Settings": "xray_core.settings",
+    "Step": "xray_core.step",
+    "XRay": "xray_core.client",
+    "hookimpl": "xray_core.hookspecs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'xray_core' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if inherited_ids() is not None:
+    # a parent process handed a step down through the environment: current_step() must find it
+    import_module("xray_core.client")

@@ -6,6 +6,7 @@ Owns what a run, a step and an item *are*, for the SDK and the server alike. Kno
 from __future__ import annotations
 
 import os
+import random
 import time
 import uuid
 from collections.abc import Mapping
@@ -32,12 +33,21 @@ ITEMS_OUT: Final = "out"
 MAX_ITEM_ID_CHARS: Final = 256
 
 
+# A generator of our own: the user may seed the global one, and then two runs would get the same ids.
+_generator = random.Random()  # noqa: S311  # ids must be unique, not secret
+_random = _generator.getrandbits
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_generator.seed)
+
+
 def new_id() -> str:
     """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then randomness, so that ids sort by time of creation."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=value))
+    now_ms = time.time_ns() // 1_000_000
+    bits = _random(74)
+    return (
+        f"{now_ms >> 16:08x}-{now_ms & 0xFFFF:04x}-7{bits >> 62:03x}-"
+        f"{0x8000 | bits >> 48 & 0x3FFF:04x}-{bits & 0xFFFF_FFFF_FFFF:012x}"
+    )
 
 
 def derived_id(framework: str, *parts: object) -> str:

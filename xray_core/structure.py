@@ -107,7 +107,7 @@ def _instance(value: Any, kind: type, limit: int) -> View:
     mro = type.__dict__["__mro__"].__get__(kind)
     if enum.Enum in mro:
         return view(object.__getattribute__(value, "_value_"), limit)
-    if isinstance(value, BaseException):
+    if BaseException in mro:
         args = BaseException.__dict__["args"].__get__(value)
         return View("map", [("args", args)], 1, name)
     for base in mro:  # a subclass of a builtin is read as that builtin
@@ -146,7 +146,7 @@ def _array(value: Any, kind: type, limit: int, name: str) -> View:
     size = known_size(value)
     if shape is None and size is None:
         text = kind.__name__ in ("Timestamp", "Timedelta") and kind.__module__.startswith("pandas")
-        return View("text", str(value)) if text else View("opaque", None, 0, name)
+        return View("text", value.isoformat()) if text else View("opaque", None, 0, name)
     about: list[tuple[str, Any]] = [("shape", list(shape) if isinstance(shape, tuple) else [size])]
     dtype = _library_attribute(value, kind, "dtype")
     if dtype is not None and _root(type(dtype)) in _ARRAY_MODULES:
@@ -156,8 +156,6 @@ def _array(value: Any, kind: type, limit: int, name: str) -> View:
 
 def _fields(value: Any, mro: Sequence[type], limit: int, name: str) -> View:
     """Dataclasses, pydantic models, attrs classes, ORM rows and plain objects: their stored attributes, no others."""
-    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.MethodType)):
-        return View("opaque", None, 0, name)
     pairs: list[tuple[str, Any]] = []
     stored = _instance_dict(value, mro)
     data_class = any("__dataclass_fields__" in base.__dict__ for base in mro)

@@ -36,11 +36,12 @@ caller's thread only copies memory, and the sender sorts and packs (`to_line`).
 from __future__ import annotations
 
 import base64
-import json
 import sys
 from array import array
 from collections.abc import Mapping
 from typing import Any, Final, Literal
+
+import msgspec
 
 from xray_core import verdicts
 
@@ -54,7 +55,7 @@ STREAMS: Final[tuple[Stream, ...]] = ("counts", "verdicts", "details")
 # Sorting holds the GIL: 64k fingerprints take about 20 ms, a million would stop the pipeline for half a second.
 MAX_VERDICTS_PER_CHUNK: Final = 1 << 16
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False).encode
+_encode = msgspec.json.Encoder().encode
 
 
 def stream_of(kind: str) -> Stream:
@@ -64,7 +65,7 @@ def stream_of(kind: str) -> Stream:
 
 def to_payload(record: Mapping[str, Any]) -> bytes:
     """A sanitised record as the bytes that go to the spool."""
-    return _encode(record).encode("utf-8", "backslashreplace")
+    return _encode(record)
 
 
 def verdicts_payload(header: Mapping[str, Any], sets: list[tuple[str, str | None, array[int]]]) -> bytes:
@@ -75,7 +76,7 @@ def verdicts_payload(header: Mapping[str, Any], sets: list[tuple[str, str | None
         sets: (outcome, reason, 64-bit hashes as array("Q")).
     """
     plan = [[outcome, reason, len(hashes)] for outcome, reason, hashes in sets]
-    head = _encode({**header, "raw": plan, "order": sys.byteorder}).encode("utf-8", "backslashreplace")
+    head = _encode({**header, "raw": plan, "order": sys.byteorder})
     return b"".join([b"V", head, b"\n", *(hashes.tobytes() for _, _, hashes in sets)])
 
 
@@ -90,7 +91,7 @@ def to_line(payload: bytes) -> bytes:
     if payload[:1] != b"V":
         raise ValueError("not an X-Ray spool payload")
     end = payload.index(b"\n")
-    record = json.loads(payload[1:end])
+    record = _decode(payload[1:end])
     plan, order = record.pop("raw"), record.pop("order")
     sets: list[dict[str, Any]] = []
     at = end + 1
@@ -114,7 +115,14 @@ def from_line(line: bytes) -> dict[str, Any]:
     Raises:
         ValueError: not a JSON object.
     """
-    record = json.loads(line)
+    record = _decode(line)
     if not isinstance(record, dict):
         raise ValueError("a record is a JSON object")
     return record
+
+
+def _decode(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"not JSON: {error}") from None

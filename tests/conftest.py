@@ -1,0 +1,37 @@
+"""What every test stands on: a home of its own, and no error of X-Ray's own passing unseen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from xray_core import safety
+
+
+@pytest.fixture(autouse=True)
+def isolated_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or writes the user's ~/.xray, or is steered by their XRAY_* variables."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in [name for name in os.environ if name.startswith("XRAY_") and not name.startswith("XRAY_TEST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XRAY_SPOOL_DIR", str(home / "spool"))
+    return home
+
+
+@pytest.fixture(autouse=True)
+def no_swallowed_errors(request: pytest.FixtureRequest) -> Iterator[list[tuple[str, Exception]]]:
+    """Errors that X-Ray swallowed in this process fail the test, unless it is marked `swallows`."""
+    seen: list[tuple[str, Exception]] = []
+    before = dict(safety.swallowed)
+    safety.swallowed.clear()
+    safety.on_swallow = lambda site, error: seen.append((site, error))
+    yield seen
+    safety.on_swallow = None
+    safety.swallowed.clear()
+    safety.swallowed.update(before)
+    if seen and request.node.get_closest_marker("swallows") is None:
+        pytest.fail(f"X-Ray swallowed errors of its own: {seen}")

@@ -1,0 +1,256 @@
+"""Steps: every item counted, every verdict kept, nothing of the user's disturbed."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import threading
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.core.capturing import Captured
+from xray_core import carry, current_run, current_step
+from xray_core.verdicts import fingerprint
+
+
+def test_every_outcome_is_counted_and_the_ledger_adds_up() -> None:
+    captured = Captured()
+    with captured.run() as run, run.step("filter", "filter") as step:
+        step.set_input_count(10)
+        step.reject("a", "too_late", {"departs": 12})
+        step.reject_many(["b", "c"], "cancelled")
+        step.accept("d", "fits", score=0.5)
+        step.errored("e", "no_price")
+        step.decide("best", selected="f", score=0.9, alternatives=["g", {"id": "h", "score": 0.1}])
+        assert step.ledger.as_json() == {
+            "input": 10, "accepted": 2, "rejected": 3, "not_selected": 2, "errored": 1, "unaccounted": 2, "selected": 1,
+            "flags": ["unaccounted"],
+        }  # fmt: skip
+    seen = captured.step("filter")
+    assert seen["counts"] == {"rejected": 3, "accepted": 1, "errored": 1, "selected": 1, "not_selected": 2}
+    assert seen["reasons"]["rejected"] == {"too_late": 1, "cancelled": 2}
+    assert seen["status"] == "completed"
+    assert seen["decisions"][0]["selected"] == "f"
+    assert captured.verdicts("rejected")[0] == ["a", "b", "c"]
+
+
+def test_item_ids_may_be_ints_uuids_and_any_text() -> None:
+    captured = Captured()
+    number = uuid.uuid4()
+    with captured.run() as run, run.step("s") as step:
+        for item in (7, number, "né", "\ud800", "x" * 5_000):
+            step.reject(item, "r")  # type: ignore[arg-type]  # UUIDs are accepted too
+    ids, _ = captured.verdicts("rejected")
+    assert ids[:4] == ["7", str(number), "né", "\\ud800"]
+    assert len(ids[4]) == 256
+
+
+@pytest.mark.swallows
+def test_an_item_without_a_readable_id_still_counts_and_the_step_says_so() -> None:
+    captured = Captured()
+    with captured.run() as run, run.step("s") as step:
+        step.reject(object(), "odd")  # type: ignore[arg-type]
+        step.accept(None)  # type: ignore[arg-type]
+    seen = captured.step("s")
+    assert seen["counts"] == {"rejected": 1, "accepted": 1}
+    assert seen["dropped"] == {"verdicts_without_id": 2}
+
+
+def test_reasons_may_be_enum_members_and_are_bounded_in_number() -> None:
+    class Why(enum.Enum):
+        LATE = "late"
+
+    captured = Captured()
+    with captured.run() as run, run.step("s") as step:
+        step.reject("a", Why.LATE)  # type: ignore[arg-type]
+        step.reject("b", Why.LATE)  # type: ignore[arg-type]
+        for i in range(1_500):
+            step.reject(f"x{i}", f"reason {i}")
+    reasons = captured.step("s")["reasons"]["rejected"]
+    assert reasons["late"] == 2
+    assert len(reasons) <= 1_001
+    assert sum(reasons.values()) == 1_502
+    assert reasons["(other reasons)"] > 0
+
+
+def test_large_steps_keep_a_fingerprint_of_every_item() -> None:
+    captured = Captured()
+    items = [f"item-{i}" for i in range(70_000)]
+    with captured.run() as run, run.step("s") as step:
+        for item in items:
+            step.reject(item, "r")
+    ids, prints = captured.verdicts("rejected")
+    assert len(ids) == 1_000
+    kept = set(prints)
+    assert set(ids) | {item for item in items if fingerprint(item) in kept} == set(items)
+    assert len(ids) + len(prints) == 70_000
+
+
+def test_eight_threads_rejecting_on_one_step_lose_no_count_while_it_is_snapshotted() -> None:
+    captured = Captured()
+    with captured.run() as run, run.step("s") as step:
+
+        def work(worker: int) -> None:
+            for i in range(5_000):
+                step.reject(f"{worker}-{i}", f"reason {i % 3}")
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            captured.recorder.snapshot_open()
+        for thread in threads:
+            thread.join()
+    assert captured.step("s")["counts"] == {"rejected": 40_000}
+    ids, prints = captured.verdicts("rejected")
+    assert len(ids) + len(prints) == 40_000
+
+
+def test_an_exception_marks_step_and_run_failed_and_goes_on_untouched() -> None:
+    for raised in (ValueError("bad price"), KeyboardInterrupt(), SystemExit(3)):
+        captured = Captured()
+        with pytest.raises(type(raised)) as caught, captured.run() as run, run.step("s"):
+            raise raised
+        assert caught.value is raised
+        step, run_record = captured.step("s"), captured.of_kind("run")[-1]
+        assert step["status"] == run_record["status"] == "failed"
+        assert step["error"]["type"] == type(raised).__name__
+        assert "test_step.py" in step["error"]["traceback"]
+
+
+def test_steps_nest_and_asyncio_tasks_keep_their_own_current_step() -> None:
+    captured = Captured()
+
+    async def work(run: Any, name: str) -> None:
+        async with run.step(name) as step:
+            await asyncio.sleep(0)
+            assert current_step() is step
+            with run.step(f"{name}-inner"):
+                await asyncio.sleep(0)
+                current_step().reject(name, "r")
+
+    async def main() -> None:
+        async with captured.run() as run:
+            assert current_run() is run
+            await asyncio.gather(*(work(run, f"t{i}") for i in range(5)))
+
+    asyncio.run(main())
+    for i in range(5):
+        inner = captured.step(f"t{i}-inner")
+        assert inner["parent_id"] == captured.step(f"t{i}")["step_id"]
+        assert inner["counts"] == {"rejected": 1}
+
+
+def test_outside_any_step_the_current_step_takes_every_call_and_does_nothing() -> None:
+    step = current_step()
+    assert not step
+    step.reject("a", "r", {"x": 1})
+    step.set_input_items([1])
+    with step.step("inner") as inner:
+        inner.accept("a")
+
+
+def test_carry_takes_the_step_into_a_thread() -> None:
+    captured = Captured()
+    with captured.run() as run, run.step("s"):
+        thread = threading.Thread(target=carry(lambda: current_step().reject("a", "r")))
+        thread.start()
+        thread.join()
+    assert captured.step("s")["counts"] == {"rejected": 1}
+
+
+def test_capture_level_minimal_keeps_counts_and_reasons_only() -> None:
+    captured = Captured(capture="minimal")
+    with captured.run() as run, run.step("s") as step:
+        for i in range(50):
+            step.reject(str(i), "r", {"x": i})
+        step.snapshot()
+        step.accept("z")
+        step.set_input_items(["a", "b"])
+    assert captured.step("s")["counts"] == {"rejected": 50, "accepted": 1}
+    assert captured.step("s")["reasons"]["rejected"] == {"r": 50}
+    assert not captured.of_kind("verdicts")
+    assert not captured.samples()
+
+
+def test_capture_level_full_keeps_every_detail() -> None:
+    captured = Captured()
+    with captured.run() as run, run.step("s", capture="full") as step:
+        for i in range(1_700):
+            step.reject(str(i), "r", {"x": i})
+    samples = captured.samples()
+    assert sorted(s["details"]["x"] for s in samples) == list(range(1_700))
+    assert {s["weight"] for s in samples} == {1.0}
+
+
+def test_item_sets_are_counted_and_make_the_counts_of_the_step() -> None:
+    captured = Captured()
+    with captured.run() as run, run.step("s") as step:
+        step.set_input_items([{"id": i} for i in range(5)], key="id")
+        step.set_output_items([1, 3])
+    seen = captured.step("s")
+    assert (seen["input_count"], seen["output_count"]) == (5, 2)
+    assert captured.verdicts("in")[0] == ["0", "1", "2", "3", "4"]
+    assert captured.verdicts("out")[0] == ["1", "3"]
+
+
+@pytest.mark.swallows
+def test_an_iterator_given_as_items_is_left_unread() -> None:
+    captured = Captured()
+    numbers = iter([1, 2, 3])
+    with captured.run() as run, run.step("s") as step:
+        step.set_input_items(numbers)
+    assert list(numbers) == [1, 2, 3]
+    assert captured.step("s")["dropped"] == {"items_in": 1}
+
+
+def test_the_wall_clock_may_jump_without_turning_time_around() -> None:
+    captured = Captured()
+    times = iter([86_400_000_000, 86_400_000_000, *([0] * 100)])
+    captured.recorder.now_us = lambda: next(times)
+    with captured.run() as run, run.step("s"):
+        pass
+    seen = captured.step("s")
+    assert seen["ended_us"] >= seen["started_us"]
+    assert 0 <= seen["duration_us"] < 60_000_000
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["rejected", "accepted", "errored", "selected", "snapshot"]),
+            st.integers(0, 50),
+            st.sampled_from(["r1", "r2", None]),
+        ),
+        max_size=60,
+    ),
+    st.sampled_from(["minimal", "sample", "full"]),
+)
+def test_counts_are_exact_under_any_order_and_level(calls: list[tuple[str, int, str | None]], capture: str) -> None:
+    captured = Captured()
+    expected: dict[str, int] = {}
+    with captured.run() as run, run.step("s", capture=capture) as step:
+        for outcome, item, reason in calls:
+            if outcome == "snapshot":
+                step.snapshot()
+                continue
+            if outcome == "rejected":
+                step.reject(item, reason or "r0", {"i": item})
+            elif outcome == "accepted":
+                step.accept(item, reason)
+            elif outcome == "errored":
+                step.errored(item, reason)
+            else:
+                step.decide("d", selected=item, reason=reason)
+            expected[outcome] = expected.get(outcome, 0) + 1
+        assert sum(expected.values()) == step.ledger.accepted + step.ledger.rejected + step.ledger.errored
+    seen = captured.step("s")
+    assert seen["counts"] == expected
+    for outcome, n in expected.items():
+        assert sum(seen["reasons"][outcome].values()) == n
+        ids, _ = captured.verdicts(outcome)
+        assert len(ids) == (0 if capture == "minimal" else n)

@@ -1,0 +1,293 @@
+"""The client: wires settings, plugins, recorder and delivery together. Nothing else does."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, overload
+
+from xray_core import context
+from xray_core.decorator import step_around
+from xray_core.delivery import Delivery
+from xray_core.errors import DeliveryError
+from xray_core.model import Origin
+from xray_core.plugins import PluginHost
+from xray_core.recorder import Recorder
+from xray_core.run import Run
+from xray_core.safety import guarded, swallow, swallowed
+from xray_core.sampling import Sampler
+from xray_core.settings import Settings, load
+from xray_core.step import Step
+from xray_core.transport import Transport
+
+_clients: weakref.WeakSet[XRay] = weakref.WeakSet()
+
+
+class XRay:
+    """Captures the runs of one pipeline and delivers them. Make one per pipeline, at start-up; it is thread-safe.
+
+    Args:
+        pipeline: the name under which its runs are found.
+        plugins: plugin objects to register beside those installed (see docs/hooks.md).
+        transport, sampler: replace the default ones (tests, special wires).
+        settings: any field of `xray_core.settings.Settings`, as in `api_url=`, `api_key=`, `offline_mode="buffer"`,
+            `capture=`, `sample_rate=`; what is not given comes from `XRAY_*` in the environment, then the defaults.
+
+    Raises:
+        ConfigurationError: a setting is wrong; the message says what to do. Nothing later raises because of X-Ray, but
+            `offline_mode="strict"` at the end of a run that the server has not confirmed.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        *,
+        plugins: Iterable[object] = (),
+        transport: Transport | None = None,
+        sampler: Sampler | None = None,
+        **settings: Any,
+    ) -> None:
+        self.pipeline = str(pipeline)
+        self.settings: Settings = load(settings)
+        self.plugins = PluginHost(disabled=self.settings.disable_plugins, discover=self.settings.enabled)
+        for plugin in plugins:
+            self.plugins.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
+        self.plugins.configure(self.settings)
+        transport = transport or self.plugins.first("xray_make_transport", settings=self.settings)
+        self._delivery = Delivery(
+            self.settings,
+            transport,
+            on_dropped=self.plugins.records_dropped,
+            on_tick=self._tick,
+            client_record=self._client_record,
+        )
+        self._recorder = Recorder(
+            self.settings,
+            self._delivery,
+            hooks=self.plugins,
+            sampler=sampler or self.plugins.first("xray_make_sampler", settings=self.settings),
+        )
+        self._closed = False
+        _clients.add(self)
+        probe = weakref.WeakMethod(self._has_open_steps)
+        context.add_open_probe(lambda: bool((method := probe()) is not None and method()))
+
+    # ------------------------------------------------------------------ capture
+
+    def run(
+        self,
+        input: Any = None,  # product.md fixes the name
+        *,
+        run_id: str | None = None,
+        tags: Mapping[str, Any] | Iterable[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        code_version: str | None = None,
+        capture: str | None = None,
+        pipeline: str | None = None,
+    ) -> Run:
+        """One execution, as a context manager: `with xray.run(input=...) as run:` (or `async with`).
+
+        Inside another step, of X-Ray's own or of an enabled framework, the run becomes a child of it.
+
+        Args:
+            input: what the run was asked; see `Run.set_input`.
+            run_id: your own id; sending a run id again adds to that run.
+            tags: labels to find runs by, a mapping or a list.
+            code_version: as a git commit; defaults to the setting.
+        """
+        origin, parent = self._surroundings()
+        strict = self.settings.offline_mode == "strict" and self.settings.enabled
+        run = Run(
+            self._recorder,
+            pipeline or self.pipeline,
+            run_id=run_id,
+            tags=tags,
+            metadata=metadata,
+            code_version=code_version,
+            capture=capture,
+            origin=origin,
+            parent=parent,
+            confirm=self._confirm if strict else None,
+        )
+        if input is not None:
+            run.set_input(input)
+        return run
+
+    @overload
+    def step(self, function: Callable[..., Any], /) -> Callable[..., Any]: ...
+    @overload
+    def step(
+        self, name: str | None = None, /, *, step_type: str | None = None, capture: str | None = None
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
+    def step(self, name: Any = None, /, *, step_type: str | None = None, capture: str | None = None) -> Any:
+        """Decorate a function (sync, async, generator): a step around each call that happens inside a run."""
+        options = {"capture": capture} if capture is not None else {}
+        if callable(name):
+            return step_around(name, None, step_type, options)
+        return lambda function: step_around(function, name, step_type, options)
+
+    def open_run(
+        self,
+        pipeline: str,
+        *,
+        run_id: str,
+        part: str | None = None,
+        input: Any = None,
+        tags: Mapping[str, Any] | Iterable[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        origin: Origin | None = None,
+        parent: tuple[str, str | None] | None = None,
+        code_version: str | None = None,
+    ) -> Run:
+        """For adapters: a run with explicit identity, open when this returns; end it with `run.close(...)`."""
+        run = Run(
+            self._recorder,
+            pipeline,
+            run_id=run_id,
+            part=part,
+            tags=tags,
+            metadata=metadata,
+            origin=origin,
+            parent=parent,
+            code_version=code_version,
+        )
+        if input is not None:
+            run.set_input(input)
+        return run.open()
+
+    def attach_run(self, run_id: str, pipeline: str = "") -> Run:
+        """For adapters: a run that another process owns. Steps can be opened in it; of itself nothing is written."""
+        return Run(self._recorder, pipeline, run_id=run_id).attached()
+
+    # ------------------------------------------------------------------ delivery
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Write down what is open and wait until the server has confirmed everything; whether it has in time."""
+        self._tick()
+        return self._delivery.flush(timeout_s)
+
+    def sync_offline(self, progress: Callable[[int, int], None] | None = None) -> dict[str, int]:
+        """Deliver what any process on this machine left behind: `{"synced": n, "failed": m}`, in records."""
+        self._tick()
+        return self._delivery.sync(progress)
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Write down what is open, deliver within `timeout_s` (default `shutdown_timeout_s`), leave the rest on disk."""
+        if self._closed:
+            return
+        self._closed = True
+        self._tick()
+        self._delivery.close(timeout_s)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What was sent, retried, dropped, quarantined and swallowed by this client, by name."""
+        return {**self._recorder.counters, **self._delivery.counters}
+
+    def __enter__(self) -> XRay:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------ inside
+
+    @guarded("snapshot")
+    def _tick(self) -> None:
+        self._recorder.snapshot_open()
+
+    def _confirm(self) -> None:
+        if not self._delivery.flush(self.settings.timeout_s):
+            raise DeliveryError(
+                f"X-Ray: {self.settings.api_url} has not confirmed this run within {self.settings.timeout_s:g} s "
+                f"(offline_mode='strict'). It is kept in {self.settings.spool_dir}; `xray sync` delivers it later."
+            )
+
+    def _client_record(self) -> dict[str, Any]:
+        counters = {f"swallowed: {site}"[:200]: n for site, n in list(swallowed.items())[:50]}
+        return {
+            "kind": "client",
+            "v": 1,
+            "part": self._recorder.part,
+            "rev": self._recorder.now_us(),
+            "pipeline": self.pipeline,
+            **self._recorder.client(),
+            "counters": {**self._recorder.counters, **counters},
+        }
+
+    def _has_open_steps(self) -> bool:
+        return self._recorder.has_open_steps()
+
+    def _surroundings(self) -> tuple[Origin | None, tuple[str, str | None] | None]:
+        """The framework object around a run that starts by hand, and what it is a child of."""
+        try:
+            step = context.current_step_or_none()
+            found = self.plugins.first("xray_run_origin")
+            origin, parent_run, parent_step = found if found is not None else (None, None, None)
+            if step is not None:
+                return origin, (step.run_id, step.step_id)
+            return origin, (parent_run, parent_step) if parent_run is not None else None
+        except Exception as error:  # noqa: BLE001
+            swallow("finding what a run is a child of", error)
+            return None, None
+
+
+_default: XRay | None = None
+_default_lock = threading.Lock()
+
+
+def default_client(pipeline: str = "") -> XRay:
+    """The client that adapters and inherited steps share: settings from the environment, made when first needed."""
+    global _default
+    if _default is None:
+        with _default_lock:
+            if _default is None:
+                _default = XRay(pipeline)
+    return _default
+
+
+def set_default_client(client: XRay | None) -> None:
+    """Use this client as the default one: to configure adapters in code, and in tests."""
+    global _default
+    _default = client
+
+
+_inherited: dict[tuple[int, str, str], Step] = {}
+
+
+def _inherited_step() -> Step | None:
+    """The step that a parent process handed down through XRAY_RUN_ID and XRAY_STEP_ID."""
+    ids = context.inherited_ids()
+    if ids is None:
+        return None
+    key = (os.getpid(), *ids)
+    if key not in _inherited:
+        _inherited.clear()
+        attempt = os.environ.get("XRAY_STEP_ATTEMPT", "1")
+        run = default_client().attach_run(ids[0])
+        _inherited[key] = run.attach_step(ids[1], attempt=int(attempt) if attempt.isdigit() else 1)
+    return _inherited[key]
+
+
+def _close_all() -> None:
+    for client in list(_clients):
+        try:
+            client.close()
+        except Exception as error:  # noqa: BLE001
+            swallow("exit", error)
+
+
+def _after_fork_in_child() -> None:
+    global _default_lock
+    _default_lock = threading.Lock()
+    for client in list(_clients):
+        client._recorder.after_fork_in_child()
+
+
+context.add_step_finder(_inherited_step)
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,185 @@
+"""Which run and step the code is in: a context variable, then what a framework knows, then the environment, then nothing.
+
+`current_step()` outside any step returns an object that takes every call and does nothing, so library code may always
+call it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar, Token, copy_context
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+
+from xray_core.safety import log, swallow
+
+if TYPE_CHECKING:
+    from xray_core.run import Run
+    from xray_core.step import Step
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_run: ContextVar[Run | None] = ContextVar("xray_run", default=None)
+_step: ContextVar[Step | None] = ContextVar("xray_step", default=None)
+
+# Adapters add a way to find the step from the framework's own context (its threads may not carry ours).
+_step_finders: list[Callable[[], Step | None]] = []
+_open_probes: list[Callable[[], bool]] = []
+_warned_threads = False
+
+
+class NoStep:
+    """Stands where no step is: takes every call of a step and a run, does nothing, and is falsy."""
+
+    run_id = step_id = name = ""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __enter__(self) -> NoStep:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        return None
+
+    async def __aenter__(self) -> NoStep:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._nothing
+
+    def step(self, *args: Any, **kwargs: Any) -> NoStep:
+        return self
+
+    def _nothing(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+NO_STEP: Final = NoStep()
+
+
+def current_run() -> Run | NoStep:
+    """The run the calling code is in, or a harmless no-op object."""
+    run = current_run_or_none()
+    return run if run is not None else NO_STEP
+
+
+def current_step() -> Step | NoStep:
+    """The step the calling code is in, or a harmless no-op object.
+
+    Follows contextvars: asyncio tasks inherit it, threads do not (see `carry`). Inside Prefect, Airflow and Dagster the
+    enabled adapter is asked too; in a child process, `XRAY_RUN_ID` and `XRAY_STEP_ID`.
+    """
+    step = _step.get()
+    if step is not None:
+        return step
+    found = _found()
+    if found is not None:
+        return found
+    _warn_of_bare_thread()
+    return NO_STEP
+
+
+def current_run_or_none() -> Run | None:
+    """As `current_run`, with None for nothing."""
+    run = _run.get()
+    if run is not None:
+        return run
+    step = _found()
+    return step.run if step is not None else None
+
+
+def current_step_or_none() -> Step | None:
+    """As `current_step`, with None for nothing, and without the warning about threads."""
+    step = _step.get()
+    return step if step is not None else _found()
+
+
+def carry(function: Callable[P, T]) -> Callable[P, T]:
+    """`function`, bound to the current run and step wherever it is called: `Thread(target=carry(work))`.
+
+    May be called many times and from many threads at once; each call runs in a copy of the context of this moment.
+    """
+    context = copy_context()
+
+    @wraps(function)
+    def carried(*args: P.args, **kwargs: P.kwargs) -> T:
+        return context.copy().run(function, *args, **kwargs)
+
+    return carried
+
+
+def add_step_finder(finder: Callable[[], Step | None]) -> None:
+    """Let an adapter find the step from its framework's context. The last one added is asked first; twice is once."""
+    if finder not in _step_finders:
+        _step_finders.insert(0, finder)
+
+
+def remove_step_finder(finder: Callable[[], Step | None]) -> None:
+    if finder in _step_finders:
+        _step_finders.remove(finder)
+
+
+def enter(run: Run | None, step: Step | None) -> tuple[Token[Run | None], Token[Step | None]]:
+    """Make these current. Returns what `leave` takes."""
+    return _run.set(run), _step.set(step)
+
+
+def leave(tokens: tuple[Token[Run | None], Token[Step | None]]) -> None:
+    """Undo `enter`; in another context than the one entered (a generator closed elsewhere) it does nothing."""
+    for variable, token in ((_run, tokens[0]), (_step, tokens[1])):
+        try:
+            variable.reset(token)  # type: ignore[arg-type]  # the pairs match by construction
+        except ValueError:
+            pass
+
+
+def add_open_probe(probe: Callable[[], bool]) -> None:
+    """Let a client say whether it has open steps, so that a thread that lost its step can be told from one without."""
+    _open_probes.append(probe)
+
+
+def remove_open_probe(probe: Callable[[], bool]) -> None:
+    if probe in _open_probes:
+        _open_probes.remove(probe)
+
+
+def inherited_ids() -> tuple[str, str] | None:
+    """The run and step that a parent process handed down through the environment."""
+    run_id, step_id = os.environ.get("XRAY_RUN_ID", ""), os.environ.get("XRAY_STEP_ID", "")
+    return (run_id, step_id) if run_id and step_id else None
+
+
+def _found() -> Step | None:
+    for finder in _step_finders:
+        try:
+            step = finder()
+        except Exception as error:  # noqa: BLE001
+            swallow(f"finding the current step ({getattr(finder, '__module__', '?')})", error)
+            continue
+        if step is not None:
+            return step
+    return None
+
+
+def _warn_of_bare_thread() -> None:
+    """A thread that carries no step although one is open elsewhere: once, say how to carry it."""
+    global _warned_threads
+    if _warned_threads or threading.current_thread() is threading.main_thread():
+        return
+    if not any(probe() for probe in _open_probes):
+        return
+    _warned_threads = True
+    log.warning(
+        "X-Ray: current_step() was called in thread %r, which carries no step, so its decisions are not captured. "
+        "Start the thread with xray_core.carry(function). This is said once.",
+        threading.current_thread().name,
+    )

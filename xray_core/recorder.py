@@ -1,0 +1,180 @@
+"""Between capture and delivery: turns snapshots of runs and steps into records on their way to the spool.
+
+Owns the redaction gate, the registry of what is open (so that it can be snapshotted while it runs, and made a part of its
+own after a fork) and the counters of what was lost. Knows nothing of HTTP, files or plugins' internals.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from xray_core import wire
+from xray_core.model import new_id
+from xray_core.safety import swallow
+from xray_core.sampling import BottomKSampler, Sampler
+from xray_core.sanitize import Sanitizer
+
+if TYPE_CHECKING:
+    from xray_core.settings import Settings
+
+Record = dict[str, Any]
+
+
+class Sink(Protocol):
+    """Where payloads go: the spool. `append` returns when the payload is durable; it never raises and never blocks long."""
+
+    def append(self, stream: wire.Stream, payload: bytes) -> None: ...
+
+
+class Hooks(Protocol):
+    """What plugins may see and do. Implementations isolate plugins from each other and from us.
+
+    `redacts` says whether there is any redactor, so that records need not pass through an empty chain.
+    """
+
+    redacts: bool
+
+    def redact(self, record: Record) -> Record | None:
+        """The record as it may leave the process, or None when a redactor failed."""
+
+    def run_started(self, run: Any) -> None: ...
+    def run_finished(self, run: Any) -> None: ...
+    def step_finished(self, step: Any) -> None: ...
+
+
+class NoHooks:
+    """A plugin host without plugins."""
+
+    redacts = False
+
+    def redact(self, record: Record) -> Record | None:
+        return record
+
+    def run_started(self, run: Any) -> None:
+        """Nobody listens."""
+
+    def run_finished(self, run: Any) -> None:
+        """Nobody listens."""
+
+    def step_finished(self, step: Any) -> None:
+        """Nobody listens."""
+
+
+class Snapshottable(Protocol):
+    def snapshot(self) -> None:
+        """Write down what changed since the last time."""
+
+    def become_part_of_child(self) -> None:
+        """After a fork, in the child: start a part of one's own, empty."""
+
+
+# What a failed redactor leaves: enough to count, nothing that the user typed.
+_SAFE_WITHOUT_REDACTION = {
+    "run": ("v", "kind", "run_id", "part", "rev", "pipeline", "status", "started_us", "ended_us", "duration_us"),
+    "step": (
+        "v", "kind", "run_id", "step_id", "attempt", "part", "rev", "pipeline", "name", "step_type", "parent_id", "index",
+        "upstream", "status", "started_us", "ended_us", "duration_us", "capture", "counts", "reasons", "sums",
+        "input_count", "output_count", "items",
+    ),
+}  # fmt: skip
+
+
+class Recorder:
+    """One per client. All methods may be called from any thread.
+
+    Attributes:
+        part: names this process's part of every run and step it captures; another one after a fork.
+        counters: what was lost on the way here, by name.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sink: Sink,
+        *,
+        hooks: Hooks | None = None,
+        sampler: Sampler | None = None,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self.settings = settings
+        self.sink = sink
+        self.hooks: Hooks = hooks if hooks is not None else NoHooks()
+        self.sampler: Sampler = sampler if sampler is not None else BottomKSampler()
+        self.sanitizer = Sanitizer(settings.redact, max_bytes=settings.max_value_bytes)
+        self.now_us = now_us
+        self.clock_ns = clock_ns
+        self.part = _part_name()
+        self.counters: dict[str, int] = {}
+        self._open: dict[int, Snapshottable] = {}
+
+    def write(self, record: Record) -> None:
+        """Redact a record and append it to the spool."""
+        safe = self._redacted(record) if self.hooks.redacts else record
+        if safe is not None:
+            self.sink.append(wire.stream_of(safe["kind"]), wire.to_payload(safe))
+
+    def _redacted(self, record: Record) -> Record | None:
+        """The record after the redactors; its bare counts when one failed; None when nothing of it is safe."""
+        safe = self.hooks.redact(record)
+        if safe is not None:
+            return safe
+        self.count("redaction_failed")
+        kept = _SAFE_WITHOUT_REDACTION.get(record["kind"])
+        if kept is None:
+            return None  # verdicts and samples are all payload
+        bare = {name: record[name] for name in kept if name in record}
+        return {**bare, "dropped": {**record.get("dropped", {}), "redaction_failed": 1}}
+
+    def write_hashes(self, header: Record, sets: list[tuple[str, str | None, Any]]) -> None:
+        """Append raw verdict hashes. They carry no text but the reasons, which the step's own record carries too."""
+        self.sink.append("verdicts", wire.verdicts_payload(header, sets))
+
+    def opened(self, thing: Snapshottable) -> None:
+        self._open[id(thing)] = thing
+
+    def closed(self, thing: Snapshottable) -> None:
+        self._open.pop(id(thing), None)
+
+    def has_open_steps(self) -> bool:
+        return bool(self._open)
+
+    def snapshot_open(self) -> None:
+        """Write down what changed in the runs and steps that are open. Called about once a second by the sender."""
+        for thing in list(self._open.values()):
+            try:
+                thing.snapshot()
+            except Exception as error:  # noqa: BLE001
+                swallow("snapshot", error)
+
+    def after_fork_in_child(self) -> None:
+        """Everything open goes on as a part of this process, without what the parent has not yet written."""
+        self.part = _part_name()
+        for thing in list(self._open.values()):
+            try:
+                thing.become_part_of_child()
+            except Exception as error:  # noqa: BLE001
+                swallow("fork", error)
+
+    def count(self, what: str, n: int = 1) -> None:
+        self.counters[what] = self.counters.get(what, 0) + n
+
+    def client(self) -> Mapping[str, Any]:
+        """This process, for the record of a run and for the health page."""
+        return {"host": _host(), "pid": os.getpid()}
+
+
+def _part_name() -> str:
+    # 12 characters of a uuid7's random end: unique among the parts of one run, and short on the wire
+    return new_id()[-12:]
+
+
+def _host() -> str:
+    try:
+        return socket.gethostname()[:120]
+    except OSError:
+        return ""

@@ -1,0 +1,357 @@
+"""A run while it goes on: opens steps, holds what is known of the whole, and says how it ended."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import count
+from types import CodeType, TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from xray_core import canonical, context, wire
+from xray_core.model import Origin, Status, new_id
+from xray_core.safety import swallow
+from xray_core.step import MAX_METADATA, MAX_REASON_CHARS, Step
+from xray_core.verdicts import hash64
+
+if TYPE_CHECKING:
+    from xray_core.recorder import Recorder
+
+
+class Run:
+    """One execution of a pipeline. Made by `xray.run(...)`; use it as a context manager, `with` or `async with`.
+
+    No method raises, but for `__exit__` in `offline_mode="strict"` when the server has not confirmed the run.
+
+    Attributes:
+        run_id: yours, or a UUIDv7.
+        seed: decides which items are sampled; follows from the run id, so every process of the run samples alike.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        pipeline: str,
+        *,
+        run_id: str | None = None,
+        part: str | None = None,
+        tags: Mapping[str, Any] | Iterable[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        origin: Origin | None = None,
+        parent: tuple[str, str | None] | None = None,
+        code_version: str | None = None,
+        capture: str | None = None,
+        confirm: Callable[[], None] | None = None,
+    ) -> None:
+        self.run_id = str(run_id)[:200] if run_id is not None else new_id()
+        self.pipeline = pipeline
+        self.part = part if part is not None else recorder.part
+        self.seed = hash64(self.run_id)
+        self.capture = capture if capture is not None else recorder.settings.capture
+        self.status: Status | None = "running"
+        self._recorder = recorder
+        self._confirm = confirm
+        self._tags = _tags(tags, recorder)
+        self._metadata: dict[str, Any] = {}
+        self._origin = origin
+        self._parent = parent
+        self._code_version = code_version if code_version is not None else recorder.settings.code_version
+        self._input: tuple[Any, Any] | None = None
+        self._output: tuple[Any, Any] | None = None
+        self._error: dict[str, Any] | None = None
+        self._indexes = count()
+        self._rev = 0
+        self._dirty = False
+        self._hidden = False
+        self._lock = threading.RLock()
+        self._tokens: Any = None
+        self._ended_us: int | None = None
+        self._duration_us: int | None = None
+        self._started_us = recorder.now_us()
+        self._clock_start = recorder.clock_ns()
+        for key, value in (metadata or {}).items():
+            self.set_metadata(key, value)
+
+    def step(
+        self,
+        name: str,
+        step_type: str | None = None,
+        *,
+        capture: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        code_version: str | None = None,
+        parent_id: str | None = None,
+    ) -> Step:
+        """One stage, to be used as a context manager. Inside another step of this run it becomes its child.
+
+        Args:
+            name: the same in every run, so that runs can be compared.
+            step_type: "generate", "retrieve", "filter", "score", "rank", "select", "transform", or your own word.
+            capture: "minimal", "sample" or "full", for this step alone.
+            code_version: what changes when the step's code does; tells changed code from a changed answer.
+        """
+        return self.open_step_unwritten(
+            name,
+            step_type=step_type,
+            capture=capture,
+            metadata=metadata,
+            code_version=code_version,
+            parent_id=parent_id if parent_id is not None else self._enclosing_step_id(),
+        )
+
+    def open_step(self, name: str, **options: Any) -> Step:
+        """For adapters: a step that is open when this returns. Takes what `open_step_unwritten` takes."""
+        return self.open_step_unwritten(name, **options).open()
+
+    def open_step_unwritten(
+        self,
+        name: str,
+        *,
+        step_type: str | None = None,
+        step_id: str | None = None,
+        attempt: int = 1,
+        part: str | None = None,
+        parent_id: str | None = None,
+        index: int | None = None,
+        upstream: Sequence[str] = (),
+        map_index: int | None = None,
+        capture: str | None = None,
+        code_version: str | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Step:
+        """For adapters: a step with explicit identity. Nothing is written until it is opened (or has something to say)."""
+        return Step(
+            self,
+            self._recorder,
+            _short(name),
+            step_type=_short(step_type) if step_type is not None else None,
+            step_id=step_id,
+            attempt=attempt,
+            part=part,
+            parent_id=parent_id,
+            index=next(self._indexes) if index is None else index,
+            upstream=upstream,
+            map_index=map_index,
+            capture=capture if capture in ("minimal", "sample", "full") else None,
+            code_version=code_version if code_version is not None else self._code_version,
+            origin=origin,
+            metadata=metadata,
+        )
+
+    def attach_step(self, step_id: str, *, name: str = "", attempt: int = 1, part: str | None = None) -> Step:
+        """For adapters: a handle on a step that another process owns. What is said here is added to it."""
+        step = self.open_step_unwritten(name, step_id=step_id, attempt=attempt, part=part, index=None).attached()
+        self._recorder.opened(step)
+        return step
+
+    def set_input(self, value: Any) -> None:
+        """What the run was asked: any object, stored bounded and redacted, fingerprinted whole."""
+        self._set_value("_input", value)
+
+    def set_output(self, value: Any) -> None:
+        """What the run answered; see `set_input`."""
+        self._set_value("_output", value)
+
+    def set_metadata(self, key: str, value: Any) -> None:
+        """A fact about this run: a parameter, a version. Compared between runs."""
+        try:
+            if key not in self._metadata and len(self._metadata) >= MAX_METADATA:
+                self._recorder.count("metadata")
+                return
+            secret = self._recorder.sanitizer.is_secret(str(key))
+            clean = "[redacted]" if secret else self._recorder.sanitizer.clean(value)
+            self._metadata[str(key)[:MAX_REASON_CHARS]] = clean
+            self._dirty = True
+        except Exception as error:  # noqa: BLE001
+            swallow("run.set_metadata", error)
+
+    def set_tag(self, key: str, value: Any = True) -> None:
+        """A label to find runs by."""
+        try:
+            self._tags.update(_tags({key: value}, self._recorder))
+            self._dirty = True
+        except Exception as error:  # noqa: BLE001
+            swallow("run.set_tag", error)
+
+    def set_origin(self, origin: Origin) -> None:
+        """For adapters: the framework object behind this run."""
+        self._origin = origin
+        self._dirty = True
+
+    # ------------------------------------------------------------------ opening and closing
+
+    def __enter__(self) -> Run:
+        self.open()
+        self._tokens = context.enter(self, None)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        tokens, self._tokens = self._tokens, None
+        if tokens is not None:
+            context.leave(tokens)
+        failed = error is not None and not isinstance(error, GeneratorExit)
+        self.close("failed" if failed else "completed", error=error if failed else None, trace=trace)
+        if error is None and self._confirm is not None:
+            self._confirm()
+        return False
+
+    async def __aenter__(self) -> Run:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        tokens, self._tokens = self._tokens, None
+        if tokens is not None:
+            context.leave(tokens)
+        failed = error is not None and not isinstance(error, GeneratorExit)
+        self.close("failed" if failed else "completed", error=error if failed else None, trace=trace)
+        if error is None and self._confirm is not None:
+            import asyncio
+
+            await asyncio.to_thread(self._confirm)  # strict mode waits for the server: not on the loop
+        return False
+
+    def open(self) -> Run:
+        """Write down that the run has begun. `with` does this; adapters call it, and `close`, themselves."""
+        try:
+            self._recorder.opened(self)
+            self._recorder.write(self._record())
+            self._dirty = False
+            self._recorder.hooks.run_started(self)
+        except Exception as error:  # noqa: BLE001
+            swallow("run.open", error)
+        return self
+
+    def close(
+        self,
+        status: Status = "completed",
+        *,
+        error: BaseException | Mapping[str, Any] | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Write down how the run ended. Closing again replaces the end: a flow may be retried after it failed."""
+        try:
+            self._duration_us = max(0, self._recorder.clock_ns() - self._clock_start) // 1_000
+            self._ended_us = self._started_us + self._duration_us
+            self.status = status
+            self._error = None
+            if error is not None:
+                self._error = (
+                    self._recorder.sanitizer.error(error, trace)
+                    if isinstance(error, BaseException)
+                    else self._recorder.sanitizer.clean(dict(error))
+                )
+            self._recorder.closed(self)
+            self._dirty = True
+            self.snapshot()
+            self._recorder.hooks.run_finished(self)
+        except Exception as problem:  # noqa: BLE001
+            swallow("run.close", problem)
+
+    def snapshot(self) -> None:
+        """Write what changed since the last time."""
+        with self._lock:
+            if self._dirty and not self._hidden:
+                self._dirty = False
+                self._recorder.write(self._record())
+
+    def become_part_of_child(self) -> None:
+        """After a fork: the run is the parent's to tell; the child speaks of its steps alone."""
+        self._lock = threading.RLock()
+        self.part = self._recorder.part
+        self._hidden = True
+
+    def attached(self) -> Run:
+        """For runs owned by another process: steps can be opened in it, nothing is said of the run itself."""
+        self._hidden = True
+        self.status = None
+        return self
+
+    def _record(self) -> dict[str, Any]:
+        self._rev = max(self._rev + 1, self._recorder.now_us())
+        record: dict[str, Any] = {
+            "v": wire.VERSION, "kind": "run", "run_id": self.run_id, "part": self.part, "rev": self._rev,
+            "pipeline": self.pipeline, "status": self.status, "started_us": self._started_us,
+            "ended_us": self._ended_us, "duration_us": self._duration_us, "capture": self.capture,
+            "client": self._recorder.client(),
+        }  # fmt: skip
+        if self._tags:
+            record["tags"] = dict(self._tags)
+        if self._metadata:
+            record["metadata"] = dict(self._metadata)
+        if self._origin is not None:
+            record["origin"] = self._recorder.sanitizer.clean(self._origin.as_json())
+        if self._parent is not None:
+            record["parent"] = {"run_id": self._parent[0], "step_id": self._parent[1]}
+        if self._code_version is not None:
+            record["code_version"] = self._code_version
+        for side, held in (("input", self._input), ("output", self._output)):
+            if held is not None:
+                record[side], record[f"{side}_fp"] = held
+        if self._error is not None:
+            record["error"] = self._error
+        return record
+
+    def _enclosing_step_id(self) -> str | None:
+        step = context._step.get()
+        return step.step_id if step is not None and step.run is self else None
+
+    def _set_value(self, slot: str, value: Any) -> None:
+        try:
+            setattr(self, slot, (self._recorder.sanitizer.clean(value), canonical.fingerprint(value)))
+            self._dirty = True
+        except Exception as error:  # noqa: BLE001
+            swallow("run.set_input / set_output", error)
+
+
+@lru_cache(maxsize=4_096)
+def _code_hash(code: CodeType) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    pending = [code]
+    while pending:
+        each = pending.pop()
+        digest.update(each.co_code)
+        digest.update(repr([c for c in each.co_consts if not isinstance(c, CodeType)]).encode())
+        digest.update(repr(each.co_names).encode())
+        pending.extend(c for c in each.co_consts if isinstance(c, CodeType))
+    return digest.hexdigest()
+
+
+def code_version_of(function: Any) -> str | None:
+    """A fingerprint of a function's bytecode and constants: it changes when the code does, and with the Python version."""
+    try:
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        return f"code:{_code_hash(code)}" if isinstance(code, CodeType) else None
+    except Exception:  # noqa: BLE001  # an unhashable constant or a lying __wrapped__: then the version is unknown
+        return None
+
+
+def _short(text: object) -> str:
+    return str(text)[:MAX_REASON_CHARS].encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _tags(tags: Mapping[str, Any] | Iterable[str] | None, recorder: Recorder) -> dict[str, str]:
+    """Tags as {key: value} of short strings; a bare label has the value "true"."""
+    if not tags:
+        return {}
+    try:
+        if isinstance(tags, str):
+            tags = [tags]
+        pairs = list(tags.items()) if isinstance(tags, Mapping) else [(tag, True) for tag in tags]
+        clean = recorder.sanitizer
+        found: dict[str, str] = {}
+        for key, value in pairs[:MAX_METADATA]:
+            value = clean.clean(value)
+            text = "true" if value is True else "false" if value is False else str(value)
+            found[_short(key)] = "[redacted]" if clean.is_secret(str(key)) else clean.text(text, MAX_REASON_CHARS)
+        return found
+    except Exception as error:  # noqa: BLE001
+        swallow("tags", error)
+        return {}
