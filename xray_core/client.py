@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import threading
 import weakref
@@ -22,6 +21,7 @@ from xray_core.sampling import Sampler
 from xray_core.settings import Settings, load
 from xray_core.step import Step
 from xray_core.transport import Transport
+from xray_core.transport.http import HttpTransport
 
 _clients: weakref.WeakSet[XRay] = weakref.WeakSet()
 
@@ -56,10 +56,11 @@ class XRay:
         for plugin in plugins:
             self.plugins.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
         self.plugins.configure(self.settings)
-        transport = transport or self.plugins.first("xray_make_transport", settings=self.settings)
         self._delivery = Delivery(
             self.settings,
-            transport,
+            transport
+            or self.plugins.first("xray_make_transport", settings=self.settings)
+            or HttpTransport(self.settings.api_url, api_key=self.settings.api_key),
             on_dropped=self.plugins.records_dropped,
             on_tick=self._tick,
             client_record=self._client_record,
@@ -179,7 +180,6 @@ class XRay:
         if self._closed:
             return
         self._closed = True
-        self._tick()
         self._delivery.close(timeout_s)
 
     @property
@@ -272,14 +272,6 @@ def _inherited_step() -> Step | None:
     return _inherited[key]
 
 
-def _close_all() -> None:
-    for client in list(_clients):
-        try:
-            client.close()
-        except Exception as error:  # noqa: BLE001
-            swallow("exit", error)
-
-
 def _after_fork_in_child() -> None:
     global _default_lock
     _default_lock = threading.Lock()
@@ -288,6 +280,5 @@ def _after_fork_in_child() -> None:
 
 
 context.add_step_finder(_inherited_step)
-atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)

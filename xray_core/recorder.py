@@ -29,6 +29,9 @@ class Sink(Protocol):
 
     def append(self, stream: wire.Stream, payload: bytes) -> None: ...
 
+    def start(self) -> None:
+        """See to it that what is open gets snapshotted, though nothing was appended yet in this process."""
+
 
 class Hooks(Protocol):
     """What plugins may see and do. Implementations isolate plugins from each other and from us.
@@ -114,6 +117,8 @@ class Recorder:
 
     def write(self, record: Record) -> None:
         """Redact a record and append it to the spool."""
+        if not self.settings.enabled:
+            return
         safe = self._redacted(record) if self.hooks.redacts else record
         if safe is not None:
             self.sink.append(wire.stream_of(safe["kind"]), wire.to_payload(safe))
@@ -132,10 +137,16 @@ class Recorder:
 
     def write_hashes(self, header: Record, sets: list[tuple[str, str | None, Any]]) -> None:
         """Append raw verdict hashes. They carry no text but the reasons, which the step's own record carries too."""
-        self.sink.append("verdicts", wire.verdicts_payload(header, sets))
+        if self.settings.enabled:
+            self.sink.append("verdicts", wire.verdicts_payload(header, sets))
 
     def opened(self, thing: Snapshottable) -> None:
         self._open[id(thing)] = thing
+
+    def has_something_to_say(self) -> None:
+        """A step that was silent has its first item: in a forked child this may be the first thing that happens."""
+        if self.settings.enabled:
+            self.sink.start()
 
     def closed(self, thing: Snapshottable) -> None:
         self._open.pop(id(thing), None)

@@ -691,6 +691,8 @@ class Step:
             bucket = self._buckets.get((outcome, reason))
             if bucket is None:
                 sampler = KeepAll() if self.capture == "full" else self._sampler.reason()
+                if self._hidden and not self._buckets:
+                    self._recorder.has_something_to_say()
                 bucket = self._buckets[(outcome, reason)] = _Bucket(outcome, reason, sampler)
             if outcome == "rejected" and reason is not None and len(self._rejected) < 2 * MAX_REASONS:
                 self._rejected[reason] = bucket

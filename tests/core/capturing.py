@@ -21,6 +21,9 @@ class ListSink:
     def append(self, stream: str, payload: bytes) -> None:
         self.payloads.append((stream, payload))
 
+    def start(self) -> None:
+        """Nothing runs in the background here."""
+
     @property
     def records(self) -> list[dict[str, Any]]:
         return [wire.from_line(wire.to_line(payload)) for _, payload in self.payloads]

@@ -222,6 +222,9 @@ class Delivery:
         self._end_close()
 
     def _begin_close(self, deadline: float) -> None:
+        if self._on_tick is not None:
+            with safety.guard("snapshot at exit"):
+                self._on_tick()  # what is still open is written down as it stands
         note = self._sender.note_payload()
         if note is not None:
             self._spool.append("counts", note)

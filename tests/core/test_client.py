@@ -1,0 +1,189 @@
+"""The client: start-up errors that help, runs that arrive, decorators, and nothing loaded that is not used."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from xray_core import ConfigurationError, DeliveryError, XRay, current_step
+from xray_core.transport import Reply
+from xray_core.transport.memory import MemoryTransport
+
+
+@pytest.fixture
+def memory() -> MemoryTransport:
+    return MemoryTransport()
+
+
+@pytest.fixture
+def xray(memory: MemoryTransport) -> Iterator[XRay]:
+    client = XRay("p", transport=memory)
+    yield client
+    client.close()
+
+
+def _final(memory: MemoryTransport, kind: str, name: str | None = None) -> dict[str, Any]:
+    return [r for r in memory.of_kind(kind) if name is None or r["name"] == name][-1]
+
+
+def test_importing_the_core_loads_nothing_heavy() -> None:
+    heavy = ("requests", "pydantic", "numpy", "pandas", "rich", "prefect", "airflow", "dagster", "fastapi")
+    code = (
+        "import sys, xray_core\nfrom xray_core import current_step, current_run, carry\ncurrent_step().reject('a', 'r')\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"sample_rate": 2}, "sample_rate"),
+        ({"api_url": "localhost:8000"}, "api_url"),
+        ({"offline_mode": "later"}, "offline_mode"),
+        ({"redact": "("}, "redact"),
+        ({"api_uri": "x"}, "api_uri"),
+    ],
+)
+def test_a_wrong_setting_is_an_error_at_start_up_that_names_it(arguments: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        XRay("p", **arguments)
+
+
+def test_a_wrong_variable_in_the_environment_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XRAY_CAPTURE", "everything")
+    with pytest.raises(ConfigurationError, match="XRAY_CAPTURE"):
+        XRay("p")
+
+
+def test_a_run_arrives_with_everything_that_was_said_of_it(xray: XRay, memory: MemoryTransport) -> None:
+    with xray.run(input={"to": "LAX"}, run_id="r1", tags={"team": "fares"}, metadata={"model": "v3"}) as run:
+        run.set_output(["UA-1"])
+    assert xray.flush(5)
+    record = _final(memory, "run")
+    assert record["run_id"] == "r1"
+    assert record["input"] == {"to": "LAX"}
+    assert record["output"] == ["UA-1"]
+    assert record["tags"] == {"team": "fares"}
+    assert record["metadata"] == {"model": "v3"}
+    assert record["status"] == "completed"
+
+
+def test_a_run_inside_a_step_is_its_child(xray: XRay, memory: MemoryTransport) -> None:
+    with xray.run(run_id="outer") as run, run.step("s") as step, xray.run(run_id="inner"):
+        pass
+    assert xray.flush(5)
+    assert _final(memory, "run")["run_id"] == "outer"
+    inner = [r for r in memory.of_kind("run") if r["run_id"] == "inner"][-1]
+    assert inner["parent"] == {"run_id": "outer", "step_id": step.step_id}
+
+
+def test_a_decorated_function_is_a_step_and_keeps_its_result(xray: XRay, memory: MemoryTransport) -> None:
+    @xray.step(step_type="filter")
+    def cheap(flights: list[int]) -> list[int]:
+        """Those below 100."""
+        for flight in flights:
+            if flight >= 100:
+                current_step().reject(flight, "price_too_high")
+        return [flight for flight in flights if flight < 100]
+
+    assert cheap([50, 150]) == [50]  # outside any run it is just a function
+    assert cheap.__doc__ == "Those below 100."
+    with xray.run():
+        assert cheap([50, 150, 200]) == [50]
+    assert xray.flush(5)
+    step = _final(memory, "step", "cheap")
+    assert (step["input_count"], step["output_count"], step["counts"]) == (3, 1, {"rejected": 2})
+    assert step["code_version"].startswith("code:")
+
+
+def test_decorated_coroutines_and_generators_are_steps_while_their_own_code_runs(
+    xray: XRay, memory: MemoryTransport
+) -> None:
+    @xray.step
+    async def fetch(n: int) -> int:
+        await asyncio.sleep(0)
+        current_step().accept(n)
+        return n
+
+    @xray.step
+    def numbers(n: int) -> Iterator[int]:
+        for i in range(n):
+            current_step().accept(i)
+            got = yield i
+            assert got in (None, "sent")
+        return
+
+    @xray.step
+    async def pages(n: int) -> AsyncIterator[int]:
+        for i in range(n):
+            current_step().accept(i)
+            yield i
+
+    async def main() -> None:
+        async with xray.run() as run:
+            assert await fetch(1) == 1
+            generator = numbers(3)
+            assert next(generator) == 0
+            assert current_step().name == ""  # the consumer is not in the generator's step
+            assert generator.send("sent") == 1  # type: ignore[attr-defined]  # declared as an iterator for its reader
+            assert list(generator) == [2]
+            async for _ in pages(2):
+                assert not current_step()
+            assert run
+
+    asyncio.run(main())
+    assert xray.flush(5)
+    assert _final(memory, "step", "fetch")["counts"] == {"accepted": 1}
+    assert _final(memory, "step", "numbers")["counts"] == {"accepted": 3}
+    assert _final(memory, "step", "numbers")["output_count"] == 3
+    assert _final(memory, "step", "pages")["output_count"] == 2
+
+
+def test_errors_in_and_into_decorated_generators_are_the_users_own(xray: XRay, memory: MemoryTransport) -> None:
+    @xray.step
+    def careful() -> Iterator[str]:
+        try:
+            yield "ready"
+        except KeyError:
+            yield "recovered"
+        raise ValueError("end")
+
+    with xray.run():
+        generator: Any = careful()
+        assert next(generator) == "ready"
+        assert generator.throw(KeyError("x")) == "recovered"
+        with pytest.raises(ValueError, match="end"):
+            next(generator)
+    assert xray.flush(5)
+    assert _final(memory, "step", "careful")["error"]["type"] == "ValueError"
+
+
+def test_strict_mode_raises_at_run_end_when_the_server_has_not_confirmed() -> None:
+    class Deaf(MemoryTransport):
+        def send(self, body: bytes, *, timeout_s: float) -> Reply:
+            return Reply(503)
+
+    client = XRay("p", transport=Deaf(), offline_mode="strict", timeout_s=0.3)
+    with pytest.raises(DeliveryError, match="xray sync"):
+        with client.run():
+            pass
+    with pytest.raises(KeyError):  # the user's own error is never hidden by ours
+        with client.run():
+            raise KeyError
+    client.close(0)
+
+
+def test_disabled_capture_leaves_no_trace(xray: XRay, memory: MemoryTransport) -> None:
+    off = XRay("p", transport=memory, enabled=False)
+    with off.run() as run, run.step("s") as step:
+        step.reject("a", "r")
+    assert off.flush(1)
+    off.close()
+    assert memory.records == []
