@@ -1,0 +1,69 @@
+"""`xray serve`: its arguments. Imports the server only when it is to run, so that other commands start fast."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from xray_core.errors import ConfigurationError
+
+DEFAULT_DATABASE_URL = "sqlite:///xray.db"
+
+
+def register(subparsers: Any) -> None:
+    """Add the server's commands to an argparse subparsers object; each sets `run`, called with the parsed arguments."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="start the X-Ray server",
+        description="Start the X-Ray server: the API, and the pages at /ui.",
+        epilog="examples:\n  xray serve\n  xray serve --port 0 --db sqlite:////var/lib/xray/xray.db",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8000, help="port; 0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--db",
+        metavar="URL",
+        default=None,
+        help=f"where data is kept (default: $XRAY_DATABASE_URL, else {DEFAULT_DATABASE_URL} in the working directory)",
+    )
+    parser.add_argument("--insecure", action="store_true", help="allow an address that others can reach, without keys")
+    parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
+    parser.set_defaults(run=_serve)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    try:
+        from xray_server.serve import serve
+    except ImportError as error:
+        print(f"xray: the server needs its extra: pip install 'xray-pipelines[server]' ({error})", file=sys.stderr)
+        return 2
+    try:
+        serve(
+            host=arguments.host,
+            port=arguments.port,
+            database_url=arguments.db or os.environ.get("XRAY_DATABASE_URL") or DEFAULT_DATABASE_URL,
+            insecure=arguments.insecure,
+            log_level=arguments.log_level,
+        )
+    except ConfigurationError as error:
+        print(f"xray: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`python -m xray_server serve ...`."""
+    parser = argparse.ArgumentParser(prog="python -m xray_server")
+    register(parser.add_subparsers(required=True, metavar="COMMAND"))
+    arguments = parser.parse_args(argv)
+    result: int = arguments.run(arguments)
+    return result

@@ -1,0 +1,96 @@
+"""Query parameters of the API, checked: an unknown one or a bad value is a 422 that names it. Knows no SQL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from xray_server.store import MAX_PAGE, RunFilter, StepFilter
+from xray_server.times import parse_time
+
+MAX_SAMPLES: Final = 1000
+
+
+def _is_time(text: str) -> str:
+    parse_time(text, 0)
+    return text
+
+
+Text = Annotated[str, Field(max_length=512)]
+When = Annotated[
+    str,
+    Field(max_length=64, description="ISO 8601 (naive means UTC), or how long ago: 24h, 7d"),
+    AfterValidator(_is_time),
+]
+Cursor = Annotated[str | None, Field(max_length=200, description="`next_cursor` of the page before")]
+StatusName = Literal["running", "completed", "failed", "skipped"]
+
+
+class _Parameters(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Paged(_Parameters):
+    limit: int = Field(50, ge=1, le=MAX_PAGE)
+    cursor: Cursor = None
+
+
+class RunsParameters(Paged):
+    pipeline: Text | None = None
+    status: StatusName | None = None
+    since: When | None = None
+    until: When | None = None
+    tag: Text | None = Field(None, description="`key` or `key:value`")
+    q: Text | None = Field(None, description="beginning of a run id or tag value, or part of a pipeline's name")
+
+    def where(self) -> RunFilter:
+        since_us, until_us = _window(self.since, self.until)
+        return RunFilter(
+            pipeline=self.pipeline, status=self.status, since_us=since_us, until_us=until_us, tag=self.tag, q=self.q
+        )
+
+
+class StepsParameters(Paged):
+    step_type: Text | None = None
+    name: Text | None = None
+    pipeline: Text | None = None
+    status: StatusName | None = None
+    reason: Text | None = None
+    rejection_rate_gt: float | None = Field(None, allow_inf_nan=False)
+    rejection_rate_lt: float | None = Field(None, allow_inf_nan=False)
+    duration_ms_gt: float | None = Field(None, ge=0, le=1e13, allow_inf_nan=False)
+    since: When | None = None
+    until: When | None = None
+
+    def where(self) -> StepFilter:
+        since_us, until_us = _window(self.since, self.until)
+        return StepFilter(
+            step_type=self.step_type,
+            name=self.name,
+            pipeline=self.pipeline,
+            status=self.status,
+            reason=self.reason,
+            rejection_rate_gt=self.rejection_rate_gt,
+            rejection_rate_lt=self.rejection_rate_lt,
+            duration_us_gt=None if self.duration_ms_gt is None else int(self.duration_ms_gt * 1000),
+            since_us=since_us,
+            until_us=until_us,
+        )
+
+
+class RunParameters(_Parameters):
+    limit: int = Field(200, ge=1, le=MAX_PAGE, description="of steps")
+    cursor: Cursor = None
+    samples: int = Field(100, ge=0, le=MAX_SAMPLES, description="at most so many samples of a kind for each step")
+
+
+class NoParameters(_Parameters):
+    pass
+
+
+def _window(since: str | None, until: str | None, clock: Callable[[], int] = time.time_ns) -> tuple[Any, Any]:
+    now_us = clock() // 1000
+    return tuple(None if text is None else parse_time(text, now_us) for text in (since, until))  # type: ignore[return-value]

@@ -1,0 +1,249 @@
+"""Wire records as checked, typed structures, and as the compact documents in which the store keeps their parts.
+
+Owns the shape of what a client may send (`xray_core.wire` says what it means) and its bounds. Knows neither HTTP nor SQL.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from xray_core.model import MAX_ITEM_ID_CHARS, Outcome
+
+MAX_TIME_US: Final = 253_402_300_799_999_999  # the last microsecond of the year 9999
+MAX_INT: Final = (1 << 53) - 1  # what every JSON reader and every database holds exactly
+MAX_COUNT: Final = 10**12  # nine million steps of it still add up within 64 bits
+MAX_DURATION_US: Final = 366 * 86_400_000_000
+
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+Part: TypeAlias = Annotated[str, Meta(max_length=256)]
+Word: TypeAlias = Annotated[str, Meta(max_length=512)]
+ItemId: TypeAlias = Annotated[str, Meta(max_length=MAX_ITEM_ID_CHARS)]
+Time: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TIME_US)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+Duration: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_DURATION_US)]
+Revision: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INT)]
+Integer: TypeAlias = Annotated[int, Meta(ge=-MAX_INT, le=MAX_INT)]
+Hash: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-fA-F]{1,16}$")]
+StatusWord: TypeAlias = Literal["running", "completed", "failed", "skipped"]
+Side: TypeAlias = Literal["in", "out"]
+SetWord: TypeAlias = Literal["accepted", "rejected", "selected", "not_selected", "errored", "in", "out"]
+Attempt: TypeAlias = Annotated[int, Meta(ge=0, le=1_000_000)]
+JsonObject: TypeAlias = dict[str, Any]
+
+
+class ItemSet(Struct):
+    """A set of items as the client gave it: how many, the sum of their hashes, and a hash of their order."""
+
+    n: Count
+    sum: Hash
+    order: str | None = None
+
+
+class Fingerprints(Struct):
+    """Of an input or output; see `xray_core.canonical`."""
+
+    exact: str | None = None
+    unordered: str | None = None
+    partial: Any = None
+
+
+class RunRecord(Struct, tag_field="kind", tag="run"):
+    v: Literal[1]
+    run_id: Id
+    part: Part = ""
+    rev: Revision = 0
+    pipeline: Word | None = None
+    status: StatusWord | None = None
+    started_us: Time | None = None
+    ended_us: Time | None = None
+    duration_us: Duration | None = None
+    input: Any = None
+    output: Any = None
+    input_fp: Any = None
+    output_fp: Any = None
+    error: JsonObject | None = None
+    tags: JsonObject | None = None
+    metadata: JsonObject | None = None
+    origin: JsonObject | None = None
+    parent: JsonObject | None = None
+    code_version: str | None = None
+    capture: str | None = None
+    client: JsonObject | None = None
+
+
+class StepRecord(Struct, tag_field="kind", tag="step"):
+    v: Literal[1]
+    run_id: Id
+    step_id: Id
+    attempt: Attempt = 0
+    part: Part = ""
+    rev: Revision = 0
+    pipeline: Word | None = None
+    name: Word | None = None
+    step_type: Word | None = None
+    parent_id: Id | None = None
+    index: Integer | None = None
+    upstream: list[Id] | None = None
+    map_index: Integer | None = None
+    status: StatusWord | None = None
+    started_us: Time | None = None
+    ended_us: Time | None = None
+    duration_us: Duration | None = None
+    capture: str | None = None
+    code_version: str | None = None
+    counts: dict[Outcome, Count] | None = None
+    reasons: dict[Outcome, dict[Word, Count]] | None = None
+    sums: dict[Outcome, dict[Word, Hash]] | None = None
+    input_count: Count | None = None
+    output_count: Count | None = None
+    items: dict[Side, ItemSet | None] | None = None
+    scores: dict[Outcome, dict[Literal["min", "max"], tuple[float, ItemId] | None]] | None = None
+    input: Any = None
+    output: Any = None
+    input_fp: Any = None
+    output_fp: Any = None
+    error: JsonObject | None = None
+    decisions: list[JsonObject] | None = None
+    metadata: JsonObject | None = None
+    origin: JsonObject | None = None
+    sampling: JsonObject | None = None
+    dropped: dict[str, Count] | None = None
+    rejection_rate: float | None = None  # only where a client gives a rate without the counts behind it
+
+
+class VerdictSet(Struct):
+    outcome: SetWord
+    n: Count
+    reason: Word | None = None
+    ids: list[ItemId] | None = None
+    fp40: bytes | None = None  # base64 on the wire
+
+
+class VerdictsRecord(Struct, tag_field="kind", tag="verdicts"):
+    v: Literal[1]
+    run_id: Id
+    step_id: Id
+    sets: list[VerdictSet]
+    attempt: Attempt = 0
+    part: Part = ""
+    chunk: Part = ""
+
+
+class Sample(Struct):
+    item_id: ItemId
+    outcome: Outcome
+    reason: Word | None = None
+    details: Any = None
+    score: float | None = None
+    rank: Integer | None = None
+    weight: float | None = None
+    at_us: Time | None = None
+
+
+class SamplesRecord(Struct, tag_field="kind", tag="samples"):
+    v: Literal[1]
+    run_id: Id
+    step_id: Id
+    samples: list[Sample]
+    attempt: Attempt = 0
+    part: Part = ""
+    chunk: Part = ""
+    rev: Revision = 0
+
+
+class ClientRecord(Struct, tag_field="kind", tag="client"):
+    v: Literal[1]
+    part: Part
+    rev: Revision = 0
+    host: str | None = None
+    pid: Integer | None = None
+    sdk: str | None = None
+    pipeline: Word | None = None
+    counters: dict[Annotated[str, Meta(max_length=256)], Count] | None = None
+
+
+Record: TypeAlias = RunRecord | StepRecord | VerdictsRecord | SamplesRecord | ClientRecord
+decode_record: Final = msgspec.json.Decoder(Record).decode
+
+# A part is kept as the values of these fields, in this order. Released orders are never changed, only appended to.
+RUN_FIELDS: Final = (
+    "rev", "pipeline", "status", "started_us", "ended_us", "duration_us", "input", "output", "input_fp", "output_fp",
+    "error", "tags", "metadata", "origin", "parent", "code_version", "capture", "client",
+)  # fmt: skip
+STEP_FIELDS: Final = (
+    "rev", "pipeline", "name", "step_type", "parent_id", "index", "upstream", "map_index", "status", "started_us",
+    "ended_us", "duration_us", "capture", "code_version", "counts", "reasons", "sums", "input_count", "output_count",
+    "items", "scores", "input", "output", "input_fp", "output_fp", "error", "decisions", "metadata", "origin",
+    "sampling", "dropped", "rejection_rate",
+)  # fmt: skip
+SAMPLE_FIELDS: Final = ("item_id", "outcome", "reason", "details", "score", "rank", "weight", "at_us")
+
+_run_values: Final = attrgetter(*RUN_FIELDS)
+_step_values: Final = attrgetter(*STEP_FIELDS)
+_sample_values: Final = attrgetter(*SAMPLE_FIELDS)
+encode_json: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder().decode
+
+# What most documents share, so that a document of 500 bytes compresses like one of 50,000. Never changed once released:
+# a new dictionary needs a new marker byte.
+_DICTIONARY_1: Final = (
+    b'"reordered","gate","model","prompt","version","threshold","limit","query","dag_id","task_id","run_id","try_number"'
+    b',"map_index","flow_run_id","task_run_id","op_name","partition","url","state","Completed","success","ids","kind",'
+    b'"framework":"prefect","airflow","dagster","script","exact":"unordered":"partial":false,"n":,"sum":"","order":"",'
+    b'{"in":{"out":{"min":["max":[{"type":"ValueError","message":"traceback":"Traceback (most recent call last):\\n  File '
+    b'"{"rate":0.01,"per_reason":20,"seed":null,null,null,null,null,null,null,null,null,'
+    b'"generate","retrieve","filter","score","rank","select","transform","minimal","full","sample",'
+    b'"skipped","failed","running","completed",{"not_selected":{"errored":{"selected":{"rejected":{"accepted":'
+)
+
+
+def run_values(record: RunRecord) -> tuple[Any, ...]:
+    return _run_values(record)
+
+
+def step_values(record: StepRecord) -> tuple[Any, ...]:
+    return _step_values(record)
+
+
+def sample_values(sample: Sample) -> tuple[Any, ...]:
+    return _sample_values(sample)
+
+
+def as_part(fields: Sequence[str], values: Sequence[Any], **key: Any) -> dict[str, Any]:
+    """A part as `xray_core.merge` takes it, from its values; fields newer than the document are absent."""
+    return {**dict(zip(fields, values)), **key}
+
+
+def pack(value: Any) -> bytes:
+    """A JSON value as a compressed document. `1` + zlib with dictionary 1."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, _DICTIONARY_1)
+    return b"\x01" + packer.compress(encode_json(value)) + packer.flush()
+
+
+def unpack(document: bytes) -> Any:
+    """The JSON value of a compressed document.
+
+    Raises:
+        ValueError: written by a newer X-Ray, or damaged.
+    """
+    if document[:1] != b"\x01":
+        raise ValueError("a stored document is not in a form that this X-Ray knows")
+    try:
+        return _decode(zlib.decompressobj(-15, zdict=_DICTIONARY_1).decompress(document[1:]))
+    except (zlib.error, msgspec.DecodeError) as error:
+        raise ValueError(f"a stored document is damaged: {error}") from None
+
+
+def plain(value: Any) -> Any:
+    """The same value as it reads back from a document: structures become dicts, tuples become lists."""
+    return msgspec.to_builtins(value)
+
+
+def as_json_dict(record: Mapping[str, Any] | Struct) -> Any:
+    return msgspec.to_builtins(record)

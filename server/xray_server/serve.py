@@ -1,0 +1,80 @@
+"""Running the server: address, store, signals, and an end that loses no accepted write.
+
+Owns the process. Imports uvicorn and FastAPI, so it is imported only when something is served.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from typing import Final
+
+import uvicorn
+
+from xray_core.errors import ConfigurationError
+from xray_server.app import create_app
+from xray_server.store import open_store
+
+_SHUTDOWN_S: Final = 10
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        ConfigurationError: the port is taken, or the address is not one of this machine's.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(1024)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error.strerror}; `--port 0` takes a free one"
+        ) from None
+    return sock
+
+
+def serve(*, host: str, port: int, database_url: str, insecure: bool, log_level: str = "warning") -> None:
+    """Serve until SIGINT or SIGTERM; returns after everything accepted is committed.
+
+    Raises:
+        ConfigurationError: address or database cannot be used, or the address is open to others and there are no keys.
+    """
+    if not is_loopback(host):
+        if not insecure:
+            raise ConfigurationError(
+                f"{host} can be reached by others, and there are no keys: whoever reaches it could read and write all. "
+                "Serve on 127.0.0.1, or say --insecure"
+            )
+        print(f"xray: WARNING: --insecure: anyone who can reach {host} can read and write everything", file=sys.stderr)
+    store = open_store(database_url)
+    try:
+        sock = listen(host, port)
+        bound = sock.getsockname()
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        print(f"X-Ray on http://{shown}:{bound[1]} (data in {database_url}); Ctrl-C stops it", flush=True)
+        config = uvicorn.Config(
+            create_app(store),
+            log_level=log_level,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_SHUTDOWN_S,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+        uvicorn.Server(config).run(sockets=[sock])
+    except KeyboardInterrupt:
+        pass  # uvicorn has shut down in order, then raises the signal again for whoever started it
+    finally:
+        store.close()

@@ -1,0 +1,207 @@
+"""The SQLite store: one file, one writing connection, a reading connection a thread.
+
+WAL lets readers go on while the writer commits. `synchronous=FULL`: an answer that was given survives a power cut, and one
+fsync serves all the requests that were committed together. Owns connections, pragmas and migrations; rows are in
+sqlite_write.py, questions in sqlite_read.py.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from xray_core.errors import ConfigurationError
+from xray_server.sqlite_read import Reader
+from xray_server.sqlite_write import Writer
+from xray_server.store import (
+    Batch,
+    Page,
+    RunFilter,
+    StepFilter,
+    StepGroup,
+    StoredClient,
+    StoredRun,
+    StoredSet,
+    StoredStep,
+    StoredVerdict,
+    StoreHealth,
+    StoreUnavailableError,
+    TrendPoint,
+)
+
+T = TypeVar("T")
+_BUSY_TIMEOUT_S: Final = 10.0
+# What SQLite calls an OperationalError and what no retry mends is a mistake of ours or a record it cannot hold.
+_WORTH_RETRYING: Final = ("locked", "busy", "full", "disk", "readonly", "unable to open", "interrupted", "i/o")
+
+
+class SQLiteStore:
+    """A Store in one file. `write` from one thread at a time; reads from any thread, each on its own connection."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: list[sqlite3.Connection] = []
+        try:
+            self._writing = self._connect(readonly=False)
+            migrate(self._writing, str(self.path))
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.path} as SQLite: {error}") from error
+        self._writer = Writer(self._writing)
+
+    @classmethod
+    def from_url(cls, url: str) -> SQLiteStore:
+        """`sqlite:///relative.db` or `sqlite:////absolute.db`."""
+        prefix = "sqlite:///"
+        path = url[len(prefix) :] if url.startswith(prefix) else ""
+        if not path or path == ":memory:":
+            raise ConfigurationError(f"XRAY_DATABASE_URL: {url!r} names no file; write sqlite:///xray.db")
+        if not Path(path).absolute().parent.is_dir():
+            raise ConfigurationError(f"XRAY_DATABASE_URL: there is no directory {Path(path).absolute().parent}")
+        return cls(Path(path))
+
+    def _connect(self, *, readonly: bool) -> sqlite3.Connection:
+        # autocommit: transactions are opened by name, where they are meant
+        db = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        if not readonly:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only a new file takes it; pruning then gives pages back
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA journal_size_limit = 67108864")
+        db.execute("PRAGMA cache_size = -65536" if not readonly else "PRAGMA cache_size = -16384")
+        db.execute("PRAGMA temp_store = MEMORY")
+        if readonly:
+            db.execute("PRAGMA query_only = ON")
+        with self._lock:
+            self._connections.append(db)
+        return db
+
+    def _read(self, question: Callable[[Reader], T]) -> T:
+        reader: Reader | None = getattr(self._local, "reader", None)
+        try:
+            if reader is None:
+                reader = self._local.reader = Reader(self._connect(readonly=True))
+            return question(reader)
+        except sqlite3.OperationalError as error:
+            if _retryable(error):
+                raise StoreUnavailableError(f"SQLite cannot answer just now: {error}") from error
+            raise
+
+    def write(self, batches: Sequence[Batch]) -> list[dict[int, str]]:
+        refused: list[dict[int, str]] = [{} for _ in batches]
+        places = [(b, r) for b, batch in enumerate(batches) for r in range(len(batch.records))]
+        self._write(batches, places, refused)
+        return refused
+
+    def _write(self, batches: Sequence[Batch], places: list[tuple[int, int]], refused: list[dict[int, str]]) -> None:
+        """Write the records at `places`; when SQLite cannot hold one of them, halve until that one is alone."""
+        if not places:
+            return
+        chosen: dict[int, list[int]] = {}
+        for b, r in places:
+            chosen.setdefault(b, []).append(r)
+        try:
+            self._writer.write([
+                Batch([batches[b].records[r] for r in rows], batches[b].project, batches[b].received_us)
+                for b, rows in chosen.items()
+            ])  # fmt: skip
+        except (sqlite3.Error, OverflowError, ValueError) as error:
+            if isinstance(error, sqlite3.OperationalError) and _retryable(error):
+                raise StoreUnavailableError(f"SQLite cannot write just now: {error}") from error
+            if len(places) == 1:
+                b, r = places[0]
+                refused[b][r] = f"the store cannot hold this record: {error}"
+                return
+            middle = len(places) // 2
+            self._write(batches, places[:middle], refused)
+            self._write(batches, places[middle:], refused)
+
+    def runs(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[StoredRun]:
+        return self._read(lambda reader: reader.runs(project, where, limit, cursor))
+
+    def run(self, project: str, run_id: str) -> StoredRun | None:
+        return self._read(lambda reader: reader.run(project, run_id))
+
+    def run_steps(self, project: str, run_id: str, *, limit: int, cursor: str | None = None) -> Page[StoredStep]:
+        return self._read(lambda reader: reader.run_steps(project, run_id, limit, cursor))
+
+    def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
+        return self._read(lambda reader: reader.step(project, run_id, step_id))
+
+    def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
+        return self._read(lambda reader: reader.step_groups(project, run_id))
+
+    def steps(self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None) -> Page[StoredStep]:
+        return self._read(lambda reader: reader.steps(project, where, limit, cursor))
+
+    def samples(
+        self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None = None
+    ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
+        return self._read(lambda reader: reader.samples(project, run_id, steps))
+
+    def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
+        return self._read(lambda reader: reader.item_verdicts(project, run_id, item_id))
+
+    def sets(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[StoredSet]:
+        return self._read(lambda reader: reader.sets(project, run_id, step_id))
+
+    def clients(self, project: str, *, limit: int) -> list[StoredClient]:
+        return self._read(lambda reader: reader.clients(project, limit))
+
+    def pipelines(self, project: str) -> list[str]:
+        return self._read(lambda reader: reader.pipelines(project))
+
+    def trend(
+        self, project: str, *, pipeline: str | None, name: str | None, since_us: int, until_us: int
+    ) -> list[TrendPoint]:
+        return self._read(lambda reader: reader.trend(project, pipeline, name, since_us, until_us))
+
+    def health(self) -> StoreHealth:
+        runs, newest_us, size_bytes = self._read(lambda reader: reader.figures())
+        return StoreHealth("sqlite", str(self.path), runs, newest_us, {"bytes": size_bytes})
+
+    def close(self) -> None:
+        with self._lock:
+            for connection in self._connections[::-1]:
+                connection.close()
+            self._connections.clear()
+
+
+def _retryable(error: sqlite3.Error) -> bool:
+    return any(word in str(error).lower() for word in _WORTH_RETRYING)
+
+
+def migrate(db: sqlite3.Connection, location: str) -> None:
+    """Bring the schema up to date, one numbered file a transaction; `user_version` says how far it is.
+
+    Raises:
+        ConfigurationError: the database was written by a newer X-Ray.
+    """
+    files = sorted(
+        (file for file in resources.files("xray_server").joinpath("migrations/sqlite").iterdir()),
+        key=lambda file: file.name,
+    )
+    steps = [(int(file.name.split("_", 1)[0]), file) for file in files if file.name.endswith(".sql")]
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version > steps[-1][0]:
+        raise ConfigurationError(
+            f"XRAY_DATABASE_URL: {location} was written by a newer X-Ray (schema {version}; this one knows "
+            f"{steps[-1][0]}): upgrade X-Ray, or name another file"
+        )
+    for number, file in steps:
+        if number <= version:
+            continue
+        try:
+            db.executescript(
+                f"BEGIN IMMEDIATE;\n{file.read_text(encoding='utf-8')}\nPRAGMA user_version = {number};\nCOMMIT;"
+            )
+        except sqlite3.Error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            if int(db.execute("PRAGMA user_version").fetchone()[0]) < number:  # else another process was first
+                raise

@@ -1,0 +1,443 @@
+"""Reading from SQLite: one named function a question, each on an index that is named in the statement.
+
+The planner guesses from statistics that it does not have; a wrong guess was measured at 12.8 s. So every list says which
+index it walks (`_steps_walk`), and tests assert the plans. Knows nothing of how rows are written but their layout.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+import msgspec
+
+from xray_core import verdicts
+from xray_core.model import STATUS_RANK, item_id_text
+from xray_server import states
+from xray_server.records import SAMPLE_FIELDS, unpack
+from xray_server.sqlite_write import FP40, HOUR_US, SET_CODES, id_key, id_text
+from xray_server.store import (
+    BadCursorError,
+    Page,
+    RunFilter,
+    StepFilter,
+    StepGroup,
+    StoredClient,
+    StoredRun,
+    StoredSet,
+    StoredStep,
+    StoredVerdict,
+    TrendPoint,
+)
+
+SET_NAMES: Final = {code: name for name, code in SET_CODES.items()}
+HIGH_RATE: Final = 0.9  # of the partial index
+SLOW_US: Final = 10_000_000
+_NOTHING: Final = -1  # a dictionary id that nothing has
+_READ_WHOLE_BYTES: Final = 65_536  # a blob below this is read at once: opening it apart costs more
+
+
+class Reader:
+    """Answers on one connection. Used by one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    # -- runs ------------------------------------------------------------------------------------------------------
+
+    def runs(self, project: str, where: RunFilter, limit: int, cursor: str | None) -> Page[StoredRun]:
+        sql, values = self.runs_query(project, where, cursor)
+        rows = self._db.execute(f"{sql} LIMIT ?", (*values, limit + 1)).fetchall()
+        more = len(rows) > limit
+        items = [self._stored_run(row) for row in rows[:limit]]
+        return Page(items, _cursor(rows[limit - 1][1], rows[limit - 1][0]) if more else None)
+
+    def runs_query(self, project: str, where: RunFilter, cursor: str | None) -> tuple[str, list[Any]]:
+        """The statement that lists runs, without its limit."""
+        tests = ["run.project = ?"]
+        values: list[Any] = [self._id("project", "name", project)]
+        index, source = "run_at", ""
+        if where.status is not None:
+            index = "run_status_at"
+            tests.append("run.status = ?")
+            values.append(STATUS_RANK.get(where.status, _NOTHING))
+        if where.pipeline is not None:
+            index = "run_pipeline_at"
+            tests.append("run.pipeline = ?")
+            values.append(self._word(where.pipeline))
+        if where.tag is not None:
+            key, given, value = where.tag.partition(":")
+            if given:
+                source = "run_tag tag CROSS JOIN run ON run.pk = tag.run"
+                tests[0] = "tag.project = ?"
+                tests.append("tag.key = ? AND tag.value = ?")
+                values += [self._word(key), value]
+            else:
+                tests.append("EXISTS (SELECT 1 FROM run_tag t WHERE t.run = run.pk AND t.key = ?)")
+                values.append(self._word(key))
+        at = "tag.at_us" if source else "run.at_us"
+        for bound, test in ((where.since_us, f"{at} >= ?"), (where.until_us, f"{at} < ?")):
+            if bound is not None:
+                tests.append(test)
+                values.append(bound)
+        if where.q:
+            tests.append(
+                "(run.pk IN (SELECT pk FROM run WHERE project = ? AND id >= ? AND id < ?)"
+                " OR run.pk IN (SELECT run FROM run_tag WHERE project = ? AND value >= ? AND value < ?)"
+                " OR run.pipeline IN (SELECT id FROM word WHERE instr(lower(text), lower(?)) > 0))"
+            )
+            project_id = values[0]
+            values += [project_id, *_prefix_range(where.q), project_id, where.q, where.q + "\U0010ffff", where.q]
+        if cursor is not None:
+            tests.append(f"({at}, run.pk) < (?, ?)")
+            values += _parse_cursor(cursor)
+        sql = (
+            "SELECT run.pk, run.at_us, run.id, run.parts, part.text, run.doc, run.steps, run.flagged "  # noqa: S608
+            f"FROM {source or f'run INDEXED BY {index}'} LEFT JOIN part ON part.id = run.part "
+            f"WHERE {' AND '.join(tests)} ORDER BY {at} DESC, run.pk DESC"
+        )
+        return sql, values
+
+    def run(self, project: str, run_id: str) -> StoredRun | None:
+        row = self._db.execute(
+            "SELECT run.pk, run.at_us, run.id, run.parts, part.text, run.doc, run.steps, run.flagged "
+            "FROM run LEFT JOIN part ON part.id = run.part WHERE run.project = ? AND run.id = ?",
+            (self._id("project", "name", project), id_key(run_id)),
+        ).fetchone()
+        return None if row is None else self._stored_run(row)
+
+    def _stored_run(self, row: Any) -> StoredRun:
+        _, at_us, key, parts, part, doc, steps, flagged = row
+        if parts == 0:
+            state = states.run_state([])
+        elif parts == 1:
+            state = states.run_state([states.run_part(part, unpack(doc))])
+        else:
+            state = unpack(doc)
+        return StoredRun(id_text(key), at_us, state, steps, flagged, known=parts > 0)
+
+    # -- steps -----------------------------------------------------------------------------------------------------
+
+    _STEP: Final = "step.pk, step.at_us, run.id, step.id, step.attempt, step.doc"
+
+    def steps(self, project: str, where: StepFilter, limit: int, cursor: str | None) -> Page[StoredStep]:
+        sql, values = self.steps_query(project, where, cursor)
+        rows = self._db.execute(f"{sql} LIMIT ?", (*values, limit + 1)).fetchall()
+        more = len(rows) > limit
+        return Page(
+            [self._stored_step(row) for row in rows[:limit]],
+            _cursor(rows[limit - 1][1], rows[limit - 1][0]) if more else None,
+        )
+
+    def steps_query(self, project: str, where: StepFilter, cursor: str | None) -> tuple[str, list[Any]]:
+        """The statement that lists steps across runs, without its limit."""
+        project_id = self._id("project", "name", project)
+        at, pk = "step.at_us", "step.pk"
+        if where.reason is not None:
+            source = "step_reason why CROSS JOIN step ON step.pk = why.step"
+            tests = ["why.project = ? AND why.reason = ?"]
+            values: list[Any] = [project_id, self._word(where.reason)]
+            # one reason may stand under two outcomes of one step: only the first of its rows speaks for it
+            tests.append(
+                "NOT EXISTS (SELECT 1 FROM step_reason w WHERE w.project = why.project AND w.reason = why.reason "
+                "AND w.at_us = why.at_us AND w.step = why.step AND w.outcome < why.outcome)"
+            )
+            at, pk = "why.at_us", "why.step"
+        else:
+            source = f"step INDEXED BY {_steps_index(where)}"
+            tests, values = ["step.project = ?"], [project_id]
+        for column, word in (("type", where.step_type), ("name", where.name), ("pipeline", where.pipeline)):
+            if word is not None:
+                tests.append(f"step.{column} = ?")
+                values.append(self._word(word))
+        if where.status is not None:
+            # written out, since a partial index is only used for a constant
+            tests.append(f"step.status = {STATUS_RANK.get(where.status, _NOTHING)}")
+        if where.rejection_rate_gt is not None:
+            tests.append("step.rate > ?")
+            values.append(where.rejection_rate_gt)
+            if where.rejection_rate_gt >= HIGH_RATE:
+                tests.append(f"step.rate >= {HIGH_RATE}")
+        if where.duration_us_gt is not None:
+            tests.append("step.duration_us > ?")
+            values.append(where.duration_us_gt)
+            if where.duration_us_gt >= SLOW_US:
+                tests.append(f"step.duration_us >= {SLOW_US}")
+        for bound, test in (
+            (where.rejection_rate_lt, "step.rate < ?"),
+            (where.since_us, f"{at} >= ?"),
+            (where.until_us, f"{at} < ?"),
+        ):
+            if bound is not None:
+                tests.append(test)
+                values.append(bound)
+        if cursor is not None:
+            tests.append(f"({at}, {pk}) < (?, ?)")
+            values += _parse_cursor(cursor)
+        sql = (
+            f"SELECT {self._STEP} FROM {source} CROSS JOIN run ON run.pk = step.run "  # noqa: S608  # values are bound
+            f"WHERE {' AND '.join(tests)} ORDER BY {at} DESC, {pk} DESC"
+        )
+        return sql, values
+
+    def run_steps(self, project: str, run_id: str, limit: int, cursor: str | None) -> Page[StoredStep]:
+        run = self._run_pk(project, run_id)
+        after: list[Any] = _parse_cursor(cursor, parts=3) if cursor is not None else [-1, 0, 0]
+        order = "step.at_us, coalesce(step.position, 0), step.pk"
+        rows = self._db.execute(
+            f"SELECT {self._STEP}, coalesce(step.position, 0) FROM step JOIN run ON run.pk = step.run "  # noqa: S608
+            f"WHERE step.run = ? AND ({order}) > (?, ?, ?) ORDER BY {order} LIMIT ?",
+            (run, *after, limit + 1),
+        ).fetchall()
+        last = rows[limit - 1] if len(rows) > limit else None
+        return Page(
+            [self._stored_step(row) for row in rows[:limit]],
+            None if last is None else _cursor(last[1], last[6], last[0]),
+        )
+
+    def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
+        rows = self._db.execute(
+            f"SELECT {self._STEP} FROM step JOIN run ON run.pk = step.run "  # noqa: S608
+            "WHERE step.run = ? AND step.id = ? ORDER BY step.attempt",
+            (self._run_pk(project, run_id), id_key(step_id)),
+        ).fetchall()
+        return [self._stored_step(row) for row in rows]
+
+    def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
+        rows = self._db.execute(
+            "SELECT coalesce(word.text, ''), type.text, count(*), sum(status = 3), sum(flags & 5 <> 0), min(at_us), "
+            "coalesce(sum(duration_us), 0), sum(input), sum(accepted), sum(rejected), sum(not_selected), sum(errored), "
+            "sum(selected), min(coalesce(position, 0)) AS first "
+            "FROM step LEFT JOIN word ON word.id = step.name LEFT JOIN word type ON type.id = step.type "
+            "WHERE step.run = ? GROUP BY step.name, step.type ORDER BY min(at_us), first",
+            (self._run_pk(project, run_id),),
+        ).fetchall()
+        return [StepGroup(*row[:13]) for row in rows]
+
+    def _stored_step(self, row: Any) -> StoredStep:
+        _, at_us, run_key, step_key, attempt, doc = row[:6]
+        parts = [states.step_part(self._part(part), values) for part, values in unpack(doc)]
+        state = states.step_state(parts)
+        run_id, step_id = id_text(run_key), id_text(step_key)
+        state.values.update(run_id=run_id, step_id=step_id, attempt=attempt)
+        return StoredStep(run_id, step_id, attempt, at_us, state.values, state.ledger, state.rejection_rate)
+
+    # -- items -----------------------------------------------------------------------------------------------------
+
+    def samples(
+        self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None
+    ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
+        run = self._run_pk(project, run_id)
+        if steps is None:
+            rows = self._db.execute(
+                "SELECT step.id, step.attempt, c.doc FROM step JOIN sample_chunk c ON c.step = step.pk WHERE step.run = ?",
+                (run,),
+            ).fetchall()
+        else:
+            rows = [
+                row
+                for step_id, attempt in steps
+                for row in self._db.execute(
+                    "SELECT step.id, step.attempt, c.doc FROM step JOIN sample_chunk c ON c.step = step.pk "
+                    "WHERE step.run = ? AND step.id = ? AND step.attempt = ?",
+                    (run, id_key(step_id), attempt),
+                )
+            ]
+        found: dict[tuple[str, int], dict[Any, Mapping[str, Any]]] = {}
+        for key, attempt, doc in rows:
+            once = found.setdefault((id_text(key), attempt), {})
+            for values in unpack(doc):
+                sample = dict(zip(SAMPLE_FIELDS, values))
+                # the same sample may come in two chunks: a live snapshot and a final one, a run posted twice
+                identity = (sample["item_id"], sample["outcome"], sample["reason"], sample["at_us"])
+                if identity not in once or repr(once[identity]) < repr(sample):
+                    once[identity] = sample
+        return {
+            step: sorted(once.values(), key=lambda s: (s["at_us"] or 0, s["item_id"])) for step, once in found.items()
+        }
+
+    def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
+        text = item_id_text(item_id)
+        wanted = verdicts.fingerprint(text)
+        found: dict[tuple[Any, ...], StoredVerdict] = {}
+        for pk, size, step_key, attempt, head in self._db.execute(
+            "SELECT c.pk, length(c.data), step.id, step.attempt, c.head FROM step "
+            "JOIN verdict_chunk c ON c.step = step.pk WHERE step.run = ? ORDER BY step.at_us, step.pk, c.pk",
+            (self._run_pk(project, run_id),),
+        ).fetchall():
+            data = self._data(pk, size)
+            for code, reason, n, form, offset, length in unpack(head):
+                position = None
+                if form == FP40:
+                    if not verdicts.contains(cast(bytes, _Window(data, offset, length)), wanted):
+                        continue
+                else:
+                    ids = msgspec.json.decode(data[offset : offset + length])
+                    if text not in ids:
+                        continue
+                    position = ids.index(text)
+                exact = form != FP40
+                verdict = StoredVerdict(
+                    id_text(step_key), attempt, SET_NAMES[code], reason, exact,
+                    0.0 if exact else verdicts.false_positive_probability([n]), position,
+                )  # fmt: skip
+                same = (verdict.step_id, attempt, code, reason)
+                if same not in found or (exact and not found[same].exact):
+                    found[same] = verdict
+        return list(found.values())
+
+    def sets(self, project: str, run_id: str, step_id: str | None) -> Iterator[StoredSet]:
+        only = "" if step_id is None else " AND step.id = ?"
+        keys = [self._run_pk(project, run_id)] + ([] if step_id is None else [id_key(step_id)])
+        for pk, step_key, attempt, head in self._db.execute(
+            "SELECT c.pk, step.id, step.attempt, c.head FROM step JOIN verdict_chunk c ON c.step = step.pk "  # noqa: S608
+            f"WHERE step.run = ?{only} ORDER BY step.at_us, step.pk, c.pk",
+            keys,
+        ).fetchall():
+            data = self._db.execute("SELECT data FROM verdict_chunk WHERE pk = ?", (pk,)).fetchone()[0]
+            for code, reason, n, form, offset, length in unpack(head):
+                blob = data[offset : offset + length]
+                ids = None if form == FP40 else msgspec.json.decode(blob)
+                yield StoredSet(
+                    id_text(step_key), attempt, SET_NAMES[code], reason, n, ids, blob if form == FP40 else None
+                )
+
+    def _data(self, pk: int, size: int) -> Any:
+        """A chunk's data: whole when small, else a window that reads only the bytes asked for."""
+        if size >= _READ_WHOLE_BYTES and hasattr(self._db, "blobopen"):  # Python 3.11
+            return self._db.blobopen("verdict_chunk", "data", pk, readonly=True)
+        return self._db.execute("SELECT data FROM verdict_chunk WHERE pk = ?", (pk,)).fetchone()[0]
+
+    # -- the rest --------------------------------------------------------------------------------------------------
+
+    def clients(self, project: str, limit: int) -> list[StoredClient]:
+        rows = self._db.execute(
+            "SELECT part.text, client.doc, client.received_us FROM client JOIN part ON part.id = client.part "
+            "WHERE client.project = ? ORDER BY client.received_us DESC LIMIT ?",
+            (self._id("project", "name", project), limit),
+        ).fetchall()
+        clients = []
+        for part, doc, received_us in rows:
+            host, pid, sdk, pipeline, counters = unpack(doc)
+            clients.append(StoredClient(part, host, pid, sdk, pipeline, counters, received_us))
+        return clients
+
+    def pipelines(self, project: str) -> list[str]:
+        # a loose walk over the index: one seek a pipeline, however many runs each has
+        rows = self._db.execute(
+            "WITH RECURSIVE seen(id) AS ("
+            " SELECT (SELECT min(pipeline) FROM run WHERE project = :project)"
+            " UNION ALL SELECT (SELECT min(pipeline) FROM run WHERE project = :project AND pipeline > seen.id) FROM seen"
+            " WHERE seen.id IS NOT NULL) "
+            "SELECT word.text FROM seen JOIN word ON word.id = seen.id ORDER BY word.text",
+            {"project": self._id("project", "name", project)},
+        ).fetchall()
+        return [text for (text,) in rows]
+
+    def trend(
+        self, project: str, pipeline: str | None, name: str | None, since_us: int, until_us: int
+    ) -> list[TrendPoint]:
+        tests = ["r.project = ?", "r.hour >= ?", "r.hour < ?"]
+        values: list[Any] = [self._id("project", "name", project), since_us // HOUR_US, -(-until_us // HOUR_US)]
+        for column, word in (("pipeline", pipeline), ("name", name)):
+            if word is not None:
+                tests.append(f"r.{column} = ?")
+                values.append(self._word(word))
+        where = " AND ".join(tests)
+        words = "LEFT JOIN word p ON p.id = r.pipeline LEFT JOIN word n ON n.id = r.name"
+        reasons: dict[tuple[int, int, int], dict[str, int]] = {}
+        for hour, pipeline_id, name_id, reason, n in self._db.execute(
+            "SELECT r.hour, r.pipeline, r.name, w.text, sum(r.n) FROM rollup_reason r JOIN word w ON w.id = r.reason "  # noqa: S608
+            f"WHERE {where} GROUP BY r.hour, r.pipeline, r.name, w.text HAVING sum(r.n) > 0",
+            values,
+        ):
+            reasons.setdefault((hour, pipeline_id, name_id), {})[reason] = n
+        rows = self._db.execute(
+            "SELECT r.hour, r.pipeline, r.name, coalesce(p.text, ''), coalesce(n.text, ''), r.steps, r.failed, r.input, "  # noqa: S608
+            "r.accepted, r.rejected, r.not_selected, r.errored, r.selected, r.unaccounted, r.duration_us "
+            f"FROM rollup r {words} WHERE {where} AND r.steps > 0 ORDER BY r.hour, p.text, n.text",
+            values,
+        )
+        points = []
+        for hour, pipeline_id, name_id, *figures in rows:
+            figures.append(reasons.get((hour, pipeline_id, name_id), {}))
+            points.append(TrendPoint(hour * HOUR_US, *figures))
+        return points
+
+    def figures(self) -> tuple[int, int | None, int]:
+        """An estimate of the number of runs (the highest key), the newest start, and the size of the database in bytes."""
+        runs = self._db.execute("SELECT coalesce(max(pk), 0) FROM run").fetchone()[0]
+        newest = self._db.execute("SELECT max(received_us) FROM (SELECT received_us FROM run ORDER BY pk DESC LIMIT 1)")
+        pages, page_bytes = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        return int(runs), newest.fetchone()[0], int(pages * page_bytes)
+
+    def _id(self, table: str, column: str, text: str) -> int:
+        row = self._db.execute(f"SELECT id FROM {table} WHERE {column} = ?", (text,)).fetchone()  # noqa: S608
+        return int(row[0]) if row else _NOTHING
+
+    def _word(self, text: str) -> int:
+        return self._id("word", "text", text)
+
+    def _part(self, number: int) -> str:
+        return str(self._db.execute("SELECT text FROM part WHERE id = ?", (number,)).fetchone()[0])
+
+    def _run_pk(self, project: str, run_id: str) -> int:
+        row = self._db.execute(
+            "SELECT pk FROM run WHERE project = ? AND id = ?", (self._id("project", "name", project), id_key(run_id))
+        ).fetchone()
+        return int(row[0]) if row else _NOTHING
+
+
+class _Window:
+    """A part of a blob that is read as it is sliced: what `verdicts.contains` needs of bytes."""
+
+    def __init__(self, blob: Any, offset: int, length: int) -> None:
+        self._blob, self._offset, self._length = blob, offset, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, place: slice) -> bytes:
+        start, stop, _ = place.indices(self._length)
+        return bytes(self._blob[self._offset + start : self._offset + stop])
+
+
+def _steps_index(where: StepFilter) -> str:
+    """The index that leaves least to filter: the rare things first."""
+    if where.rejection_rate_gt is not None and where.rejection_rate_gt >= HIGH_RATE:
+        return "step_high_rate_at"
+    if where.status == "failed":
+        return "step_failed_at"
+    if where.duration_us_gt is not None and where.duration_us_gt >= SLOW_US:
+        return "step_slow_at"
+    if where.name is not None:
+        return "step_name_at"
+    if where.pipeline is not None:
+        return "step_pipeline_at"
+    return "step_at" if where.step_type is None else "step_type_at"
+
+
+def _prefix_range(prefix: str) -> tuple[Any, Any]:
+    """The range of stored ids that begin with this text: of UUIDs as bytes, else of text."""
+    digits = prefix.replace("-", "").lower()
+    if 4 <= len(digits) <= 32 and len(prefix) <= 36 and set(digits) <= set("0123456789abcdef"):
+        return bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f")) + b"\0"
+    return prefix, prefix + "\U0010ffff"
+
+
+def _cursor(*key: int) -> str:
+    return base64.urlsafe_b64encode(".".join(map(str, key)).encode()).decode().rstrip("=")
+
+
+def _parse_cursor(cursor: str, parts: int = 2) -> list[int]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        key = [int(number) for number in text.split(".")]
+    except (ValueError, binascii.Error):
+        key = []
+    if len(key) != parts or any(not -(1 << 62) < number < 1 << 62 for number in key):
+        raise BadCursorError("not a cursor of this list")
+    return key

@@ -1,0 +1,440 @@
+"""Writing into SQLite: records become rows, in one transaction, idempotently.
+
+Records are folded in memory first (newest revision of each part), so that the many snapshots of one step in one transaction
+cost one row. Owned by the writer thread; nothing here is called from another. Reads are in sqlite_read.py.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+from xray_core.merge import newest
+from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES, STATUS_RANK
+from xray_server import states
+from xray_server.records import (
+    MAX_DURATION_US,
+    ClientRecord,
+    RunRecord,
+    SamplesRecord,
+    StepRecord,
+    VerdictsRecord,
+    encode_json,
+    pack,
+    plain,
+    run_values,
+    sample_values,
+    step_values,
+    unpack,
+)
+from xray_server.states import StepState
+from xray_server.store import Batch
+
+SET_CODES: Final = {name: code for code, name in enumerate((*OUTCOMES, ITEMS_IN, ITEMS_OUT))}
+IDS, FP40 = 1, 2
+HOUR_US: Final = 3_600_000_000
+_MAX_CACHED: Final = 100_000
+
+RunKey: TypeAlias = tuple[int, str]
+StepKey: TypeAlias = tuple[int, str, str, int]
+Parts: TypeAlias = dict[str, list[Any]]  # part name -> values
+
+
+def id_key(text: str) -> bytes | str:
+    """An id as it is kept: 16 bytes when it is a canonical UUID, else itself."""
+    if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-":
+        try:
+            value = uuid.UUID(text)
+        except ValueError:
+            return text
+        return value.bytes if str(value) == text else text
+    return text
+
+
+def id_text(key: bytes | str) -> str:
+    """The id that `id_key` was given."""
+    return str(uuid.UUID(bytes=key)) if isinstance(key, bytes) else key
+
+
+class _Dictionary:
+    """Text -> small integer, one table; what is not cached is looked up or added."""
+
+    def __init__(self, connection: sqlite3.Connection, table: str, column: str) -> None:
+        self._connection = connection
+        self._find = f"SELECT id FROM {table} WHERE {column} = ?"  # noqa: S608  # names are literals of this file
+        self._name = f"SELECT {column} FROM {table} WHERE id = ?"  # noqa: S608
+        self._add = f"INSERT INTO {table} ({column}) VALUES (?)"  # noqa: S608
+        self._ids: dict[str, int] = {}
+
+    def forget(self) -> None:
+        self._ids.clear()
+
+    def id(self, text: str) -> int:
+        found = self._ids.get(text)
+        if found is None:
+            row = self._connection.execute(self._find, (text,)).fetchone()
+            found = int(row[0]) if row else int(self._connection.execute(self._add, (text,)).lastrowid or 0)
+            if len(self._ids) >= _MAX_CACHED:
+                self._ids.clear()
+            self._ids[text] = found
+        return found
+
+    def text(self, number: int) -> str:
+        return str(self._connection.execute(self._name, (number,)).fetchone()[0])
+
+
+class Writer:
+    """Turns batches into rows. One thread, one connection (autocommit mode: transactions are opened here)."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._projects = _Dictionary(connection, "project", "name")
+        self._words = _Dictionary(connection, "word", "text")
+        self._parts = _Dictionary(connection, "part", "text")
+        self._runs: dict[RunKey, int] = {}
+        self._data_version = -1
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        """Write all batches in one transaction. Raises whatever sqlite3 raises, with nothing written."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
+            if version != self._data_version:  # another process changed the file, as `xray prune` does: trust no cache
+                self._forget()
+                self._data_version = version
+            self._apply(batches)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._forget()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _forget(self) -> None:
+        for dictionary in (self._projects, self._words, self._parts):
+            dictionary.forget()
+        self._runs.clear()
+
+    def _apply(self, batches: Sequence[Batch]) -> None:
+        runs: dict[RunKey, Parts] = {}
+        steps: dict[StepKey, Parts] = {}
+        chunks: list[tuple[StepKey, VerdictsRecord | SamplesRecord]] = []
+        received: dict[RunKey, int] = {}
+        for batch in batches:
+            project = self._projects.id(batch.project)
+            for record in batch.records:
+                if isinstance(record, ClientRecord):
+                    self._client(project, record, batch.received_us)
+                    continue
+                run_key = (project, record.run_id)
+                received.setdefault(run_key, batch.received_us)
+                parts = runs.setdefault(run_key, {})
+                if isinstance(record, RunRecord):
+                    _keep_newest(parts, record.part, plain(run_values(record)), states.run_part)
+                    continue
+                step_key = (project, record.run_id, record.step_id, record.attempt)
+                step_parts = steps.setdefault(step_key, {})
+                if isinstance(record, StepRecord):
+                    _keep_newest(step_parts, record.part, plain(step_values(record)), states.step_part)
+                else:
+                    chunks.append((step_key, record))
+        fresh: set[int] = set()
+        pks: dict[RunKey, int] = {}
+        for run_key, parts in runs.items():
+            pks[run_key] = self._run(run_key, parts, received[run_key], fresh)
+        step_pks = _StepRows(self._db, self._words, self._parts).write(steps, pks, received, fresh)
+        self._chunks(chunks, step_pks)
+
+    def _run(self, key: RunKey, parts: Parts, received_us: int, fresh: set[int]) -> int:
+        project, run_id = key
+        if not parts and key in self._runs:
+            return self._runs[key]
+        row = self._db.execute(
+            "SELECT pk, parts, part, doc, at_us, received_us FROM run WHERE project = ? AND id = ?",
+            (project, id_key(run_id)),
+        ).fetchone()
+        if row is None:
+            row = (None, 0, None, None, received_us, received_us)
+        elif not parts:
+            return self._remember(key, int(row[0]))
+        pk, count, only, doc, _, first_received = row
+        known: Parts = {}
+        if count == 1:
+            known[self._parts.text(only)] = unpack(doc)
+        elif count > 1:
+            for name, part_doc in self._db.execute(
+                "SELECT part.text, run_part.doc FROM run_part JOIN part ON part.id = run_part.part WHERE run = ?", (pk,)
+            ):
+                known[name] = unpack(part_doc)
+        merged, changed = _merged(known, parts, states.run_part)
+        if pk is not None and not changed:
+            return self._remember(key, int(pk))
+        state = states.run_state([states.run_part(name, values) for name, values in merged.items()])
+        at_us = state["started_us"] if state["started_us"] is not None else first_received
+        only_name = next(iter(merged)) if len(merged) == 1 else None
+        columns = (
+            None if state["pipeline"] is None else self._words.id(state["pipeline"]),
+            STATUS_RANK[state["status"]],
+            at_us,
+            len(merged),
+            None if only_name is None else self._parts.id(only_name),
+            pack(merged[only_name] if only_name is not None else state) if merged else None,
+        )
+        if pk is None:
+            pk = self._db.execute(
+                "INSERT INTO run (pipeline, status, at_us, parts, part, doc, project, id, received_us) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*columns, project, id_key(run_id), received_us),
+            ).lastrowid
+            fresh.add(int(pk or 0))
+        else:
+            self._db.execute(
+                "UPDATE run SET pipeline = ?, status = ?, at_us = ?, parts = ?, part = ?, doc = ? WHERE pk = ?",
+                (*columns, pk),
+            )
+        pk = int(pk or 0)
+        if len(merged) > 1:
+            self._db.executemany(
+                "INSERT INTO run_part (run, part, doc) VALUES (?, ?, ?) "
+                "ON CONFLICT (run, part) DO UPDATE SET doc = excluded.doc",
+                [(pk, self._parts.id(n), pack(v)) for n, v in merged.items() if n in changed or count < 2],
+            )
+            for name in known.keys() - merged.keys():
+                self._db.execute("DELETE FROM run_part WHERE run = ? AND part = ?", (pk, self._parts.id(name)))
+        self._tags(project, pk, at_us, state["tags"] or {}, fresh)
+        return self._remember(key, pk)
+
+    def _remember(self, key: RunKey, pk: int) -> int:
+        if len(self._runs) >= _MAX_CACHED:
+            self._runs.clear()
+        self._runs[key] = pk
+        return pk
+
+    def _tags(self, project: int, pk: int, at_us: int, tags: dict[str, Any], fresh: set[int]) -> None:
+        if pk not in fresh:
+            self._db.execute("DELETE FROM run_tag WHERE run = ?", (pk,))
+        rows = [(project, self._words.id(key), tag_text(value), at_us, pk) for key, value in tags.items()]
+        self._db.executemany(
+            "INSERT OR IGNORE INTO run_tag (project, key, value, at_us, run) VALUES (?, ?, ?, ?, ?)", rows
+        )
+
+    def _chunks(self, chunks: list[tuple[StepKey, VerdictsRecord | SamplesRecord]], pks: dict[StepKey, int]) -> None:
+        verdicts, samples = [], []
+        for key, record in chunks:
+            part = self._parts.id(record.part)
+            if isinstance(record, VerdictsRecord):
+                verdicts.append((pks[key], part, record.chunk, *verdict_documents(record)))
+            else:
+                doc = pack([sample_values(sample) for sample in record.samples])
+                samples.append((pks[key], part, record.chunk, record.rev, len(record.samples), doc))
+        if verdicts:
+            self._db.executemany(
+                "INSERT INTO verdict_chunk (step, part, chunk, head, data) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (step, part, chunk) DO NOTHING",
+                verdicts,
+            )
+        if samples:
+            self._db.executemany(
+                "INSERT INTO sample_chunk (step, part, chunk, rev, n, doc) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (step, part, chunk) DO UPDATE SET rev = excluded.rev, n = excluded.n, doc = excluded.doc "
+                "WHERE excluded.rev > rev OR (excluded.rev = rev AND excluded.doc > doc)",
+                samples,
+            )
+
+    def _client(self, project: int, record: ClientRecord, received_us: int) -> None:
+        doc = pack([record.host, record.pid, record.sdk, record.pipeline, record.counters or {}])
+        self._db.execute(
+            "INSERT INTO client (project, part, rev, received_us, doc) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (project, part) DO UPDATE SET rev = excluded.rev, received_us = excluded.received_us, "
+            "doc = excluded.doc WHERE excluded.rev > rev OR (excluded.rev = rev AND excluded.doc > doc)",
+            (project, self._parts.id(record.part), record.rev, received_us, doc),
+        )
+
+
+class _StepRows:
+    """The rows of the steps of one transaction: the steps themselves, their reasons, and the sums that both add to."""
+
+    def __init__(self, connection: sqlite3.Connection, words: _Dictionary, parts: _Dictionary) -> None:
+        self._db = connection
+        self._words = words
+        self._parts = parts
+        self._inserts: list[tuple[Any, ...]] = []
+        self._updates: list[tuple[Any, ...]] = []
+        self._reasons: list[tuple[Any, ...]] = []
+        self._sums: dict[tuple[int, int, int, int], list[int]] = {}
+        self._reason_sums: dict[tuple[int, int, int, int, int, int], int] = {}
+        self._run_sums: dict[int, list[int]] = {}
+
+    def write(
+        self, steps: dict[StepKey, Parts], runs: dict[RunKey, int], received: dict[RunKey, int], fresh: set[int]
+    ) -> dict[StepKey, int]:
+        pks: dict[StepKey, int] = {}
+        if not steps:
+            return pks
+        next_pk = int(self._db.execute("SELECT coalesce(max(pk), 0) + 1 FROM step").fetchone()[0])
+        for key, parts in steps.items():
+            project, run_id, step_id, attempt = key
+            run = runs[project, run_id]
+            row = None
+            if run not in fresh:
+                row = self._db.execute(
+                    "SELECT pk, at_us, doc FROM step WHERE run = ? AND id = ? AND attempt = ?",
+                    (run, id_key(step_id), attempt),
+                ).fetchone()
+            if row is None:
+                pks[key] = next_pk
+                self._insert(key, run, next_pk, parts, received[project, run_id])
+                next_pk += 1
+            else:
+                pks[key] = int(row[0])
+                if parts:
+                    self._update(project, run, parts, *row)
+        self._flush()
+        return pks
+
+    def _insert(self, key: StepKey, run: int, pk: int, parts: Parts, received_us: int) -> None:
+        project, _, step_id, attempt = key
+        state = _step_state(parts)
+        at_us = received_us if state.values["started_us"] is None else state.values["started_us"]
+        self._inserts.append(
+            (pk, run, id_key(step_id), attempt, project, *self._columns(state, at_us), self._document(parts))
+        )
+        self._count(state, bool(parts), project, run, pk, at_us, 1)
+        self._run_sums.setdefault(run, [0, 0, 0])[0] += 1
+
+    def _update(self, project: int, run: int, parts: Parts, pk: int, old_at_us: int, doc: bytes) -> None:
+        known: Parts = {self._parts.text(part): values for part, values in unpack(doc)}
+        merged, changed = _merged(known, parts, states.step_part)
+        if not changed:
+            return
+        before, after = _step_state(known), _step_state(merged)
+        at_us = old_at_us if after.values["started_us"] is None else after.values["started_us"]
+        self._updates.append((*self._columns(after, at_us), self._document(merged), pk))
+        self._db.executemany(
+            "DELETE FROM step_reason WHERE project = ? AND reason = ? AND at_us = ? AND step = ? AND outcome = ?",
+            [(project, self._words.id(why), old_at_us, pk, SET_CODES[outcome]) for outcome, why in before.reasons()],
+        )
+        self._count(before, bool(known), project, run, pk, old_at_us, -1)
+        self._count(after, True, project, run, pk, at_us, 1)
+
+    def _columns(self, state: StepState, at_us: int) -> tuple[Any, ...]:
+        values, ledger, word = state.values, state.ledger, self._words.id
+        return (
+            None if values["pipeline"] is None else word(values["pipeline"]),
+            None if values["name"] is None else word(values["name"]),
+            None if values["step_type"] is None else word(values["step_type"]),
+            STATUS_RANK[values["status"]],
+            values["index"],
+            at_us,
+            values["duration_us"],
+            ledger.input,
+            ledger.accepted,
+            ledger.rejected,
+            ledger.not_selected,
+            ledger.errored,
+            ledger.selected,
+            state.flag_bits,
+            state.rejection_rate,
+        )
+
+    def _document(self, parts: Parts) -> bytes:
+        return pack([(self._parts.id(name), values) for name, values in parts.items()])
+
+    def _count(self, state: StepState, known: bool, project: int, run: int, pk: int, at_us: int, sign: int) -> None:
+        """Add a state's figures to the sums, or take them away."""
+        if not known:
+            return
+        values, ledger = state.values, state.ledger
+        failed = int(values["status"] == "failed")
+        flagged = int(bool(state.flag_bits & states.SUSPECT_FLAGS))
+        of_run = self._run_sums.setdefault(run, [0, 0, 0])
+        of_run[1] += sign * failed
+        of_run[2] += sign * flagged
+        pipeline = 0 if values["pipeline"] is None else self._words.id(values["pipeline"])
+        place = (project, pipeline, self._words.id(values["name"] or ""), at_us // HOUR_US)
+        sums = self._sums.setdefault(place, [0] * 10)
+        for i, figure in enumerate((
+            1, failed, ledger.input, ledger.accepted, ledger.rejected, ledger.not_selected, ledger.errored,
+            ledger.selected, ledger.unaccounted, min(values["duration_us"] or 0, MAX_DURATION_US),
+        )):  # fmt: skip
+            sums[i] += sign * figure
+        for (outcome, reason), n in state.reasons().items():
+            code, word = SET_CODES[outcome], self._words.id(reason)
+            if sign > 0:
+                self._reasons.append((project, word, at_us, pk, code, n))
+            key = (*place, code, word)
+            self._reason_sums[key] = self._reason_sums.get(key, 0) + sign * n
+
+    def _flush(self) -> None:
+        db = self._db
+        if self._inserts:
+            db.executemany(
+                "INSERT INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._inserts
+            )
+        if self._updates:
+            db.executemany(
+                "UPDATE step SET pipeline = ?, name = ?, type = ?, status = ?, position = ?, at_us = ?, duration_us = ?, "
+                "input = ?, accepted = ?, rejected = ?, not_selected = ?, errored = ?, selected = ?, flags = ?, rate = ?, "
+                "doc = ? WHERE pk = ?",
+                self._updates,
+            )
+        db.executemany("INSERT OR REPLACE INTO step_reason VALUES (?, ?, ?, ?, ?, ?)", self._reasons)
+        db.executemany(
+            "UPDATE run SET steps = steps + ?, failed = failed + ?, flagged = flagged + ? WHERE pk = ?",
+            [(*sums, run) for run, sums in self._run_sums.items() if any(sums)],
+        )
+        db.executemany(
+            "INSERT INTO rollup VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (project, pipeline, name, hour) DO UPDATE SET steps = steps + excluded.steps, "
+            "failed = failed + excluded.failed, input = input + excluded.input, accepted = accepted + excluded.accepted, "
+            "rejected = rejected + excluded.rejected, not_selected = not_selected + excluded.not_selected, "
+            "errored = errored + excluded.errored, selected = selected + excluded.selected, "
+            "unaccounted = unaccounted + excluded.unaccounted, duration_us = duration_us + excluded.duration_us",
+            [(*place, *sums) for place, sums in self._sums.items() if any(sums)],
+        )
+        db.executemany(
+            "INSERT INTO rollup_reason VALUES (?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (project, pipeline, name, hour, outcome, reason) DO UPDATE SET n = n + excluded.n",
+            [(*place, n) for place, n in self._reason_sums.items() if n],
+        )
+
+
+def tag_text(value: object) -> str:
+    """A tag's value as it is searched: a string itself, anything else as JSON, cut at 256 characters."""
+    return (value if isinstance(value, str) else encode_json(value).decode())[:256]
+
+
+def verdict_documents(record: VerdictsRecord) -> tuple[bytes, bytes]:
+    """The head and the data of a chunk of verdicts."""
+    head, data, at = [], [], 0
+    for each in record.sets:
+        form, blob = (FP40, each.fp40) if each.fp40 is not None else (IDS, encode_json(each.ids or []))
+        head.append((SET_CODES[each.outcome], each.reason, each.n, form, at, len(blob)))
+        data.append(blob)
+        at += len(blob)
+    return pack(head), b"".join(data)
+
+
+def _step_state(parts: Parts) -> StepState:
+    return states.step_state([states.step_part(name, values) for name, values in parts.items()])
+
+
+def _keep_newest(parts: Parts, name: str, values: list[Any], as_part: Any) -> None:
+    known = parts.get(name)
+    if known is None or values[0] > known[0]:
+        parts[name] = values
+    elif values[0] == known[0] and values != known:
+        winner = newest(as_part(name, known), as_part(name, values))
+        parts[name] = list(winner.values())[:-1]
+
+
+def _merged(known: Parts, incoming: Parts, as_part: Any) -> tuple[Parts, set[str]]:
+    """The newest of every part, and the names of those that changed."""
+    merged = dict(known)
+    for name, values in incoming.items():
+        _keep_newest(merged, name, values, as_part)
+    for name in states.surplus_posted({name: as_part(name, values) for name, values in merged.items()}):
+        del merged[name]
+    return merged, {name for name in merged.keys() | known.keys() if merged.get(name) != known.get(name)}

@@ -1,0 +1,119 @@
+"""From the stored parts of a run or a step attempt to its state: merged, with its ledger and its rejection rate.
+
+Adds to `xray_core.merge` what only the server has: parts that came through `POST /runs`. A client of that shape sends what it
+knows, again and again and in pieces, without revisions; so each distinct piece is a part of its own, and pieces fold by
+filling in (the piece that knows the later state first), never by adding up. Knows no SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from xray_core.merge import Part, merge_run, merge_step
+from xray_core.model import STATUS_RANK, Ledger, make_ledger
+from xray_server.records import RUN_FIELDS, STEP_FIELDS, encode_json
+
+POSTED: Final = "post:"
+MAX_POSTED_PARTS: Final = 64  # a client that posts its progress for ever must not grow a step without end
+FLAG_BITS: Final = {"unaccounted": 1, "created": 2, "contradiction": 4}
+SUSPECT_FLAGS: Final = FLAG_BITS["unaccounted"] | FLAG_BITS["contradiction"]  # "created" is a fact, not a fault
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """A step attempt as its parts say: `values` is what `merge_step` gives."""
+
+    values: dict[str, Any]
+    ledger: Ledger
+    rejection_rate: float | None
+
+    @property
+    def flag_bits(self) -> int:
+        return sum(FLAG_BITS[flag] for flag in self.ledger.flags)
+
+    def reasons(self) -> dict[tuple[str, str], int]:
+        """(outcome, reason) -> number of items, for those that have a reason."""
+        return {
+            (outcome, reason): n
+            for outcome, reasons in (self.values["reasons"] or {}).items()
+            for reason, n in reasons.items()
+            if reason and n
+        }
+
+
+def run_part(part: str, values: Sequence[Any]) -> dict[str, Any]:
+    return {**dict(zip(RUN_FIELDS, values)), "part": part}
+
+
+def step_part(part: str, values: Sequence[Any]) -> dict[str, Any]:
+    return {**dict(zip(STEP_FIELDS, values)), "part": part}
+
+
+def run_state(parts: Iterable[Part]) -> dict[str, Any]:
+    """A run from its parts; of no parts, a running run of which nothing is known."""
+    return merge_run(fold_posted(parts) or [{}])
+
+
+def step_state(parts: Iterable[Part]) -> StepState:
+    """A step attempt from its parts; of no parts, one of which nothing is known but that it is."""
+    folded = fold_posted(parts)
+    values = merge_step(folded or [{}])
+    given = values["items"]
+    ledger = make_ledger(
+        values["counts"],
+        input_count=_given(values["input_count"], given.get("in")),
+        output_count=_given(values["output_count"], given.get("out")),
+    )
+    rate = ledger.rejection_rate
+    if rate is None or "rejected" not in values["counts"]:
+        posted_rate = next((part["rejection_rate"] for part in folded if part.get("rejection_rate") is not None), None)
+        rate = rate if posted_rate is None else posted_rate
+    return StepState(values, ledger, rate)
+
+
+def fold_posted(parts: Iterable[Part]) -> list[Part]:
+    """The parts, those that were posted folded into one: the later state first, the others filling in what it lacks."""
+    others: list[Part] = []
+    posted: list[Part] = []
+    for part in parts:
+        (posted if str(part.get("part") or "").startswith(POSTED) else others).append(part)
+    if len(posted) < 2:
+        return others + posted
+    posted.sort(key=_posted_rank, reverse=True)
+    folded: dict[str, Any] = {}
+    for part in posted:
+        for name, value in part.items():
+            if isinstance(value, dict) and isinstance(folded.get(name), dict) and name in ("metadata", "tags"):
+                folded[name] = {**value, **folded[name]}
+            elif folded.get(name) is None:
+                folded[name] = value
+    return [*others, folded]
+
+
+def surplus_posted(parts: Mapping[str, Part]) -> list[str]:
+    """The names of posted parts beyond the bound: always those that rank last, so that the order of arrival is no matter."""
+    posted = [name for name in parts if name.startswith(POSTED)]
+    if len(posted) <= MAX_POSTED_PARTS:
+        return []
+    posted.sort(key=lambda name: _posted_rank(parts[name]), reverse=True)
+    return posted[MAX_POSTED_PARTS:]
+
+
+def _posted_rank(part: Part) -> tuple[Any, ...]:
+    counts = part.get("counts") or {}
+    return (
+        STATUS_RANK.get(part.get("status") or "running", 0),
+        part.get("ended_us") or 0,
+        part.get("duration_us") or 0,
+        sum(counts.values()),
+        sum(value is not None for value in part.values()),
+        encode_json(part),
+    )
+
+
+def _given(count: int | None, items: Mapping[str, Any] | None) -> int | None:
+    if count is not None:
+        return count
+    return None if items is None else items["n"]

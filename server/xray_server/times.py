@@ -1,0 +1,56 @@
+"""Times as they are written and read at the edge: ISO 8601 in UTC outside, integer microseconds inside."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_AGO: Final = re.compile(r"(\d{1,6})(s|m|h|d|w)", re.ASCII)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_FRACTION: Final = re.compile(r"[.,](\d+)", re.ASCII)
+
+
+def iso(us: int | None) -> str | None:
+    """As in 2026-01-31T09:30:00.000250Z."""
+    if us is None:
+        return None
+    return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
+
+
+def parse_iso(text: str) -> int:
+    """Microseconds since the epoch of an ISO 8601 time; a naive one means UTC.
+
+    Raises:
+        ValueError: not such a time, or before 1970.
+    """
+    # Python 3.10 reads neither "Z" nor fractions of other than three or six digits
+    shape = _FRACTION.sub(lambda found: "." + found[1][:6].ljust(6, "0"), text.strip(), count=1)
+    if shape[-1:] in ("Z", "z"):
+        shape = shape[:-1] + "+00:00"
+    try:
+        moment = datetime.fromisoformat(shape)
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
+        us = (moment - _EPOCH) // _MICROSECOND
+    except (ValueError, OverflowError):
+        raise ValueError("expected a time such as 2026-01-31T09:30:00Z") from None
+    if us < 0:
+        raise ValueError("expected a time after 1970")
+    return us
+
+
+def parse_time(text: str, now_us: int) -> int:
+    """An ISO 8601 time, or how long ago: `90s`, `15m`, `24h`, `7d`, `2w`.
+
+    Raises:
+        ValueError: neither.
+    """
+    ago = _AGO.fullmatch(text.strip())
+    if ago is not None:
+        return max(0, now_us - int(ago[1]) * _SECONDS[ago[2]] * 1_000_000)
+    try:
+        return parse_iso(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or how long ago, such as 24h or 7d") from None
