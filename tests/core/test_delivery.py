@@ -1,0 +1,142 @@
+"""Delivery without a network: what the transport is given, and what flush, close and the counters say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xray_core import settings as settings_module
+from xray_core import wire
+from xray_core.delivery import Delivery
+from xray_core.transport.memory import MemoryTransport
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., tuple[Delivery, MemoryTransport]]]:
+    made: list[Delivery] = []
+
+    def start(*, hooks: dict[str, Any] | None = None, **arguments: Any) -> tuple[Delivery, MemoryTransport]:
+        transport = MemoryTransport()
+        settings = settings_module.load({"spool_dir": tmp_path / "spool", **arguments}, environ={})
+        made.append(Delivery(settings, transport, **(hooks or {})))
+        return made[-1], transport
+
+    yield start
+    for delivery in made:
+        delivery.close(timeout_s=1.0)
+
+
+def step(name: str) -> bytes:
+    return wire.to_payload({"v": 1, "kind": "step", "name": name})
+
+
+def test_what_is_appended_arrives(make: Callable[..., tuple[Delivery, MemoryTransport]]) -> None:
+    delivery, transport = make()
+    delivery.append("counts", step("filter"))
+    assert delivery.flush(timeout_s=30)
+    assert [record["name"] for record in transport.records] == ["filter"]
+    assert delivery.confirmed()
+    assert delivery.counters["sent"] == 1
+
+
+def test_verdicts_arrive_packed(make: Callable[..., tuple[Delivery, MemoryTransport]]) -> None:
+    from array import array
+
+    delivery, transport = make()
+    header = {"v": 1, "kind": "verdicts", "chunk": "0"}
+    delivery.append("verdicts", wire.verdicts_payload(header, [("rejected", "dup", array("Q", [3, 1, 2]))]))
+    assert delivery.flush(timeout_s=30)
+    [record] = transport.records
+    assert record["sets"][0]["n"] == 3
+    assert "fp40" in record["sets"][0]
+
+
+def test_close_sends_what_is_left(make: Callable[..., tuple[Delivery, MemoryTransport]]) -> None:
+    delivery, transport = make()
+    for n in range(100):
+        delivery.append("counts", step(str(n)))
+    delivery.close(timeout_s=30)
+    assert len(transport.records) == 100
+    assert transport.closed
+
+
+def test_what_is_appended_after_close_waits_for_the_next_process(
+    make: Callable[..., tuple[Delivery, MemoryTransport]],
+) -> None:
+    delivery, _ = make()
+    delivery.close()
+    delivery.append("counts", step("late"))
+    delivery.close()
+    other, transport = make()
+    assert other.sync() == {"synced": 1, "failed": 0}
+    assert [record["name"] for record in transport.records] == ["late"]
+
+
+def test_sync_tells_its_progress(make: Callable[..., tuple[Delivery, MemoryTransport]]) -> None:
+    delivery, _ = make()
+    delivery.close()
+    for n in range(3):
+        delivery.append("counts", step(str(n)))
+    delivery.close()
+    told: list[tuple[int, int]] = []
+    make()[0].sync(lambda done, total: told.append((done, total)))
+    assert told[-1] == (3, 3)
+
+
+def test_the_client_record_carries_the_counters(make: Callable[..., tuple[Delivery, MemoryTransport]]) -> None:
+    delivery, transport = make(hooks={"client_record": lambda: {"v": 1, "kind": "client", "part": "p"}})
+    delivery.append("counts", b"not a record")
+    delivery.append("counts", step("a"))
+    assert delivery.flush(timeout_s=30)
+    delivery.append("counts", step("b"))
+    assert delivery.flush(timeout_s=30)
+    told = transport.of_kind("client")
+    assert told[-1]["counters"]["quarantined"] == 1
+    assert [record["rev"] for record in told] == sorted({record["rev"] for record in told})
+
+
+def test_open_steps_are_written_down_on_every_tick(make: Callable[..., tuple[Delivery, MemoryTransport]]) -> None:
+    import threading
+
+    ticked = threading.Semaphore(0)
+    delivery, _ = make(hooks={"on_tick": ticked.release}, snapshot_interval_s=0.05)
+    delivery.append("counts", step("a"))
+    assert ticked.acquire(timeout=30)
+    assert ticked.acquire(timeout=30)
+
+
+def test_a_failing_tick_does_not_stop_the_next(make: Callable[..., tuple[Delivery, MemoryTransport]]) -> None:
+    import threading
+
+    ticked = threading.Semaphore(0)
+
+    def tick() -> None:
+        ticked.release()
+        raise RuntimeError("broken hook")
+
+    delivery, _ = make(hooks={"on_tick": tick}, snapshot_interval_s=0.05)
+    delivery.append("counts", step("a"))
+    assert ticked.acquire(timeout=30)
+    assert ticked.acquire(timeout=30)
+
+
+def test_no_thread_and_no_file_before_the_first_record(tmp_path: Path) -> None:
+    program = """
+import json, os, sys, threading
+from xray_core import settings
+from xray_core.delivery import Delivery
+from xray_core.transport.http import HttpTransport
+chosen = settings.load({"spool_dir": sys.argv[1]}, environ={})
+delivery = Delivery(chosen, HttpTransport(chosen.api_url))
+print(json.dumps([len(os.listdir("/proc/self/task")), "requests" in sys.modules, os.path.exists(sys.argv[1])]))
+"""
+    out = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "spool")], capture_output=True, text=True, check=True
+    )
+    assert json.loads(out.stdout) == [1, False, False]
