@@ -111,6 +111,7 @@ def test_open_steps_are_written_down_on_every_tick(make: Callable[..., tuple[Del
     assert ticked.acquire(timeout=30)
 
 
+@pytest.mark.swallows
 def test_a_failing_tick_does_not_stop_the_next(make: Callable[..., tuple[Delivery, MemoryTransport]]) -> None:
     import threading
 
