@@ -133,13 +133,19 @@ def enter(run: Run | None, step: Step | None) -> tuple[Token[Run | None], Token[
     return _run.set(run), _step.set(step)
 
 
-def leave(tokens: tuple[Token[Run | None], Token[Step | None]]) -> None:
-    """Undo `enter`; in another context than the one entered (a generator closed elsewhere) it does nothing."""
+def leave(tokens: tuple[Token[Run | None], Token[Step | None]]) -> tuple[Run | None, Step | None]:
+    """Undo `enter`; in another context than the one entered (a generator closed elsewhere) it does nothing.
+
+    Returns what was current until now. Code that is entered piecewise (a generator, between its yields) is given it back
+    at the next `enter`, so that a step it opened itself stays current for it.
+    """
+    current = _run.get(), _step.get()
     for variable, token in ((_run, tokens[0]), (_step, tokens[1])):
         try:
             variable.reset(token)  # type: ignore[arg-type]  # the pairs match by construction
         except ValueError:
             pass
+    return current
 
 
 def add_open_probe(probe: Callable[[], bool]) -> None:

@@ -30,6 +30,10 @@ STEP_TYPES: Final = ("generate", "retrieve", "filter", "score", "rank", "select"
 ITEMS_IN: Final = "in"
 ITEMS_OUT: Final = "out"
 
+# Metadata of a run or step is what it was given (parameters, versions), and a change of it explains a changed answer.
+# Under this prefix it is what came of it instead (row counts, checks passed), which explains nothing by itself.
+RESULT_METADATA: Final = "result."
+
 MAX_ITEM_ID_CHARS: Final = 256
 
 

@@ -43,6 +43,7 @@ MAX_REASONS: Final = 1_000
 MAX_REASON_CHARS: Final = 200
 MAX_DECISIONS: Final = 100
 MAX_METADATA: Final = 100
+MAX_NAMED_OUTPUTS: Final = 100
 OTHER_REASONS: Final = "(other reasons)"
 _FULL_CHUNK: Final = 500  # details per record at capture level full
 _MODULUS: Final = 1 << 64
@@ -103,6 +104,7 @@ class Step:
         "_map_index",
         "_metadata",
         "_named_left",
+        "_named_outputs",
         "_origin",
         "_outputs",
         "_parent_id",
@@ -171,6 +173,7 @@ class Step:
         self._counts_given: dict[str, int] = {}
         self._inputs: tuple[Any, Any] | None = None
         self._outputs: tuple[Any, Any] | None = None
+        self._named_outputs: dict[str, tuple[Any, dict[str, Any]]] = {}
         self._metadata: dict[str, Any] = {}
         self._decisions: list[dict[str, Any]] = []
         self._dropped: dict[str, int] = {}
@@ -360,16 +363,35 @@ class Step:
         except Exception as error:  # noqa: BLE001
             swallow("step.observe_inputs", error)
 
-    def observe_output(self, value: Any) -> None:
-        """For adapters: what the framework got back; see `observe_input`."""
-        self._observe("_outputs", "observed_output", value)
+    def observe_output(self, value: Any, *, name: str | None = None) -> None:
+        """For adapters: what the framework got back; see `observe_input`.
+
+        A step with several outputs gives each by its name, as they come: none is held on to, and none sets the count,
+        which would be a guess. At most 100 are kept.
+        """
+        if name is None:
+            self._observe("_outputs", "observed_output", value)
+            return
+        try:
+            if len(self._named_outputs) >= MAX_NAMED_OUTPUTS:
+                self._drop("outputs")
+                return
+            full = self.capture == "full"
+            shown = self._recorder.sanitizer.clean(value) if full else _about(value, known_size(value))
+            self._named_outputs[name] = (shown, canonical.fingerprint(value))
+            self._dirty = True
+        except Exception as error:  # noqa: BLE001
+            swallow("step.observe", error)
 
     def observe_output_size(self, n: int) -> None:
         """For adapters: how many items came out, where that is known without the value (a generator's yields)."""
         self._set_count("observed_output", n)
 
     def set_metadata(self, key: str, value: Any) -> None:
-        """A fact about this step: a parameter, a model name. Compared between runs."""
+        """A fact about this step: a parameter, a model name. Compared between runs.
+
+        What came of the step rather than went into it belongs under a key that begins with "result.".
+        """
         try:
             if key not in self._metadata and len(self._metadata) >= MAX_METADATA:
                 self._drop("metadata")
@@ -501,6 +523,7 @@ class Step:
         self._buckets, self._rejected = {}, {}
         self._item_sets, self._counts_given, self._scores, self._decisions = {}, {}, {}, []
         self._inputs = self._outputs = None
+        self._named_outputs = {}
         self._named_left, self._chunk = NAMED_ITEMS, 0
         self._dirty, self._hidden = False, True
         self._sampler = self._new_sampler()
@@ -544,7 +567,8 @@ class Step:
             n = self._count(side)
             if n is not None:
                 record[f"{side}_count"] = n
-        for side, held in (("input", self._inputs), ("output", self._outputs)):
+        outputs = self._outputs if self._outputs is not None else self._several_outputs()
+        for side, held in (("input", self._inputs), ("output", outputs)):
             if held is not None:
                 record[side], record[f"{side}_fp"] = held
         if self._item_sets:
@@ -558,6 +582,21 @@ class Step:
         if self._dropped:
             record["dropped"] = dict(self._dropped)
         return record
+
+    def _several_outputs(self) -> tuple[Any, Any] | None:
+        """The named outputs as one value, and the fingerprint of all."""
+        if not self._named_outputs:
+            return None
+        named = dict(self._named_outputs)
+        prints = {
+            kind: canonical.fingerprint({name: each[kind] for name, (_, each) in named.items()})["exact"]
+            for kind in ("exact", "unordered")
+        }
+        partial = any(each["partial"] for _, each in named.values()) or "outputs" in self._dropped
+        return self._recorder.sanitizer.clean({name: shown for name, (shown, _) in named.items()}), {
+            **prints,
+            "partial": partial,
+        }
 
     def _add_counts(self, record: dict[str, Any]) -> None:
         counts: dict[str, int] = {}

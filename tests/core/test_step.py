@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.capturing import Captured
-from xray_core import carry, current_run, current_step
+from xray_core import carry, context, current_run, current_step
 from xray_core.verdicts import fingerprint
 
 
@@ -254,3 +254,37 @@ def test_counts_are_exact_under_any_order_and_level(calls: list[tuple[str, int, 
         assert sum(seen["reasons"][outcome].values()) == n
         ids, _ = captured.verdicts(outcome)
         assert len(ids) == (0 if capture == "minimal" else n)
+
+
+def test_several_outputs_are_observed_one_by_one_and_compared_together() -> None:
+    def outputs_of(*pairs: tuple[str, object]) -> dict[str, Any]:
+        captured = Captured()
+        with captured.run() as run, run.step("split") as step:
+            for name, value in pairs:
+                step.observe_output(value, name=name)
+        return captured.step("split")
+
+    first = outputs_of(("kept", [1, 2]), ("dropped", [3]))
+    assert first["output"] == {"kept": {"$type": "list", "size": 2}, "dropped": {"$type": "list", "size": 1}}
+    assert first["output_count"] is None, "with several outputs a count would be a guess"
+    reordered = outputs_of(("dropped", [3]), ("kept", [2, 1]))
+    assert reordered["output_fp"]["unordered"] == first["output_fp"]["unordered"]
+    assert reordered["output_fp"]["exact"] != first["output_fp"]["exact"]
+    assert outputs_of(("kept", [1, 2]), ("dropped", [4]))["output_fp"] != first["output_fp"]
+
+
+def test_code_entered_piecewise_finds_its_own_step_again() -> None:
+    captured = Captured()
+    with captured.run() as run:
+        outer = run.step("outer").open()
+        tokens = context.enter(run, outer)
+        inner = outer.step("inner")
+        inner.__enter__()
+        paused = context.leave(tokens)
+        assert not current_step()
+        tokens = context.enter(*paused)
+        assert current_step() is inner
+        inner.__exit__(None, None, None)
+        assert current_step() is outer
+        context.leave(tokens)
+        outer.close()
