@@ -250,9 +250,8 @@ class Sender:
     def _client_line(self) -> bytes | None:
         try:
             assert self._client_record is not None
-            self._rev += 1
             record = self._client_record()
-            record["rev"] = self._rev
+            record["rev"] = self._rev = max(self._rev + 1, int(record.get("rev") or 0))
             record["counters"] = {**(record.get("counters") or {}), **self.all_counters()}
             return wire.to_payload(record)
         except Exception as error:  # noqa: BLE001

@@ -100,6 +100,7 @@ def program(server: StandIn, spool_dir: Path) -> Iterator[Callable[..., subproce
                 "PYTHONWARNINGS": "ignore",
                 **environment,
             },
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
