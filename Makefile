@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV      = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
-DB     ?= sqlite:///.demo/xray.db
 PORT   ?= 8000
 
 .PHONY: demo test test-stack check bench format clean help
@@ -24,7 +23,7 @@ $(VENV)/.dev: $(BIN)/uv pyproject.toml
 	@$(UV) -e '.[dev,frameworks]' && touch $@
 
 demo: $(VENV)/.demo    ## the flights example: two runs, and why the traveller was sent to Buffalo
-	@XRAY_PYTHON=$(BIN)/python $(BIN)/python -m examples.flights.demo
+	@PORT=$(PORT) $(BIN)/python -m examples.flights.demo
 
 test: $(VENV)/.dev     ## the tests (under 6 minutes)
 	@$(BIN)/python -m pytest -q -n 2 -m "not stack"

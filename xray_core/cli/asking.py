@@ -1,0 +1,180 @@
+"""The commands that ask the server: runs, show, steps, why, diff."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from typing import Any
+
+from xray_core.cli import render
+from xray_core.errors import ApiError, NotFoundError
+from xray_core.reader import Reader
+
+
+def register(subparsers: Any) -> None:
+    """Add the commands; each sets `run`, called with the parsed arguments."""
+    parser = _command(subparsers, "runs", _runs, "list runs, newest first", "xray runs --pipeline nightly --since 24h")
+    parser.add_argument("--pipeline", help="of this pipeline alone")
+    parser.add_argument("--status", choices=["running", "completed", "failed", "skipped"])
+    parser.add_argument("--tag", help="with this tag: key or key:value")
+    parser.add_argument(
+        "-q", "--query", dest="q", help="beginning of a run id or tag value, or part of a pipeline's name"
+    )
+    _times(parser)
+
+    parser = _command(subparsers, "show", _show, "one run: its funnel, step by step", "xray show last")
+    parser.add_argument("run_id", metavar="RUN", help="a run id, its beginning, or 'last'")
+    parser.add_argument("--pipeline", help="'last' of this pipeline")
+
+    parser = _command(
+        subparsers, "steps", _steps, "search steps across runs", "xray steps --step-type filter --rejection-rate-gt 0.9"
+    )
+    for name in ("step-type", "name", "pipeline", "status", "reason"):
+        parser.add_argument(f"--{name}")
+    for name, what in (
+        ("rejection-rate-gt", "from 0 to 1"),
+        ("rejection-rate-lt", "from 0 to 1"),
+        ("duration-ms-gt", "milliseconds"),
+    ):
+        parser.add_argument(f"--{name}", type=float, metavar="X", help=what)
+    _times(parser)
+
+    parser = _command(
+        subparsers, "why", _why, "what became of an item, and why", "xray why UA-1545-0101 --run 01993f2a"
+    )
+    parser.add_argument("item_id", metavar="ITEM", help="the item's id")
+    parser.add_argument("--run", dest="run_id", metavar="RUN", default="last", help="run id, its beginning, or 'last'")
+    parser.add_argument("--pipeline", help="'last' of this pipeline")
+
+    parser = _command(subparsers, "diff", _diff, "where two runs part", "xray diff 01993f2a --baseline")
+    parser.add_argument("run_id", metavar="A", help="a run id, its beginning, or 'last'")
+    parser.add_argument("other", metavar="B", nargs="?", help="the run to compare with")
+    parser.add_argument("--baseline", action="store_true", help="compare with the last good run of its pipeline")
+    parser.add_argument("--brief", action="store_true", help="where they parted, and nothing else")
+    parser.add_argument("--pipeline", help="'last' of this pipeline")
+
+
+def _command(subparsers: Any, name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print the server's answer as JSON")
+    parser.add_argument("--api-url", metavar="URL", help="the server (default: $XRAY_API_URL, else this machine's)")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _times(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--since", help="ISO 8601, or how long ago: 30m, 24h, 7d")
+    parser.add_argument("--until", help="as --since")
+    parser.add_argument("--limit", type=int, default=20, help="how many at most (default: %(default)s)")
+    parser.add_argument("--cursor", help="go on where the last page ended")
+
+
+def reader(arguments: argparse.Namespace) -> Reader:
+    """A reader of the server that the arguments and the environment name."""
+    from xray_core.settings import load
+
+    return Reader(load({"api_url": arguments.api_url}))
+
+
+def _runs(arguments: argparse.Namespace) -> int:
+    answer = reader(arguments).get("runs", **_chosen(arguments, "pipeline", "status", "tag", "q"))
+    return _out(arguments, answer, render.runs)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    server = reader(arguments)
+    run_id = resolve(server, arguments.run_id, arguments.pipeline)
+    answer = server.get("runs", run_id)
+    if not arguments.json:
+        while answer.get("next_cursor") and len(answer["steps"]) < 1_000:
+            page = server.get("runs", run_id, cursor=answer["next_cursor"])
+            answer["steps"] += page["steps"]
+            answer["next_cursor"] = page.get("next_cursor")
+    return _out(arguments, answer, render.run)
+
+
+def _steps(arguments: argparse.Namespace) -> int:
+    chosen = _chosen(
+        arguments, "step_type", "name", "pipeline", "status", "reason", "rejection_rate_gt", "rejection_rate_lt",
+        "duration_ms_gt",
+    )  # fmt: skip
+    return _out(arguments, reader(arguments).get("steps", **chosen), render.steps)
+
+
+def _why(arguments: argparse.Namespace) -> int:
+    server = reader(arguments)
+    run_id = resolve(server, arguments.run_id, arguments.pipeline)
+    answer = server.get("runs", run_id, "items", arguments.item_id)
+    code = _out(arguments, answer, render.why)
+    return 1 if answer.get("outcome") == "never_entered" else code
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    if bool(arguments.other) == arguments.baseline:
+        raise ApiError("give a second run, or --baseline for the last good run of its pipeline")
+    server = reader(arguments)
+    run_id = resolve(server, arguments.run_id, arguments.pipeline)
+    other = "baseline" if arguments.baseline else resolve(server, arguments.other, arguments.pipeline)
+    answer = server.get("runs", run_id, "diff", other)
+    return _out(arguments, answer, render.parting if arguments.brief else render.diff)
+
+
+def resolve(server: Reader, run_id: str, pipeline: str | None = None) -> str:
+    """The run id that a user meant: a whole id, the beginning of one, or 'last'.
+
+    Raises:
+        NotFoundError: there is none.
+        ApiError: the beginning fits several.
+    """
+    if run_id in ("last", "latest"):
+        runs = server.get("runs", limit=1, pipeline=pipeline)["runs"]
+        if not runs:
+            of = f" of pipeline {pipeline!r}" if pipeline else ""
+            raise NotFoundError(f"there is no run{of} yet")
+        return str(runs[0]["run_id"])
+    if re.fullmatch(r"[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}", run_id):
+        return run_id
+    found = [run["run_id"] for run in server.get("runs", q=run_id, limit=10)["runs"]]
+    fitting = [each for each in found if each.startswith(run_id)]
+    if run_id in fitting or not fitting:
+        return run_id
+    if len(fitting) > 1:
+        raise ApiError(f"{run_id!r} fits {len(fitting)} runs: {', '.join(fitting[:3])}, ...; give more of the id")
+    return str(fitting[0])
+
+
+def _chosen(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    chosen = {name: getattr(arguments, name) for name in names}
+    for name in ("since", "until"):
+        chosen[name] = _moment(getattr(arguments, name))
+    return {**chosen, "limit": arguments.limit, "cursor": arguments.cursor}
+
+
+def _moment(text: str | None) -> str | None:
+    """An absolute time; "24h" means 24 hours ago."""
+    ago = re.fullmatch(r"(\d+)\s*([smhdw])", text or "")
+    if ago is None:
+        return text
+    from datetime import datetime, timedelta, timezone
+
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[ago[2]]
+    try:
+        return (datetime.now(timezone.utc) - timedelta(**{unit: int(ago[1])})).isoformat()
+    except OverflowError:
+        raise ApiError(f"{text!r} is longer ago than there is time") from None
+
+
+def _out(arguments: argparse.Namespace, answer: dict[str, Any], show: Any) -> int:
+    if arguments.json:
+        print(json.dumps(answer, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"), indent=2))
+    else:
+        show(answer)
+    return 0

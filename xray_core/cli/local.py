@@ -1,0 +1,137 @@
+"""The commands about this machine: sync, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from importlib.metadata import version
+from typing import Any
+
+from rich.markup import escape
+
+from xray_core.cli import render
+from xray_core.errors import ApiError
+from xray_core.reader import Reader
+
+
+def register(subparsers: Any) -> None:
+    """Add the commands; each sets `run`, called with the parsed arguments."""
+    parser = subparsers.add_parser(
+        "sync",
+        help="deliver what any process on this machine left behind",
+        description="Deliver what any process on this machine left behind while the server was away.",
+        epilog="example:\n  xray sync",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print {synced, failed}")
+    parser.add_argument("--api-url", metavar="URL", help="the server (default: $XRAY_API_URL, else this machine's)")
+    parser.set_defaults(run=_sync)
+
+    parser = subparsers.add_parser(
+        "doctor",
+        help="what is set up, what works, what to do about the rest",
+        description="What is set up on this machine, what works, and what to do about the rest.",
+    )
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--api-url", metavar="URL", help="the server (default: $XRAY_API_URL, else this machine's)")
+    parser.set_defaults(run=_doctor)
+
+
+def _sync(arguments: argparse.Namespace) -> int:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from xray_core.client import XRay
+
+    client = XRay("xray sync", api_url=arguments.api_url)
+    out = render.console()
+    with Progress(
+        TextColumn("delivering"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=out,
+        disable=arguments.json or not out.is_terminal,
+    ) as bar:
+        task = bar.add_task("delivering", total=None)
+        result = client.sync_offline(lambda done, total: bar.update(task, completed=done, total=max(1, total)))
+    client.close(0)
+    if arguments.json:
+        print(json.dumps(result))
+    elif result["failed"]:
+        raise ApiError(
+            f"{result['synced']} records delivered, {result['failed']} are left: {client.settings.api_url} is away or "
+            "refused them; `xray doctor` says more"
+        )
+    else:
+        out.print(f"{result['synced']} records delivered, nothing is left behind")
+    return 2 if result["failed"] else 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from xray_core.plugins import PluginHost
+    from xray_core.settings import load
+    from xray_core.spool import spool_report
+
+    settings = load({"api_url": arguments.api_url})
+    spool = spool_report(settings)
+    plugins = PluginHost(disabled=settings.disable_plugins)
+    health: dict[str, Any] | None = None
+    problem: str | None = None
+    try:
+        health = Reader(settings).get("health")
+    except ApiError as error:
+        problem = str(error)
+    report: dict[str, Any] = {
+        "xray": version("xray-pipelines"),
+        "python": platform.python_version(),
+        "server": {"api_url": settings.api_url, "health": health, "problem": problem},
+        "spool": {
+            "directory": str(spool.spool_dir),
+            "waiting": spool.records,
+            "problem": spool.problem,
+            "destinations": [
+                {
+                    "api_url": each.api_url,
+                    "records": dict(each.records),
+                    "bytes": each.bytes,
+                    "left_behind": each.left_behind,
+                    "quarantined": dict(each.quarantined),
+                }
+                for each in spool.waiting
+            ],
+        },
+        "plugins": [
+            {"name": each.name, "source": each.source, "hooks": list(each.hooks), "problem": each.problem}
+            for each in plugins.states.values()
+        ],
+    }
+    if arguments.json:
+        print(json.dumps(report, indent=2, default=str))
+    else:
+        _show_report(report)
+    return 0
+
+
+def _show_report(report: dict[str, Any]) -> None:
+    out = render.console()
+
+    def line(good: bool, text: str, todo: str | None = None) -> None:
+        out.print(f"{'[green]ok [/]' if good else '[yellow]!  [/]'} {escape(text)}", soft_wrap=True)
+        if todo:
+            out.print(f"    {escape(todo)}", soft_wrap=True)
+
+    line(True, f"xray {report['xray']} on Python {report['python']}")
+    server, spool = report["server"], report["spool"]
+    line(server["problem"] is None, f"server {server['api_url']}", server["problem"])
+    waiting = f"{spool['waiting']:,} records wait" if spool["waiting"] else "nothing waits"
+    line(spool["problem"] is None, f"spool {spool['directory']}: {waiting}", spool["problem"])
+    for each in spool["destinations"]:
+        n = sum(each["records"].values())
+        if n:
+            line(False, f"  {n:,} records for {each['api_url']}", "`xray sync` delivers them when the server is back")
+        for error, quarantined in each["quarantined"].items():
+            line(False, f"  {quarantined:,} records were refused: {error}")
+    if not report["plugins"]:
+        line(True, "no plugins")
+    for plugin in report["plugins"]:
+        line(plugin["problem"] is None, f"plugin {plugin['name']} ({plugin['source']})", plugin["problem"])

@@ -1,0 +1,314 @@
+"""How answers look in a terminal: tables, a funnel of bars, sentences. Everything from the server is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+_BAR = 28
+_STATUS = {"completed": "green", "failed": "red", "running": "yellow", "skipped": "dim"}
+_OUTCOME = {"selected": "green", "accepted": "green", "rejected": "red", "not_selected": "yellow", "errored": "red"}
+
+
+def console() -> Console:
+    """A console as wide as the terminal; 120 columns, without colours, into a pipe."""
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=120)
+
+
+def runs(answer: Mapping[str, Any]) -> None:
+    """A table of runs."""
+    if not answer["runs"]:
+        console().print("no runs (start one, or widen the filters)")
+        return
+    table = _table("run", "pipeline", "status", "started", "took", "steps", "flagged")
+    for run_ in answer["runs"]:
+        table.add_row(
+            _plain(run_["run_id"]),
+            _plain(run_.get("pipeline") or ""),
+            _status(run_["status"]),
+            ago(run_.get("started_at")),
+            took(run_.get("duration_ms")),
+            count(run_.get("step_count")),
+            count(run_.get("flagged_steps")) if run_.get("flagged_steps") else "",
+        )
+    console().print(table)
+    _more(answer)
+
+
+def steps(answer: Mapping[str, Any]) -> None:
+    """A table of steps across runs."""
+    if not answer["steps"]:
+        console().print("no steps fit")
+        return
+    table = _table("run", "pipeline", "step", "type", "status", "in", "out", "rejected", "started", "top reason")
+    for step in answer["steps"]:
+        ledger = step["ledger"]
+        table.add_row(
+            _plain(step["run_id"][:13]),
+            _plain(step.get("pipeline") or ""),
+            _plain(step.get("name") or ""),
+            _plain(step.get("step_type") or ""),
+            _status(step["status"]),
+            count(ledger["input"]),
+            count(ledger["accepted"]),
+            percent(step.get("rejection_rate")),
+            ago(step.get("started_at")),
+            _reasons(step, 1),
+        )
+    console().print(table)
+    _more(answer)
+
+
+def run(answer: Mapping[str, Any]) -> None:
+    """One run: a head line, the funnel, what is odd."""
+    out = console()
+    out.print(
+        f"[bold]{escape(str(answer.get('pipeline') or '?'))}[/]  {_markup_status(answer['status'])}  "
+        f"{ago(answer.get('started_at'))}  {took(answer.get('duration_ms'))}  [dim]{escape(answer['run_id'])}[/]"
+    )
+    if answer.get("error"):
+        error = answer["error"]
+        out.print(f"[red]{escape(str(error.get('type')))}: {escape(str(error.get('message')))}[/]")
+    largest = max((max(s["ledger"]["input"], s["ledger"]["accepted"]) for s in answer["steps"]), default=0)
+    table = _table("step", "", "in", "out", "", "why the others fell")
+    for step in answer["steps"]:
+        ledger = step["ledger"]
+        label = _plain(step.get("name") or step["step_id"])
+        if step.get("attempt", 1) > 1:
+            label.append(f" try {step['attempt']}", "dim")
+        if step["status"] != "completed":
+            label.append(f" {step['status']}", _STATUS.get(step["status"], ""))
+        table.add_row(
+            label,
+            _bar(ledger, largest),
+            count(ledger["input"]),
+            count(ledger["accepted"]),
+            _change(ledger),
+            _fallen(step),
+        )
+    out.print(table)
+    if answer.get("next_cursor"):
+        out.print(f"[dim]only the first {len(answer['steps'])} steps are shown[/]")
+    for step in answer["steps"]:
+        for flag in step["ledger"]["flags"]:
+            if flag == "unaccounted":
+                n = count(step["ledger"]["unaccounted"])
+                out.print(f"[yellow]{escape(step['name'])}: {n} items went in and nothing says what became of them[/]")
+            elif flag == "contradiction":
+                out.print(f"[yellow]{escape(step['name'])}: the counts given and the verdicts contradict each other[/]")
+        for what, n in (step.get("dropped") or {}).items():
+            out.print(f"[yellow]{escape(step['name'])}: {n} x {escape(what)} could not be kept[/]")
+
+
+def why(answer: Mapping[str, Any]) -> None:
+    """The sentence, then the journey."""
+    out = console()
+    out.print(f"[bold]{escape(answer['sentence'])}[/]")
+    table = _table("step", "outcome", "reason", "details", "score", "rank", "certainty")
+    for each in answer["journey"]:
+        label = _plain(each["step"])
+        if (each.get("attempt") or 1) > 1:
+            label.append(f" try {each['attempt']}", "dim")
+        outcome = str(each["outcome"])
+        table.add_row(
+            label,
+            Text(outcome, _OUTCOME.get(outcome, "dim")),
+            _plain(each.get("reason") or ""),
+            _plain(details(each.get("details"))),
+            _plain(
+                ""
+                if each.get("score") is None
+                else f"{each['score']:g}"
+                if _is_number(each["score"])
+                else str(each["score"])
+            ),
+            _plain("" if each.get("rank") is None else str(each["rank"])),
+            _certainty(each),
+        )
+    if answer["journey"]:
+        out.print(table)
+
+
+def parting(answer: Mapping[str, Any]) -> None:
+    """Where two runs part, in a line or two."""
+    out = console()
+    parted = answer.get("parted_at")
+    if parted is None:
+        out.print("[bold]the two runs did not part[/]")
+    else:
+        order = ", the order alone" if parted.get("reordered") else ""
+        out.print(f"[bold]parted at {escape(str(parted['step']))}[/]: {escape(str(parted['kind']))}{order}")
+    if answer.get("sentence"):
+        out.print(escape(answer["sentence"]))
+
+
+def diff(answer: Mapping[str, Any]) -> None:
+    """Where two runs part, the steps side by side, the items that flipped."""
+    parting(answer)
+    out = console()
+    table = _table("step", "inputs", "outputs", "ledger", "reasons")
+    for each in answer["steps"]:
+        table.add_row(
+            _plain(each["name"]),
+            _equal(each["inputs_equal"]),
+            _equal(each["outputs_equal"]),
+            _plain(_deltas(each.get("ledger_delta"))),
+            _plain(_deltas(each.get("reason_delta"))),
+        )
+    out.print(table)
+    if answer.get("flipped"):
+        out.print(f"{count(answer['flipped_count'])} items flipped:")
+        table = _table("item", "step", "A", "B")
+        for each in answer["flipped"][:20]:
+            table.add_row(*(_plain(_outcome(each[name])) for name in ("item_id", "step", "a", "b")))
+        out.print(table)
+
+
+def details(value: Any) -> str:
+    """Details as "dest IAH; wanted LAX, BUR"."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {each}" for key, each in value.items())
+    return "" if value is None else str(value)
+
+
+def ago(moment: str | None) -> str:
+    """How long ago an ISO 8601 time was."""
+    if not moment:
+        return ""
+    try:
+        then = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    except ValueError:
+        return escape(moment)
+    seconds = (datetime.now(timezone.utc) - then).total_seconds()
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return "just now" if seconds < 10 else f"{seconds:.0f} s ago"
+
+
+def took(milliseconds: float | None) -> str:
+    """A duration in the unit that reads best."""
+    if milliseconds is None:
+        return ""
+    if milliseconds < 1_000:
+        return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
+    return f"{milliseconds / 1_000:.2f} s" if milliseconds < 60_000 else f"{milliseconds / 60_000:.1f} min"
+
+
+def count(n: int | None) -> str:
+    return "" if n is None else f"{n:,}"
+
+
+def percent(rate: float | None) -> str:
+    if rate is None:
+        return ""
+    return f"{rate:.0%}" if rate in (0, 1) else f"{rate:.2%}" if rate > 0.99 or rate < 0.01 else f"{rate:.1%}"
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    numbers = {"in", "out", "took", "steps", "flagged", "rejected", "score", "rank"}
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
+    return table
+
+
+def _plain(text: str) -> Text:
+    """Text that cannot steer the terminal: control characters are shown, not obeyed."""
+    return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text)))
+
+
+def _status(status: str) -> Text:
+    return Text(status, _STATUS.get(status, ""))
+
+
+def _markup_status(status: str) -> str:
+    colour = _STATUS.get(status)
+    return f"[{colour}]{status}[/]" if colour else escape(status)
+
+
+def _bar(ledger: Mapping[str, Any], largest: int) -> Text:
+    """One bar per step on a linear scale: kept solid, fallen light, unaccounted marked."""
+    total = max(ledger["input"], ledger["accepted"])
+    if not largest or not total:
+        return Text("")
+    width = max(1, round(_BAR * total / largest))
+    kept = min(width, max(1 if ledger["accepted"] else 0, round(width * ledger["accepted"] / total)))
+    lost = min(width - kept, round(width * max(0, ledger["unaccounted"]) / total))
+    text = Text("█" * kept, "green")
+    text.append("░" * (width - kept - lost), "dim")
+    return text.append("?" * lost, "yellow")
+
+
+def _change(ledger: Mapping[str, Any]) -> Text:
+    before, after = ledger["input"], ledger["accepted"]
+    if not before or before == after:
+        return Text("")
+    change = (after - before) / before
+    # 21 of 336,776 left is not -100%
+    return Text(f"{change:+.2%}" if change < -0.99 and after else f"{change:+.1%}", "dim")
+
+
+def _fallen(step: Mapping[str, Any]) -> Text:
+    ledger = step["ledger"]
+    text = Text(_reasons(step, 4))
+    for name in ("not_selected", "errored"):
+        if ledger[name]:
+            text.append(f"{' · ' if text.plain else ''}{name} {ledger[name]:,}")
+    if ledger["unaccounted"] > 0:
+        text.append(f"{' · ' if text.plain else ''}unaccounted {ledger['unaccounted']:,}", "yellow")
+    return text
+
+
+def _reasons(step: Mapping[str, Any], most: int) -> str:
+    ranked = sorted((step.get("rejection_counts") or {}).items(), key=lambda pair: -pair[1])
+    shown = [f"{_plain(reason).plain or '(no reason)'} {n:,}" for reason, n in ranked[:most]]
+    if len(ranked) > most > 1:
+        shown.append(f"{len(ranked) - most} more reasons")
+    return " · ".join(shown)
+
+
+def _certainty(each: Mapping[str, Any]) -> Text:
+    certainty = str(each.get("certainty"))
+    if certainty == "fingerprint" and each.get("p_false") is not None:
+        return Text(f"fingerprint (wrong with p {each['p_false']:.0e})")
+    return Text(certainty.replace("_", " "), "yellow" if certainty == "not_captured" else "")
+
+
+def _equal(value: bool | None) -> Text:
+    return Text("unknown", "dim") if value is None else Text("same", "dim") if value else Text("differ", "yellow")
+
+
+def _deltas(deltas: Any) -> str:
+    if not isinstance(deltas, Mapping):
+        return ""
+    flat: dict[str, Any] = {}
+    for key, value in deltas.items():
+        if isinstance(value, Mapping):
+            flat.update({str(inner): each for inner, each in value.items()})
+        else:
+            flat[str(key)] = value
+    return ", ".join(f"{key} {n:+,}" for key, n in flat.items() if _is_number(n) and n)
+
+
+def _outcome(value: Any) -> str:
+    if isinstance(value, Mapping):
+        reason = value.get("reason")
+        return f"{value.get('outcome')}{f' ({reason})' if reason else ''}"
+    return str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _more(answer: Mapping[str, Any]) -> None:
+    if answer.get("next_cursor"):
+        console().print(f"[dim]there are more: --cursor {escape(str(answer['next_cursor']))}[/]")
