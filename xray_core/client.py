@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, overload
 
 from xray_core import context
@@ -142,8 +143,12 @@ class XRay:
         origin: Origin | None = None,
         parent: tuple[str, str | None] | None = None,
         code_version: str | None = None,
+        started_at: datetime | None = None,
     ) -> Run:
-        """For adapters: a run with explicit identity, open when this returns; end it with `run.close(...)`."""
+        """For adapters: a run with explicit identity, open when this returns; end it with `run.close(...)`.
+
+        `started_at` is for runs that began earlier, or elsewhere; the default is now.
+        """
         run = Run(
             self._recorder,
             pipeline,
@@ -154,6 +159,7 @@ class XRay:
             origin=origin,
             parent=parent,
             code_version=code_version,
+            started_at=started_at,
         )
         if input is not None:
             run.set_input(input)

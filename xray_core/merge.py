@@ -93,12 +93,14 @@ def _common(ordered: Sequence[Part]) -> dict[str, Any]:
         "origin": _origin(ordered, status),
     }
     timed = [part for part in ordered if part.get("duration_us") is not None]
-    if len(timed) == 1 and len(ended) == 1:
-        merged["duration_us"] = timed[0]["duration_us"]  # monotonic, so right even when the clock jumped
+    if len(timed) == 1 and len(ended) == 1 and timed[0].get("started_us") == merged["started_us"]:
+        # monotonic, so right even when the clock jumped; but the last segment of a step knows its own time alone
+        merged["duration_us"] = timed[0]["duration_us"]
     elif merged["ended_us"] is not None and merged["started_us"] is not None:
         merged["duration_us"] = max(0, merged["ended_us"] - merged["started_us"])
     by_rank = sorted(ordered, key=lambda p: -STATUS_RANK.get(p.get("status") or "running", 0))
-    merged["error"] = _first(by_rank, "error")
+    # what one process took for an end, and another overcame, is not what ended it
+    merged["error"] = _first([p for p in by_rank if (p.get("status") or status) == status], "error")
     return merged
 
 

@@ -5,6 +5,7 @@ Owns what a run, a step and an item *are*, for the SDK and the server alike. Kno
 
 from __future__ import annotations
 
+import datetime
 import os
 import random
 import time
@@ -36,6 +37,9 @@ RESULT_METADATA: Final = "result."
 
 MAX_ITEM_ID_CHARS: Final = 256
 
+_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_MICROSECOND: Final = datetime.timedelta(microseconds=1)
+
 
 # A generator of our own: the user may seed the global one, and then two runs would get the same ids.
 _generator = random.Random()  # noqa: S311  # ids must be unique, not secret
@@ -52,6 +56,12 @@ def new_id() -> str:
         f"{now_ms >> 16:08x}-{now_ms & 0xFFFF:04x}-7{bits >> 62:03x}-"
         f"{0x8000 | bits >> 48 & 0x3FFF:04x}-{bits & 0xFFFF_FFFF_FFFF:012x}"
     )
+
+
+def epoch_us(at: datetime.datetime) -> int:
+    """A moment as the wire writes it: microseconds since the epoch, UTC. Naive means UTC."""
+    at = at if at.tzinfo is not None else at.replace(tzinfo=datetime.timezone.utc)
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def derived_id(framework: str, *parts: object) -> str:

@@ -6,13 +6,14 @@ import hashlib
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from itertools import count
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from xray_core import canonical, context, wire
-from xray_core.model import Origin, Status, new_id
+from xray_core.model import Origin, Status, epoch_us, new_id
 from xray_core.safety import swallow
 from xray_core.step import MAX_METADATA, MAX_REASON_CHARS, Step
 from xray_core.verdicts import hash64
@@ -45,6 +46,7 @@ class Run:
         code_version: str | None = None,
         capture: str | None = None,
         confirm: Callable[[], None] | None = None,
+        started_at: datetime | None = None,
     ) -> None:
         self.run_id = str(run_id)[:200] if run_id is not None else new_id()
         self.pipeline = pipeline
@@ -70,8 +72,11 @@ class Run:
         self._tokens: Any = None
         self._ended_us: int | None = None
         self._duration_us: int | None = None
-        self._started_us = recorder.now_us()
+        self._started_us = now_us = recorder.now_us()
         self._clock_start = recorder.clock_ns()
+        if started_at is not None:
+            self._started_us = epoch_us(started_at)
+            self._clock_start -= (now_us - self._started_us) * 1_000
         for key, value in (metadata or {}).items():
             self.set_metadata(key, value)
 
@@ -122,8 +127,12 @@ class Run:
         code_version: str | None = None,
         origin: Origin | None = None,
         metadata: Mapping[str, Any] | None = None,
+        started_at: datetime | None = None,
     ) -> Step:
-        """For adapters: a step with explicit identity. Nothing is written until it is opened (or has something to say)."""
+        """For adapters: a step with explicit identity. Nothing is written until it is opened (or has something to say).
+
+        `started_at` is for steps that began earlier, or elsewhere; the default is now.
+        """
         return Step(
             self,
             self._recorder,
@@ -140,6 +149,7 @@ class Run:
             code_version=code_version if code_version is not None else self._code_version,
             origin=origin,
             metadata=metadata,
+            started_at=started_at,
         )
 
     def attach_step(self, step_id: str, *, name: str = "", attempt: int = 1, part: str | None = None) -> Step:
@@ -235,10 +245,17 @@ class Run:
         *,
         error: BaseException | Mapping[str, Any] | None = None,
         trace: TracebackType | None = None,
+        ended_at: datetime | None = None,
     ) -> None:
-        """Write down how the run ended. Closing again replaces the end: a flow may be retried after it failed."""
+        """Write down how the run ended. Closing again replaces the end: a flow may be retried after it failed.
+
+        `ended_at` is for adapters that learn of an end later than it was; the default is now.
+        """
         try:
-            self._duration_us = max(0, self._recorder.clock_ns() - self._clock_start) // 1_000
+            if ended_at is not None:
+                self._duration_us = max(0, epoch_us(ended_at) - self._started_us)
+            else:
+                self._duration_us = max(0, self._recorder.clock_ns() - self._clock_start) // 1_000
             self._ended_us = self._started_us + self._duration_us
             self.status = status
             self._error = None
@@ -254,6 +271,14 @@ class Run:
             self._recorder.hooks.run_finished(self)
         except Exception as problem:  # noqa: BLE001
             swallow("run.close", problem)
+
+    def detach(self) -> None:
+        """For adapters: write down what there is and let go without an end; another process will close this run."""
+        try:
+            self._recorder.closed(self)
+            self.snapshot()
+        except Exception as error:  # noqa: BLE001
+            swallow("run.detach", error)
 
     def snapshot(self) -> None:
         """Write what changed since the last time."""

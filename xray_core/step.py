@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -25,6 +26,7 @@ from xray_core.model import (
     Origin,
     Outcome,
     Status,
+    epoch_us,
     item_id_text,
     make_ledger,
     new_id,
@@ -146,6 +148,7 @@ class Step:
         code_version: str | None,
         origin: Origin | None,
         metadata: Mapping[str, Any] | None,
+        started_at: datetime | None = None,
     ) -> None:
         self.run = run
         self.name = name
@@ -186,8 +189,11 @@ class Step:
         self._hidden = False
         self._ended_us: int | None = None
         self._duration_us: int | None = None
-        self._started_us = recorder.now_us()
+        self._started_us = now_us = recorder.now_us()
         self._clock_start = recorder.clock_ns()
+        if started_at is not None:
+            self._started_us = epoch_us(started_at)
+            self._clock_start -= (now_us - self._started_us) * 1_000
         if metadata:
             for key, value in metadata.items():
                 self.set_metadata(key, value)
@@ -466,12 +472,19 @@ class Step:
         *,
         error: BaseException | Mapping[str, Any] | None = None,
         trace: TracebackType | None = None,
+        ended_at: datetime | None = None,
     ) -> None:
-        """Write down how the step ended. Closing twice keeps the first end. `error` may be {type, message, traceback}."""
+        """Write down how the step ended. Closing twice keeps the first end. `error` may be {type, message, traceback}.
+
+        `ended_at` is for adapters that learn of an end later than it was; the default is now.
+        """
         try:
             if self._ended_us is not None:
                 return
-            self._duration_us = max(0, self._recorder.clock_ns() - self._clock_start) // 1_000
+            if ended_at is not None:
+                self._duration_us = max(0, epoch_us(ended_at) - self._started_us)
+            else:
+                self._duration_us = max(0, self._recorder.clock_ns() - self._clock_start) // 1_000
             # the end follows from the monotonic clock, so that a jump of the wall clock cannot turn time around
             self._ended_us = self._started_us + self._duration_us
             self.status = status
