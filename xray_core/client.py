@@ -131,7 +131,14 @@ class XRay:
             return step_around(name, None, step_type, options)
         return lambda function: step_around(function, name, step_type, options)
 
-    def open_run(
+    def open_run(self, pipeline: str, *, run_id: str, **options: Any) -> Run:
+        """For adapters: a run that is open when this returns; end it with `run.close(...)`.
+
+        Takes what `open_run_unwritten` takes.
+        """
+        return self.open_run_unwritten(pipeline, run_id=run_id, **options).open()
+
+    def open_run_unwritten(
         self,
         pipeline: str,
         *,
@@ -145,7 +152,7 @@ class XRay:
         code_version: str | None = None,
         started_at: datetime | None = None,
     ) -> Run:
-        """For adapters: a run with explicit identity, open when this returns; end it with `run.close(...)`.
+        """For adapters: a run with explicit identity. Nothing is written until it is opened, closed or detached.
 
         `started_at` is for runs that began earlier, or elsewhere; the default is now.
         """
@@ -163,11 +170,12 @@ class XRay:
         )
         if input is not None:
             run.set_input(input)
-        return run.open()
+        return run
 
-    def attach_run(self, run_id: str, pipeline: str = "") -> Run:
-        """For adapters: a run that another process owns. Steps can be opened in it; of itself nothing is written."""
-        return Run(self._recorder, pipeline, run_id=run_id).attached()
+    def attach_run(self, run_id: str, pipeline: str = "", **options: Any) -> Run:
+        """For adapters: a run that another process owns. Steps can be opened in it; nothing is claimed of how it goes,
+        and nothing written but what is said of it here. Takes what `open_run_unwritten` takes."""
+        return self.open_run_unwritten(pipeline, run_id=run_id, **options).attached()
 
     # ------------------------------------------------------------------ delivery
 

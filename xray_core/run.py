@@ -175,7 +175,7 @@ class Run:
             secret = self._recorder.sanitizer.is_secret(str(key))
             clean = "[redacted]" if secret else self._recorder.sanitizer.clean(value)
             self._metadata[str(key)[:MAX_REASON_CHARS]] = clean
-            self._dirty = True
+            self._has_news()
         except Exception as error:  # noqa: BLE001
             swallow("run.set_metadata", error)
 
@@ -183,14 +183,14 @@ class Run:
         """A label to find runs by."""
         try:
             self._tags.update(_tags({key: value}, self._recorder))
-            self._dirty = True
+            self._has_news()
         except Exception as error:  # noqa: BLE001
             swallow("run.set_tag", error)
 
     def set_origin(self, origin: Origin) -> None:
         """For adapters: the framework object behind this run."""
         self._origin = origin
-        self._dirty = True
+        self._has_news()
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -252,6 +252,9 @@ class Run:
         `ended_at` is for adapters that learn of an end later than it was; the default is now.
         """
         try:
+            if self._hidden:  # another process's to end
+                self.detach()
+                return
             if ended_at is not None:
                 self._duration_us = max(0, epoch_us(ended_at) - self._started_us)
             else:
@@ -283,21 +286,29 @@ class Run:
     def snapshot(self) -> None:
         """Write what changed since the last time."""
         with self._lock:
-            if self._dirty and not self._hidden:
+            if self._dirty:
                 self._dirty = False
                 self._recorder.write(self._record())
 
     def become_part_of_child(self) -> None:
-        """After a fork: the run is the parent's to tell; the child speaks of its steps alone."""
+        """After a fork: the run is the parent's to tell, but for what the child itself says of it."""
         self._lock = threading.RLock()
         self.part = self._recorder.part
-        self._hidden = True
+        self._input = self._output = None
+        self.attached()
 
     def attached(self) -> Run:
-        """For runs owned by another process: steps can be opened in it, nothing is said of the run itself."""
-        self._hidden = True
+        """For runs owned by another process: nothing is written until something is said of the run here, and nothing is
+        claimed about how it goes."""
+        self._hidden, self._dirty = True, False
         self.status = None
         return self
+
+    def _has_news(self) -> None:
+        if self._hidden and not self._dirty:
+            self._recorder.opened(self)
+            self._recorder.has_something_to_say()
+        self._dirty = True
 
     def _record(self) -> dict[str, Any]:
         self._rev = max(self._rev + 1, self._recorder.now_us())
@@ -331,7 +342,7 @@ class Run:
     def _set_value(self, slot: str, value: Any) -> None:
         try:
             setattr(self, slot, (self._recorder.sanitizer.clean(value), canonical.fingerprint(value)))
-            self._dirty = True
+            self._has_news()
         except Exception as error:  # noqa: BLE001
             swallow("run.set_input / set_output", error)
 

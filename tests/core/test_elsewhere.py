@@ -45,3 +45,16 @@ def test_an_error_that_was_overcome_is_not_what_ended_it() -> None:
     ]
     assert merge_run(parts)["error"] is None
     assert merge_run(parts[:1])["error"] == {"type": "Skipped"}
+
+
+def test_what_is_said_of_a_run_that_another_process_owns_arrives_and_claims_nothing_about_its_end() -> None:
+    captured = Captured()
+    run = captured.run(run_id="r").attached()
+    run.open_step("s").close()
+    assert captured.of_kind("run") == []
+    run.set_metadata("rows", 7)
+    run.close("failed")
+    (said,) = captured.of_kind("run")
+    assert (said["metadata"], said["status"], said["ended_us"]) == ({"rows": 7}, None, None)
+    owner = {"part": "owner", "status": "completed", "rev": 1, "started_us": 1}
+    assert merge_run([owner, said])["status"] == "completed"
