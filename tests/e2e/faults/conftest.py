@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from xray_server.sqlite import SQLiteStore
 
 from tests.e2e.faults.stand_in import StandIn
+from tests.server.conftest import LoopbackServer
 from xray_core import settings as settings_module
 from xray_core.delivery import Delivery
 from xray_core.settings import Settings
 from xray_core.transport.http import HttpTransport
 
 ROOT = Path(__file__).parents[3]
+RUN_ID = "00000000-0000-7000-8000-000000000001"
 
 # What every child program begins with: a Delivery as a client makes it, and records with names.
 PROLOGUE = """
@@ -53,6 +59,17 @@ def server() -> Iterator[StandIn]:
     stand_in = StandIn().start()
     yield stand_in
     stand_in.stop()
+
+
+@pytest.fixture
+def real_server(server: StandIn, tmp_path: Path) -> Iterator[LoopbackServer]:
+    """The X-Ray server over SQLite, behind `server`, which goes on misbehaving."""
+    store = SQLiteStore(tmp_path / "xray.db")
+    running = LoopbackServer(store)
+    server.behind = running.url
+    yield running
+    running.stop()
+    store.close()
 
 
 @pytest.fixture
@@ -123,6 +140,19 @@ def finish(process: subprocess.Popen[str], *, timeout_s: float = 60.0) -> str:
     out, err = process.communicate(timeout=timeout_s)
     assert process.returncode == 0, f"exit {process.returncode}\n{out}\n{err}"
     return out
+
+
+def stored_steps(server: LoopbackServer) -> list[str]:
+    """The names of all steps of the faults' one run, as the server answers them."""
+    names: list[str] = []
+    cursor = ""
+    while True:
+        with urllib.request.urlopen(f"{server.url}/runs/{RUN_ID}?limit=500{cursor}", timeout=60) as response:
+            page = json.load(response)
+        names += [step["name"] for step in page["steps"]]
+        if not page.get("next_cursor"):
+            return names
+        cursor = "&cursor=" + urllib.parse.quote(page["next_cursor"])
 
 
 def eventually(condition: Callable[[], Any], *, within_s: float = 30.0) -> Any:

@@ -22,15 +22,14 @@ book = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 def write(forks):
     delivery = make()
     dice = random.Random()
-    fork_at = dice.randrange(20, 300) if forks else -1
-    for n in range(1500):
+    fork_at = dice.randrange(1, 100) if forks else -1
+    for n in range(300):
         if n == fork_at:
             os.fork()
         name = f"{os.getpid()}-{n}"
         delivery.append("counts", step(name))
         os.write(book, (name + "\\n").encode())
-        if n % 10 == 9:
-            time.sleep(0.001)
+        time.sleep(0.0005)
     signal.pause()
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)

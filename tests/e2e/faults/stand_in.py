@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+import urllib.request
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ class StandIn:
     seen: list[Seen] = field(default_factory=list)
     committed: list[dict[str, Any]] = field(default_factory=list)
     dice: random.Random = field(default_factory=lambda: random.Random(7))
+    behind: str | None = None  # a real X-Ray server that commits, behind the faults of this one
     port: int = 0
 
     def __post_init__(self) -> None:
@@ -91,7 +93,7 @@ class StandIn:
         length = int(handler.headers.get("Content-Length") or 0)
         if self.max_body_bytes is not None and length > self.max_body_bytes:
             handler.close_connection = True
-            self._act(handler, self.too_large, [])
+            self._act(handler, self.too_large, [], b"")
             return
         body = handler.rfile.read(length)
         records = [json.loads(line) for line in gzip.decompress(body).splitlines()]
@@ -101,27 +103,32 @@ class StandIn:
             action = self.plan.popleft() if self.plan else self.otherwise
             if self.flaky and self.dice.random() < self.flaky:
                 action = self.dice.choice(["reset", "commit_then_break", (503, {})])
-        self._act(handler, action, records)
+        self._act(handler, action, records, body)
 
-    def _act(self, handler: BaseHTTPRequestHandler, action: Any, records: list[dict[str, Any]]) -> None:
+    def _act(self, handler: BaseHTTPRequestHandler, action: Any, records: list[dict[str, Any]], body: bytes) -> None:
         if action == "hang":
             self.let_go.wait(60)
             handler.close_connection = True
         elif action == "reset":
             self._reset(handler)
         elif action == "commit_then_break":
-            self._commit(records)
+            self._commit(records, body)
             self._reset(handler)
         elif action == "ok":
-            refused = self._commit(records)
+            refused = self._commit(records, body)
             answer = {"accepted": len(records) - len(refused), "refused": refused}
             self._reply(handler, 200, {"Content-Type": "application/json"}, json.dumps(answer).encode())
         else:
             status, headers = action
             self._reply(handler, status, headers, b"{}")
 
-    def _commit(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _commit(self, records: list[dict[str, Any]], body: bytes) -> list[dict[str, Any]]:
         refused = []
+        if self.behind is not None:
+            headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
+            request = urllib.request.Request(f"{self.behind}/ingest", data=body, headers=headers)
+            with urllib.request.urlopen(request, timeout=30) as response:
+                refused = json.load(response)["refused"]
         with self.lock:
             for line, record in enumerate(records):
                 error = self.refuse(record)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.faults.conftest import eventually, finish
+from tests.e2e.faults.conftest import eventually, finish, stored_steps
 from tests.e2e.faults.killing import Killer
 from tests.e2e.faults.stand_in import StandIn
+from tests.server.conftest import LoopbackServer
 from xray_core.delivery import Delivery
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -23,7 +24,15 @@ WEATHER = ("up", "down", "flaky")
 CROWDS = ((1, False), (1, True), (8, False), (8, True))
 
 
-def kill_often(rounds: int, *, server: StandIn, program: Start, delivery: MakeDelivery, book: Path) -> None:
+def kill_often(
+    rounds: int,
+    *,
+    server: StandIn,
+    real_server: LoopbackServer,
+    program: Start,
+    delivery: MakeDelivery,
+    book: Path,
+) -> None:
     """Kill writers in every weather; then let one adopter deliver the rest, and compare the books."""
     killer = Killer(program, book, seed=rounds)
     situations = itertools.cycle(itertools.product(WEATHER, CROWDS))
@@ -47,7 +56,7 @@ def kill_often(rounds: int, *, server: StandIn, program: Start, delivery: MakeDe
     adopter = delivery()
     assert adopter.sync()["failed"] == 0
     safe = killer.safe()
-    rows = [row["name"] for row in server.rows().values()]
+    rows = stored_steps(real_server)
     assert killer.killed >= rounds
     assert len(safe) > rounds
     assert safe - set(rows) == set(), "records were lost"
@@ -57,17 +66,17 @@ def kill_often(rounds: int, *, server: StandIn, program: Start, delivery: MakeDe
 
 
 def test_row_01_sigkill_at_any_moment_loses_no_acknowledged_record(
-    server: StandIn, program: Start, delivery: MakeDelivery, tmp_path: Path
+    server: StandIn, real_server: LoopbackServer, program: Start, delivery: MakeDelivery, tmp_path: Path
 ) -> None:
-    kill_often(20, server=server, program=program, delivery=delivery, book=tmp_path / "book")
+    kill_often(20, server=server, real_server=real_server, program=program, delivery=delivery, book=tmp_path / "book")
 
 
 @pytest.mark.stack
 @pytest.mark.timeout(900)
 def test_row_01_two_hundred_sigkills_lose_no_acknowledged_record(
-    server: StandIn, program: Start, delivery: MakeDelivery, tmp_path: Path
+    server: StandIn, real_server: LoopbackServer, program: Start, delivery: MakeDelivery, tmp_path: Path
 ) -> None:
-    kill_often(204, server=server, program=program, delivery=delivery, book=tmp_path / "book")
+    kill_often(204, server=server, real_server=real_server, program=program, delivery=delivery, book=tmp_path / "book")
 
 
 def test_row_02_sigterm_runs_the_users_handler_and_loses_nothing(

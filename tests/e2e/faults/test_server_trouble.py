@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.faults.conftest import eventually, step_payload
+from tests.e2e.faults.conftest import eventually, step_payload, stored_steps
 from tests.e2e.faults.stand_in import StandIn
+from tests.server.conftest import LoopbackServer
 from xray_core.delivery import Delivery
 
 MakeDelivery = Callable[..., Delivery]
@@ -26,6 +27,19 @@ def test_row_07_commit_then_a_broken_connection_makes_no_duplicate_row(server: S
     assert one.flush(timeout_s=30)
     assert len(server.committed) > 20, "the fault did not happen"
     assert len(server.rows()) == 20
+
+
+def test_row_07_a_resent_batch_makes_no_duplicate_row_in_the_real_store(
+    server: StandIn, real_server: LoopbackServer, delivery: MakeDelivery
+) -> None:
+    server.plan = deque(["commit_then_break"] * 3)
+    one = delivery()
+    for n in range(20):
+        one.append("counts", step_payload(f"a{n}"))
+    assert one.flush(timeout_s=30)
+    assert len(server.committed) > 20, "the fault did not happen"
+    assert sorted(stored_steps(real_server)) == sorted(f"a{n}" for n in range(20))
+    assert one.counters.get("quarantined", 0) == 0
 
 
 @pytest.mark.parametrize("status", [429, 503])
