@@ -14,6 +14,8 @@ import pytest
 from xray_core import settings as settings_module
 from xray_core import wire
 from xray_core.delivery import Delivery
+from xray_core.delivery.agent import watch
+from xray_core.transport import Reply, TransportError
 from xray_core.transport.memory import MemoryTransport
 
 
@@ -132,6 +134,8 @@ def test_no_thread_and_no_file_before_the_first_record(tmp_path: Path) -> None:
 import json, os, sys, threading
 from xray_core import settings
 from xray_core.delivery import Delivery
+from xray_core.delivery.agent import watch
+from xray_core.transport import Reply, TransportError
 from xray_core.transport.http import HttpTransport
 chosen = settings.load({"spool_dir": sys.argv[1]}, environ={})
 delivery = Delivery(chosen, HttpTransport(chosen.api_url))
@@ -141,3 +145,53 @@ print(json.dumps([len(os.listdir("/proc/self/task")), "requests" in sys.modules,
         [sys.executable, "-c", program, str(tmp_path / "spool")], capture_output=True, text=True, check=True
     )
     assert json.loads(out.stdout) == [1, False, False]
+
+
+def test_an_agent_delivers_what_comes_and_stops_when_told(
+    make: Callable[..., tuple[Delivery, MemoryTransport]], tmp_path: Path
+) -> None:
+    left, _ = make()
+    left.close()
+    transport = MemoryTransport()
+    rounds: list[dict[str, int]] = []
+    pauses: list[float] = []
+
+    def wait(seconds: float) -> None:
+        pauses.append(seconds)
+        left.append("counts", step(str(len(pauses))))  # a task that came and went while the agent slept
+        left.close()
+
+    settings = settings_module.load({"spool_dir": tmp_path / "spool"}, environ={})
+    total = watch(settings, transport=transport, on_round=rounds.append, stop=lambda: len(pauses) == 3, wait=wait)
+    assert total == {"synced": 2, "failed": 0}
+    assert rounds == [{"synced": 1, "failed": 0}] * 2
+    assert [record["name"] for record in transport.records] == ["1", "2"]
+    assert pauses == [2.0] * 3
+
+
+def test_an_agent_slows_down_while_the_server_is_away_and_leaves_records_to_others(
+    make: Callable[..., tuple[Delivery, MemoryTransport]], tmp_path: Path
+) -> None:
+    class Away:
+        def send(self, body: bytes, *, timeout_s: float) -> Reply:
+            raise TransportError("refused")
+
+        def close(self) -> None:
+            pass
+
+    left, _ = make()
+    left.close()
+    left.append("counts", step("a"))
+    left.close()
+    pauses: list[float] = []
+    other, transport = make()
+
+    def wait(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            assert other.sync() == {"synced": 1, "failed": 0}
+
+    settings = settings_module.load({"spool_dir": tmp_path / "spool"}, environ={})
+    watch(settings, transport=Away(), stop=lambda: len(pauses) == 3, wait=wait)
+    assert pauses == [4.0, 8.0, 2.0]
+    assert [record["name"] for record in transport.records] == ["a"]

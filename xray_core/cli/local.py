@@ -21,10 +21,11 @@ def register(subparsers: Any) -> None:
         "sync",
         help="deliver what any process on this machine left behind",
         description="Deliver what any process on this machine left behind while the server was away.",
-        epilog="example:\n  xray sync",
+        epilog="examples:\n  xray sync\n  xray sync --watch    # an agent beside short-lived tasks",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print {synced, failed}")
+    parser.add_argument("--watch", action="store_true", help="go on until Ctrl-C: an agent beside short-lived tasks")
     parser.add_argument("--api-url", metavar="URL", help="the server (default: $XRAY_API_URL, else this machine's)")
     parser.set_defaults(run=_sync)
 
@@ -43,6 +44,8 @@ def _sync(arguments: argparse.Namespace) -> int:
 
     from xray_core.client import XRay
 
+    if arguments.watch:
+        return _watch(arguments)
     client = XRay("xray sync", api_url=arguments.api_url)
     out = render.console()
     with Progress(
@@ -65,6 +68,28 @@ def _sync(arguments: argparse.Namespace) -> int:
     else:
         out.print(f"{result['synced']} records delivered, nothing is left behind")
     return 2 if result["failed"] else 0
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from xray_core.delivery.agent import watch
+    from xray_core.settings import load
+
+    settings = load({"api_url": arguments.api_url})
+    out = render.console()
+
+    def told(found: dict[str, int]) -> None:
+        if arguments.json:
+            print(json.dumps(found), flush=True)
+        else:
+            out.print(f"{found['synced']} records delivered, {found['failed']} are left")
+
+    if not arguments.json:
+        out.print(f"delivering to {escape(settings.api_url)} from {escape(str(settings.spool_dir))}; Ctrl-C stops it")
+    try:
+        watch(settings, on_round=told)
+    except KeyboardInterrupt:
+        pass  # what is not delivered stays in the spool
+    return 0
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

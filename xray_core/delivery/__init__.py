@@ -210,6 +210,11 @@ class Delivery:
             refused = self._sender.counters.get("quarantined", 0) - before.get("quarantined", 0)
             return {"synced": synced, "failed": self._spool.waiting() + refused}
 
+    def release(self) -> None:
+        """Let go of what was adopted and not delivered, so that other processes can. For agents between two syncs."""
+        with self._sending:
+            self._spool.close()
+
     def close(self, timeout_s: float | None = None) -> None:
         """Send what is left within the time, then let go; the rest waits in the spool for another process.
 

@@ -124,7 +124,8 @@ def snapshots(draw: st.DrawFn) -> list[dict[str, Any]]:
                     }
                 )
         for chunk in range(draw(st.integers(0, 2))):
-            ids = draw(st.lists(st.sampled_from([f"item{n}" for n in range(30)]), min_size=1, max_size=5, unique=True))
+            own = range(10 * process + 5 * chunk, 10 * process + 5 * chunk + 5)  # a step decides about an item once
+            ids = draw(st.lists(st.sampled_from([f"item{n}" for n in own]), min_size=1, unique=True))
             records.append(
                 {
                     "v": 1,
