@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any
 
 from xray_core import context
-from xray_core.run import code_version_of
+from xray_core.code_version import code_version_of
 from xray_core.safety import swallow
 from xray_core.step import Step
 

@@ -10,6 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xray_core import wire
@@ -114,6 +115,7 @@ class Recorder:
         self.part = _part_name()
         self.counters: dict[str, int] = {}
         self._open: dict[int, Snapshottable] = {}
+        self._step_numbers = count()
 
     def write(self, record: Record) -> None:
         """Redact a record and append it to the spool."""
@@ -121,14 +123,14 @@ class Recorder:
             return
         safe = self._redacted(record) if self.hooks.redacts else record
         if safe is not None:
-            self.sink.append(wire.stream_of(safe["kind"]), wire.to_payload(safe))
+            self.sink.append(wire.STREAM_OF[safe["kind"]], wire.to_payload(safe))
 
     def _redacted(self, record: Record) -> Record | None:
         """The record after the redactors; its bare counts when one failed; None when nothing of it is safe."""
         safe = self.hooks.redact(record)
         if safe is not None:
             return safe
-        self.count("redaction_failed")
+        self.lost("redaction_failed")
         kept = _SAFE_WITHOUT_REDACTION.get(record["kind"])
         if kept is None:
             return None  # verdicts and samples are all payload
@@ -139,6 +141,10 @@ class Recorder:
         """Append raw verdict hashes. They carry no text but the reasons, which the step's own record carries too."""
         if self.settings.enabled:
             self.sink.append("verdicts", wire.verdicts_payload(header, sets))
+
+    def next_step_id(self) -> str:
+        """An id for a step, unique in its run: this process's part and a number."""
+        return f"{self.part}-{next(self._step_numbers)}"
 
     def opened(self, thing: Snapshottable) -> None:
         self._open[id(thing)] = thing
@@ -171,7 +177,7 @@ class Recorder:
             except Exception as error:  # noqa: BLE001
                 swallow("fork", error)
 
-    def count(self, what: str, n: int = 1) -> None:
+    def lost(self, what: str, n: int = 1) -> None:
         self.counters[what] = self.counters.get(what, 0) + n
 
     def client(self) -> Mapping[str, Any]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from itertools import count
-from types import CodeType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from xray_core import canonical, context, wire
+from xray_core import context, wire
+from xray_core.facts import MAX_METADATA, MAX_NAME_CHARS, Facts
 from xray_core.model import Origin, Status, epoch_us, new_id
-from xray_core.safety import swallow
-from xray_core.step import MAX_METADATA, MAX_REASON_CHARS, Step
+from xray_core.safety import guarded, swallow
+from xray_core.step import Step
 from xray_core.verdicts import hash64
 
 if TYPE_CHECKING:
@@ -57,16 +55,13 @@ class Run:
         self._recorder = recorder
         self._confirm = confirm
         self._tags = _tags(tags, recorder)
-        self._metadata: dict[str, Any] = {}
-        self._origin = origin
+        self._facts = Facts(recorder.sanitizer, full=True)
+        self._origin = recorder.sanitizer.clean(origin.as_json()) if origin is not None else None
         self._parent = parent
         self._code_version = code_version if code_version is not None else recorder.settings.code_version
-        self._input: tuple[Any, Any] | None = None
-        self._output: tuple[Any, Any] | None = None
         self._error: dict[str, Any] | None = None
         self._indexes = count()
         self._rev = 0
-        self._dirty = False
         self._hidden = False
         self._lock = threading.RLock()
         self._tokens: Any = None
@@ -158,38 +153,34 @@ class Run:
         self._recorder.opened(step)
         return step
 
+    @guarded("run.set_input")
     def set_input(self, value: Any) -> None:
         """What the run was asked: any object, stored bounded and redacted, fingerprinted whole."""
-        self._set_value("_input", value)
+        self._facts.input = self._facts.hold(value)
+        self._has_news()
 
+    @guarded("run.set_output")
     def set_output(self, value: Any) -> None:
         """What the run answered; see `set_input`."""
-        self._set_value("_output", value)
+        self._facts.output = self._facts.hold(value)
+        self._has_news()
 
+    @guarded("run.set_metadata")
     def set_metadata(self, key: str, value: Any) -> None:
         """A fact about this run: a parameter, a version. Compared between runs."""
-        try:
-            if key not in self._metadata and len(self._metadata) >= MAX_METADATA:
-                self._recorder.count("metadata")
-                return
-            secret = self._recorder.sanitizer.is_secret(str(key))
-            clean = "[redacted]" if secret else self._recorder.sanitizer.clean(value)
-            self._metadata[str(key)[:MAX_REASON_CHARS]] = clean
-            self._has_news()
-        except Exception as error:  # noqa: BLE001
-            swallow("run.set_metadata", error)
+        self._facts.set_metadata(key, value)
+        self._has_news()
 
+    @guarded("run.set_tag")
     def set_tag(self, key: str, value: Any = True) -> None:
         """A label to find runs by."""
-        try:
-            self._tags.update(_tags({key: value}, self._recorder))
-            self._has_news()
-        except Exception as error:  # noqa: BLE001
-            swallow("run.set_tag", error)
+        self._tags.update(_tags({key: value}, self._recorder))
+        self._has_news()
 
+    @guarded("run.set_origin")
     def set_origin(self, origin: Origin) -> None:
         """For adapters: the framework object behind this run."""
-        self._origin = origin
+        self._origin = self._recorder.sanitizer.clean(origin.as_json())
         self._has_news()
 
     # ------------------------------------------------------------------ opening and closing
@@ -202,11 +193,7 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        tokens, self._tokens = self._tokens, None
-        if tokens is not None:
-            context.leave(tokens)
-        failed = error is not None and not isinstance(error, GeneratorExit)
-        self.close("failed" if failed else "completed", error=error if failed else None, trace=trace)
+        self._end(error, trace)
         if error is None and self._confirm is not None:
             self._confirm()
         return False
@@ -217,11 +204,7 @@ class Run:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        tokens, self._tokens = self._tokens, None
-        if tokens is not None:
-            context.leave(tokens)
-        failed = error is not None and not isinstance(error, GeneratorExit)
-        self.close("failed" if failed else "completed", error=error if failed else None, trace=trace)
+        self._end(error, trace)
         if error is None and self._confirm is not None:
             import asyncio
 
@@ -233,12 +216,13 @@ class Run:
         try:
             self._recorder.opened(self)
             self._recorder.write(self._record())
-            self._dirty = False
+            self._facts.changed = False
             self._recorder.hooks.run_started(self)
         except Exception as error:  # noqa: BLE001
             swallow("run.open", error)
         return self
 
+    @guarded("run.close")
     def close(
         self,
         status: Status = "completed",
@@ -251,64 +235,54 @@ class Run:
 
         `ended_at` is for adapters that learn of an end later than it was; the default is now.
         """
-        try:
-            if self._hidden:  # another process's to end
-                self.detach()
-                return
-            if ended_at is not None:
-                self._duration_us = max(0, epoch_us(ended_at) - self._started_us)
-            else:
-                self._duration_us = max(0, self._recorder.clock_ns() - self._clock_start) // 1_000
-            self._ended_us = self._started_us + self._duration_us
-            self.status = status
-            self._error = None
-            if error is not None:
-                self._error = (
-                    self._recorder.sanitizer.error(error, trace)
-                    if isinstance(error, BaseException)
-                    else self._recorder.sanitizer.clean(dict(error))
-                )
-            self._recorder.closed(self)
-            self._dirty = True
-            self.snapshot()
-            self._recorder.hooks.run_finished(self)
-        except Exception as problem:  # noqa: BLE001
-            swallow("run.close", problem)
+        if self._hidden:  # another process's to end
+            self.detach()
+            return
+        recorder = self._recorder
+        if ended_at is not None:
+            self._duration_us = max(0, epoch_us(ended_at) - self._started_us)
+        else:
+            self._duration_us = max(0, recorder.clock_ns() - self._clock_start) // 1_000
+        self._ended_us = self._started_us + self._duration_us
+        self.status = status
+        self._error = recorder.sanitizer.error(error, trace) if error is not None else None
+        recorder.closed(self)
+        self._facts.changed = True
+        self.snapshot()
+        recorder.hooks.run_finished(self)
 
+    @guarded("run.detach")
     def detach(self) -> None:
         """For adapters: write down what there is and let go without an end; another process will close this run."""
-        try:
-            self._recorder.closed(self)
-            self.snapshot()
-        except Exception as error:  # noqa: BLE001
-            swallow("run.detach", error)
+        self._recorder.closed(self)
+        self.snapshot()
 
     def snapshot(self) -> None:
         """Write what changed since the last time."""
         with self._lock:
-            if self._dirty:
-                self._dirty = False
+            if self._facts.changed:
+                self._facts.changed = False
                 self._recorder.write(self._record())
 
     def become_part_of_child(self) -> None:
         """After a fork: the run is the parent's to tell, but for what the child itself says of it."""
         self._lock = threading.RLock()
         self.part = self._recorder.part
-        self._input = self._output = None
+        self._facts.input = self._facts.output = None
         self.attached()
 
     def attached(self) -> Run:
         """For runs owned by another process: nothing is written until something is said of the run here, and nothing is
         claimed about how it goes."""
-        self._hidden, self._dirty = True, False
+        self._hidden, self._facts.changed = True, False
         self.status = None
         return self
 
     def _has_news(self) -> None:
-        if self._hidden and not self._dirty:
+        self._facts.changed = True
+        if self._hidden:
             self._recorder.opened(self)
             self._recorder.has_something_to_say()
-        self._dirty = True
 
     def _record(self) -> dict[str, Any]:
         self._rev = max(self._rev + 1, self._recorder.now_us())
@@ -320,57 +294,33 @@ class Run:
         }  # fmt: skip
         if self._tags:
             record["tags"] = dict(self._tags)
-        if self._metadata:
-            record["metadata"] = dict(self._metadata)
         if self._origin is not None:
-            record["origin"] = self._recorder.sanitizer.clean(self._origin.as_json())
+            record["origin"] = self._origin
         if self._parent is not None:
             record["parent"] = {"run_id": self._parent[0], "step_id": self._parent[1]}
         if self._code_version is not None:
             record["code_version"] = self._code_version
-        for side, held in (("input", self._input), ("output", self._output)):
-            if held is not None:
-                record[side], record[f"{side}_fp"] = held
+        record.update(self._facts.as_record())
         if self._error is not None:
             record["error"] = self._error
         return record
+
+    def _end(self, error: BaseException | None, trace: TracebackType | None) -> None:
+        tokens, self._tokens = self._tokens, None
+        if tokens is not None:
+            context.leave(tokens)
+        failed = error is not None and not isinstance(error, GeneratorExit)
+        self.close("failed" if failed else "completed", error=error if failed else None, trace=trace)
 
     def _enclosing_step_id(self) -> str | None:
         step = context._step.get()
         return step.step_id if step is not None and step.run is self else None
 
-    def _set_value(self, slot: str, value: Any) -> None:
-        try:
-            setattr(self, slot, (self._recorder.sanitizer.clean(value), canonical.fingerprint(value)))
-            self._has_news()
-        except Exception as error:  # noqa: BLE001
-            swallow("run.set_input / set_output", error)
-
-
-@lru_cache(maxsize=4_096)
-def _code_hash(code: CodeType) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    pending = [code]
-    while pending:
-        each = pending.pop()
-        digest.update(each.co_code)
-        digest.update(repr([c for c in each.co_consts if not isinstance(c, CodeType)]).encode())
-        digest.update(repr(each.co_names).encode())
-        pending.extend(c for c in each.co_consts if isinstance(c, CodeType))
-    return digest.hexdigest()
-
-
-def code_version_of(function: Any) -> str | None:
-    """A fingerprint of a function's bytecode and constants: it changes when the code does, and with the Python version."""
-    try:
-        code = getattr(inspect.unwrap(function), "__code__", None)
-        return f"code:{_code_hash(code)}" if isinstance(code, CodeType) else None
-    except Exception:  # noqa: BLE001  # an unhashable constant or a lying __wrapped__: then the version is unknown
-        return None
-
 
 def _short(text: object) -> str:
-    return str(text)[:MAX_REASON_CHARS].encode("utf-8", "backslashreplace").decode("utf-8")
+    if type(text) is str and len(text) <= MAX_NAME_CHARS and text.isascii():
+        return text
+    return str(text)[:MAX_NAME_CHARS].encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _tags(tags: Mapping[str, Any] | Iterable[str] | None, recorder: Recorder) -> dict[str, str]:
@@ -386,7 +336,7 @@ def _tags(tags: Mapping[str, Any] | Iterable[str] | None, recorder: Recorder) ->
         for key, value in pairs[:MAX_METADATA]:
             value = clean.clean(value)
             text = "true" if value is True else "false" if value is False else str(value)
-            found[_short(key)] = "[redacted]" if clean.is_secret(str(key)) else clean.text(text, MAX_REASON_CHARS)
+            found[_short(key)] = "[redacted]" if clean.is_secret(str(key)) else clean.text(text, MAX_NAME_CHARS)
         return found
     except Exception as error:  # noqa: BLE001
         swallow("tags", error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
@@ -105,8 +105,16 @@ class Sanitizer:
             value = _IN_TEXT.sub(_mask, value)
         return value
 
-    def error(self, error: BaseException, trace: TracebackType | None = None) -> dict[str, Any]:
-        """An exception as {type, message, traceback}. The message is read from `args`, since `str()` is user code."""
+    def error(
+        self, error: BaseException | Mapping[str, Any], trace: TracebackType | None = None
+    ) -> dict[str, Any] | None:
+        """An exception as {type, message, traceback}. The message is read from `args`, since `str()` is user code.
+
+        A mapping is taken for {type, message, traceback} as a framework tells it.
+        """
+        if not isinstance(error, BaseException):
+            told = self.clean(dict(error))
+            return told if isinstance(told, dict) else None
         arguments = BaseException.__dict__["args"].__get__(error)
         message = ", ".join(_argument(argument) for argument in arguments[:5])
         try:

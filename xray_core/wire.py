@@ -51,16 +51,18 @@ KINDS: Final = ("run", "step", "verdicts", "samples", "client")
 # What a record may lose its place to when the spool is full: details go first, then verdicts, counts last.
 Stream = Literal["counts", "verdicts", "details"]
 STREAMS: Final[tuple[Stream, ...]] = ("counts", "verdicts", "details")
+STREAM_OF: Final[dict[str, Stream]] = {
+    "run": "counts",
+    "step": "counts",
+    "client": "counts",
+    "verdicts": "verdicts",
+    "samples": "details",
+}
 
 # Sorting holds the GIL: 64k fingerprints take about 20 ms, a million would stop the pipeline for half a second.
 MAX_VERDICTS_PER_CHUNK: Final = 1 << 16
 
 _encode = msgspec.json.Encoder().encode
-
-
-def stream_of(kind: str) -> Stream:
-    """The stream of the spool that a record of this kind goes to."""
-    return {"verdicts": "verdicts", "samples": "details"}.get(kind, "counts")  # type: ignore[return-value]
 
 
 def to_payload(record: Mapping[str, Any]) -> bytes:

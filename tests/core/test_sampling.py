@@ -66,7 +66,7 @@ def test_sampling_is_uniform_over_many_runs() -> None:
         step = run.step("s")
         for item in items:
             step.reject(item, "r")
-        for bucket in step._buckets.values():
+        for bucket in step._verdicts().buckets.values():
             for sample, _ in bucket.sampler.kept():
                 kept[sample[0]] += 1
     expected = 2_000 * 10 / 200
@@ -85,7 +85,7 @@ def test_weights_estimate_totals_without_bias() -> None:
         step = captured.run(run_id=f"r{number}").step("s")
         for item, value in items:
             step.reject(item, "r", {"value": value})
-        (bucket,) = step._buckets.values()
+        (bucket,) = step._verdicts().buckets.values()
         estimates.append(sum(weight * sample[1]["value"] for sample, weight in bucket.sampler.kept()))
     mean = sum(estimates) / len(estimates)
     variance = sum((e - mean) ** 2 for e in estimates) / (len(estimates) - 1)

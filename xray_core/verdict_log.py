@@ -1,0 +1,300 @@
+"""The items of one step attempt: counted per reason, fingerprinted, sampled, and written down in chunks.
+
+Per item there is no lock and no object kept that is not sampled. What makes that safe with threads is that
+`array.append`, `list.append` and `del array[:n]` are single operations under the GIL, and that only `drain` removes.
+Knows nothing of runs, contexts or times.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import xxhash
+
+from xray_core import wire
+from xray_core.model import MAX_ITEM_ID_CHARS, item_id_text
+from xray_core.sampling import KeepAll, ReasonSampler
+from xray_core.structure import type_name, view
+
+if TYPE_CHECKING:
+    from xray_core.recorder import Recorder
+
+# Below this many items a step's verdicts carry the ids themselves: exact answers, and names to show in lists.
+NAMED_ITEMS: Final = 1_000
+MAX_REASONS: Final = 1_000
+MAX_REASON_CHARS: Final = 200
+OTHER_REASONS: Final = "(other reasons)"
+_FULL_CHUNK: Final = 500  # details per record at capture level full
+_MODULUS: Final = 1 << 64
+
+xxh3 = xxhash.xxh3_64_intdigest
+
+
+class Bucket:
+    """The items of one (outcome, reason): those not yet written down, and how many were."""
+
+    __slots__ = ("hashes", "ids", "outcome", "reason", "sampler", "slow", "ticks", "total", "unnamed", "written")
+
+    def __init__(self, outcome: str, reason: str | None, sampler: ReasonSampler, *, slow: bool) -> None:
+        self.outcome = outcome
+        self.reason = reason
+        self.sampler = sampler
+        self.slow = slow  # items go through `VerdictLog.add`: named, or not fingerprinted at all
+        self.hashes = array("Q")
+        self.ids: list[str] = []
+        self.ticks = array("B")  # at capture level minimal: one byte an item, until it is written down
+        self.unnamed = 0  # items whose id could not be read: counted, without a verdict
+        self.written = 0  # verdicts already drained
+        self.total = 0  # sum of the drained hashes
+
+    def n(self) -> int:
+        return self.written + len(self.hashes) + len(self.ids) + len(self.ticks) + self.unnamed
+
+
+class VerdictLog:
+    """What one part of one step attempt knows of its items.
+
+    Args:
+        header: what every chunk begins with: v, run_id, step_id, attempt, part, pipeline.
+        seed: of the run; decides which items are sampled.
+        capture: "minimal", "sample" or "full".
+        drop: told what could not be kept.
+    """
+
+    __slots__ = (
+        "_capture", "_chunk", "_drop", "_header", "_lock", "_named_left", "_recorder", "_sampler", "_scores", "_seed",
+        "_verdicts", "buckets", "changed", "rejected",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        header: Mapping[str, Any],
+        *,
+        seed: int,
+        capture: str,
+        rejected: dict[str, Bucket],
+        lock: threading.RLock,
+        drop: Callable[[str], None],
+    ) -> None:
+        settings = recorder.settings
+        self.buckets: dict[tuple[str, str | None], Bucket] = {}
+        self.rejected = rejected  # the same buckets under the spelling that `reject` was given: the hot path's way in
+        self.changed = False
+        self._recorder = recorder
+        self._header = header
+        self._seed = seed
+        self._capture = capture
+        self._verdicts = verdicts = capture != "minimal"
+        self._lock = lock
+        self._drop = drop
+        self._chunk = 0
+        self._named_left = NAMED_ITEMS
+        self._scores: dict[str, list[Any]] = {}
+        self._sampler = recorder.sampler.step(
+            rate=settings.sample_rate if verdicts else 0.0,
+            per_reason=settings.samples_per_reason if verdicts else 0,
+            max_samples=settings.max_samples_per_step if verdicts else 0,
+        )
+
+    # ------------------------------------------------------------------ items
+
+    def bucket(self, outcome: str, reason: object) -> Bucket:
+        """The bucket of a reason met for the first time, or of an odd spelling of one."""
+        with self._lock:
+            text = self._reason(outcome, reason) if reason is not None else None
+            found = self.buckets.get((outcome, text))
+            if found is None:
+                sampler = KeepAll() if self._capture == "full" else self._sampler.reason()
+                slow = not self._verdicts or self._named_left > 0
+                found = self.buckets[(outcome, text)] = Bucket(outcome, text, sampler, slow=slow)
+            if outcome == "rejected" and text is not None and len(self.rejected) < 2 * MAX_REASONS:
+                self.rejected[reason if type(reason) is str else text] = found
+            return found
+
+    def add(
+        self, bucket: Bucket, item_id: Any, details: Any = None, score: float | None = None, rank: int | None = None
+    ) -> None:
+        """One item, whatever its spelling and the capture level.
+
+        Raises:
+            TypeError: the id cannot be read; nothing was counted.
+        """
+        if not self._verdicts:
+            bucket.ticks.append(0)
+            return
+        if type(item_id) is not str or len(item_id) > MAX_ITEM_ID_CHARS or not item_id.isascii():
+            item_id = item_id_text(item_id)
+        data = item_id.encode()
+        if bucket.slow and self._named_left > 0:
+            self._named_left -= 1
+            bucket.ids.append(item_id)
+            if self._named_left <= 0:
+                for each in list(self.buckets.values()):
+                    each.slow = False
+        else:
+            bucket.hashes.append(xxh3(data))
+        drawn = xxh3(data, self._seed)
+        if drawn < bucket.sampler.limit or score is not None:
+            self.sample(bucket, drawn, item_id, details, score, rank)
+
+    def add_unnamed(self, outcome: str, reason: object) -> None:
+        """An item whose id cannot be read: it still counts, and the step says that one verdict is missing."""
+        with self._lock:
+            self.bucket(outcome, reason).unnamed += 1
+            self.changed = True
+            self._drop("verdicts_without_id")
+
+    def sample(
+        self, bucket: Bucket, drawn: int, item_id: Any, details: Any, score: float | None, rank: int | None
+    ) -> None:
+        """An item that the sampler may keep, or whose score may move an end of the outcome's range."""
+        with self._lock:
+            if type(score) in (int, float) and score == score:
+                self._range(bucket.outcome, score, item_id)
+            if drawn >= bucket.sampler.limit:
+                return
+            recorder = self._recorder
+            clean = recorder.sanitizer.clean
+            kept = clean(details) if details is not None else None
+            bucket.sampler.offer(drawn, (item_id, kept, clean(score), clean(rank), recorder.now_us()))
+            self.changed = True
+            if isinstance(bucket.sampler, KeepAll) and len(bucket.sampler.pending) >= _FULL_CHUNK:
+                self.write_samples()
+
+    def counts(self) -> dict[str, int]:
+        """Outcome -> items, exact."""
+        counted: dict[str, int] = {}
+        for bucket in list(self.buckets.values()):
+            counted[bucket.outcome] = counted.get(bucket.outcome, 0) + bucket.n()
+        return counted
+
+    def facts(self) -> dict[str, Any]:
+        """The fields of a step record that follow from the items: counts, reasons, sums, scores, sampling."""
+        counts: dict[str, int] = {}
+        reasons: dict[str, dict[str, int]] = {}
+        sums: dict[str, dict[str, str]] = {}
+        for bucket in list(self.buckets.values()):
+            n = bucket.n()
+            counts[bucket.outcome] = counts.get(bucket.outcome, 0) + n
+            name = bucket.reason if bucket.reason is not None else ""
+            reasons.setdefault(bucket.outcome, {})[name] = n
+            if self._verdicts and n == bucket.written:
+                sums.setdefault(bucket.outcome, {})[name] = f"{bucket.total:016x}"
+        facts: dict[str, Any] = {"counts": counts, "reasons": reasons, "sums": sums}
+        if self._verdicts:
+            settings = self._recorder.settings
+            rate = 1.0 if self._capture == "full" else settings.sample_rate
+            facts["sampling"] = {"rate": rate, "per_reason": settings.samples_per_reason, "seed": f"{self._seed:016x}"}
+        if self._scores:
+            facts["scores"] = {o: {"min": ends[:2], "max": ends[2:]} for o, ends in self._scores.items()}
+        return facts
+
+    # ------------------------------------------------------------------ writing down
+
+    def drain(self) -> bool:
+        """Take what the buckets hold and append it as verdict chunks; whether there was anything. One at a time."""
+        named: list[dict[str, Any]] = []
+        raw: list[tuple[str, str | None, array[int]]] = []
+        ticked = False
+        for bucket in list(self.buckets.values()):
+            n = len(bucket.ticks)
+            if n:
+                del bucket.ticks[:n]
+                bucket.written += n
+                ticked = True
+            n = len(bucket.ids)
+            if n:
+                ids = bucket.ids[:n]
+                del bucket.ids[:n]
+                bucket.written += n
+                bucket.total = (bucket.total + sum(xxh3(each.encode()) for each in ids)) % _MODULUS
+                named.append({"outcome": bucket.outcome, "reason": bucket.reason, "n": n, "ids": ids})
+            n = len(bucket.hashes)
+            if n:
+                hashes = bucket.hashes[:n]
+                del bucket.hashes[:n]
+                bucket.written += n
+                bucket.total = (bucket.total + sum(hashes)) % _MODULUS
+                raw += _chunks(bucket.outcome, bucket.reason, hashes)
+        if named:
+            self._recorder.write({**self._next("verdicts"), "sets": named})
+        self._write_hashes(raw)
+        changed, self.changed = self.changed, False
+        return bool(named or raw) or ticked or changed
+
+    def write_samples(self) -> None:
+        """The samples as they are now; at capture level full those that are new, for good."""
+        samples = [
+            {
+                "item_id": item_id, "outcome": bucket.outcome, "reason": bucket.reason, "details": details,
+                "score": score, "rank": rank, "weight": round(weight, 6), "at_us": at_us,
+            }
+            for bucket in list(self.buckets.values())
+            for (item_id, details, score, rank, at_us), weight in bucket.sampler.kept()
+        ]  # fmt: skip
+        if not samples:
+            return
+        write = self._recorder.write
+        if self._capture != "full":
+            write({**self._next("samples"), "chunk": "live", "rev": self._recorder.now_us(), "samples": samples})
+            return
+        for at in range(0, len(samples), _FULL_CHUNK):
+            write({**self._next("samples"), "rev": 1, "samples": samples[at : at + _FULL_CHUNK]})
+
+    def write_items(self, side: str, ids: list[str]) -> dict[str, Any]:
+        """A set of items that is no verdict (`model.ITEMS_IN` / `ITEMS_OUT`); what the step record says of it."""
+        hashes = array("Q", [xxh3(each.encode()) for each in ids])
+        with self._lock:
+            if self._verdicts and len(ids) <= NAMED_ITEMS:
+                sets = [{"outcome": side, "reason": None, "n": len(ids), "ids": ids}]
+                self._recorder.write({**self._next("verdicts"), "sets": sets})
+            elif self._verdicts:
+                self._write_hashes(_chunks(side, None, hashes))
+        order = xxhash.xxh3_64_hexdigest(hashes.tobytes())
+        return {"n": len(ids), "sum": f"{sum(hashes) % _MODULUS:016x}", "order": order}
+
+    def _write_hashes(self, sets: list[tuple[str, str | None, array[int]]]) -> None:
+        group: list[tuple[str, str | None, array[int]]] = []
+        size = 0
+        for each in sets:
+            if group and size + len(each[2]) > wire.MAX_VERDICTS_PER_CHUNK:
+                self._recorder.write_hashes(self._next("verdicts"), group)
+                group, size = [], 0
+            group.append(each)
+            size += len(each[2])
+        if group:
+            self._recorder.write_hashes(self._next("verdicts"), group)
+
+    def _next(self, kind: str) -> dict[str, Any]:
+        self._chunk += 1
+        return {**self._header, "kind": kind, "chunk": str(self._chunk)}
+
+    def _range(self, outcome: str, score: Any, item_id: Any) -> None:
+        ends = self._scores.get(outcome)
+        if ends is None:
+            self._scores[outcome] = [score, item_id, score, item_id]
+        elif score < ends[0]:
+            ends[0], ends[1] = score, item_id
+        elif score > ends[2]:
+            ends[2], ends[3] = score, item_id
+
+    def _reason(self, outcome: str, reason: object) -> str:
+        """A reason as short clean text: an enum member's value, a number's digits, a type's name for anything else."""
+        if type(reason) is not str:
+            seen = view(reason, 0)
+            plain = seen.kind in ("atom", "text")
+            reason = str(seen.value) if plain else f"<{seen.type_name or type_name(type(reason))}>"
+        text = self._recorder.sanitizer.text(reason, MAX_REASON_CHARS)
+        if (outcome, text) not in self.buckets and len(self.buckets) >= MAX_REASONS:
+            self._drop("reasons")
+            return OTHER_REASONS
+        return text
+
+
+def _chunks(outcome: str, reason: str | None, hashes: array[int]) -> list[tuple[str, str | None, array[int]]]:
+    step = wire.MAX_VERDICTS_PER_CHUNK
+    return [(outcome, reason, hashes[at : at + step]) for at in range(0, len(hashes), step)]
