@@ -22,7 +22,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xray_core.safety import swallow
-from xray_server import pages, posted, queries
+from xray_server import explain_routes, pages, posted, queries
 from xray_server.access import Project, keep_escaped_slashes
 from xray_server.commit import Committer, QueueFullError
 from xray_server.ingest import (
@@ -292,6 +292,7 @@ def create_app(
         """Whether the server lives, what it has, how far behind it is, and what its clients had to drop."""
         return JsonResponse(queries.health(store, project, committer.counters(), version=version, started_s=started_s))
 
+    explain_routes.add_explanations(app, store)
     pages.add_pages(app, store)
     return app
 

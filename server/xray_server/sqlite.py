@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from xray_core.errors import ConfigurationError
+from xray_core.journey import LookedUp
+from xray_server import sqlite_items
 from xray_server.sqlite_read import Reader
 from xray_server.sqlite_write import Writer
 from xray_server.store import (
@@ -146,6 +148,9 @@ class SQLiteStore:
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         return self._read(lambda reader: reader.item_verdicts(project, run_id, item_id))
+
+    def look_up(self, project: str, run_id: str, item_id: str) -> list[LookedUp]:
+        return self._read(lambda reader: sqlite_items.look_up(reader, project, run_id, item_id))
 
     def sets(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[StoredSet]:
         return self._read(lambda reader: reader.sets(project, run_id, step_id))

@@ -46,6 +46,11 @@ class Reader:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The connection, for questions that have files of their own."""
+        return self._db
+
     # -- runs ------------------------------------------------------------------------------------------------------
 
     def runs(self, project: str, where: RunFilter, limit: int, cursor: str | None) -> Page[StoredRun]:
@@ -184,7 +189,7 @@ class Reader:
         return sql, values
 
     def run_steps(self, project: str, run_id: str, limit: int, cursor: str | None) -> Page[StoredStep]:
-        run = self._run_pk(project, run_id)
+        run = self.run_pk(project, run_id)
         after: list[Any] = _parse_cursor(cursor, parts=3) if cursor is not None else [-1, 0, 0]
         order = "step.at_us, coalesce(step.position, 0), step.pk"
         rows = self._db.execute(
@@ -202,7 +207,7 @@ class Reader:
         rows = self._db.execute(
             f"SELECT {self._STEP} FROM step JOIN run ON run.pk = step.run "  # noqa: S608
             "WHERE step.run = ? AND step.id = ? ORDER BY step.attempt",
-            (self._run_pk(project, run_id), id_key(step_id)),
+            (self.run_pk(project, run_id), id_key(step_id)),
         ).fetchall()
         return [self._stored_step(row) for row in rows]
 
@@ -213,7 +218,7 @@ class Reader:
             "sum(selected), min(coalesce(position, 0)) AS first "
             "FROM step LEFT JOIN word ON word.id = step.name LEFT JOIN word type ON type.id = step.type "
             "WHERE step.run = ? GROUP BY step.name, step.type ORDER BY min(at_us), first",
-            (self._run_pk(project, run_id),),
+            (self.run_pk(project, run_id),),
         ).fetchall()
         return [StepGroup(*row[:13]) for row in rows]
 
@@ -230,7 +235,7 @@ class Reader:
     def samples(
         self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None
     ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
-        run = self._run_pk(project, run_id)
+        run = self.run_pk(project, run_id)
         if steps is None:
             rows = self._db.execute(
                 "SELECT step.id, step.attempt, c.doc FROM step JOIN sample_chunk c ON c.step = step.pk WHERE step.run = ?",
@@ -266,13 +271,13 @@ class Reader:
         for pk, size, step_key, attempt, head in self._db.execute(
             "SELECT c.pk, length(c.data), step.id, step.attempt, c.head FROM step "
             "JOIN verdict_chunk c ON c.step = step.pk WHERE step.run = ? ORDER BY step.at_us, step.pk, c.pk",
-            (self._run_pk(project, run_id),),
+            (self.run_pk(project, run_id),),
         ).fetchall():
-            data = self._data(pk, size)
+            data = self.verdict_data(pk, size)
             for code, reason, n, form, offset, length in unpack(head):
                 position = None
                 if form == FP40:
-                    if not verdicts.contains(cast(bytes, _Window(data, offset, length)), wanted):
+                    if not verdicts.contains(cast(bytes, BlobWindow(data, offset, length)), wanted):
                         continue
                 else:
                     ids = msgspec.json.decode(data[offset : offset + length])
@@ -291,7 +296,7 @@ class Reader:
 
     def sets(self, project: str, run_id: str, step_id: str | None) -> Iterator[StoredSet]:
         only = "" if step_id is None else " AND step.id = ?"
-        keys = [self._run_pk(project, run_id)] + ([] if step_id is None else [id_key(step_id)])
+        keys = [self.run_pk(project, run_id)] + ([] if step_id is None else [id_key(step_id)])
         for pk, step_key, attempt, head in self._db.execute(
             "SELECT c.pk, step.id, step.attempt, c.head FROM step JOIN verdict_chunk c ON c.step = step.pk "  # noqa: S608
             f"WHERE step.run = ?{only} ORDER BY step.at_us, step.pk, c.pk",
@@ -305,7 +310,7 @@ class Reader:
                     id_text(step_key), attempt, SET_NAMES[code], reason, n, ids, blob if form == FP40 else None
                 )
 
-    def _data(self, pk: int, size: int) -> Any:
+    def verdict_data(self, pk: int, size: int) -> Any:
         """A chunk's data: whole when small, else a window that reads only the bytes asked for."""
         if size >= _READ_WHOLE_BYTES and hasattr(self._db, "blobopen"):  # Python 3.11
             return self._db.blobopen("verdict_chunk", "data", pk, readonly=True)
@@ -384,14 +389,14 @@ class Reader:
     def _part(self, number: int) -> str:
         return str(self._db.execute("SELECT text FROM part WHERE id = ?", (number,)).fetchone()[0])
 
-    def _run_pk(self, project: str, run_id: str) -> int:
+    def run_pk(self, project: str, run_id: str) -> int:
         row = self._db.execute(
             "SELECT pk FROM run WHERE project = ? AND id = ?", (self._id("project", "name", project), id_key(run_id))
         ).fetchone()
         return int(row[0]) if row else _NOTHING
 
 
-class _Window:
+class BlobWindow:
     """A part of a blob that is read as it is sliced: what `verdicts.contains` needs of bytes."""
 
     def __init__(self, blob: Any, offset: int, length: int) -> None:

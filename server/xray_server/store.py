@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from xray_core.errors import ConfigurationError, XRayError
+from xray_core.journey import LookedUp
 from xray_core.model import Ledger
 from xray_server.records import Record
 
@@ -264,6 +265,9 @@ class Store(Protocol):
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         """Every set in one run that holds the item."""
+
+    def look_up(self, project: str, run_id: str, item_id: str) -> list[LookedUp]:
+        """Every set of one run, by step attempt, outcome and reason, and whether it holds the item: what `why` asks."""
 
     def sets(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[StoredSet]:
         """All sets of one run, or of one step: verdicts and the item sets given."""

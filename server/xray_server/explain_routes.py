@@ -1,0 +1,41 @@
+"""The routes that explain: why, compare, the item across runs, search inside details, trends.
+
+Owns their parameters and what HTTP makes of their answers; the answers themselves are made in explain*.py and queries.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import FastAPI, Query, Request, Response
+
+from xray_server import explain
+from xray_server.access import Project
+from xray_server.explain import UnknownRunError
+from xray_server.params import NoParameters
+from xray_server.store import Store
+
+_ERROR: Final[dict[int | str, dict[str, Any]]] = {
+    404: {"description": "no such run"},
+    422: {"description": "a parameter is wrong"},
+    503: {"description": "store unavailable"},
+}
+
+
+def add_explanations(app: FastAPI, store: Store) -> None:
+    """Mount the routes on the application."""
+
+    @app.exception_handler(UnknownRunError)
+    async def unknown_run(_: Request, error: UnknownRunError) -> Response:
+        detail = [{"loc": [error.field], "field": error.field, "msg": str(error)}]
+        return _json({"error": str(error), "detail": detail}, 404)
+
+    @app.get("/runs/{run_id:id}/items/{item_id:id}", responses=_ERROR, tags=["explain"])
+    def get_why(run_id: str, item_id: str, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
+        """What became of one item in one run, step by step, and how certain that is."""
+        return _json(explain.why(store, project, run_id, item_id).as_json())
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")

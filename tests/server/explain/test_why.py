@@ -1,0 +1,150 @@
+"""`GET /runs/{run}/items/{item}`: what became of an item, through the real SDK and a real server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.live import Live
+
+
+def steps_of(answer: Any) -> dict[str, Any]:
+    return {entry["path"]: entry for entry in answer["journey"]}
+
+
+def test_a_rejected_item_is_told_with_reason_and_details(live: Live) -> None:
+    with live.xray("flights") as xray, xray.run() as run, run.step("filter", step_type="filter") as step:
+        step.set_input_items(["UA-1", "UA-2"])
+        step.reject("UA-1", "wrong_destination", {"dest": "IAH", "wanted": ["LAX", "BUR"]})
+        step.accept("UA-2")
+    answer = live.why(run.run_id, "UA-1")
+    assert answer["sentence"] == "UA-1 was rejected at filter: wrong_destination (dest IAH; wanted LAX, BUR)"
+    assert (answer["run_id"], answer["item_id"], answer["outcome"]) == (run.run_id, "UA-1", "rejected")
+    assert answer["certainty"] == "exact"
+    (entry,) = answer["journey"]
+    assert (entry["step"], entry["outcome"], entry["reason"]) == ("filter", "rejected", "wrong_destination")
+    assert entry["details"] == {"dest": "IAH", "wanted": ["LAX", "BUR"]}
+    assert (entry["attempt"], entry["certainty"], entry["p_false"]) == (1, "exact", 0.0)
+
+
+def test_an_item_that_was_passed_over_is_told_the_cut_off(live: Live) -> None:
+    with live.xray("select") as xray, xray.run() as run, run.step("select") as step:
+        step.decide(
+            "best", selected="a", score=0.9, alternatives=[{"id": "b", "score": 0.7}, {"id": "c", "score": 0.2}]
+        )
+    answer = live.why(run.run_id, "c")
+    assert answer["sentence"] == "c was not selected at select (score 0.2; rank 3); the last selected was a with 0.9"
+    assert answer["journey"][0]["cutoff"] == {"item_id": "a", "score": 0.9}
+
+
+def test_an_item_that_is_not_in_the_input_set_never_entered(live: Live) -> None:
+    with live.xray("p") as xray, xray.run() as run, run.step("filter") as step:
+        step.set_input_items(["a", "b"])
+        step.reject("a", "bad")
+        step.accept("b")
+    answer = live.why(run.run_id, "z")
+    assert (answer["outcome"], answer["certainty"]) == ("never_entered", "exact")
+    assert answer["sentence"] == "z never entered: it is not among the items of filter"
+
+
+def test_an_item_lost_between_two_item_sets_was_dropped(live: Live) -> None:
+    with live.xray("p") as xray, xray.run() as run:
+        with run.step("dedupe") as step:
+            step.set_input_items(["a", "b", "c"])
+            step.reject("a", "duplicate")
+            step.set_output_items(["b"])
+    answer = live.why(run.run_id, "c")
+    assert (answer["outcome"], answer["certainty"]) == ("dropped", "exact")
+    assert answer["sentence"] == "c was dropped at dedupe without a reason"
+    assert live.why(run.run_id, "b")["outcome"] == "accepted"
+
+
+def test_an_item_accepted_upstream_that_never_reaches_the_next_step_was_dropped(live: Live) -> None:
+    with live.xray("p") as xray, xray.run() as run:
+        with run.step("filter") as step:
+            step.accept_many(["a", "b"])
+        with run.step("score") as step:
+            step.set_input_items(["a"])
+            step.accept("a")
+    answer = live.why(run.run_id, "b")
+    assert answer["outcome"] == "dropped"
+    assert answer["sentence"] == "b was dropped without a reason: accepted at filter, it never reached score"
+
+
+def test_minimal_capture_is_never_called_certain(live: Live) -> None:
+    with live.xray("p") as xray, xray.run() as run, run.step("filter", capture="minimal") as step:
+        step.reject("a", "bad")
+    answer = live.why(run.run_id, "a")
+    assert answer["outcome"] == "not_captured"
+    assert answer["journey"][0]["certainty"] == "not_captured"
+    assert 'capture="sample"' in answer["sentence"]
+
+
+def test_an_item_without_any_trace_is_told_which_steps_cannot_tell(live: Live) -> None:
+    with live.xray("p") as xray, xray.run() as run, run.step("filter") as step:
+        step.reject("a", "bad")
+    answer = live.why(run.run_id, "b")
+    assert (answer["outcome"], answer["unsure"]) == ("not_captured", ["filter"])
+    assert "step.set_input_items() would tell" in answer["sentence"]
+
+
+def test_beyond_a_thousand_items_the_answer_says_how_sure_it_is(live: Live) -> None:
+    with live.xray("p") as xray, xray.run() as run, run.step("filter") as step:
+        step.set_input_items([f"i{n}" for n in range(5000)])
+        for n in range(5000):
+            step.reject(f"i{n}", "bad")
+    answer = live.why(run.run_id, "i4999")
+    assert (answer["outcome"], answer["certainty"]) == ("rejected", "fingerprint")
+    assert answer["p_false"] == pytest.approx(9000 / 2**40)
+    assert "wrong with probability 8e-09" in answer["sentence"]
+    assert live.why(run.run_id, "nobody")["outcome"] == "never_entered"
+
+
+def test_of_a_retried_step_the_last_attempt_counts_and_the_others_are_shown(live: Live) -> None:
+    with live.xray("p") as xray, xray.run() as run:
+        for attempt, reason in ((1, "first"), (2, "second")):
+            step = run.open_step("score", step_id="s", attempt=attempt)
+            step.reject("a", reason)
+            step.close("failed" if attempt == 1 else "completed")
+    answer = live.why(run.run_id, "a")
+    assert answer["reason"] == "second"
+    assert [(e["attempt"], e["reason"], e["superseded"]) for e in answer["journey"]] == [
+        (1, "first", True),
+        (2, "second", False),
+    ]
+
+
+def test_of_nested_steps_the_inner_one_is_named(live: Live) -> None:
+    with live.xray("p") as xray, xray.run() as run, run.step("filter") as outer:
+        with run.step("price") as inner:
+            inner.reject("a", "too_high")
+        outer.reject("a", "filtered")
+    answer = live.why(run.run_id, "a")
+    assert answer["sentence"] == "a was rejected at filter > price: too_high"
+
+
+def test_of_mapped_steps_only_those_that_saw_the_item_are_shown(live: Live) -> None:
+    with live.xray("p") as xray, xray.run() as run:
+        for index in range(5):
+            step = run.open_step("shard", map_index=index)
+            step.set_input_items([f"a{index}"])
+            step.reject(f"a{index}", "bad")
+            step.close()
+    answer = live.why(run.run_id, "a3")
+    assert [entry["path"] for entry in answer["journey"]] == ["shard[3]"]
+    assert answer["sentence"] == "a3 was rejected at shard[3]: bad"
+    nowhere = live.why(run.run_id, "zz")
+    assert [entry["instances"] for entry in nowhere["journey"]] == [5]
+    assert nowhere["outcome"] == "never_entered"
+
+
+def test_an_unknown_run_is_404_and_an_unknown_parameter_is_named(live: Live) -> None:
+    missing = live.http.get("/runs/none/items/a")
+    assert missing.status_code == 404
+    assert "there is no run 'none'" in missing.json()["error"]
+    with live.xray("p") as xray, xray.run() as run:
+        pass
+    wrong = live.http.get(f"/runs/{run.run_id}/items/a", params={"colour": "red"})
+    assert wrong.status_code == 422
+    assert wrong.json()["detail"][0]["field"] == "colour"
