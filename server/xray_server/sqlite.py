@@ -129,8 +129,10 @@ class SQLiteStore:
     def run(self, project: str, run_id: str) -> StoredRun | None:
         return self._read(lambda reader: reader.run(project, run_id))
 
-    def run_steps(self, project: str, run_id: str, *, limit: int, cursor: str | None = None) -> Page[StoredStep]:
-        return self._read(lambda reader: reader.run_steps(project, run_id, limit, cursor))
+    def run_steps(
+        self, project: str, run_id: str, *, limit: int, cursor: str | None = None, name: str | None = None
+    ) -> Page[StoredStep]:
+        return self._read(lambda reader: reader.run_steps(project, run_id, limit, cursor, name))
 
     def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
         return self._read(lambda reader: reader.step(project, run_id, step_id))

@@ -188,14 +188,17 @@ class Reader:
         )
         return sql, values
 
-    def run_steps(self, project: str, run_id: str, limit: int, cursor: str | None) -> Page[StoredStep]:
+    def run_steps(
+        self, project: str, run_id: str, limit: int, cursor: str | None, name: str | None
+    ) -> Page[StoredStep]:
         run = self.run_pk(project, run_id)
         after: list[Any] = _parse_cursor(cursor, parts=3) if cursor is not None else [-1, 0, 0]
         order = "step.at_us, coalesce(step.position, 0), step.pk"
+        named, words = ("", []) if name is None else (" AND step.name = ?", [self._word(name)])
         rows = self._db.execute(
             f"SELECT {self._STEP}, coalesce(step.position, 0) FROM step JOIN run ON run.pk = step.run "  # noqa: S608
-            f"WHERE step.run = ? AND ({order}) > (?, ?, ?) ORDER BY {order} LIMIT ?",
-            (run, *after, limit + 1),
+            f"WHERE step.run = ?{named} AND ({order}) > (?, ?, ?) ORDER BY {order} LIMIT ?",
+            (run, *words, *after, limit + 1),
         ).fetchall()
         last = rows[limit - 1] if len(rows) > limit else None
         return Page(
@@ -217,7 +220,8 @@ class Reader:
             "coalesce(sum(duration_us), 0), sum(input), sum(accepted), sum(rejected), sum(not_selected), sum(errored), "
             "sum(selected), min(coalesce(position, 0)) AS first "
             "FROM step LEFT JOIN word ON word.id = step.name LEFT JOIN word type ON type.id = step.type "
-            "WHERE step.run = ? GROUP BY step.name, step.type ORDER BY min(at_us), first",
+            "WHERE step.run = ? AND NOT EXISTS (SELECT 1 FROM step later WHERE later.run = step.run AND later.id = step.id"
+            " AND later.attempt > step.attempt) GROUP BY step.name, step.type ORDER BY min(at_us), first",
             (self.run_pk(project, run_id),),
         ).fetchall()
         return [StepGroup(*row[:13]) for row in rows]

@@ -246,14 +246,16 @@ class Store(Protocol):
     def run(self, project: str, run_id: str) -> StoredRun | None:
         """One run, or None."""
 
-    def run_steps(self, project: str, run_id: str, *, limit: int, cursor: str | None = None) -> Page[StoredStep]:
-        """The step attempts of one run in the order in which they started."""
+    def run_steps(
+        self, project: str, run_id: str, *, limit: int, cursor: str | None = None, name: str | None = None
+    ) -> Page[StoredStep]:
+        """The step attempts of one run, or those of one name in it, in the order in which they started."""
 
     def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
         """All attempts of one step, in order."""
 
     def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
-        """The steps of one run added up by name, in the order in which each name first started."""
+        """The steps of one run, the last attempt of each, added up by name, in the order in which each name first started."""
 
     def steps(self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None) -> Page[StoredStep]:
         """Step attempts across runs, newest first."""
