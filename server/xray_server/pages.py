@@ -1,54 +1,189 @@
-"""The HTML pages under `/ui`: a list of runs, one run as a funnel, and `/docs`. Knows the read models; no SQL."""
+"""The HTML pages under `/ui`: their routes and what they have in common. Knows HTTP and the pages' models; no SQL.
+
+The state of a page is its address: every view, sort and filter is a link. A page of something that still runs is fetched
+again by `static/xray.js` while it says so (`data-live`), and not once it has ended.
+"""
 
 from __future__ import annotations
 
-from functools import partial
+import hashlib
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
-from urllib.parse import quote
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote, urlencode
 
 import jinja2
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, Field, model_validator
 
-from xray_server import queries
+from xray_server import pages_charts, pages_run, pages_words
 from xray_server.access import Project
-from xray_server.params import RunParameters, RunsParameters
+from xray_server.params import Cursor, RunsParameters, Text, _Parameters
 from xray_server.store import Store
 
 _HERE: Final = Path(__file__).parent
+LIVE_EVERY_MS: Final = 1_500
+Offset = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class _FromForm(BaseModel):
+    """A form sends the fields that were left empty too."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, values: Any) -> Any:
+        return {name: value for name, value in values.items() if value != ""} if isinstance(values, Mapping) else values
+
+
+class RunsView(_FromForm, RunsParameters):
+    pass
+
+
+class RunView(_Parameters):
+    view: Literal["funnel", "timeline", "graph"] = "funnel"
+    scale: Literal["linear", "log"] | None = None
+    offset: Offset = 0
+
+
+class StepView(_Parameters):
+    attempt: int | None = Field(None, ge=0, le=1_000_000_000)
+    sort: Text = "outcome"
+    outcome: Text | None = None
+    reason: Text | None = None
+    offset: Offset = 0
+
+
+class GroupView(_Parameters):
+    name: Text
+    cursor: Cursor = None
+
+
+class _Given(dict[str, Any]):
+    """The parameters of the address; one that is not there is None."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
+class Pages:
+    """Renders templates: everything is escaped, unless a template says otherwise (none does)."""
+
+    def __init__(self) -> None:
+        self._templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_HERE / "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters.update(
+            id=lambda text: quote(str(text), safe=""),
+            count=pages_words.count,
+            percent=pages_words.percent,
+            duration=pages_words.duration,
+            ago=pages_words.ago,
+            absolute=pages_words.absolute,
+            short=pages_words.short,
+            brief=pages_words.brief,
+            scalar=pages_words.scalar,
+            line=pages_words.line,
+            pretty=pages_words.pretty,
+            visible=pages_words.visible,
+            web_link=pages_words.web_link,
+            error_line=pages_words.error_line,
+            joined=pages_words.joined,
+        )
+        self._templates.tests.update(flat=pages_words.is_flat)
+        self._templates.globals.update(
+            plural=pages_words.plural,
+            ledger_warnings=pages_words.ledger_warnings,
+            dropped_warnings=pages_words.dropped_warnings,
+            sampling_words=pages_words.sampling_words,
+            MAX_VALUE_CHARS=pages_words.MAX_VALUE_CHARS,
+            LIVE_EVERY_MS=LIVE_EVERY_MS,
+            NODE=(pages_charts.NODE_WIDTH, pages_charts.NODE_HEIGHT),
+            asset=_assets(),
+        )
+
+    def page(self, name: str, request: Request, status: int = 200, /, **values: Any) -> Response:
+        """A page from its template. Templates make links to themselves with `here(name=value)`."""
+        query = _Given(request.query_params)
+
+        def here(**changes: Any) -> str:
+            merged = {**{k: v for k, v in query.items() if k not in ("offset", "cursor")}, **changes}
+            kept = {k: v for k, v in merged.items() if v is not None and v != ""}
+            return f"?{urlencode(kept)}" if kept else "?"
+
+        text = self._templates.get_template(name).render(here=here, query=query, **values)
+        return HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
+
+
+def _assets() -> dict[str, str]:
+    """The addresses of the static files; they change when the files do, so that browsers may keep them."""
+    files = sorted((_HERE / "static").iterdir())
+    return {
+        file.name: f"/static/{file.name}?{hashlib.blake2b(file.read_bytes(), digest_size=6).hexdigest()}"
+        for file in files
+        if file.is_file()
+    }
 
 
 def add_pages(app: FastAPI, store: Store) -> None:
     """Mount the pages on the application."""
-    templates = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    templates.filters["id"] = partial(quote, safe="")
-
-    def page(name: str, status: int = 200, **values: Any) -> Response:
-        return HTMLResponse(templates.get_template(name).render(**values), status)
+    pages = Pages()
+    page = pages.page
 
     @app.get("/", include_in_schema=False)
     def root() -> Response:
         return RedirectResponse("/ui")
 
     @app.get("/ui", include_in_schema=False)
-    def runs(project: Project, query: Annotated[RunsParameters, Query()]) -> Response:
-        found = queries.list_runs(store, project, query.where(), limit=query.limit, cursor=query.cursor)
-        return page("runs.html", **found)
+    def runs(request: Request, project: Project, query: Annotated[RunsView, Query()]) -> Response:
+        lines, next_cursor = pages_run.run_lines(store, project, query.where(), cursor=query.cursor)
+        asked = _Given((k, v) for k, v in request.query_params.items() if k not in ("cursor", "limit") and v)
+        return page(
+            "runs.html", request,
+            lines=lines, next_cursor=next_cursor, asked=asked, pipelines=store.pipelines(project),
+            address=str(request.base_url).rstrip("/"),
+        )  # fmt: skip
 
     @app.get("/ui/runs/{run_id:id}", include_in_schema=False)
-    def run(run_id: str, project: Project, query: Annotated[RunParameters, Query()]) -> Response:
-        found = queries.one_run(store, project, run_id, limit=query.limit, cursor=query.cursor, samples=0)
+    def run(run_id: str, request: Request, project: Project, query: Annotated[RunView, Query()]) -> Response:
+        found = pages_run.run_page(
+            store, project, run_id,
+            view=query.view, scale=query.scale, offset=query.offset, now_us=time.time_ns() // 1000,
+        )  # fmt: skip
         if found is None:
-            return page("missing.html", 404, run_id=run_id[:256])
-        widest = max((step["ledger"]["input"] for step in found["steps"]), default=0)
-        return page("run.html", run=found, widest=max(1, widest))
+            return missing(request, "run", run_id)
+        return page("run.html", request, about=found, run=found.run, view=query.view)
+
+    @app.get("/ui/runs/{run_id:id}/steps", include_in_schema=False)
+    def group(run_id: str, request: Request, project: Project, query: Annotated[GroupView, Query()]) -> Response:
+        found = pages_run.group_page(store, project, run_id, query.name, cursor=query.cursor)
+        if found is None:
+            return missing(request, "run", run_id)
+        return page("group.html", request, about=found, run=found.run)
+
+    @app.get("/ui/runs/{run_id:id}/steps/{step_id:id}", include_in_schema=False)
+    def step(
+        run_id: str, step_id: str, request: Request, project: Project, query: Annotated[StepView, Query()]
+    ) -> Response:
+        found = pages_run.step_page(
+            store, project, run_id, step_id,
+            attempt=query.attempt, sort=query.sort, outcome=query.outcome or None, reason=query.reason, offset=query.offset,
+        )  # fmt: skip
+        if found is None:
+            return missing(request, "step", step_id)
+        return page("step.html", request, about=found, run=found.run, step=found.step, sort=query.sort)
 
     @app.get("/docs", include_in_schema=False)
-    def docs() -> Response:
-        return page("docs.html", api=app.openapi())
+    def docs(request: Request) -> Response:
+        return page("docs.html", request, api=app.openapi())
+
+    def missing(request: Request, kind: str, name: str) -> Response:
+        return page("missing.html", request, 404, kind=kind, name=name)
 
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")

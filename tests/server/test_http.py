@@ -151,7 +151,7 @@ def test_ingest_takes_what_is_right_and_says_of_each_other_line_what_is_wrong(ht
 def test_what_is_not_there_is_a_404_and_the_pages_say_it_in_words(http: httpx.Client) -> None:
     assert http.get("/runs/none").status_code == 404
     assert http.get("/ui/runs/none").status_code == 404
-    assert "No runs here" in http.get("/ui").text
+    assert "No runs yet" in http.get("/ui").text
 
 
 def test_pages_show_the_run_and_escape_what_it_contains(http: httpx.Client) -> None:
@@ -161,7 +161,7 @@ def test_pages_show_the_run_and_escape_what_it_contains(http: httpx.Client) -> N
     for path in ("/ui", f"/ui/runs/{quote(hostile, safe='')}"):
         answer = http.get(path)
         assert answer.status_code == 200
-        assert "<script" not in answer.text
+        assert "<script>" not in answer.text
         assert "&lt;script&gt;" in answer.text
         assert "script-src 'self'" in answer.headers["content-security-policy"]
 

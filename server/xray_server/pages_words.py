@@ -1,0 +1,220 @@
+"""How figures, times, values and warnings are written on the pages: one spelling of each, and words that say what to do.
+
+Pure functions over plain values; the templates call them as filters. Knows no HTTP and no HTML.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from xray_core.model import Ledger
+from xray_server.times import parse_iso
+
+MAX_VALUE_CHARS: Final = 6_000
+MAX_LINE_CHARS: Final = 120
+_AGES: Final = ((60, 1, "s"), (3_600, 60, "min"), (86_400, 3_600, "h"), (86_400 * 14, 86_400, "days"))
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+_DROPPED: Final = {
+    "decisions": "{n} decisions beyond the first 100 of a step",
+    "metadata": "{n} metadata entries beyond the first 100 of a step",
+    "reasons": "{n} items whose reason was one too many (a reason is a short code; put values into details)",
+    "verdicts_without_id": "the ids of {n} items, which were no str, int or UUID",
+    "items_in": "the items that went in (an iterator cannot be read without taking it away; give a list)",
+    "items_out": "the items that came out (an iterator cannot be read without taking it away; give a list)",
+}
+
+
+def count(n: float | None) -> str:
+    """As in 336,776."""
+    return "–" if n is None else f"{n:,.0f}" if n == int(n) else f"{n:,.2f}"
+
+
+def plural(n: int, word: str, many: str | None = None) -> str:
+    """As in "1 step", "2 steps"."""
+    return f"{n:,} {word if n == 1 else many or word + 's'}"
+
+
+def percent(share: float | None) -> str:
+    """A share of 1 with as many digits as tell it from 0 and from 100%."""
+    if share is None:
+        return "–"
+    value = share * 100
+    if value in (0, 100) or value > 1000:
+        return f"{value:,.0f}%"
+    if 99.9 < value < 100:  # never rounded up to 100%: that would hide the one that got through
+        return f"{int(value * 10_000) / 10_000:g}%"
+    if value >= 10:
+        return f"{value:.1f}%"
+    return f"{value:.2g}%" if value >= 0.0001 else "<0.0001%"
+
+
+def duration(ms: float | None) -> str:
+    """As in "0.4 ms", "480 ms", "1.31 s", "2 min 5 s", "3 h 12 min"."""
+    if ms is None:
+        return "–"
+    if ms < 1:
+        return f"{ms:.2g} ms"
+    if ms < 999.5:
+        return f"{ms:.0f} ms"
+    seconds = ms / 1000
+    if seconds < 9.995:
+        return f"{seconds:.2f} s"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} days {hours % 24} h"
+
+
+def ago(iso: str, now_s: float | None = None) -> str:
+    """How long since a time, as in "2 min ago"; times older than two weeks by their date."""
+    age_s = (time.time() if now_s is None else now_s) - parse_iso(iso) / 1e6
+    if age_s < -60:
+        return f"in {duration(-age_s * 1000)}"
+    if age_s < 3:
+        return "just now"
+    for limit_s, unit_s, unit in _AGES:
+        if age_s < limit_s:
+            n = int(age_s // unit_s)
+            return f"{n} {'day' if unit == 'days' and n == 1 else unit} ago"
+    return iso[:10]
+
+
+def absolute(iso: str) -> str:
+    """As in 2026-01-31 09:30:00 UTC."""
+    return f"{iso[:10]} {iso[11:19]} UTC"
+
+
+def visible(value: Any) -> str:
+    """Text with control and direction characters made visible, so that none can reorder or hide what stands around it."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", str(value))
+
+
+def short(value: Any, limit: int = MAX_LINE_CHARS) -> str:
+    """One line of at most `limit` characters."""
+    text = visible(value).replace("\n", " ")
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def brief(run_id: str) -> str:
+    """A run id as it is shown in lists: the telling part of a UUID, other ids nearly whole."""
+    return run_id[:13] if _UUID.fullmatch(run_id) else short(run_id, 40)
+
+
+def scalar(value: Any, limit: int = MAX_LINE_CHARS) -> str:
+    """A value in one cell: text as it stands, numbers with separators, everything else as JSON."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return short(value, limit)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return (
+            f"{value:,}"
+            if isinstance(value, int) and abs(value) >= 10_000
+            else f"{value:.6g}"
+            if isinstance(value, float)
+            else str(value)
+        )
+    if isinstance(value, list) and value and all(isinstance(each, (str, int)) for each in value):
+        return short(", ".join(map(str, value)), limit)
+    return short(json.dumps(value, ensure_ascii=False), limit)
+
+
+def line(value: Any, limit: int = MAX_LINE_CHARS) -> str:
+    """A whole input or output in one line: the values of a mapping one after the other."""
+    if isinstance(value, Mapping):
+        parts = [f"{name} {scalar(each, 60)}" for name, each in value.items() if each is not None]
+        return short(", ".join(parts), limit)
+    return scalar(value, limit)
+
+
+def pretty(value: Any) -> str:
+    """A value as indented JSON."""
+    return visible(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def is_flat(value: Any) -> bool:
+    """Whether a value is best shown as a short list of names and values."""
+    return (
+        isinstance(value, Mapping)
+        and 0 < len(value) <= 24
+        and all(not isinstance(each, (Mapping, list)) or len(str(each)) < 100 for each in value.values())
+        and all(len(str(each)) <= 200 for each in value.values())
+    )
+
+
+def web_link(url: Any) -> str | None:
+    """The address, if it is one that a page may lead to: no `javascript:` and the like."""
+    if not isinstance(url, str) or _CONTROL.search(url) or any(c.isspace() for c in url):
+        return None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return url if parts.scheme in ("http", "https") and parts.hostname else None
+
+
+def error_line(error: Any) -> str:
+    """An error in one line, as in "ValueError: no such airport"."""
+    if not isinstance(error, Mapping):
+        return short(error, 400)
+    kind, message = error.get("type"), error.get("message")
+    return short(": ".join(str(part) for part in (kind, message) if part) or "failed without a message", 400)
+
+
+def ledger_warnings(ledger: Ledger, *, capture: str | None = None) -> list[str]:
+    """What does not add up in a step, each with what to do about it."""
+    found = []
+    if "unaccounted" in ledger.flags:
+        one = ledger.unaccounted == 1
+        found.append(
+            f"{plural(ledger.unaccounted, 'item')} went in and nothing says what became of {'it' if one else 'them'}. "
+            "Tell the step: step.reject(id, reason) for what it drops, step.accept(id) or step.set_output_items(...) for what it keeps."
+        )
+    if "contradiction" in ledger.flags:
+        parts = ledger.accepted + ledger.rejected + ledger.not_selected + ledger.errored
+        found.append(
+            f"The counts cannot both be right: {ledger.input:,} went in, yet the verdicts and outputs add up to {parts:,}. "
+            "Look for items that are judged twice, or for a set_input_count / set_output_count that counts something else; "
+            "without them the counts follow from the verdicts."
+        )
+    return found
+
+
+def dropped_warnings(dropped: Mapping[str, int] | None) -> list[str]:
+    """What capture could not keep of a step."""
+    return [
+        f"Not kept: {_DROPPED.get(what, '{n} × ' + what.replace('_', ' ').replace('{', '').replace('}', '')).format(n=f'{n:,}')}."
+        for what, n in (dropped or {}).items()
+        if n
+    ]
+
+
+def sampling_words(sampling: Mapping[str, Any] | None, capture: str | None, kept: int) -> str:
+    """What the samples shown stand for."""
+    if capture == "full" or (sampling and sampling.get("rate") == 1):
+        return f"All details were captured: {plural(kept, 'record')}."
+    if not sampling:
+        return f"A sample of unknown rate: {plural(kept, 'record')}. Do not count in it; the counts above are complete."
+    return (
+        f"A weighted sample: {plural(kept, 'record')}, {percent(sampling.get('rate'))} of the items and at least "
+        f"{sampling.get('per_reason')} of every reason. A weight says how many items a row stands for."
+    )
+
+
+def joined(words: Sequence[str]) -> str:
+    """As in "a, b and c"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
