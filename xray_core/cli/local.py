@@ -1,4 +1,4 @@
-"""The commands about this machine: sync, doctor."""
+"""The commands about this machine: run, sync, doctor."""
 
 from __future__ import annotations
 
@@ -18,6 +18,18 @@ from xray_core.reader import Reader
 def register(subparsers: Any) -> None:
     """Add the commands; each sets `run`, called with the parsed arguments."""
     parser = subparsers.add_parser(
+        "run",
+        help="run a command with Prefect, Airflow and Dagster captured",
+        description="Run a command; each installed adapter is enabled when its framework is imported, there and in every "
+        "child process. Exit code, signals and terminal are the command's own.",
+        usage="xray run [-h] -- COMMAND ...",
+        epilog="examples:\n  xray run -- python flow.py\n  xray run -- dagster dev -f defs.py",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the command and its arguments")
+    parser.set_defaults(run=_run)
+
+    parser = subparsers.add_parser(
         "sync",
         help="deliver what any process on this machine left behind",
         description="Deliver what any process on this machine left behind while the server was away.",
@@ -36,7 +48,15 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--api-url", metavar="URL", help="the server (default: $XRAY_API_URL, else this machine's)")
+    parser.add_argument("--check", action="store_true", help="also import each framework, and try what can be captured")
     parser.set_defaults(run=_doctor)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from xray_core import autoload
+
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    return autoload.run(command)
 
 
 def _sync(arguments: argparse.Namespace) -> int:
@@ -93,6 +113,7 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
+    from xray_core import autoload
     from xray_core.plugins import PluginHost
     from xray_core.settings import load
     from xray_core.spool import spool_report
@@ -130,6 +151,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
             for each in plugins.states.values()
         ],
     }
+    report["integrations"] = autoload.report(check=arguments.check)
     if arguments.json:
         print(json.dumps(report, indent=2, default=str))
     else:
@@ -160,3 +182,15 @@ def _show_report(report: dict[str, Any]) -> None:
         line(True, "no plugins")
     for plugin in report["plugins"]:
         line(plugin["problem"] is None, f"plugin {plugin['name']} ({plugin['source']})", plugin["problem"])
+    for each in report["integrations"]:
+        version_ = each.get("installed")
+        if version_ is None:
+            line(True, f"{each['framework']}: not installed")
+            continue
+        supported = "" if each.get("supported") else f", not among the supported {each.get('supported_versions')}"
+        enabled = "enabled" if each.get("enabled") else "not enabled here"
+        line(
+            each.get("supported") is not False, f"{each['framework']} {version_}{supported}: {enabled}", each.get("how")
+        )
+        for seam, why in (each.get("missing") or {}).items():
+            line(False, f"  {seam}: {why}")

@@ -1,0 +1,134 @@
+"""The command line against a real server: what it prints, what it answers to pipes, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from xray_server.sqlite import SQLiteStore
+
+from tests.server.conftest import LoopbackServer
+from xray_core import XRay
+from xray_core.cli import main
+
+
+@pytest.fixture(scope="module")
+def api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with one run in it."""
+    place = tmp_path_factory.mktemp("server")
+    store = SQLiteStore(place / "xray.db")
+    server = LoopbackServer(store)
+    client = XRay("nightly", api_url=server.url, spool_dir=str(place / "spool"))
+    with client.run(run_id="0199aaaa-0000-7000-8000-000000000001", input={"q": 1}) as run:
+        with run.step("filter", "filter") as step:
+            step.set_input_count(4)
+            step.reject("p1", "price_too_high", {"price": 150})
+            step.reject("p2", "price_too_high")
+            step.accept("p3")
+    assert client.flush(10)
+    client.close()
+    yield server.url
+    server.stop()
+    store.close()
+
+
+@pytest.fixture(autouse=True)
+def _server(api_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XRAY_API_URL", api_url)
+
+
+def test_runs_and_steps_are_tables_on_a_terminal_and_json_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs"]) == 0
+    assert "nightly" in capsys.readouterr().out
+    assert main(["runs", "--json", "--since", "1h"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["pipeline"] == "nightly"
+    assert main(["steps", "--step-type", "filter", "--rejection-rate-gt", "0.4"]) == 0
+    assert "price_too_high 2" in capsys.readouterr().out
+    assert main(["steps", "--rejection-rate-gt", "0.9"]) == 0
+    assert "no steps fit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("run_id", ["last", "0199aaaa", "0199aaaa-0000-7000-8000-000000000001"])
+def test_show_draws_the_funnel_and_says_what_is_unaccounted(run_id: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", run_id]) == 0
+    shown = capsys.readouterr().out
+    assert "price_too_high 2" in shown
+    assert "1 items went in and nothing says what became of them" in shown
+
+
+def test_exit_code_1_says_that_there_is_no_such_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "no-such-run"]) == 1
+    assert "no-such-run" in capsys.readouterr().err
+    assert main(["show", "last", "--pipeline", "nothing"]) == 1
+
+
+def test_exit_code_2_with_one_line_when_there_is_no_server(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("XRAY_API_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        assert main(["runs"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "xray serve" in told
+
+
+def test_exit_code_2_for_bad_usage_names_the_parameter(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "--since", "yesterday"]) == 2
+    assert "since" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["steps", "--rejection-rate-gt", "much"])
+    assert ended.value.code == 2
+
+
+def test_hostile_text_cannot_steer_the_terminal(
+    api_url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    client = XRay("hostile", api_url=api_url, spool_dir=str(tmp_path))
+    with client.run() as run, run.step("\x1b[2J[red]step[/]") as step:
+        step.reject("a", "\x1b]0;title\x07[bold]")
+    assert client.flush(10)
+    client.close()
+    assert main(["show", "last", "--pipeline", "hostile"]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b[2J" not in shown
+    assert "[red]step[/]" in shown
+
+
+def test_doctor_says_what_works(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["server"]["problem"] is None
+    assert report["spool"]["waiting"] == 0
+    assert main(["doctor"]) == 0
+    assert "nothing waits" in capsys.readouterr().out
+
+
+def test_sync_delivers_what_a_dead_process_left_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import os\nfrom xray_core import XRay\nrun = XRay('left behind', timeout_s=1).run()\n"
+        "run.__enter__().__exit__(None, None, None)\nos._exit(0)"
+    )
+    monkeypatch.setenv("XRAY_SPOOL_DIR", str(tmp_path / "spool"))
+    subprocess.run([sys.executable, "-c", code], env=os.environ, check=True)
+    assert main(["sync", "--json"]) == 0
+    synced = json.loads(capsys.readouterr().out)
+    assert synced["failed"] == 0
+    assert main(["runs", "--pipeline", "left behind", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["runs"]) == 1
+
+
+def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert "xray why UA-1545-0101" in capsys.readouterr().out
