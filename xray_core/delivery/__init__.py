@@ -223,10 +223,12 @@ class Delivery:
 
         `append` still works afterwards, and what it is given waits in the spool. May be called more than once.
         """
-        self._begin_close(time.monotonic() + (self._settings.shutdown_timeout_s if timeout_s is None else timeout_s))
-        self._end_close()
+        budget_s = self._settings.shutdown_timeout_s if timeout_s is None else timeout_s
+        self._begin_close(budget_s)
+        self._end_close(budget_s)
 
-    def _begin_close(self, deadline: float) -> None:
+    def _begin_close(self, budget_s: float) -> None:
+        deadline = time.monotonic() + budget_s
         if self._on_tick is not None:
             with safety.guard("snapshot at exit"):
                 self._on_tick()  # what is still open is written down as it stands
@@ -238,10 +240,15 @@ class Delivery:
         self._sender_wake.set()
         self._ticker_wake.set()
 
-    def _end_close(self) -> None:
+    def _end_close(self, budget_s: float) -> None:
         ended = True
         if self._started and self._deadline is not None:
-            ended = self._sender_ended.wait(max(0.0, self._deadline - time.monotonic()))
+            until = self._deadline
+            asked_at_s = self._sender.asked_at_s
+            if asked_at_s is not None:
+                # A server that has been silent for the whole budget already gets no second one.
+                until = min(until, asked_at_s + budget_s)
+            ended = self._sender_ended.wait(max(0.0, until - time.monotonic()))
             if ended:
                 self._sender_ended.set()  # for whoever closes a second time
         self._tell()
@@ -362,12 +369,11 @@ def _after_fork_in_child() -> None:
 def _close_all() -> None:
     """At exit: all clients within one budget, not one after another."""
     deliveries = [delivery for delivery in list(_deliveries) if not delivery._closed]
-    now = time.monotonic()
     for delivery in deliveries:
-        delivery._begin_close(now + delivery._settings.shutdown_timeout_s)
+        delivery._begin_close(delivery._settings.shutdown_timeout_s)
     for delivery in deliveries:
         with safety.guard("delivery.close"):
-            delivery._end_close()
+            delivery._end_close(delivery._settings.shutdown_timeout_s)
 
 
 def _close_with_multiprocessing() -> None:

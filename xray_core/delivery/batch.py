@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from xray_core import wire
@@ -60,10 +61,9 @@ def halves(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
 
 
 def acknowledgements(entries: Sequence[Entry]) -> list[tuple[Segment, int, int]]:
-    """Per segment: how far it is done, and how many records that were."""
-    done: dict[int, tuple[Segment, int, int]] = {}
-    for entry in entries:
-        segment = entry.taken.segment
-        _, position, records = done.get(id(segment), (segment, 0, 0))
-        done[id(segment)] = (segment, max(position, entry.position), records + (entry.raw is not None))
-    return list(done.values())
+    """Per segment: how far it is done, and how many records that were. A segment's entries stand together."""
+    done: list[tuple[Segment, int, int]] = []
+    for segment, group in groupby(entries, key=lambda entry: entry.taken.segment):
+        own = list(group)
+        done.append((segment, own[-1].position, sum([entry.raw is not None for entry in own])))
+    return done

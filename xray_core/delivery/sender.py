@@ -75,6 +75,7 @@ class Sender:
         self._tell_at = 0.0
         self._rev = 0
         self._warned: set[str] = set()
+        self.asked_at_s: float | None = None  # when the request began that is not answered yet
 
     def round(self, *, timeout_s: float | None = None, hurry: bool = False) -> Round:
         """Send one batch, as several bodies where the server asks for smaller ones.
@@ -134,7 +135,11 @@ class Sender:
 
     def _post(self, lines: Sequence[bytes], note: bytes | None, *, timeout_s: float) -> Reply:
         body = body_of([*lines, note] if note else lines)
-        reply = self._transport.send(body, timeout_s=timeout_s)
+        self.asked_at_s = self._clock()
+        try:
+            reply = self._transport.send(body, timeout_s=timeout_s)
+        finally:
+            self.asked_at_s = None
         if note and 200 <= reply.status < 300:
             self._tell_at = self._clock() + _TELL_EVERY_S
             self._told = self._telling()
@@ -152,7 +157,7 @@ class Sender:
 
     def _settle(self, part: list[Entry], refused: Mapping[int, str]) -> None:
         """Acknowledge a part, putting aside what the server refused and what could not be sent."""
-        line = 0
+        line = sent = 0
         for entry in part:
             problem = entry.problem
             if entry.line is not None:
@@ -164,7 +169,8 @@ class Sender:
                 self._count("damaged")
                 log.warning("X-Ray: damaged bytes in the spool were skipped; what is around them was kept.")
             else:
-                self._count("sent")
+                sent += 1
+        self._count("sent", sent)
         for segment, position, records in acknowledgements(part):
             self._spool.acknowledge(segment, position, records=records)
 
@@ -261,8 +267,8 @@ class Sender:
     def _telling(self) -> dict[str, int]:
         return {name: n for name, n in self.all_counters().items() if name not in ("sent", "retried")}
 
-    def _count(self, name: str) -> None:
-        self.counters[name] = self.counters.get(name, 0) + 1
+    def _count(self, name: str, n: int = 1) -> None:
+        self.counters[name] = self.counters.get(name, 0) + n
 
     def _warn(self, topic: str, text: str) -> None:
         # Once until the next success: a server that goes up and down says so, a dead one does not fill the log.

@@ -227,3 +227,16 @@ def test_row_06_open_steps_are_written_down_while_the_server_hangs(server: Stand
         one.append("counts", b'{"v":1,"kind":"step","name":"b"}')
     assert time.monotonic() - started < 4.0, "the caller waited for the server"
     server.let_go.set()
+
+
+def test_row_06_a_server_that_was_silent_for_the_whole_budget_gets_no_second_one(
+    server: StandIn, delivery: MakeDelivery
+) -> None:
+    server.otherwise = "hang"
+    one = delivery(timeout_s=60)
+    one.append("counts", b'{"v":1,"kind":"step","name":"a"}')
+    eventually(lambda: server.seen and time.monotonic() - server.seen[0].at_s > 1.5)
+    started = time.monotonic()
+    one.close(timeout_s=1.5)
+    assert time.monotonic() - started < 1.4
+    server.let_go.set()
