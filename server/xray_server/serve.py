@@ -6,8 +6,11 @@ Owns the process. Imports uvicorn and FastAPI, so it is imported only when somet
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
@@ -73,8 +76,19 @@ def serve(*, host: str, port: int, database_url: str, insecure: bool, log_level:
             timeout_graceful_shutdown=_SHUTDOWN_S,
             h11_max_incomplete_event_size=64 * 1024,
         )
-        uvicorn.Server(config).run(sockets=[sock])
-    except KeyboardInterrupt:
-        pass  # uvicorn has shut down in order, then raises the signal again for whoever started it
+        _Server(config).run(sockets=[sock])
     finally:
         store.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but for one thing: after an orderly end it does not raise the signal again, so that the store is closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)

@@ -18,7 +18,7 @@ from xray_core import verdicts
 from xray_core.model import STATUS_RANK, item_id_text
 from xray_server import states
 from xray_server.records import SAMPLE_FIELDS, unpack
-from xray_server.sqlite_write import FP40, HOUR_US, SET_CODES, id_key, id_text
+from xray_server.sqlite_write import FP40, HOUR_US, SET_CODES, STATUS_NAMES, id_key, id_text
 from xray_server.store import (
     BadCursorError,
     Page,
@@ -36,6 +36,7 @@ from xray_server.store import (
 SET_NAMES: Final = {code: name for name, code in SET_CODES.items()}
 HIGH_RATE: Final = 0.9  # of the partial index
 SLOW_US: Final = 10_000_000
+_MAX_TEXTS: Final = 10_000
 _NOTHING: Final = -1  # a dictionary id that nothing has
 _READ_WHOLE_BYTES: Final = 65_536  # a blob below this is read at once: opening it apart costs more
 
@@ -45,6 +46,7 @@ class Reader:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self._texts: dict[int, str] = {}  # words are never changed, nor their numbers used again
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -126,7 +128,10 @@ class Reader:
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
-    _STEP: Final = "step.pk, step.at_us, run.id, step.id, step.attempt, step.doc"
+    _STEP: Final = (
+        "step.pk, step.at_us, run.id, step.id, step.attempt, step.doc, "
+        "step.pipeline, step.name, step.type, step.status, step.position, step.duration_us"
+    )
 
     def steps(self, project: str, where: StepFilter, limit: int, cursor: str | None) -> Page[StoredStep]:
         sql, values = self.steps_query(project, where, cursor)
@@ -203,7 +208,7 @@ class Reader:
         last = rows[limit - 1] if len(rows) > limit else None
         return Page(
             [self._stored_step(row) for row in rows[:limit]],
-            None if last is None else _cursor(last[1], last[6], last[0]),
+            None if last is None else _cursor(last[1], last[12], last[0]),
         )
 
     def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
@@ -227,8 +232,10 @@ class Reader:
         return [StepGroup(*row[:13]) for row in rows]
 
     def _stored_step(self, row: Any) -> StoredStep:
-        _, at_us, run_key, step_key, attempt, doc = row[:6]
-        parts = [states.step_part(self._part(part), values) for part, values in unpack(doc)]
+        _, at_us, run_key, step_key, attempt, doc, pipeline, name, kind, status, position, duration_us = row[:12]
+        words = [None if word is None else self._text(word) for word in (pipeline, name, kind)]
+        columns = (*words, STATUS_NAMES[status], position, at_us, duration_us)
+        parts = [states.step_part(self._part(part), states.full(values, columns)) for part, values in unpack(doc)]
         state = states.step_state(parts)
         run_id, step_id = id_text(run_key), id_text(step_key)
         state.values.update(run_id=run_id, step_id=step_id, attempt=attempt)
@@ -389,6 +396,16 @@ class Reader:
 
     def _word(self, text: str) -> int:
         return self._id("word", "text", text)
+
+    def _text(self, word: int) -> str:
+        text = self._texts.get(word)
+        if text is None:
+            if len(self._texts) >= _MAX_TEXTS:
+                self._texts.clear()
+            text = self._texts[word] = str(
+                self._db.execute("SELECT text FROM word WHERE id = ?", (word,)).fetchone()[0]
+            )
+        return text
 
     def _part(self, number: int) -> str:
         return str(self._db.execute("SELECT text FROM part WHERE id = ?", (number,)).fetchone()[0])

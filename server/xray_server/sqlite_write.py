@@ -25,13 +25,13 @@ from xray_server.records import (
     pack,
     plain,
     run_values,
-    sample_values,
     step_values,
     unpack,
 )
 from xray_server.states import StepState
 from xray_server.store import Batch
 
+STATUS_NAMES: Final = {rank: name for name, rank in STATUS_RANK.items()}
 SET_CODES: Final = {name: code for code, name in enumerate((*OUTCOMES, ITEMS_IN, ITEMS_OUT))}
 IDS, FP40 = 1, 2
 HOUR_US: Final = 3_600_000_000
@@ -132,12 +132,14 @@ class Writer:
                 received.setdefault(run_key, batch.received_us)
                 parts = runs.setdefault(run_key, {})
                 if isinstance(record, RunRecord):
-                    _keep_newest(parts, record.part, plain(run_values(record)), states.run_part)
+                    _keep_newest(parts, record.part, plain(list(run_values(record))), states.run_part)
                     continue
                 step_key = (project, record.run_id, record.step_id, record.attempt)
                 step_parts = steps.setdefault(step_key, {})
                 if isinstance(record, StepRecord):
-                    _keep_newest(step_parts, record.part, plain(step_values(record)), states.step_part)
+                    _keep_newest(
+                        step_parts, record.part, states.normal(plain(list(step_values(record)))), states.step_part
+                    )
                 else:
                     chunks.append((step_key, record))
         fresh: set[int] = set()
@@ -227,8 +229,7 @@ class Writer:
             if isinstance(record, VerdictsRecord):
                 verdicts.append((pks[key], part, record.chunk, *verdict_documents(record)))
             else:
-                doc = pack([sample_values(sample) for sample in record.samples])
-                samples.append((pks[key], part, record.chunk, record.rev, len(record.samples), doc))
+                samples.append((pks[key], part, record.chunk, record.rev, len(record.samples), record.document))
         if verdicts:
             self._db.executemany(
                 "INSERT INTO verdict_chunk (step, part, chunk, head, data) VALUES (?, ?, ?, ?, ?) "
@@ -280,7 +281,8 @@ class _StepRows:
             row = None
             if run not in fresh:
                 row = self._db.execute(
-                    "SELECT pk, at_us, doc FROM step WHERE run = ? AND id = ? AND attempt = ?",
+                    "SELECT pk, at_us, doc, pipeline, name, type, status, position, duration_us FROM step "
+                    "WHERE run = ? AND id = ? AND attempt = ?",
                     (run, id_key(step_id), attempt),
                 ).fetchone()
             if row is None:
@@ -290,7 +292,7 @@ class _StepRows:
             else:
                 pks[key] = int(row[0])
                 if parts:
-                    self._update(project, run, parts, *row)
+                    self._update(project, run, parts, row)
         self._flush()
         return pks
 
@@ -299,19 +301,22 @@ class _StepRows:
         state = _step_state(parts)
         at_us = received_us if state.values["started_us"] is None else state.values["started_us"]
         self._inserts.append(
-            (pk, run, id_key(step_id), attempt, project, *self._columns(state, at_us), self._document(parts))
+            (pk, run, id_key(step_id), attempt, project, *self._columns(state, at_us), self._document(parts, state))
         )
         self._count(state, bool(parts), project, run, pk, at_us, 1)
         self._run_sums.setdefault(run, [0, 0, 0])[0] += 1
 
-    def _update(self, project: int, run: int, parts: Parts, pk: int, old_at_us: int, doc: bytes) -> None:
-        known: Parts = {self._parts.text(part): values for part, values in unpack(doc)}
+    def _update(self, project: int, run: int, parts: Parts, row: Sequence[Any]) -> None:
+        pk, old_at_us, doc, pipeline, name, kind, status, position, duration_us = row
+        pipeline, name, kind = (None if word is None else self._words.text(word) for word in (pipeline, name, kind))
+        columns = (pipeline, name, kind, STATUS_NAMES[status], position, old_at_us, duration_us)
+        known: Parts = {self._parts.text(part): states.full(values, columns) for part, values in unpack(doc)}
         merged, changed = _merged(known, parts, states.step_part)
         if not changed:
             return
         before, after = _step_state(known), _step_state(merged)
         at_us = old_at_us if after.values["started_us"] is None else after.values["started_us"]
-        self._updates.append((*self._columns(after, at_us), self._document(merged), pk))
+        self._updates.append((*self._columns(after, at_us), self._document(merged, after), pk))
         self._db.executemany(
             "DELETE FROM step_reason WHERE project = ? AND reason = ? AND at_us = ? AND step = ? AND outcome = ?",
             [(project, self._words.id(why), old_at_us, pk, SET_CODES[outcome]) for outcome, why in before.reasons()],
@@ -339,7 +344,10 @@ class _StepRows:
             state.rejection_rate,
         )
 
-    def _document(self, parts: Parts) -> bytes:
+    def _document(self, parts: Parts, state: StepState) -> bytes:
+        if len(parts) == 1:
+            columns = [state.values[name] for name in states.IN_COLUMNS]
+            return pack([(self._parts.id(name), states.thin(values, columns)) for name, values in parts.items()])
         return pack([(self._parts.id(name), values) for name, values in parts.items()])
 
     def _count(self, state: StepState, known: bool, project: int, run: int, pk: int, at_us: int, sign: int) -> None:

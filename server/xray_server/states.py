@@ -20,6 +20,27 @@ MAX_POSTED_PARTS: Final = 64  # a client that posts its progress for ever must n
 FLAG_BITS: Final = {"unaccounted": 1, "created": 2, "contradiction": 4}
 SUSPECT_FLAGS: Final = FLAG_BITS["unaccounted"] | FLAG_BITS["contradiction"]  # "created" is a fact, not a fault
 
+# What a step's row says in its columns too. In the document of a lone part True stands there instead, which halves it:
+# True is no value that any of these can have. `thin` and `full` undo each other.
+IN_COLUMNS: Final = ("pipeline", "name", "step_type", "status", "index", "started_us", "duration_us")
+_PLACES: Final = tuple(STEP_FIELDS.index(name) for name in IN_COLUMNS)
+_STARTED, _ENDED = STEP_FIELDS.index("started_us"), STEP_FIELDS.index("ended_us")
+_MAY_BE_EMPTY: Final = tuple(
+    STEP_FIELDS.index(name)
+    for name in (
+        "upstream",
+        "counts",
+        "reasons",
+        "sums",
+        "items",
+        "scores",
+        "decisions",
+        "metadata",
+        "origin",
+        "dropped",
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class StepState:
@@ -56,7 +77,7 @@ def run_state(parts: Iterable[Part]) -> dict[str, Any]:
     return merge_run(fold_posted(parts) or [{}])
 
 
-def step_state(parts: Iterable[Part]) -> StepState:
+def step_state(parts: Sequence[Part]) -> StepState:
     """A step attempt from its parts; of no parts, one of which nothing is known but that it is."""
     folded = fold_posted(parts)
     values = merge_step(folded or [{}])
@@ -117,3 +138,41 @@ def _given(count: int | None, items: Mapping[str, Any] | None) -> int | None:
     if count is not None:
         return count
     return None if items is None else items["n"]
+
+
+def normal(values: list[Any]) -> list[Any]:
+    """The values of a step part with nothing where an empty collection says no more; changed in place."""
+    for place in _MAY_BE_EMPTY:
+        if not values[place]:
+            values[place] = None
+    return values
+
+
+def thin(values: Sequence[Any], columns: Sequence[Any]) -> list[Any]:
+    """A lone step part without what the columns of its row say too.
+
+    Args:
+        values: in the order of STEP_FIELDS.
+        columns: in the order of IN_COLUMNS, words as text.
+    """
+    thinned = list(values)
+    for place, column in zip(_PLACES, columns):
+        if thinned[place] is not None and thinned[place] == column:
+            thinned[place] = True
+    started, duration = values[_STARTED], columns[-1]
+    if started is not None and duration is not None and values[_ENDED] == started + duration:
+        thinned[_ENDED] = True
+    while thinned and thinned[-1] is None:  # a document may end early: what is missing is None
+        thinned.pop()
+    return thinned
+
+
+def full(thinned: Sequence[Any], columns: Sequence[Any]) -> list[Any]:
+    """The part that was thinned; its columns as they were given to `thin`."""
+    values = [*thinned, *[None] * (len(STEP_FIELDS) - len(thinned))]
+    for place, column in zip(_PLACES, columns):
+        if values[place] is True:
+            values[place] = column
+    if values[_ENDED] is True:
+        values[_ENDED] = values[_STARTED] + columns[-1]
+    return values
