@@ -85,7 +85,7 @@ class Reader:
             else:
                 tests.append("EXISTS (SELECT 1 FROM run_tag t WHERE t.run = run.pk AND t.key = ?)")
                 values.append(self._word(key))
-        at = "tag.at_us" if source else "run.at_us"
+        at, pk = ("tag.at_us", "tag.run") if source else ("run.at_us", "run.pk")
         for bound, test in ((where.since_us, f"{at} >= ?"), (where.until_us, f"{at} < ?")):
             if bound is not None:
                 tests.append(test)
@@ -99,12 +99,12 @@ class Reader:
             project_id = values[0]
             values += [project_id, *_prefix_range(where.q), project_id, where.q, where.q + "\U0010ffff", where.q]
         if cursor is not None:
-            tests.append(f"({at}, run.pk) < (?, ?)")
+            tests.append(f"({at}, {pk}) < (?, ?)")
             values += _parse_cursor(cursor)
         sql = (
             "SELECT run.pk, run.at_us, run.id, run.parts, part.text, run.doc, run.steps, run.flagged "  # noqa: S608
             f"FROM {source or f'run INDEXED BY {index}'} LEFT JOIN part ON part.id = run.part "
-            f"WHERE {' AND '.join(tests)} ORDER BY {at} DESC, run.pk DESC"
+            f"WHERE {' AND '.join(tests)} ORDER BY {at} DESC, {pk} DESC"
         )
         return sql, values
 

@@ -1,0 +1,113 @@
+"""What is SQLite's own: plans, migrations, ids, documents."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from xray_server import records
+from xray_server.sqlite import SQLiteStore
+from xray_server.sqlite_read import Reader
+from xray_server.sqlite_write import id_key, id_text
+from xray_server.store import Batch, RunFilter, StepFilter, open_store
+
+from xray_core.errors import ConfigurationError
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[tuple[Reader, sqlite3.Connection]]:
+    path = tmp_path / "xray.db"
+    store = SQLiteStore(path)
+    run = records.RunRecord(v=1, run_id="r", pipeline="p", tags={"env": "prod"})
+    step = records.StepRecord(
+        v=1, run_id="r", step_id="s", name="f", step_type="filter", reasons={"rejected": {"no": 1}}
+    )
+    store.write([Batch([run, step])])
+    connection = sqlite3.connect(path)
+    yield Reader(connection), connection
+    connection.close()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        (StepFilter(), "step_at"),
+        (StepFilter(since_us=5), "step_at"),
+        (StepFilter(step_type="filter"), "step_type_at"),
+        (StepFilter(name="f"), "step_name_at"),
+        (StepFilter(pipeline="p"), "step_pipeline_at"),
+        (StepFilter(step_type="filter", rejection_rate_gt=0.9), "step_high_rate_at"),
+        (StepFilter(status="failed", name="f"), "step_failed_at"),
+        (StepFilter(duration_us_gt=20_000_000), "step_slow_at"),
+        (StepFilter(reason="no"), "PRIMARY KEY"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("cursor", [None, "MS4x"])
+def test_a_list_of_steps_walks_its_index_and_sorts_nothing(
+    reader: tuple[Reader, sqlite3.Connection], where: StepFilter, index: str, cursor: str | None
+) -> None:
+    sql, values = reader[0].steps_query("default", where, cursor)
+    plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql} LIMIT 50", values))
+    assert index in plan
+    assert "SCAN" not in plan.replace("SCAN w ", "")
+    assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        (RunFilter(), "run_at"),
+        (RunFilter(pipeline="p", since_us=1), "run_pipeline_at"),
+        (RunFilter(status="failed"), "run_status_at"),
+        (RunFilter(tag="env:prod"), "PRIMARY KEY"),
+        (RunFilter(q="0192f3b0"), "run_at"),
+    ],
+)
+def test_a_list_of_runs_walks_its_index_and_sorts_nothing(
+    reader: tuple[Reader, sqlite3.Connection], where: RunFilter, index: str
+) -> None:
+    sql, values = reader[0].runs_query("default", where, None)
+    plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql} LIMIT 50", values))
+    assert index in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def test_a_database_of_a_newer_x_ray_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "xray.db"
+    SQLiteStore(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 9999")
+    connection.close()
+    with pytest.raises(ConfigurationError, match="newer X-Ray"):
+        SQLiteStore(path)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "mysql://x", "sqlite:////no/such/dir/x.db", ""]
+)
+def test_an_address_that_names_no_store_is_refused_in_words(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="XRAY_DATABASE_URL"):
+        open_store(url)
+
+
+def test_a_file_that_is_no_database_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_text("hello " * 1000)
+    with pytest.raises(ConfigurationError, match="cannot open"):
+        open_store(f"sqlite:///{tmp_path}/x.db")
+
+
+@given(st.one_of(st.text(max_size=40), st.uuids().map(str), st.uuids().map(lambda u: str(u).upper())))
+def test_an_id_comes_back_as_it_was_written(text: str) -> None:
+    assert id_text(id_key(text)) == text
+
+
+@given(
+    st.recursive(st.one_of(st.none(), st.integers(), st.text()), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
+)
+def test_a_document_comes_back_as_it_was_packed(value: object) -> None:
+    assert records.unpack(records.pack(value)) == value
