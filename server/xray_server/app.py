@@ -19,12 +19,13 @@ import anyio.to_thread
 import msgspec
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xray_core.safety import swallow
 from xray_server import explain_routes, pages, posted, queries
 from xray_server.access import Project, keep_escaped_slashes
-from xray_server.commit import Committer, QueueFullError
+from xray_server.commit import MAX_WAITING_BATCHES, Committer, QueueFullError
 from xray_server.ingest import (
     MAX_BODY_BYTES,
     MAX_DECOMPRESSED_BYTES,
@@ -56,8 +57,8 @@ _HEADERS: Final = [
 ]
 
 
-class JsonResponse(Response):
-    media_type = "application/json"
+class JsonResponse(JSONResponse):
+    """msgspec in place of json: faster, and NaN becomes null."""
 
     def render(self, content: Any) -> bytes:
         return msgspec.json.encode(content)
@@ -142,14 +143,16 @@ def create_app(
     body_timeout_s: float = BODY_TIMEOUT_S,
     max_body_bytes: int = MAX_BODY_BYTES,
     max_decompressed_bytes: int = MAX_DECOMPRESSED_BYTES,
+    max_waiting_batches: int = MAX_WAITING_BATCHES,
 ) -> FastAPI:
     """The ASGI application over a store. It closes neither the store nor anything else that it was given.
 
     Args:
         body_timeout_s: how long one body may take to arrive.
         max_body_bytes: of one body as it arrives; max_decompressed_bytes: of what it unpacks to.
+        max_waiting_batches: requests that may wait for the commit; more are turned away with 429.
     """
-    committer = Committer(store)
+    committer = Committer(store, max_waiting_batches=max_waiting_batches)
     uploads = Uploads()
     decoding = anyio.CapacityLimiter(_DECODE_THREADS)
     started_s = time.monotonic()
@@ -236,7 +239,9 @@ def create_app(
         except QueueFullError as error:
             raise HTTPError(429, str(error), retry_after_s=error.retry_after_s) from None
 
-    @app.post("/ingest", openapi_extra=_INGEST_BODY, responses=_WRITE_ERRORS, tags=["write"])
+    @app.post(
+        "/ingest", openapi_extra=_INGEST_BODY, responses=_answer("accepted", "refused") | _WRITE_ERRORS, tags=["write"]
+    )
     async def ingest(request: Request, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """Records as NDJSON, gzip'd or plain; answers after the commit, line by line."""
         body = await body_of(request)
@@ -249,7 +254,7 @@ def create_app(
         accepted = len(decoded.records) - len(not_kept)
         return JsonResponse({"accepted": accepted, "refused": refused})
 
-    @app.post("/runs", openapi_extra=_RUN_BODY, responses=_WRITE_ERRORS, tags=["write"])
+    @app.post("/runs", openapi_extra=_RUN_BODY, responses=_answer("run_id", "accepted") | _WRITE_ERRORS, tags=["write"])
     async def post_run(request: Request, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """One run with its steps, or a part of it; sending it again merges."""
         body = await body_of(request)
@@ -269,12 +274,16 @@ def create_app(
             raise HTTPError(422, why, field="body")
         return JsonResponse({"run_id": run_id, "accepted": len(found)})
 
-    @app.get("/runs", responses=_READ_ERRORS, tags=["read"])
+    @app.get("/runs", responses=_answer("runs", "next_cursor") | _READ_ERRORS, tags=["read"])
     def get_runs(project: Project, query: Annotated[RunsParameters, Query()]) -> Response:
         """Runs, newest first."""
         return JsonResponse(queries.list_runs(store, project, query.where(), limit=query.limit, cursor=query.cursor))
 
-    @app.get("/runs/{run_id:id}", responses=_READ_ERRORS | _NOT_FOUND, tags=["read"])
+    @app.get(
+        "/runs/{run_id:id}",
+        responses=_answer("run_id", "steps", "next_cursor") | _READ_ERRORS | _NOT_FOUND,
+        tags=["read"],
+    )
     def get_run(run_id: str, project: Project, query: Annotated[RunParameters, Query()]) -> Response:
         """One run with its steps, in pages of steps."""
         run = queries.one_run(store, project, run_id, limit=query.limit, cursor=query.cursor, samples=query.samples)
@@ -282,12 +291,12 @@ def create_app(
             raise HTTPError(404, f"there is no run {run_id[:256]!r}", field="run_id")
         return JsonResponse(run)
 
-    @app.get("/steps", responses=_READ_ERRORS, tags=["read"])
+    @app.get("/steps", responses=_answer("steps", "next_cursor") | _READ_ERRORS, tags=["read"])
     def get_steps(project: Project, query: Annotated[StepsParameters, Query()]) -> Response:
         """Steps across runs, newest first; all filters given must hold."""
         return JsonResponse(queries.list_steps(store, project, query.where(), limit=query.limit, cursor=query.cursor))
 
-    @app.get("/health", tags=["operate"])
+    @app.get("/health", responses=_answer("status", "store", "ingest", "clients") | _READ_ERRORS, tags=["operate"])
     def get_health(project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """Whether the server lives, what it has, how far behind it is, and what its clients had to drop."""
         return JsonResponse(queries.health(store, project, committer.counters(), version=version, started_s=started_s))
@@ -317,6 +326,12 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     texts = {400: "bad encoding", 403: "from another site's page", 404: "no such thing", 408: "too slow",
              413: "too large", 415: "unknown encoding", 422: "a field is wrong", 429: "behind; Retry-After", 503: "store unavailable"}  # fmt: skip
     return {status: {"description": texts[status], "content": content} for status in statuses}
+
+
+def _answer(*fields: str) -> dict[int | str, dict[str, Any]]:
+    """What a 200 holds; docs/http-api.md has the fields in full."""
+    schema = {"type": "object", "required": list(fields), "properties": {name: {} for name in fields}}
+    return {200: {"description": "as in docs/http-api.md", "content": {"application/json": {"schema": schema}}}}
 
 
 _READ_ERRORS: Final = _errors(422, 503)

@@ -14,9 +14,10 @@ import msgspec
 from xray_server.records import Record, SamplesRecord, decode_record
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
-MAX_DECOMPRESSED_BYTES: Final = 64 * 1024 * 1024
+MAX_DECOMPRESSED_BYTES: Final = 32 * 1024 * 1024
 MAX_LINE_BYTES: Final = 8 * 1024 * 1024
 MAX_DEPTH: Final = 64
+_PIECE_BYTES: Final = 1024 * 1024
 MAX_REFUSALS: Final = 1_000  # beyond these the rest is refused with one short text: an answer has a bound too
 _BRACKETS_ONLY: Final = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -50,23 +51,25 @@ def decompress(body: bytes, *, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> bytes
         TooLargeError: it is over the limit; no more than the limit was ever in memory.
         EncodingError: not gzip, or cut off.
     """
-    chunks: list[bytes] = []
+    pieces: list[bytes] = []
     room = max_bytes
     rest = body
     while rest:
         unzip = zlib.decompressobj(wbits=31)
-        try:
-            chunk = unzip.decompress(rest, room + 1)
-        except zlib.error as error:
-            raise EncodingError(f"the body is not gzip: {error}") from None
-        room -= len(chunk)
-        if room < 0:
-            raise TooLargeError(f"the body decompresses to more than {max_bytes} bytes")
-        if not unzip.eof:
-            raise EncodingError("the gzip'd body is cut off")
-        chunks.append(chunk)
+        while not unzip.eof:
+            try:
+                piece = unzip.decompress(rest, _PIECE_BYTES)
+            except zlib.error as error:
+                raise EncodingError(f"the body is not gzip: {error}") from None
+            room -= len(piece)
+            if room < 0:
+                raise TooLargeError(f"the body decompresses to more than {max_bytes} bytes")
+            pieces.append(piece)
+            rest = unzip.unconsumed_tail
+            if not piece and not unzip.eof:
+                raise EncodingError("the gzip'd body is cut off")
         rest = unzip.unused_data.lstrip(b"\0")  # gzip allows padding with zeros
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def decode(body: bytes) -> Decoded:

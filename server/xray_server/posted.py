@@ -18,6 +18,7 @@ from xray_core.model import derived_id, item_id_text
 from xray_server.records import (
     Attempt,
     Count,
+    Decision,
     Id,
     JsonObject,
     Record,
@@ -251,9 +252,9 @@ def _samples(
     ]
 
 
-def _decisions(posted: Sequence[PostedDecision], where: str) -> tuple[list[JsonObject], list[Sample], set[str]]:
+def _decisions(posted: Sequence[PostedDecision], where: str) -> tuple[list[Decision], list[Sample], set[str]]:
     """The decisions as they are kept, the selected items as samples, and the ids of the alternatives passed over."""
-    kept: list[JsonObject] = []
+    kept: list[Decision] = []
     selections: dict[str, Sample] = {}
     alternatives: set[str] = set()
     for i, each in enumerate(posted):

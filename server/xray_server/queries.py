@@ -50,7 +50,7 @@ def run_json(run: StoredRun) -> Json:
         "duration_ms": _milliseconds(state["duration_us"]),
         "input": state["input"],
         "output": state["output"],
-        "error": state["error"],
+        "error": _error_json(state["error"]),
         "metadata": state["metadata"],
         "tags": state["tags"],
         "origin": state["origin"],
@@ -94,7 +94,7 @@ def step_json(step: StoredStep) -> Json:
         "started_at": iso(state["started_us"]),
         "ended_at": iso(state["ended_us"]),
         "duration_ms": _milliseconds(state["duration_us"]),
-        "error": state["error"],
+        "error": _error_json(state["error"]),
         "metadata": state["metadata"],
         "ledger": ledger.as_json(),
         "scores": state["scores"],
@@ -166,6 +166,10 @@ def _decision_json(decision: Mapping[str, Any]) -> Json:
     at_us = decision.get("at_us")
     rest = {name: value for name, value in decision.items() if name != "at_us"}
     return {**rest, "timestamp": iso(at_us) if isinstance(at_us, int) and at_us >= 0 else None}
+
+
+def _error_json(error: Mapping[str, Any] | None) -> Json | None:
+    return None if error is None else {name: error.get(name) for name in ("type", "message", "traceback")}
 
 
 def _milliseconds(us: int | None) -> float | None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import zlib
 from functools import cached_property
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, TypedDict
 
 import msgspec
 from msgspec import Meta, Struct
 
+from xray_core import verdicts
 from xray_core.model import MAX_ITEM_ID_CHARS, Outcome
 
 MAX_TIME_US: Final = 253_402_300_799_999_999  # the last microsecond of the year 9999
@@ -53,6 +54,24 @@ class Fingerprints(Struct):
     partial: Any = None
 
 
+class Decision(TypedDict, total=False):
+    decision: Any
+    selected: Any
+    reason: Any
+    score: Any
+    alternatives: Any
+    details: Any
+    at_us: Time | None
+
+
+class Origin(TypedDict, total=False):
+    framework: str | None
+    kind: str | None
+    ids: JsonObject | None
+    url: str | None
+    state: str | None
+
+
 class RunRecord(Struct, tag_field="kind", tag="run"):
     v: Literal[1]
     run_id: Id
@@ -70,7 +89,7 @@ class RunRecord(Struct, tag_field="kind", tag="run"):
     error: JsonObject | None = None
     tags: JsonObject | None = None
     metadata: JsonObject | None = None
-    origin: JsonObject | None = None
+    origin: Origin | None = None
     parent: JsonObject | None = None
     code_version: str | None = None
     capture: str | None = None
@@ -109,9 +128,9 @@ class StepRecord(Struct, tag_field="kind", tag="step"):
     input_fp: Any = None
     output_fp: Any = None
     error: JsonObject | None = None
-    decisions: list[JsonObject] | None = None
+    decisions: list[Decision] | None = None
     metadata: JsonObject | None = None
-    origin: JsonObject | None = None
+    origin: Origin | None = None
     sampling: JsonObject | None = None
     dropped: dict[str, Count] | None = None
     rejection_rate: float | None = None  # only where a client gives a rate without the counts behind it
@@ -123,6 +142,18 @@ class VerdictSet(Struct):
     reason: Word | None = None
     ids: list[ItemId] | None = None
     fp40: bytes | None = None  # base64 on the wire
+
+    def __post_init__(self) -> None:
+        # what a lookup will trust is checked once, here: a blob that lies about its offsets would answer wrongly for ever
+        if (self.ids is None) == (self.fp40 is None):
+            raise ValueError("a set has either ids or fp40")
+        if self.fp40 is not None:
+            try:
+                held = len(verdicts.decode(self.fp40))
+            except ValueError as error:
+                raise ValueError(f"fp40 is {error}") from None
+            if held != self.n:
+                raise ValueError(f"n is {self.n}, fp40 holds {held}")
 
 
 class VerdictsRecord(Struct, tag_field="kind", tag="verdicts"):

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
+from xray_core.safety import swallow
 from xray_server import sqlite_items
 from xray_server.sqlite_read import Reader
 from xray_server.sqlite_write import Writer
@@ -44,8 +45,9 @@ _WORTH_RETRYING: Final = ("locked", "busy", "full", "disk", "readonly", "unable 
 class SQLiteStore:
     """A Store in one file. `write` from one thread at a time; reads from any thread, each on its own connection."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> None:
         self.path = path.absolute()
+        self._busy_timeout_s = busy_timeout_s
         self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
@@ -69,7 +71,7 @@ class SQLiteStore:
 
     def _connect(self, *, readonly: bool) -> sqlite3.Connection:
         # autocommit: transactions are opened by name, where they are meant
-        db = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False)
         if not readonly:
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only a new file takes it; pruning then gives pages back
             db.execute("PRAGMA journal_mode = WAL")
@@ -112,11 +114,13 @@ class SQLiteStore:
                 Batch([batches[b].records[r] for r in rows], batches[b].project, batches[b].received_us)
                 for b, rows in chosen.items()
             ])  # fmt: skip
-        except (sqlite3.Error, OverflowError, ValueError) as error:
+        except Exception as error:  # whatever one record does, the others of its group must be kept
             if isinstance(error, sqlite3.OperationalError) and _retryable(error):
                 raise StoreUnavailableError(f"SQLite cannot write just now: {error}") from error
             if len(places) == 1:
                 b, r = places[0]
+                if not isinstance(error, (sqlite3.Error, OverflowError, ValueError)):
+                    swallow("store write", error)  # no limit of SQLite's: a mistake of ours, to be seen
                 refused[b][r] = f"the store cannot hold this record: {error}"
                 return
             middle = len(places) // 2

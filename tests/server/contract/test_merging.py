@@ -79,7 +79,7 @@ _verdicts = st.builds(
 )
 _records = st.lists(st.one_of(_runs, _steps, _samples, _verdicts), min_size=1, max_size=12)
 _quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 

@@ -1,0 +1,93 @@
+"""Whatever our own OpenAPI document allows, and much that it does not, is answered as it says: never with a 500."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
+
+from tests.server.conftest import LoopbackServer
+
+# every path of the document; a new endpoint fails here until it is added
+OPERATIONS = ["GET /health", "GET /runs", "GET /runs/{run_id}", "GET /steps", "POST /ingest", "POST /runs"]
+GENERATED = [
+    (name, mode)
+    for name in OPERATIONS
+    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+    if name != "POST /ingest" and (name, mode) != ("GET /health", GenerationMode.NEGATIVE)  # nothing there to get wrong
+]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("name", "mode"), GENERATED)
+def test_every_generated_request_is_answered_as_documented(
+    server: LoopbackServer, name: str, mode: GenerationMode
+) -> None:
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    operation = next(each.ok() for each in schema.get_all_operations() if each.ok().label == name)
+
+    @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(data=st.data())
+    def ask(data: st.DataObject) -> None:
+        case = data.draw(operation.as_strategy(generation_mode=mode))
+        response = case.call(base_url=server.url)
+        case.validate_response(
+            response, checks=[not_a_server_error, status_code_conformance, response_schema_conformance]
+        )
+
+    ask()
+
+
+def test_every_endpoint_of_the_document_is_asked(http: httpx.Client) -> None:
+    paths = http.get("/openapi.json").json()["paths"]
+    assert sorted(f"{method.upper()} {path}" for path, methods in paths.items() for method in methods) == OPERATIONS
+
+
+RECORDS: list[dict[str, Any]] = [
+    {"v": 1, "kind": "run", "run_id": "r", "part": "a", "rev": 1, "pipeline": "p", "status": "completed", "started_us": 5,
+     "tags": {"k": "v"}, "metadata": {"m": 1}, "origin": {"framework": "script", "ids": {"a": 1}}, "error": {"type": "E"}},
+    {"v": 1, "kind": "step", "run_id": "r", "step_id": "s", "attempt": 1, "part": "a", "rev": 1, "name": "n", "index": 0,
+     "counts": {"rejected": 1}, "reasons": {"rejected": {"no": 1}}, "sums": {"rejected": {"no": "ff"}}, "input_count": 3,
+     "items": {"in": {"n": 3, "sum": "0f", "order": None}}, "scores": {"accepted": {"min": [1, "i"], "max": [2, "j"]}},
+     "decisions": [{"decision": "d", "selected": "i", "at_us": 3}], "upstream": ["x"], "duration_us": 4, "metadata": {}},
+    {"v": 1, "kind": "verdicts", "run_id": "r", "step_id": "s", "attempt": 1, "part": "a", "chunk": "0",
+     "sets": [{"outcome": "rejected", "reason": "no", "n": 1, "ids": ["i"]}]},
+    {"v": 1, "kind": "samples", "run_id": "r", "step_id": "s", "attempt": 1, "part": "a", "chunk": "live", "rev": 1,
+     "samples": [{"item_id": "i", "outcome": "rejected", "details": {"a": [1]}, "score": 1.5, "weight": 2, "at_us": 7}]},
+    {"v": 1, "kind": "client", "part": "a", "rev": 1, "host": "h", "pid": 1, "counters": {"dropped": 1}},
+]  # fmt: skip
+_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(1 << 70), 1 << 70), st.floats(allow_nan=False, allow_infinity=False),
+              st.text(max_size=8), st.sampled_from(["failed", "rejected", "ff", "a"])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["n", "ids", "sum", "in", "min", "x"]), inner, max_size=3)),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_line_that_is_accepted_makes_a_question_fail(http: httpx.Client, data: st.DataObject) -> None:
+    """Real records with fields replaced by anything, written over one another, then read by every endpoint."""
+    lines = []
+    for _ in range(data.draw(st.integers(1, 4))):
+        record = dict(data.draw(st.sampled_from(RECORDS)))
+        for name in data.draw(
+            st.lists(st.sampled_from(sorted(record.keys() - {"v", "kind", "run_id", "step_id"})), max_size=2)
+        ):
+            record[name] = data.draw(_values)
+        lines.append(json.dumps(record))
+    answer = http.post("/ingest", content="\n".join(lines).encode("utf-8", "replace"))
+    assert answer.status_code == 200
+    assert answer.json()["accepted"] + len(answer.json()["refused"]) == len(lines)
+    for path in ("/runs", "/steps", "/steps?reason=no", "/health", "/ui"):
+        assert http.get(path).status_code == 200, path
+    for path in ("/runs/r", "/ui/runs/r"):
+        assert http.get(path).status_code in (200, 404), path
