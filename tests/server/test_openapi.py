@@ -16,39 +16,32 @@ from schemathesis.specs.openapi.checks import response_schema_conformance, statu
 
 from tests.server.conftest import LoopbackServer
 
-# every path of the document; a new endpoint fails here until it is added
-OPERATIONS = ["GET /health", "GET /runs", "GET /runs/{run_id}", "GET /steps", "POST /ingest", "POST /runs"]
-GENERATED = [
-    (name, mode)
-    for name in OPERATIONS
-    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
-    if name != "POST /ingest" and (name, mode) != ("GET /health", GenerationMode.NEGATIVE)  # nothing there to get wrong
-]
-
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize(("name", "mode"), GENERATED)
-def test_every_generated_request_is_answered_as_documented(
-    server: LoopbackServer, name: str, mode: GenerationMode
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+def test_every_generated_request_to_every_endpoint_is_answered_as_documented(
+    server: LoopbackServer, mode: GenerationMode
 ) -> None:
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
-    operation = next(each.ok() for each in schema.get_all_operations() if each.ok().label == name)
+    for operation in [each.ok() for each in schema.get_all_operations()]:
+        if operation.label == "POST /ingest":  # NDJSON, which it cannot make: see below for lines
+            continue
+        if mode is GenerationMode.NEGATIVE and not list(operation.query) and not list(operation.body):
+            continue  # nothing there to get wrong
 
-    @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        ask(server, operation, mode)
+
+
+def ask(server: LoopbackServer, operation: Any, mode: GenerationMode) -> None:
+    @settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(data=st.data())
-    def ask(data: st.DataObject) -> None:
+    def each(data: st.DataObject) -> None:
         case = data.draw(operation.as_strategy(generation_mode=mode))
         response = case.call(base_url=server.url)
-        case.validate_response(
-            response, checks=[not_a_server_error, status_code_conformance, response_schema_conformance]
-        )
+        checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
+        case.validate_response(response, checks=checks)
 
-    ask()
-
-
-def test_every_endpoint_of_the_document_is_asked(http: httpx.Client) -> None:
-    paths = http.get("/openapi.json").json()["paths"]
-    assert sorted(f"{method.upper()} {path}" for path, methods in paths.items() for method in methods) == OPERATIONS
+    each()
 
 
 RECORDS: list[dict[str, Any]] = [
