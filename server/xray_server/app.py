@@ -299,10 +299,14 @@ def create_app(
     @app.get("/health", responses=_answer("status", "store", "ingest", "clients") | _READ_ERRORS, tags=["operate"])
     def get_health(project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """Whether the server lives, what it has, how far behind it is, and what its clients had to drop."""
-        return JsonResponse(queries.health(store, project, committer.counters(), version=version, started_s=started_s))
+        return JsonResponse(told_health(project))
 
     explain_routes.add_explanations(app, store)
-    pages.add_pages(app, store)
+
+    def told_health(project: str) -> queries.Json:
+        return queries.health(store, project, committer.counters(), version=version, started_s=started_s)
+
+    pages.add_pages(app, store, told_health)
     return app
 
 

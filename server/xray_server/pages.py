@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote, urlencode
@@ -19,9 +19,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field, model_validator
 
-from xray_server import pages_charts, pages_run, pages_words
+from xray_core.model import STEP_TYPES
+from xray_server import explain, pages_charts, pages_find, pages_run, pages_words, queries
 from xray_server.access import Project
-from xray_server.params import Cursor, RunsParameters, Text, _Parameters
+from xray_server.params import Cursor, RunsParameters, StepsParameters, Text, _Parameters
 from xray_server.store import Store
 
 _HERE: Final = Path(__file__).parent
@@ -42,10 +43,19 @@ class RunsView(_FromForm, RunsParameters):
     pass
 
 
-class RunView(_Parameters):
+class RunView(_FromForm, _Parameters):
     view: Literal["funnel", "timeline", "graph"] = "funnel"
     scale: Literal["linear", "log"] | None = None
     offset: Offset = 0
+    item: Text | None = None
+
+
+class SearchView(_Parameters):
+    q: Text = ""
+
+
+class StepsView(_FromForm, StepsParameters):
+    pass
 
 
 class StepView(_Parameters):
@@ -82,6 +92,7 @@ class Pages:
         self._templates.filters.update(
             id=lambda text: quote(str(text), safe=""),
             count=pages_words.count,
+            count_about=pages_words.count_about,
             percent=pages_words.percent,
             duration=pages_words.duration,
             ago=pages_words.ago,
@@ -90,6 +101,8 @@ class Pages:
             brief=pages_words.brief,
             scalar=pages_words.scalar,
             line=pages_words.line,
+            measure=pages_words.measure,
+            measured=pages_words.measured,
             pretty=pages_words.pretty,
             visible=pages_words.visible,
             web_link=pages_words.web_link,
@@ -131,8 +144,8 @@ def _assets() -> dict[str, str]:
     }
 
 
-def add_pages(app: FastAPI, store: Store) -> None:
-    """Mount the pages on the application."""
+def add_pages(app: FastAPI, store: Store, health: Callable[[str], queries.Json]) -> None:
+    """Mount the pages on the application. `health` answers for a project what `/health` does."""
     pages = Pages()
     page = pages.page
 
@@ -146,7 +159,7 @@ def add_pages(app: FastAPI, store: Store) -> None:
         asked = _Given((k, v) for k, v in request.query_params.items() if k not in ("cursor", "limit") and v)
         return page(
             "runs.html", request,
-            lines=lines, next_cursor=next_cursor, asked=asked, pipelines=store.pipelines(project),
+            lines=lines, strip=pages_run.strip(lines), next_cursor=next_cursor, asked=asked, pipelines=store.pipelines(project),
             address=str(request.base_url).rstrip("/"),
         )  # fmt: skip
 
@@ -155,6 +168,7 @@ def add_pages(app: FastAPI, store: Store) -> None:
         found = pages_run.run_page(
             store, project, run_id,
             view=query.view, scale=query.scale, offset=query.offset, now_us=time.time_ns() // 1000,
+            item=query.item,
         )  # fmt: skip
         if found is None:
             return missing(request, "run", run_id)
@@ -178,6 +192,48 @@ def add_pages(app: FastAPI, store: Store) -> None:
         if found is None:
             return missing(request, "step", step_id)
         return page("step.html", request, about=found, run=found.run, step=found.step, sort=query.sort)
+
+    @app.get("/ui/runs/{run_id:id}/items/{item_id:id}", include_in_schema=False)
+    def item(run_id: str, item_id: str, request: Request, project: Project) -> Response:
+        found = store.run(project, run_id)
+        if found is None:
+            return missing(request, "run", run_id)
+        answer = explain.why(store, project, run_id, item_id)
+        others, searched = pages_find.item_runs(
+            store, project, answer.item_id, pipeline=found.state["pipeline"], but=run_id
+        )
+        return page("item.html", request, why=answer, run=queries.run_json(found), others=others, searched=searched)
+
+    @app.get("/ui/steps", include_in_schema=False)
+    def steps(request: Request, project: Project, query: Annotated[StepsView, Query()]) -> Response:
+        where = query.where()
+        found = queries.list_steps(
+            store, project, where, limit=min(query.limit, pages_find.STEPS_PER_PAGE), cursor=query.cursor
+        )
+        trend = pages_find.trend(
+            store, project, pipeline=where.pipeline, name=where.name, since_us=where.since_us,
+            until_us=where.until_us or time.time_ns() // 1000,
+        )  # fmt: skip
+        asked = _Given((k, v) for k, v in request.query_params.items() if k not in ("cursor", "limit") and v)
+        return page(
+            "steps.html", request,
+            steps=found["steps"], next_cursor=found["next_cursor"], trend=trend, asked=asked,
+            pipelines=store.pipelines(project), step_types=list(STEP_TYPES),
+        )  # fmt: skip
+
+    @app.get("/ui/search", include_in_schema=False)
+    def search(request: Request, project: Project, query: Annotated[SearchView, Query()]) -> Response:
+        text = query.q.strip()
+        if not text:
+            return RedirectResponse("/ui")
+        found = pages_find.search(store, project, text)
+        if found.run is not None and not found.item_runs:
+            return RedirectResponse(f"/ui/runs/{quote(text, safe='')}")
+        return page("search.html", request, found=found)
+
+    @app.get("/ui/health", include_in_schema=False)
+    def healthy(request: Request, project: Project) -> Response:
+        return page("health.html", request, health=health(project))
 
     @app.get("/docs", include_in_schema=False)
     def docs(request: Request) -> Response:

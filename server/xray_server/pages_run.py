@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from xray_core.journey import Why
+from xray_server import explain, queries
 from xray_server import pages_charts as charts
 from xray_server import pages_funnel as funnels
-from xray_server import queries
 from xray_server.pages_words import dropped_warnings, plural
 from xray_server.store import RunFilter, Store, StoredRun, StoredStep
 
@@ -54,6 +55,8 @@ class RunPage:
     timeline: charts.Timeline | None
     graph: charts.Graph | None
     live: bool
+    asked: str | None = None
+    why: Why | None = None
 
     @property
     def after(self) -> int:
@@ -72,9 +75,21 @@ def run_lines(store: Store, project: str, where: RunFilter, *, cursor: str | Non
 
 
 def run_page(
-    store: Store, project: str, run_id: str, *, view: str, scale: str | None, offset: int, now_us: int
+    store: Store,
+    project: str,
+    run_id: str,
+    *,
+    view: str,
+    scale: str | None,
+    offset: int,
+    now_us: int,
+    item: str | None = None,
 ) -> RunPage | None:
-    """One run as `view` ("funnel", "timeline" or "graph") shows it; None when there is no such run."""
+    """One run as `view` ("funnel", "timeline" or "graph") shows it; None when there is no such run.
+
+    Args:
+        item: what is asked about; nothing means the item that was selected, once the run has ended.
+    """
     run = store.run(project, run_id)
     if run is None:
         return None
@@ -86,6 +101,9 @@ def run_page(
     else:
         funnel = funnels.from_groups(store.step_groups(project, run_id), scale=scale)
     rows = funnel.rows[offset : offset + MAX_ROWS]
+    chips = _chips(steps)
+    live = run.state["status"] == "running"
+    asked = item or (chips[0][0] if chips and not live and chips[0][1] == "selected" else None)
     return RunPage(
         run=queries.run_json(run),
         funnel=funnel,
@@ -93,11 +111,27 @@ def run_page(
         offset=offset,
         complete=complete,
         warnings=_warnings(run, funnel),
-        chips=_chips(steps),
+        chips=chips,
         timeline=charts.timeline(rows, now_us) if view == "timeline" else None,
         graph=charts.graph(funnel.rows, steps, funnels.paths_of(steps)) if view == "graph" else None,
-        live=run.state["status"] == "running",
+        live=live,
+        asked=asked,
+        why=None if asked is None else explain.why(store, project, run_id, asked),
     )
+
+
+def strip(lines: Sequence[RunLine]) -> list[tuple[float, float, float, str, RunLine]]:
+    """The runs of a page as a strip, oldest first: (x, width in percent, height in pixels, status, the run)."""
+    longest = max((line.run["duration_ms"] or 0 for line in lines), default=0) or 1
+    width = 100 / RUNS_PER_PAGE
+    first = RUNS_PER_PAGE - len(lines)
+    return [
+        (
+            round((first + place) * width, 3), round(width, 3),
+            round(6 + 38 * (line.run["duration_ms"] or 0) / longest, 1), line.run["status"], line,
+        )
+        for place, line in enumerate(reversed(lines))
+    ]  # fmt: skip
 
 
 def _warnings(run: StoredRun, funnel: funnels.Funnel) -> list[str]:

@@ -36,6 +36,12 @@ def count(n: float | None) -> str:
     return "–" if n is None else f"{n:,.0f}" if n == int(n) else f"{n:,.2f}"
 
 
+def count_about(n: float) -> str:
+    """A large number with two digits that count, as in "1,600,000"."""
+    digits = max(0, len(str(int(n))) - 2)
+    return f"{round(n, -digits):,.0f}"
+
+
 def plural(n: int, word: str, many: str | None = None) -> str:
     """As in "1 step", "2 steps"."""
     return f"{n:,} {word if n == 1 else many or word + 's'}"
@@ -131,6 +137,31 @@ def scalar(value: Any, limit: int = MAX_LINE_CHARS) -> str:
     if isinstance(value, list) and value and all(isinstance(each, (str, int)) for each in value):
         return short(", ".join(map(str, value)), limit)
     return short(json.dumps(value, ensure_ascii=False), limit)
+
+
+def measure(name: str) -> str:
+    """The name of a figure without its unit: `oldest_waiting_s` is "oldest waiting"."""
+    return name.removesuffix("_s").removesuffix("_bytes").removesuffix("_at").replace("_", " ") or name
+
+
+def measured(value: Any, name: str) -> str:
+    """A figure with the unit that its name says."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if name.endswith("_s"):
+            return duration(value * 1000) if value else "0 s"
+        if name.endswith("bytes"):
+            return size(value)
+        return count(value)
+    return scalar(value, 200)
+
+
+def size(n: float) -> str:
+    """Bytes as in 12.5 MB."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "bytes" or n >= 100 else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:.1f} TB"
 
 
 def line(value: Any, limit: int = MAX_LINE_CHARS) -> str:

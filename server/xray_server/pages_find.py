@@ -1,0 +1,172 @@
+"""What the pages that look across runs show: search, steps with their trend, one item in many runs. No HTTP, HTML or SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from xray_core.errors import XRayError
+from xray_core.model import item_id_text
+from xray_server import queries
+from xray_server.pages_funnel import MAX_TONES
+from xray_server.store import RunFilter, StepFilter, Store, TrendPoint
+from xray_server.times import iso
+
+FOUND_EACH: Final = 10
+STEPS_PER_PAGE: Final = 50
+ITEM_RUNS: Final = 25  # runs that are searched for an item on one page
+TREND_BARS: Final = 48
+_TELLING: Final = (
+    "errored",
+    "rejected",
+    "not_selected",
+    "selected",
+    "accepted",
+)  # what says most of an item's fate first
+_HOUR_US: Final = 3_600_000_000
+_DAY_US: Final = 24 * _HOUR_US
+_MAX_TREND_US: Final = 90 * _DAY_US
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found. `item_runs` are (run, outcomes there) of the newest runs that know it as an item."""
+
+    text: str
+    run: Mapping[str, Any] | None
+    runs: Sequence[Mapping[str, Any]]
+    steps: Sequence[Mapping[str, Any]]
+    reasons: Sequence[Mapping[str, Any]]
+    item_runs: Sequence[tuple[Mapping[str, Any], Sequence[str]]]
+    searched: int
+
+    @property
+    def nothing(self) -> bool:
+        return not (self.run or self.runs or self.steps or self.reasons or self.item_runs)
+
+
+def search(store: Store, project: str, text: str) -> Found:
+    """Runs, steps, reasons and items that a text may mean."""
+    run = store.run(project, text)
+    runs = store.runs(project, RunFilter(q=text), limit=FOUND_EACH).items
+    steps = store.steps(project, StepFilter(name=text), limit=FOUND_EACH).items
+    reasons = store.steps(project, StepFilter(reason=text), limit=FOUND_EACH).items
+    found, searched = item_runs(store, project, text)
+    return Found(
+        text,
+        None if run is None else queries.run_json(run),
+        [queries.run_json(each) for each in runs],
+        [queries.step_json(each) for each in steps],
+        [queries.step_json(each) for each in reasons],
+        found,
+        searched,
+    )
+
+
+def item_runs(
+    store: Store, project: str, item_id: str, *, pipeline: str | None = None, but: str | None = None
+) -> tuple[list[tuple[Mapping[str, Any], list[str]]], int]:
+    """The newest runs in which an item is known, each with what it was there, and how many runs were searched."""
+    try:
+        text = item_id_text(item_id)
+    except TypeError as error:  # pragma: no cover  # a parameter is always text
+        raise XRayError(str(error)) from None
+    page = store.runs(project, RunFilter(pipeline=pipeline), limit=ITEM_RUNS)
+    found: list[tuple[Mapping[str, Any], list[str]]] = []
+    for run in page.items:
+        if run.run_id == but:
+            continue
+        outcomes = [each.outcome for each in store.look_up(project, run.run_id, text) if each.found]
+        if outcomes:
+            told = sorted({each for each in outcomes if each in _TELLING}, key=_TELLING.index)
+            found.append((queries.run_json(run), told[:1] or ["seen"]))
+    return found, len(page.items)
+
+
+@dataclass(frozen=True, slots=True)
+class TrendBar:
+    """One bucket of time.
+
+    Attributes:
+        x, width: percent of the chart; `height`: percent, of the rejection rate.
+        mix: (tone, reason, n, height) of the rejected, from the bottom up; `y` is where each begins.
+    """
+
+    at: str | None
+    steps: int
+    failed: int
+    input: int
+    rejected: int
+    unaccounted: int
+    x: float
+    width: float
+    mix: Sequence[tuple[str, str, int, float, float]]
+
+    @property
+    def rate(self) -> float | None:
+        return self.rejected / self.input if self.input else None
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The rejection rate over time, split by reason. `reasons` are (tone, reason) in the order of the colours."""
+
+    bars: Sequence[TrendBar]
+    reasons: Sequence[tuple[str, str, int]]
+    since: str | None
+    until: str | None
+    bucket_us: int
+
+
+def trend(
+    store: Store, project: str, *, pipeline: str | None, name: str | None, since_us: int | None, until_us: int
+) -> Trend | None:
+    """The sums per bucket of a step or pipeline up to `until_us`; None when there is nothing to draw."""
+    first_us = max(since_us or 0, until_us - _MAX_TREND_US)
+    points = store.trend(project, pipeline=pipeline, name=name, since_us=first_us, until_us=until_us)
+    if not points:
+        return None
+    start = points[0].at_us if since_us is None else first_us // _HOUR_US * _HOUR_US
+    hours = max(1, -(-(until_us - start) // _HOUR_US))
+    bucket_us = -(-hours // TREND_BARS) * _HOUR_US
+    count = max(12, -(-(until_us - start) // bucket_us))
+    start = max(0, -(-until_us // bucket_us) - count) * bucket_us
+    totals: dict[str, int] = {}
+    buckets: dict[int, list[TrendPoint]] = {}
+    for point in points:
+        buckets.setdefault((point.at_us - start) // bucket_us, []).append(point)
+        for reason, n in point.reasons.items():
+            totals[reason] = totals.get(reason, 0) + n
+    ranked = sorted(totals, key=lambda reason: (-totals[reason], reason))
+    tones = {reason: f"r{min(place, MAX_TONES)}" for place, reason in enumerate(ranked, 1)}
+    width = 100 / count
+    bars = [
+        _bar(members, start + place * bucket_us, place * width, width, tones)
+        for place, members in sorted(buckets.items())
+    ]
+    return Trend(
+        bars, [(tones[reason], reason, totals[reason]) for reason in ranked[:MAX_TONES]],
+        iso(start), iso(start + count * bucket_us), bucket_us,
+    )  # fmt: skip
+
+
+def _bar(points: Sequence[TrendPoint], at_us: int, x: float, width: float, tones: Mapping[str, str]) -> TrendBar:
+    entered = sum(point.input for point in points)
+    reasons: dict[str, int] = {}
+    for point in points:
+        for reason, n in point.reasons.items():
+            reasons[reason] = reasons.get(reason, 0) + n
+    rejected = sum(point.rejected for point in points)
+    known = sum(reasons.values()) or 1
+    full = 100 * rejected / entered if entered else 0.0
+    mix, top = [], 100.0
+    for reason in sorted(reasons, key=lambda each: (tones[each], -reasons[each])):
+        height = full * reasons[reason] / known
+        top -= height
+        if height >= 0.2:
+            mix.append((tones[reason], reason, reasons[reason], round(top, 2), round(height, 2)))
+    return TrendBar(
+        iso(at_us), sum(point.steps for point in points), sum(point.failed for point in points), entered, rejected,
+        sum(point.unaccounted for point in points), round(x, 3), round(width * 0.86, 3), mix,
+    )  # fmt: skip
