@@ -135,11 +135,7 @@ class Sender:
 
     def _post(self, lines: Sequence[bytes], note: bytes | None, *, timeout_s: float) -> Reply:
         body = body_of([*lines, note] if note else lines)
-        self.asked_at_s = self._clock()
-        try:
-            reply = self._transport.send(body, timeout_s=timeout_s)
-        finally:
-            self.asked_at_s = None
+        reply = self._ask(body, timeout_s=timeout_s)
         if note and 200 <= reply.status < 300:
             self._tell_at = self._clock() + _TELL_EVERY_S
             self._told = self._telling()
@@ -221,9 +217,16 @@ class Sender:
     def _answers(self, *, timeout_s: float) -> bool:
         """Whether the server takes an empty body, so that it is our records that it stumbles over."""
         try:
-            return 200 <= self._transport.send(body_of(()), timeout_s=timeout_s).status < 300
+            return 200 <= self._ask(body_of(()), timeout_s=timeout_s).status < 300
         except TransportError:
             return False
+
+    def _ask(self, body: bytes, *, timeout_s: float) -> Reply:
+        self.asked_at_s = self._clock()
+        try:
+            return self._transport.send(body, timeout_s=timeout_s)
+        finally:
+            self.asked_at_s = None
 
     def _shrink(self, part: list[Entry]) -> None:
         self._max_records = max(1, len(part) // 2)

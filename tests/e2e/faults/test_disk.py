@@ -385,6 +385,34 @@ def test_row_22_drops_reach_the_server_and_the_hook(server: StandIn, delivery: M
     assert server.of_kind("client")[-1]["counters"]["dropped_details"] == dropped
 
 
+def test_row_22_memory_stays_flat_while_a_dead_server_and_a_full_spool_go_on(
+    server: StandIn, delivery: MakeDelivery
+) -> None:
+    import tracemalloc
+
+    server.stop()
+    one = delivery(spool_max_bytes=1 << 20, snapshot_interval_s=0.05)
+    payload = step_payload("a", metadata={"noise": "x" * 500})
+
+    def capture(records: int) -> None:
+        for _ in range(records):
+            for stream in STREAMS:
+                one.append(stream, payload)
+
+    tracemalloc.start()
+    try:
+        capture(3_000)  # past the cap
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        capture(12_000)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(n for name, n in one.counters.items() if name.startswith("dropped_")) > 30_000
+    assert after - before < 1 << 20
+    assert peak - before < 8 << 20
+
+
 class PowerCut(Disk):
     """Remembers what would be left if the power went now: names and bytes that were synced."""
 
