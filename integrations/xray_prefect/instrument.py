@@ -1,15 +1,30 @@
 """What X-Ray's core asks of this adapter, without importing Prefect: how to enable it, and what it found.
 
-Loaded as an `xray.plugins` entry point by every client, so it must stay light. The wrapping itself is in adapter.py.
+Loaded as an `xray.plugins` entry point by every client, so it must stay light. The wrapping itself is in seams.py.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from xray_core.hookspecs import hookimpl
 from xray_core.instrument import Instrument
+
+if TYPE_CHECKING:
+    from xray_core.model import Origin
+
+
+def _seam(function: str) -> Callable[[ModuleType], None]:
+    def wrap(module: ModuleType) -> None:
+        from xray_prefect import seams
+
+        getattr(seams, function)(module, instrument)
+
+    return wrap
 
 
 def _how() -> str:
@@ -27,7 +42,11 @@ instrument = Instrument(
     distribution="prefect",
     since="3.0",
     before="4",
-    seams={},
+    seams={
+        "prefect.context": _seam("wrap_flow_context"),
+        "prefect.task_engine": _seam("wrap_task_engine"),
+        "prefect.task_runners": _seam("wrap_task_runners"),
+    },
     how=_how,
 )
 
@@ -44,3 +63,13 @@ def enable() -> None:
 def xray_instruments() -> dict[str, Callable[[], None]]:
     """Under `xray run`, and for `xray doctor`."""
     return {"prefect": instrument}
+
+
+@hookimpl
+def xray_run_origin() -> tuple[Origin, str | None, str | None] | None:
+    """A run started by hand inside a flow or task becomes a child of it."""
+    if not instrument.enabled or "prefect.context" not in sys.modules:
+        return None
+    from xray_prefect.adapter import adapter
+
+    return adapter.origin()

@@ -1,0 +1,343 @@
+"""From Prefect's flow runs and task tries to X-Ray's runs and steps: what is told to the core, and when.
+
+Called by seams.py, each call guarded there. Keeps what is open in this process; every collection is bounded by what Prefect
+itself holds open, or by a number. Knows the core by its front door alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any, Final
+
+from xray_core import client, context
+from xray_core.model import Origin
+from xray_core.run import Run
+from xray_core.step import Step
+from xray_prefect import fields
+
+# One part for the whole run: a flow run that is retried, or resumed by another process, replaces what was said before it.
+PART: Final = "prefect"
+_MAX_ATTACHED: Final = 100
+
+# The place of a mapped task among its siblings; set around its submission, read where it starts.
+map_index: ContextVar[int | None] = ContextVar("xray_prefect_map_index", default=None)
+
+
+class Attempt:
+    """One try of a task: its step, and what `leave` needs."""
+
+    __slots__ = ("step", "tokens", "yields")
+
+    def __init__(self, step: Step, tokens: Any) -> None:
+        self.step = step
+        self.tokens = tokens
+        self.yields: int | None = None
+
+
+class Adapter:
+    """The adapter of this process. Methods are called in Prefect's own threads and raise only into seams.py's guard."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+        self._steps: dict[str, Step] = {}  # the open try of each task run
+        self._roots: dict[str, str] = {}  # open task run outside any flow -> the run it belongs to
+        self._attached: OrderedDict[tuple[str, int], Step] = OrderedDict()
+        self._pending: dict[str, Step] = {}  # a try that ended in a way whose name is not known yet
+        self._tried: set[str] = set()
+        self.suspended: set[str] = set()  # generator tasks between two yields: Prefect leaves their context behind
+
+    # ------------------------------------------------------------------ flows
+
+    def flow_begins(self, flow_context: Any, outer: Any, outer_task: Any) -> Any:
+        """A flow run begins, or begins again.
+
+        Args:
+            flow_context: the FlowRunContext that is being entered.
+            outer, outer_task: the FlowRunContext and TaskRunContext around it, or None.
+        """
+        flow_run, flow = flow_context.flow_run, flow_context.flow
+        run_id = fields.xray_id(flow_run.id)
+        parent = self._subflow_begins(flow_run, flow, flow_context.parameters, outer, outer_task)
+        run = self._runs[run_id] = client.default_client().open_run(
+            flow.name,
+            run_id=run_id,
+            part=PART,
+            input=flow_context.parameters or {},
+            tags=sorted(flow_run.tags),
+            metadata=fields.flow_metadata(flow, flow_run),
+            origin=fields.flow_origin(flow_run),
+            parent=parent,
+            started_at=flow_run.start_time,
+        )
+        return context.enter(run, None)
+
+    def flow_ends(self, flow_context: Any, tokens: Any, error: BaseException | None) -> None:
+        """The flow's function has returned or raised. Prefect has not handled a crash yet, but has handled a failure."""
+        if tokens is not None:
+            context.leave(tokens)
+        flow_run = flow_context.flow_run
+        run = self._runs.pop(fields.xray_id(flow_run.id), None)
+        if run is None:
+            return
+        state = flow_run.state
+        crashed = error is not None and not _is_pause(error)
+        tracking = self._steps.pop(f"subflow {flow_run.id}", None)
+        if not crashed and not fields.is_final(state):
+            # waits for a retry, or is paused: what is there is written down, and the next entry goes on with it
+            run.set_origin(fields.flow_origin(flow_run, state=fields.state_name(state)))
+            run.detach()
+            if tracking is not None:
+                tracking.close("failed", error=fields.failure(state))
+            return
+        name = "Crashed" if crashed else fields.state_name(state)
+        status = "failed" if crashed else fields.status(state)
+        reason: Any = error if crashed else _failure(state)
+        output = fields.flow_output(flow_run)
+        if status == "completed" and output is not fields.NOTHING:
+            run.set_output(output)
+            if tracking is not None:
+                tracking.observe_output(output)
+        run.set_origin(fields.flow_origin(flow_run, state=name))
+        run.close(status, error=reason)
+        if tracking is not None:
+            tracking.close(status, error=reason)
+
+    def _subflow_begins(
+        self, flow_run: Any, flow: Any, parameters: Mapping[str, Any] | None, outer: Any, outer_task: Any
+    ) -> tuple[str, str | None] | None:
+        """The step in the outer run that stands for this flow: Prefect's graph leads to it by the tracking task run."""
+        outer_run = getattr(outer, "flow_run", None)
+        task_run = getattr(outer_task, "task_run", None)
+        if task_run is not None and (outer_run is None or task_run.flow_run_id == outer_run.id):
+            parent_run, parent_step = self._run_id(task_run), fields.xray_id(task_run.id)
+        elif outer_run is not None:
+            parent_run, parent_step = fields.xray_id(outer_run.id), None
+        else:
+            return None
+        if flow_run.parent_task_run_id is None:
+            return parent_run, parent_step
+        step_id = fields.xray_id(flow_run.parent_task_run_id)
+        step = self._run(parent_run).open_step(
+            flow.name,
+            step_type="subflow",
+            step_id=step_id,
+            attempt=max(1, flow_run.run_count),
+            part=PART,
+            parent_id=parent_step,
+            origin=fields.flow_origin(flow_run),
+            code_version=fields.task_code(flow),
+        )
+        step.observe_inputs(parameters or {})
+        self._steps[f"subflow {flow_run.id}"] = step
+        return parent_run, step_id
+
+    # ------------------------------------------------------------------ tasks
+
+    def task_begins(self, engine: Any) -> None:
+        """A task run is about to be tried, once or more often. Outside any flow it is a run of its own."""
+        task_run = engine.task_run
+        if task_run is None or task_run.flow_run_id is not None:
+            return
+        own_id = fields.xray_id(task_run.id)
+        parent_id = fields.parent_task_run_id(task_run)
+        root = self._roots.get(parent_id, parent_id) if parent_id is not None else own_id
+        self._roots[own_id] = root
+        if root != own_id:
+            return
+        self._runs[own_id] = client.default_client().open_run(
+            engine.task.name,
+            run_id=own_id,
+            part=PART,
+            input=engine.parameters or {},
+            tags=sorted(task_run.tags),
+            origin=fields.task_origin(task_run),
+        )
+
+    def task_ends(self, engine: Any, error: BaseException | None) -> None:
+        """All tries are over, or there was none."""
+        task_run = engine.task_run
+        if task_run is None:
+            return  # it failed before Prefect knew of it
+        own_id, state = fields.xray_id(task_run.id), task_run.state
+        pending = self._pending.pop(own_id, None)
+        if pending is not None:
+            self._close(engine, pending, error)
+        elif task_run.run_count == 0 or (
+            error is not None and own_id not in self._steps and not fields.is_final(state)
+        ):
+            self._never_tried(engine, error)
+        self._steps.pop(own_id, None)
+        self._roots.pop(own_id, None)
+        self.suspended.discard(own_id)
+        run = self._runs.pop(own_id, None)
+        if run is not None:
+            failed = error is not None and not isinstance(error, GeneratorExit)
+            status = "failed" if failed else fields.status(state)
+            output = fields.task_output(engine)
+            if status == "completed" and output is not fields.NOTHING:
+                run.set_output(output)
+            run.set_origin(fields.task_origin(task_run, state=fields.state_name(state)))
+            reason = _raised(engine) or (error if failed else _failure(state))
+            run.close("skipped" if status == "running" else status, error=reason)
+
+    def attempt_begins(self, engine: Any) -> Attempt:
+        """One try begins; the step is current in the task's function."""
+        task_run = engine.task_run
+        own_id = fields.xray_id(task_run.id)
+        run = self._run(self._run_id(task_run))
+        step = self._open_step(run, engine, attempt=max(1, task_run.run_count))
+        step.observe_inputs(engine.parameters or {})
+        self._steps[own_id] = step
+        self._tried.add(own_id)
+        return Attempt(step, context.enter(run, step))
+
+    def attempt_ends(self, engine: Any, attempt: Attempt, error: BaseException | None) -> None:
+        """One try is over, and Prefect has decided what it was."""
+        if attempt.tokens is not None:
+            context.leave(attempt.tokens)
+        own_id = fields.xray_id(engine.task_run.id)
+        if attempt.yields is not None:
+            attempt.step.observe_output_size(attempt.yields)
+        self._steps.pop(own_id, None)
+        if error is not None and not isinstance(error, Exception | GeneratorExit):
+            self._pending[own_id] = attempt.step  # Prefect calls it crashed, paused or aborted further out
+            return
+        self._close(engine, attempt.step, error, is_generator=attempt.yields is not None)
+
+    def _close(self, engine: Any, step: Step, error: BaseException | None, *, is_generator: bool = False) -> None:
+        state = engine.task_run.state
+        name, status = fields.state_name(state), fields.status(state)
+        if error is not None and _is_pause(error):
+            step.detach()
+            return
+        if status == "running":  # this try failed, and another one follows; or it was aborted
+            status, name = "failed", name if error is None or isinstance(error, Exception) else type(error).__name__
+        output = fields.task_output(engine)
+        if status == "completed" and output is not fields.NOTHING and not is_generator:
+            step.observe_output(output)
+        if name == "Cached":
+            step.set_metadata("result.cached", True)
+        step.set_origin(fields.task_origin(engine.task_run, state=name))
+        reason: Any = None
+        if status == "failed":
+            reason = error or _raised(engine) or fields.failure(state)
+        step.close(status, error=reason)
+
+    def _never_tried(self, engine: Any, error: BaseException | None) -> None:
+        """What it waited for failed, or it could not be prepared: it appears, with why."""
+        state = engine.task_run.state
+        task_run = engine.task_run
+        step = self._open_step(self._run(self._run_id(task_run)), engine, attempt=max(1, task_run.run_count))
+        step.set_origin(fields.task_origin(task_run, state=fields.state_name(state)))
+        if error is not None:
+            step.close("failed", error=error)
+        elif fields.is_final(state):
+            step.close(fields.status(state), error=_failure(state))
+        else:
+            step.close("skipped", error=fields.failure(state))
+
+    def never_started(self, flow_run_id: str, task_run_id: str, task_name: str) -> None:
+        """It was submitted, and the flow's function is over before it began. Should it still begin, that replaces this."""
+        step = self._run(flow_run_id).open_step(
+            task_name,
+            step_id=task_run_id,
+            part=PART,
+            origin=Origin(
+                "prefect", "task_run", {"task_run_id": task_run_id}, fields.page("task-run", task_run_id), "NotStarted"
+            ),
+        )
+        step.close(
+            "skipped",
+            error={
+                "type": "NotStarted",
+                "message": "submitted, but the flow ended before it began: wait for the future, or return it",
+            },
+        )
+
+    def _open_step(self, run: Run, engine: Any, *, attempt: int) -> Step:
+        task_run, task = engine.task_run, engine.task
+        index = map_index.get()
+        if index is not None:
+            map_index.set(None)  # tasks called inside this one are not mapped; this context is the task's own copy
+        return run.open_step(
+            task.name,
+            step_id=fields.xray_id(task_run.id),
+            attempt=attempt,
+            part=PART,
+            parent_id=fields.parent_task_run_id(task_run),
+            upstream=fields.upstream(task_run),
+            map_index=index,
+            origin=fields.task_origin(task_run),
+            code_version=fields.task_code(task),
+            metadata=fields.task_metadata(task),
+        )
+
+    # ------------------------------------------------------------------ finding the way
+
+    def _run_id(self, task_run: Any) -> str:
+        if task_run.flow_run_id is not None:
+            return fields.xray_id(task_run.flow_run_id)
+        own_id = fields.xray_id(task_run.id)
+        return self._roots.get(own_id) or fields.parent_task_run_id(task_run) or own_id
+
+    def _run(self, run_id: str) -> Run:
+        """The run, open in this process or told of by another."""
+        return self._runs.get(run_id) or client.default_client().attach_run(run_id)
+
+    def current(self) -> Step | None:
+        """The step that Prefect's own context speaks of: in threads and processes that carried that and not ours."""
+        flow_run, task_run = _surroundings()
+        if task_run is None or (flow_run is not None and task_run.flow_run_id != flow_run.id):
+            return None  # in the body of a flow, which may be inside a task of an outer flow
+        own_id = fields.xray_id(task_run.id)
+        if own_id in self.suspended:
+            return None
+        step = self._steps.get(own_id)
+        if step is not None:
+            return step
+        key = own_id, max(1, task_run.run_count)
+        step = self._attached.get(key)
+        if step is None:
+            step = self._run(self._run_id(task_run)).attach_step(own_id, attempt=key[1])
+            self._attached[key] = step
+            if len(self._attached) > _MAX_ATTACHED:
+                self._attached.popitem(last=False)[1].detach()
+        return step
+
+    def origin(self) -> tuple[Origin, str | None, str | None] | None:
+        """Around a run that starts by hand; see the hook `xray_run_origin`."""
+        flow_run, task_run = _surroundings()
+        if task_run is not None and (flow_run is None or task_run.flow_run_id == flow_run.id):
+            return fields.task_origin(task_run), self._run_id(task_run), fields.xray_id(task_run.id)
+        if flow_run is not None:
+            return fields.flow_origin(flow_run), fields.xray_id(flow_run.id), None
+        return None
+
+
+def _surroundings() -> tuple[Any, Any]:
+    """(flow run, task run) of Prefect's context, each None where there is none."""
+    module = sys.modules.get("prefect.context")
+    if module is None:
+        return None, None
+    flow, task = module.FlowRunContext.get(), module.TaskRunContext.get()
+    return getattr(flow, "flow_run", None), getattr(task, "task_run", None)
+
+
+def _raised(engine: Any) -> BaseException | None:
+    raised = getattr(engine, "_raised", None)
+    return raised if isinstance(raised, BaseException) else None
+
+
+def _failure(state: Any) -> dict[str, str] | None:
+    return fields.failure(state) if fields.status(state) != "completed" else None
+
+
+def _is_pause(error: BaseException) -> bool:
+    """Prefect's way out of a flow that will be resumed."""
+    return any(kind.__name__ == "Pause" for kind in type(error).__mro__)
+
+
+adapter = Adapter()

@@ -1,0 +1,142 @@
+"""What is read from Prefect's objects: ids, names, states, the graph, the link to Prefect's page. Reads only, no I/O.
+
+Every function takes Prefect's own objects and may raise when a version shaped them differently: the caller guards.
+Knows nothing of when things happen (adapter.py) or of how they are hooked (seams.py).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from xray_core.model import Origin, Status, derived_id
+from xray_core.run import code_version_of
+
+# What a step or run is at its end, by the type of Prefect's state. Cancelled and crashed work did not do its job.
+_STATUS: Mapping[str, Status] = {
+    "COMPLETED": "completed",
+    "FAILED": "failed",
+    "CRASHED": "failed",
+    "CANCELLED": "failed",
+    "CANCELLING": "failed",
+    "PAUSED": "running",
+    "RUNNING": "running",
+    "SCHEDULED": "running",
+    "PENDING": "running",
+}
+PARENTS = "__parents__"  # Prefect's key for enclosing tasks among a task's inputs
+
+
+def xray_id(prefect_id: object) -> str:
+    """Prefect's ids are UUIDs, and stay as they are: the same in both UIs."""
+    return derived_id("prefect", prefect_id)
+
+
+def state_name(state: Any) -> str:
+    """As "Cached", "TimedOut", "AwaitingRetry": Prefect's most precise word."""
+    return str(state.name or state.type.value)
+
+
+def status(state: Any) -> Status:
+    return _STATUS.get(state.type.value, "running")
+
+
+def is_final(state: Any) -> bool:
+    return state.type.value in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+def page(kind: str, prefect_id: object) -> str | None:
+    """The page in Prefect's UI, from `PREFECT_UI_URL` or what Prefect infers from its API's address; None without."""
+    settings = sys.modules.get("prefect.settings")
+    if settings is None:
+        return None
+    base = settings.get_current_settings().ui_url
+    return f"{str(base).rstrip('/')}/runs/{kind}/{prefect_id}" if base else None
+
+
+def flow_origin(flow_run: Any, *, state: str | None = None) -> Origin:
+    ids = {
+        "flow_run_id": str(flow_run.id),
+        "flow_run_name": flow_run.name,
+        "run_count": flow_run.run_count,
+        "deployment_id": str(flow_run.deployment_id) if flow_run.deployment_id else None,
+        "deployment_version": getattr(flow_run, "deployment_version", None),
+        "work_pool": getattr(flow_run, "work_pool_name", None),
+    }
+    known = {name: value for name, value in ids.items() if value is not None}
+    return Origin("prefect", "flow_run", known, page("flow-run", flow_run.id), state)
+
+
+def flow_metadata(flow: Any, flow_run: Any) -> dict[str, Any]:
+    """What of the flow explains a changed answer. The version is the hash of its file, where the user gave none."""
+    version = flow_run.flow_version or getattr(flow, "version", None)
+    return {"flow_version": str(version)} if version else {}
+
+
+def task_origin(task_run: Any, *, state: str | None = None) -> Origin:
+    ids = {
+        "task_run_id": str(task_run.id),
+        "task_run_name": task_run.name,
+        "task_key": task_run.task_key,
+        "dynamic_key": task_run.dynamic_key,
+        "flow_run_count": task_run.flow_run_run_count or None,
+        "tags": sorted(task_run.tags) or None,
+    }
+    known = {name: value for name, value in ids.items() if value is not None}
+    return Origin("prefect", "task_run", known, page("task-run", task_run.id), state)
+
+
+def task_metadata(task: Any) -> dict[str, Any]:
+    return {"task_version": str(task.version)} if getattr(task, "version", None) else {}
+
+
+def task_code(task: Any) -> str | None:
+    return code_version_of(task.fn)
+
+
+def parent_task_run_id(task_run: Any) -> str | None:
+    """The task that this one was called in."""
+    return next(iter(_input_ids(task_run, only_parents=True)), None)
+
+
+def upstream(task_run: Any) -> list[str]:
+    """The task runs whose results, or completion (`wait_for`), this one was given. Sorted."""
+    return sorted(set(_input_ids(task_run, only_parents=False)))
+
+
+def _input_ids(task_run: Any, *, only_parents: bool) -> list[str]:
+    found = []
+    for name, inputs in (task_run.task_inputs or {}).items():
+        if (name == PARENTS) is not only_parents:
+            continue
+        # besides task runs there are parameters and constants, which have no id
+        found += [xray_id(each.id) for each in inputs if getattr(each, "id", None) is not None]
+    return found
+
+
+NOTHING = object()  # no output: unlike None, which is one
+
+
+def task_output(engine: Any) -> Any:
+    """What the task returned, where that can be seen without reading it from storage; else NOTHING."""
+    return _in_memory(getattr(engine, "_return_value", NOTHING))
+
+
+def flow_output(flow_run: Any) -> Any:
+    """What the flow returned, as far as it is in memory; else NOTHING."""
+    return _in_memory(getattr(flow_run.state, "data", NOTHING))
+
+
+def _in_memory(value: Any) -> Any:
+    name = type(value).__name__
+    if name == "ResultRecord":
+        return value.result
+    if name == "ResultRecordMetadata" or (isinstance(value, type) and value.__name__ == "NotSet"):
+        return NOTHING
+    return NOTHING if type(value).__module__.startswith("prefect.") else value
+
+
+def failure(state: Any) -> dict[str, str]:
+    """A state as an error, where there is no exception: a `Failed(...)` that was returned, a dependency that failed."""
+    return {"type": state_name(state), "message": str(state.message or "")}

@@ -1,0 +1,353 @@
+"""Where Prefect is hooked: its task engines, the context of a flow, its task runners. Wraps, guards, and reports.
+
+Prefect's own exceptions, results and order of events pass through untouched, BaseException ones included. Every call into
+the adapter is guarded, all at one site, so that a broken adapter is one warning and not one per task. What is captured is
+adapter.py's business.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextvars import ContextVar
+from functools import wraps
+from itertools import count
+from types import ModuleType, TracebackType
+from typing import Any, Final
+
+from xray_core import context
+from xray_core.instrument import Instrument
+from xray_core.safety import swallow
+from xray_prefect import fields
+from xray_prefect.adapter import Attempt, adapter, map_index
+
+SITE: Final = "the Prefect adapter"
+_MARK: Final = "__xray_wrapped__"
+_PRUNE_AT: Final = 1_000
+
+
+def _safely(call: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return call(*arguments)
+    except Exception as error:  # noqa: BLE001
+        swallow(SITE, error)
+        return None
+
+
+def _replace(owner: Any, name: str, make: Callable[[Any], Any], instrument: Instrument) -> None:
+    """Put `make(original)` in the place of `owner.name`; once, and only if it is there."""
+    seam = f"{owner.__name__}.{name}"
+    original = owner.__dict__.get(name)
+    if original is None or not callable(original):
+        instrument.missing(seam)
+        return
+    if not hasattr(original, _MARK):
+        replacement = wraps(original)(make(original))
+        setattr(replacement, _MARK, True)
+        setattr(owner, name, replacement)
+    instrument.found(seam)
+
+
+def _class(module: ModuleType, name: str, instrument: Instrument) -> Any:
+    found = getattr(module, name, None)
+    if found is None:
+        instrument.missing(f"{module.__name__}.{name}")
+    return found
+
+
+# ---------------------------------------------------------------------- tasks
+
+
+def wrap_task_engine(module: ModuleType, instrument: Instrument) -> None:
+    """`start` is a task run with all its tries, `run_context` one of them; generator tasks are entered piecewise."""
+    context.add_step_finder(adapter.current)
+    for name in ("SyncTaskRunEngine", "AsyncTaskRunEngine"):
+        engine = _class(module, name, instrument)
+        if engine is not None:
+            _replace(engine, "start", lambda original: _around(original, _TaskRun), instrument)
+            _replace(engine, "run_context", lambda original: _around(original, _Try), instrument)
+    _replace(module, "run_generator_task_sync", _generator, instrument)
+    _replace(module, "run_generator_task_async", _async_generator, instrument)
+
+
+def _around(original: Callable[..., Any], wrapper: type[_TaskRun]) -> Callable[..., Any]:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return wrapper(self, original(self, *args, **kwargs))
+
+    return method
+
+
+class _TaskRun:
+    """Prefect's context manager around a task run, with us inside. No generators, so tracebacks stay the user's."""
+
+    __slots__ = ("engine", "inner", "token")
+
+    def __init__(self, engine: Any, inner: Any) -> None:
+        self.engine = engine
+        self.inner = inner
+        self.token: Any = None
+
+    def begins(self) -> Any:
+        return adapter.task_begins(self.engine)
+
+    def ends(self, error: BaseException | None) -> None:
+        adapter.task_ends(self.engine, error)
+
+    def refused(self, error: BaseException) -> None:
+        """Prefect raised before the first try."""
+        adapter.task_begins(self.engine)
+        adapter.task_ends(self.engine, error)
+
+    def __enter__(self) -> Any:
+        try:
+            value = self.inner.__enter__()
+        except BaseException as error:
+            _safely(self.refused, error)
+            raise
+        self.token = _safely(self.begins)
+        return value
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        try:
+            return self.inner.__exit__(kind, error, trace)
+        finally:
+            _safely(self.ends, error)
+
+    async def __aenter__(self) -> Any:
+        try:
+            value = await self.inner.__aenter__()
+        except BaseException as error:
+            _safely(self.refused, error)
+            raise
+        self.token = _safely(self.begins)
+        return value
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Any:
+        try:
+            return await self.inner.__aexit__(kind, error, trace)
+        finally:
+            _safely(self.ends, error)
+
+
+class _Try(_TaskRun):
+    """The same around one try."""
+
+    __slots__ = ()
+
+    def begins(self) -> Any:
+        attempt = adapter.attempt_begins(self.engine)
+        driver = _driver.get()
+        if driver is not None and driver.attempt is None:
+            driver.attempt, attempt.yields = attempt, 0
+        return attempt
+
+    def ends(self, error: BaseException | None) -> None:
+        if self.token is not None:
+            adapter.attempt_ends(self.engine, self.token, error)
+
+    def refused(self, error: BaseException) -> None:
+        """Still inside the task run, which will tell."""
+
+
+# ---------------------------------------------------------------------- generator tasks
+
+
+class _Driver:
+    """A generator task between its yields. Its context is its own only while it runs: Prefect sets it in the consumer's."""
+
+    __slots__ = ("attempt", "current")
+
+    def __init__(self) -> None:
+        self.attempt: Attempt | None = None
+        self.current: Any = None
+
+    def resume(self) -> Any:
+        """Before the generator runs on."""
+        attempt = self.attempt
+        if attempt is not None:
+            if attempt.tokens is None:
+                attempt.tokens = context.enter(*self.current)
+            adapter.suspended.discard(attempt.step.step_id)
+        return _driver.set(self if attempt is None else None)
+
+    def suspend(self, token: Any) -> None:
+        """After it has yielded."""
+        _driver.reset(token)
+        attempt = self.attempt
+        if attempt is not None:
+            attempt.yields = (attempt.yields or 0) + 1
+            self.current, attempt.tokens = context.leave(attempt.tokens), None
+            adapter.suspended.add(attempt.step.step_id)
+
+
+# Set while a generator task starts, for its try to be found; a task called inside it must not take its place.
+_driver: ContextVar[_Driver | None] = ContextVar("xray_prefect_generator", default=None)
+
+
+def _generator(original: Callable[..., Any]) -> Callable[..., Any]:
+    def run_generator_task(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        driver, inner = _Driver(), original(*args, **kwargs)
+        step, argument = inner.send, None
+        while True:
+            token = _safely(driver.resume)
+            try:
+                value = step(argument)
+            except StopIteration as stop:
+                return stop.value
+            if token is not None:
+                _safely(driver.suspend, token)
+            try:
+                argument = yield value
+                step = inner.send
+            except BaseException as error:  # noqa: BLE001  # thrown in by the consumer: it is the generator's to handle
+                step, argument = inner.throw, error
+
+    return run_generator_task
+
+
+def _async_generator(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def run_generator_task(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        driver, inner = _Driver(), original(*args, **kwargs)
+        step, argument = inner.asend, None
+        while True:
+            token = _safely(driver.resume)
+            try:
+                value = await step(argument)
+            except StopAsyncIteration:
+                return
+            if token is not None:
+                _safely(driver.suspend, token)
+            try:
+                argument = yield value
+                step = inner.asend
+            except BaseException as error:  # noqa: BLE001  # as above
+                step, argument = inner.athrow, error
+
+    return run_generator_task
+
+
+# ---------------------------------------------------------------------- flows
+
+
+def wrap_flow_context(module: ModuleType, instrument: Instrument) -> None:
+    """The context class and not the flow engine: `python -m prefect.flow_engine` runs a copy of that as `__main__`."""
+    flow_context = _class(module, "FlowRunContext", instrument)
+    task_context = _class(module, "TaskRunContext", instrument)
+    if flow_context is None or task_context is None:
+        return
+    open_flows: dict[int, Any] = {}
+
+    def entering(self: Any) -> None:
+        open_flows[id(self)] = _tokens_of(self, flow_context, task_context)
+
+    def leaving(self: Any, error: BaseException | None) -> None:
+        if id(self) in open_flows:
+            tokens = open_flows.pop(id(self))
+            adapter.flow_ends(self, tokens, error)
+            submitted.tell(fields.xray_id(self.flow_run.id))
+
+    def make_enter(original: Callable[..., Any]) -> Callable[..., Any]:
+        def __enter__(self: Any) -> Any:
+            # detached: rebuilt in a task runner's worker, where the flow does not run
+            if not self.detached and self.flow_run is not None:
+                _safely(entering, self)
+            return original(self)
+
+        return __enter__
+
+    def make_exit(original: Callable[..., Any]) -> Callable[..., Any]:
+        def __exit__(self: Any, *exc_info: Any) -> Any:
+            _safely(leaving, self, exc_info[1] if len(exc_info) > 1 else None)
+            return original(self, *exc_info)
+
+        return __exit__
+
+    # FlowRunContext inherits both from its base, which other contexts share: they are defined on it alone
+    for name, make in (("__enter__", make_enter), ("__exit__", make_exit)):
+        if name not in flow_context.__dict__:
+            inherited = getattr(flow_context, name, None)
+            if inherited is not None:
+                setattr(flow_context, name, inherited)
+        _replace(flow_context, name, make, instrument)
+
+
+def _tokens_of(flow_context: Any, flow_class: Any, task_class: Any) -> Any:
+    return adapter.flow_begins(flow_context, flow_class.get(), task_class.get())
+
+
+# ---------------------------------------------------------------------- submitted tasks
+
+
+class Submitted:
+    """Futures of this process that may never start, by flow run. Holds none alive."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[tuple[weakref.ref[Any], str, str]]] = {}
+
+    def add(self, task: Any, future: Any) -> None:
+        from prefect.context import FlowRunContext
+
+        flow = FlowRunContext.get()
+        inner = getattr(future, "wrapped_future", None)
+        if inner is None or flow is None or flow.flow_run is None or flow.detached:
+            return
+        waiting = self._waiting.setdefault(fields.xray_id(flow.flow_run.id), [])
+        if len(waiting) >= _PRUNE_AT and len(waiting) % _PRUNE_AT == 0:
+            waiting[:] = [each for each in waiting if _not_begun(each[0]())]
+        waiting.append((weakref.ref(inner), fields.xray_id(future.task_run_id), str(task.name)))
+
+    def tell(self, run_id: str) -> None:
+        """The flow's function is over: what has not begun by now will be cancelled."""
+        for inner, task_run_id, task_name in self._waiting.pop(run_id, []):
+            if _not_begun(inner()):
+                adapter.never_started(run_id, task_run_id, task_name)
+
+
+def _not_begun(future: Any) -> bool:
+    return future is not None and (future.cancelled() or not (future.running() or future.done()))
+
+
+submitted: Final = Submitted()
+_counter: ContextVar[Any] = ContextVar("xray_prefect_map_counter", default=None)
+
+
+def wrap_task_runners(module: ModuleType, instrument: Instrument) -> None:
+    """`map` hands out the places of mapped tasks; `submit` remembers what may never start."""
+    base = _class(module, "TaskRunner", instrument)
+    if base is not None:
+        _replace(base, "map", _mapping, instrument)
+    for name in ("ThreadPoolTaskRunner", "ProcessPoolTaskRunner"):
+        runner = getattr(module, name, None)  # the process pool came with Prefect 3.4.7
+        if runner is not None:
+            _replace(runner, "submit", _submitting, instrument)
+
+
+def _mapping(original: Callable[..., Any]) -> Callable[..., Any]:
+    def map(self: Any, *args: Any, **kwargs: Any) -> Any:
+        token = _counter.set(count())
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            _counter.reset(token)
+
+    return map
+
+
+def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
+    def submit(self: Any, task: Any, *args: Any, **kwargs: Any) -> Any:
+        # Prefect copies the context for the task's thread: it takes the place with it, and leaves the counter behind
+        counter = _counter.get()
+        tokens = map_index.set(next(counter) if counter is not None else None), _counter.set(None)
+        try:
+            future = original(self, task, *args, **kwargs)
+        finally:
+            map_index.reset(tokens[0])
+            _counter.reset(tokens[1])
+        _safely(submitted.add, task, future)
+        return future
+
+    return submit
