@@ -26,7 +26,7 @@ demo: $(VENV)/.demo    ## the flights example: two runs, and why the traveller w
 	@PORT=$(PORT) $(BIN)/python -m examples.flights.demo
 
 test: $(VENV)/.dev     ## the tests (under 6 minutes)
-	@$(BIN)/python -m pytest -q -n 2 -m "not stack"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not stack"
 
 test-stack: $(VENV)/.dev  ## slower tests on real stacks
 	@$(BIN)/python -m pytest -q -m stack

@@ -70,7 +70,7 @@ class Adapter:
             metadata=fields.flow_metadata(flow, flow_run),
             origin=fields.flow_origin(flow_run),
             parent=parent,
-            started_at=flow_run.start_time,
+            started_at=fields.started_at(flow_run),
         )
         return context.enter(run, None)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
+from xray_core.code_version import code_version_of
 from xray_core.model import Origin, Status, derived_id
-from xray_core.run import code_version_of
 
 # What a step or run is at its end, by the type of Prefect's state. Cancelled and crashed work did not do its job.
 _STATUS: Mapping[str, Status] = {
@@ -66,6 +67,12 @@ def flow_origin(flow_run: Any, *, state: str | None = None) -> Origin:
     }
     known = {name: value for name, value in ids.items() if value is not None}
     return Origin("prefect", "flow_run", known, page("flow-run", flow_run.id), state)
+
+
+def started_at(flow_run: Any) -> datetime | None:
+    """When it first began: a retry does not start it anew. Prefect's own kind of time is not read as a datetime."""
+    start = flow_run.start_time
+    return datetime.fromtimestamp(start.timestamp(), timezone.utc) if start is not None else None
 
 
 def flow_metadata(flow: Any, flow_run: Any) -> dict[str, Any]:
