@@ -6,16 +6,18 @@ Owns the process. Imports uvicorn and FastAPI, so it is imported only when somet
 from __future__ import annotations
 
 import ipaddress
+import os
 import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 import uvicorn
 
 from xray_core.errors import ConfigurationError
+from xray_core.plugins import PluginHost
 from xray_server.app import create_app
 from xray_server.store import open_store
 
@@ -38,10 +40,12 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.listen(1024)
+        with ExitStack() as unless_it_works:
+            sock = unless_it_works.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(1024)
+            unless_it_works.pop_all()
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen on {host}:{port}: {error.strerror}; `--port 0` takes a free one"
@@ -62,7 +66,8 @@ def serve(*, host: str, port: int, database_url: str, insecure: bool, log_level:
                 "Serve on 127.0.0.1, or say --insecure"
             )
         print(f"xray: WARNING: --insecure: anyone who can reach {host} can read and write everything", file=sys.stderr)
-    store = open_store(database_url)
+    disabled = [name.strip() for name in os.environ.get("XRAY_DISABLE_PLUGINS", "").split(",")]
+    store = open_store(database_url, plugins=PluginHost(disabled=disabled))
     try:
         sock = listen(host, port)
         bound = sock.getsockname()

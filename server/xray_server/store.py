@@ -20,6 +20,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from xray_core.errors import ConfigurationError, XRayError
 from xray_core.journey import LookedUp
 from xray_core.model import Ledger
+from xray_core.plugins import PluginHost
 from xray_server.records import Record
 
 DEFAULT_PROJECT: Final = "default"
@@ -292,12 +293,16 @@ class Store(Protocol):
         """Let go of all connections. No call may follow."""
 
 
-def open_store(url: str) -> Store:
-    """The store that an address names, its schema brought up to date.
+def open_store(url: str, *, plugins: PluginHost | None = None) -> Store:
+    """The store that an address names, its schema brought up to date: a plugin's (`xray_make_store`), else one of ours.
 
     Raises:
         ConfigurationError: no store knows the address, or its database is newer than this program.
     """
+    if plugins is not None:
+        made: Store | None = plugins.first_or_raise("xray_make_store", url=url)
+        if made is not None:
+            return made
     scheme = url.split(":", 1)[0]
     if scheme == "sqlite":
         from xray_server.sqlite import SQLiteStore

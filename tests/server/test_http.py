@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+from xray_server.cli import main
+from xray_server.store import Store, open_store
+
+from tests.server.conftest import LoopbackServer
+from xray_core.hookspecs import hookimpl
+from xray_core.plugins import PluginHost
 
 FULL_RUN: dict[str, Any] = {
     "run_id": "run-1",
@@ -171,3 +178,27 @@ def test_the_documentation_page_needs_nothing_from_outside(http: httpx.Client) -
     assert "/steps" in text
     assert "https://" not in text
     assert http.get("/openapi.json").json()["paths"]["/runs"]["post"]
+
+
+def test_a_plugin_may_bring_its_own_store_and_others_are_left_to_us(store: Store, tmp_path: Path) -> None:
+    class Plugin:
+        @hookimpl
+        def xray_make_store(self, url: str) -> Store | None:
+            return store if url.startswith("mine:") else None
+
+    plugins = PluginHost(discover=False)
+    assert plugins.register(Plugin(), "mine")
+    assert open_store("mine://x", plugins=plugins) is store
+    ours = open_store(f"sqlite:///{tmp_path}/ours.db", plugins=plugins)
+    assert ours is not store
+    ours.close()
+
+
+def test_an_address_that_others_reach_is_refused_without_keys_and_a_taken_port_is_named(
+    tmp_path: Path, server: LoopbackServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = f"sqlite:///{tmp_path}/x.db"
+    assert main(["serve", "--host", "0.0.0.0", "--port", "0", "--db", database]) == 2
+    assert "--insecure" in capsys.readouterr().err
+    assert main(["serve", "--port", str(server.port), "--db", database]) == 2
+    assert str(server.port) in capsys.readouterr().err
