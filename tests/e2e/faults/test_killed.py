@@ -240,3 +240,35 @@ def test_row_06_a_server_that_was_silent_for_the_whole_budget_gets_no_second_one
     one.close(timeout_s=1.5)
     assert time.monotonic() - started < 1.4
     server.let_go.set()
+
+
+def test_row_01_a_killed_open_step_keeps_what_it_had_decided_until_its_last_snapshot(
+    server: StandIn, real_server: LoopbackServer, program: Start, delivery: MakeDelivery, spool_dir: Path
+) -> None:
+    import json
+    import urllib.request
+
+    server.stop()
+    process = program("""
+        from xray_core import XRay
+        xray = XRay("killed", snapshot_interval_s=0.1)
+        with xray.run() as run:
+            with run.step("filter", step_type="filter") as step_:
+                print(run.run_id, flush=True)
+                for n in range(100):
+                    step_.reject(f"item-{n}", "too_dear")
+                time.sleep(60)
+    """)
+    assert process.stdout is not None
+    run_id = process.stdout.readline().strip()
+    eventually(lambda: any(b'"rejected":100' in path.read_bytes() for path in spool_dir.glob("*/counts-*.seg")))
+    process.kill()
+    process.wait()
+    server.start()
+    assert delivery().sync()["failed"] == 0
+    with urllib.request.urlopen(f"{real_server.url}/runs/{run_id}", timeout=30) as response:
+        [step] = json.load(response)["steps"]
+    assert step["ledger"]["rejected"] == 100
+    assert step["rejection_counts"] == {"too_dear": 100}
+    with urllib.request.urlopen(f"{real_server.url}/runs/{run_id}/items/item-42", timeout=30) as response:
+        assert json.load(response)["outcome"] == "rejected"
