@@ -142,6 +142,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
                     "bytes": each.bytes,
                     "left_behind": each.left_behind,
                     "quarantined": dict(each.quarantined),
+                    "dropped": dict(each.dropped),
                 }
                 for each in spool.waiting
             ],
@@ -176,8 +177,16 @@ def _show_report(report: dict[str, Any]) -> None:
         n = sum(each["records"].values())
         if n:
             line(False, f"  {n:,} records for {each['api_url']}", "`xray sync` delivers them when the server is back")
+        for kind, dropped in each["dropped"].items():
+            line(
+                False, f"  {dropped:,} records were dropped ({kind})", "the spool was full: raise XRAY_SPOOL_MAX_BYTES"
+            )
         for error, quarantined in each["quarantined"].items():
             line(False, f"  {quarantined:,} records were refused: {error}")
+    for client in (server["health"] or {}).get("clients", ()):
+        for kind, dropped in (client.get("counters") or {}).items():
+            if kind.startswith("dropped_") and dropped:
+                line(False, f"  {dropped:,} records of {client.get('pipeline')} were dropped ({kind})")
     if not report["plugins"]:
         line(True, "no plugins")
     for plugin in report["plugins"]:

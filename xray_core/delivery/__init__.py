@@ -34,6 +34,7 @@ _POLL_S: Final = 0.2
 _ADOPT_EVERY_S: Final = 2.0
 _FLUSH_RETRY_S: Final = 0.5
 _RESTART_S: Final = 5.0
+_NOTE_EVERY_S: Final = 30.0
 _SYNC_ATTEMPTS: Final = 3
 _SYNC_WAIT_S: Final = 30.0
 
@@ -100,6 +101,8 @@ class Delivery:
         self._adopt_at = 0.0
         self._fork_held = False
         self._dropped_told: dict[str, int] = {}
+        self._dropped_noted = 0
+        self._note_again_at = 0.0
 
     # -- the caller's side ---------------------------------------------------------------------------------------
 
@@ -314,6 +317,7 @@ class Delivery:
             with safety.guard("spool.maintain"):
                 self._spool.maintain()
             self._tell()
+            self._write_down_drops()
 
     def _tell(self) -> None:
         """Log what the spool wants said once, and report drops."""
@@ -327,6 +331,16 @@ class Delivery:
                 self._dropped_told[name] = total
                 with safety.guard("delivery.on_dropped"):
                     self._on_dropped(new, name)
+
+    def _write_down_drops(self) -> None:
+        """Now and then, while the server does not listen: what was dropped, for `xray doctor` and for later."""
+        dropped = sum(n for name, n in self._spool.counters.items() if name.startswith("dropped_"))
+        now = time.monotonic()
+        if dropped != self._dropped_noted and now >= self._note_again_at:
+            self._dropped_noted, self._note_again_at = dropped, now + _NOTE_EVERY_S
+            note = self._sender.note_payload()
+            if note is not None:
+                self._spool.append("counts", note)
 
     # -- forks ---------------------------------------------------------------------------------------------------
 

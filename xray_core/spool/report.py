@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xray_core.spool import frames
 from xray_core.spool.destination import address_of, directory_for
@@ -33,6 +34,7 @@ class Waiting:
         left_behind: segments of dead processes; any other process adopts them.
         oldest_s: age of the oldest waiting segment, in seconds; None when nothing waits.
         quarantined: error -> records that the server refused.
+        dropped: counter -> records that processes could not keep, as far as the server has not been told yet.
     """
 
     api_url: str | None
@@ -44,6 +46,7 @@ class Waiting:
     left_behind: int
     oldest_s: float | None
     quarantined: Mapping[str, int]
+    dropped: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ def spool_report(settings: Settings) -> SpoolReport:
 
 def _look(directory: Path, *, current: bool) -> Waiting:
     records: dict[str, int] = {}
+    clients: dict[str, Mapping[str, Any]] = {}
     size = in_use = left_behind = 0
     oldest: float | None = None
     for path in sorted(directory.iterdir()):
@@ -112,7 +116,12 @@ def _look(directory: Path, *, current: bool) -> Waiting:
                 left_behind += 1
             cursor = frames.read_cursor(os.pread(fd, frames.HEADER_BYTES, 0), size=found.st_size)
             rest = os.pread(fd, found.st_size - cursor, cursor)
-            n = sum(1 for _, payload in frames.scan(rest) if payload is not None)
+            n = 0
+            for _, payload in frames.scan(rest):
+                if payload is not None:
+                    n += 1
+                    if stream == "counts" and b'"kind":"client"' in payload[:200]:
+                        _note_client(clients, payload)
             if n:
                 records[stream] = records.get(stream, 0) + n
                 oldest = min(oldest or found.st_mtime, found.st_mtime)
@@ -128,7 +137,27 @@ def _look(directory: Path, *, current: bool) -> Waiting:
         left_behind=left_behind,
         oldest_s=None if oldest is None else max(0.0, time.time() - oldest),
         quarantined=Quarantine(directory / "quarantine").reasons(),
+        dropped=_dropped(clients),
     )
+
+
+def _note_client(clients: dict[str, Mapping[str, Any]], payload: bytes) -> None:
+    try:
+        record = json.loads(payload)
+        part = str(record["part"])
+        if part not in clients or clients[part]["rev"] <= record["rev"]:
+            clients[part] = {"rev": int(record["rev"]), "counters": dict(record["counters"])}
+    except (ValueError, KeyError, TypeError):
+        pass  # some other version's: the count of records includes it
+
+
+def _dropped(clients: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for client in clients.values():
+        for name, n in client["counters"].items():
+            if name.startswith("dropped_") and isinstance(n, int):
+                total[name] = total.get(name, 0) + n
+    return total
 
 
 def _is_locked(fd: int) -> bool:
