@@ -1,0 +1,84 @@
+"""The steps of a run in order: which is the last attempt, which is inside which, which builds on which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from xray_core.journey.shapes import State
+
+T = TypeVar("T")
+
+
+class Flow:
+    """The steps of a run in the order in which they began, with what is known of who is inside and behind whom."""
+
+    def __init__(self, states: Sequence[State]) -> None:
+        self.states = states
+        self.last_attempt: dict[str, int] = {}
+        self._parent: dict[str, str | None] = {}
+        self._name: dict[str, str] = {}
+        self._upstream: dict[str, set[str]] = {}
+        for state in states:
+            step_id = state["step_id"]
+            self.last_attempt[step_id] = max(state["attempt"], self.last_attempt.get(step_id, state["attempt"]))
+            self._parent[step_id] = state["parent_id"]
+            index = state["map_index"]
+            self._name[step_id] = (state["name"] or step_id) + ("" if index is None else f"[{index}]")
+            self._upstream.setdefault(step_id, set()).update(state["upstream"] or ())
+
+    def path(self, state: State) -> str:
+        return " > ".join([*(self._name[each] for each in self.ancestors(state["step_id"])[::-1]),
+                           self._name[state["step_id"]]])  # fmt: skip
+
+    def ancestors(self, step_id: str) -> list[str]:
+        """Parents, the nearest first; a chain that bites its tail is cut."""
+        found: list[str] = []
+        parent = self._parent.get(step_id)
+        while parent is not None and parent in self._name and parent not in found and parent != step_id:
+            found.append(parent)
+            parent = self._parent[parent]
+        return found
+
+    def children_first(self, things: Sequence[T], step_of: Callable[[T], str]) -> list[T]:
+        """In order of time, but a step after all that is inside it: its own verdicts come last."""
+        inside: dict[str | None, list[T]] = {}
+        for thing in things:
+            parent = next(iter(self.ancestors(step_of(thing))), None)
+            inside.setdefault(parent, []).append(thing)
+        ordered: list[T] = []
+        waiting = [(thing, False) for thing in reversed(inside.get(None, ()))]
+        told: set[str] = set()
+        while waiting:
+            thing, done = waiting.pop()
+            step_id = step_of(thing)
+            if done or step_id in told:
+                ordered.append(thing)
+                continue
+            told.add(step_id)
+            waiting.append((thing, True))
+            waiting.extend((child, False) for child in reversed(inside.get(step_id, ())))
+        seen = set(map(id, ordered))
+        return ordered + [thing for thing in things if id(thing) not in seen]  # of chains that bite their tails
+
+    def unrelated(self, earlier: str, later: str) -> bool:
+        """Whether the recorded dependencies say that `later` does not build on `earlier`."""
+        family = {later, *self.ancestors(later)}
+        reached: set[str] = set()
+        waiting = [up for each in family for up in self._upstream.get(each, ())]
+        if not waiting:
+            return False  # nothing recorded: nothing known
+        goal = {earlier, *self.ancestors(earlier)} - family
+        while waiting:
+            each = waiting.pop()
+            if each in goal:
+                return False
+            if each not in reached:
+                reached.add(each)
+                waiting.extend(self._upstream.get(each, ()))
+        return True
+
+
+def started(state: State) -> tuple[Any, ...]:
+    index = state["index"]
+    return (state["started_us"] or 0, index if index is not None else 0, state["step_id"], state["attempt"])

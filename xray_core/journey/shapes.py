@@ -1,0 +1,121 @@
+"""The shapes of an answer: what was looked up, one entry of a journey, the whole answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal
+
+Certainty = Literal["exact", "fingerprint", "not_captured"]
+Json = dict[str, Any]
+State = Mapping[str, Any]
+StepKey = tuple[str, int]
+
+NEGATIVE: Final = frozenset({"rejected", "not_selected", "errored", "dropped"})
+POSITIVE: Final = frozenset({"accepted", "selected"})
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """The sets of one outcome and reason at one step attempt, after looking for the item in each.
+
+    Attributes:
+        outcome: an outcome, or "in" / "out" for the item sets that were given.
+        n: items in these sets as they were written; `distinct_ids`: different ids among the named ones.
+        n_fingerprints: of the n, those kept as fingerprints.
+        found: how the item was found, if it was.
+        position: place among the named ids, where it was found there.
+    """
+
+    step_id: str
+    attempt: int
+    outcome: str
+    reason: str | None
+    n: int
+    n_fingerprints: int = 0
+    distinct_ids: int = 0
+    found: Literal["exact", "fingerprint"] | None = None
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What happened to the item at one step attempt.
+
+    Attributes:
+        step: the step's name; `path`: with its parents and map index, as in "filter > price[3]".
+        outcome: None where it is not known.
+        implicit: the outcome follows from the item sets or counts, nobody said it.
+        p_false: probability that an item without any verdict here would be answered like this.
+        cutoff: for `not_selected`: {item_id, score} of the last selected item.
+        superseded: a later attempt of the same step counts instead.
+        also: further outcomes that this step recorded for the item, as [outcome, reason].
+        note: what is known beyond the outcome, or what to switch on to know it.
+        instances: for mapped steps that never saw the item: how many this entry stands for.
+    """
+
+    step: str
+    step_id: str
+    attempt: int
+    outcome: str | None = None
+    reason: str | None = None
+    details: Any = None
+    score: Any = None
+    rank: Any = None
+    certainty: Certainty = "not_captured"
+    p_false: float = 0.0
+    path: str = ""
+    map_index: int | None = None
+    implicit: bool = False
+    cutoff: Mapping[str, Any] | None = None
+    superseded: bool = False
+    also: Sequence[Sequence[str | None]] = ()
+    note: str | None = None
+    instances: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """The answer for one item in one run.
+
+    Attributes:
+        outcome: of the run for the item: what happened at the last step that said no, else at the last that knew it.
+        reason, details, score: of that step.
+        step, step_id: that step; None when there is none.
+        sentence: the answer in words, saying how certain it is when it is not exact.
+        certainty, p_false: of `outcome`. "not_captured" beside an outcome: some step could have told more, and cannot.
+        unsure: steps whose sets cannot tell, and that could change the answer.
+    """
+
+    run_id: str
+    item_id: str
+    outcome: str
+    sentence: str
+    journey: Sequence[Entry] = ()
+    reason: str | None = None
+    details: Any = None
+    score: Any = None
+    step: str | None = None
+    step_id: str | None = None
+    certainty: Certainty = "exact"
+    p_false: float = 0.0
+    unsure: Sequence[str] = ()
+    pipeline: str | None = None
+    journey_omitted: int = 0
+
+    def as_json(self) -> Json:
+        told = {each.name: getattr(self, each.name) for each in fields(self)}
+        told["journey"] = [{each.name: getattr(entry, each.name) for each in fields(entry)} for entry in self.journey]
+        return told
+
+    @classmethod
+    def from_json(cls, answer: Mapping[str, Any]) -> Why:
+        """The answer as the server sent it; fields that this version does not know are left out."""
+        known = known_fields(cls, answer)
+        known["journey"] = [Entry(**known_fields(Entry, entry)) for entry in answer.get("journey", ())]
+        return cls(**known)
+
+
+def known_fields(kind: Any, answer: Mapping[str, Any]) -> Json:
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in answer.items() if name in names}
