@@ -105,6 +105,22 @@ def decode(blob: bytes) -> list[int]:
     raise ValueError("not an fp40 set of fingerprints")
 
 
+def decode_below(blob: bytes, buckets: int) -> list[int]:
+    """Of a blob, the fingerprints whose top 8 bits are below `buckets`, sorted: a share of buckets / 256, read alone.
+
+    Raises:
+        ValueError: as for `decode`.
+    """
+    if blob[:1] != b"\x02" or buckets >= 256:
+        values = decode(blob)
+        return values if buckets >= 256 else values[: bisect_left(values, buckets << 32)]
+    offsets = _array(blob[1 : 1 + _TABLE_BYTES])
+    lows = _array(blob[1 + _TABLE_BYTES : 1 + _TABLE_BYTES + 4 * offsets[buckets]])
+    if len(lows) < offsets[buckets]:
+        raise ValueError("not an fp40 set of fingerprints")
+    return [bucket << 32 | low for bucket in range(buckets) for low in lows[offsets[bucket] : offsets[bucket + 1]]]
+
+
 def false_positive_probability(set_sizes: Sequence[int]) -> float:
     """The chance that an item which is in none of these sets is found in one of them all the same: n / 2**40."""
     return min(1.0, sum(set_sizes) / float(1 << BITS))

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import FastAPI, Query, Request, Response
 
-from xray_server import explain
+from xray_server import explain, explain_diff
 from xray_server.access import Project
 from xray_server.explain import UnknownRunError
+from xray_server.explain_diff import BASELINE, NoBaselineError
 from xray_server.params import NoParameters
 from xray_server.store import Store
 
@@ -31,10 +32,22 @@ def add_explanations(app: FastAPI, store: Store) -> None:
         detail = [{"loc": [error.field], "field": error.field, "msg": str(error)}]
         return _json({"error": str(error), "detail": detail}, 404)
 
+    @app.exception_handler(NoBaselineError)
+    async def no_baseline(_: Request, error: NoBaselineError) -> Response:
+        detail = [{"loc": ["b"], "field": "b", "msg": str(error)}]
+        return _json({"error": str(error), "detail": detail}, 404)
+
     @app.get("/runs/{run_id:id}/items/{item_id:id}", responses=_ERROR, tags=["explain"])
     def get_why(run_id: str, item_id: str, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """What became of one item in one run, step by step, and how certain that is."""
         return _json(explain.why(store, project, run_id, item_id).as_json())
+
+    @app.get("/runs/{a:id}/diff/{b:id}", responses=_ERROR, tags=["explain"])
+    def get_diff(a: str, b: str, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
+        """Where run b parts from run a. `baseline` for b: where a parts from the last good run of its pipeline."""
+        if b == BASELINE and store.run(project, b) is None:
+            return _json(explain_diff.diff_to_baseline(store, project, a).as_json())
+        return _json(explain_diff.diff(store, project, a, b).as_json())
 
 
 def _json(content: Any, status: int = 200) -> Response:

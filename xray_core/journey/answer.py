@@ -77,6 +77,9 @@ def answer(item_id: str, run_id: str, run: State, marks: Sequence[Mark], flow: F
     else:
         decisive = last
     unsure = [mark for mark in after if mark.outcome is None] if decisive.outcome in POSITIVE else []
+    entered = next((mark for mark in reversed(unsure) if mark.entered), None)
+    if entered is not None:
+        return replace(_still_inside(item_id, run_id, entered, unsure), pipeline=pipeline)
     lost = [mark for mark in after if mark.outcome == "never_entered"]
     fate, at = decisive.outcome, decisive
     sentence = _sentence(item_id, decisive)
@@ -99,12 +102,10 @@ def answer(item_id: str, run_id: str, run: State, marks: Sequence[Mark], flow: F
 def _not_seen(item_id: str, run_id: str, told: Sequence[Mark]) -> Why:
     unsure = [mark for mark in told if mark.outcome is None]
     certain = [mark for mark in told if mark.outcome == "never_entered"]
-    inside = next((mark for mark in told if mark.entered and mark.outcome is None), None)
+    entered = next((mark for mark in told if mark.entered and mark.outcome is None), None)
     paths = [mark.path for mark in unsure][:20]
-    if inside is not None:
-        sentence = f"{item_id} entered {inside.path}; what became of it is not captured: {inside.note}"
-        return Why(run_id=run_id, item_id=item_id, outcome="not_captured", sentence=sentence, unsure=paths,
-                   step=inside.state["name"], step_id=inside.state["step_id"], certainty="not_captured")  # fmt: skip
+    if entered is not None:
+        return _still_inside(item_id, run_id, entered, unsure)
     if certain and certain[0] is told[0]:
         first = certain[0]
         why = first.note or f"it is not among the items of {first.path}"
@@ -126,6 +127,19 @@ def _not_seen(item_id: str, run_id: str, told: Sequence[Mark]) -> Why:
         sentence = f"{item_id} left no trace in this run{reached}; {_listed(paths)} cannot tell: {unsure[0].note}"
     return Why(run_id=run_id, item_id=item_id, outcome="not_captured", sentence=sentence, unsure=paths,
                certainty="not_captured")  # fmt: skip
+
+
+def _still_inside(item_id: str, run_id: str, mark: Mark, unsure: Sequence[Mark]) -> Why:
+    return Why(
+        run_id=run_id,
+        item_id=item_id,
+        outcome="not_captured",
+        sentence=f"{item_id} entered {mark.path}; what became of it is not captured: {mark.note}",
+        unsure=[each.path for each in unsure][:20],
+        step=mark.state["name"],
+        step_id=mark.state["step_id"],
+        certainty="not_captured",
+    )
 
 
 def _sentence(item_id: str, mark: Mark) -> str:

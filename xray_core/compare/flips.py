@@ -1,0 +1,192 @@
+"""Which items came out differently: found by comparing sets, on the 40-bit fingerprints under which both runs keep them.
+
+Only sets whose counts or sums differ are read. The step at which the runs part is compared whole; when all others together
+are more than a bound, of them a share of all fingerprints is read (the same share everywhere, so an item is compared
+throughout or not at all), and the count becomes an estimate with its standard error.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Final
+
+from xray_core import verdicts
+from xray_core.compare.align import Pair
+from xray_core.compare.shapes import Flip, HeldSet, Source, State
+from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES
+
+MAX_FLIPPED: Final = 100
+MAX_READ: Final = 1_000_000  # fingerprints of the steps after the first: about half a second
+MAX_NAMES: Final = 200_000
+_BUCKETS: Final = 256
+ABSENT: Final = "absent"
+# Of several outcomes of one item at one step the strongest counts.
+_STRENGTH: Final = {
+    name: place for place, name in enumerate(("accepted", "not_selected", "selected", "errored", "rejected"))
+}
+
+Told = tuple[str, str | None]  # outcome, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    shown: Sequence[Flip]
+    count: int
+    exact: bool
+    error: float
+
+
+def find_flips(pairs: Sequence[Pair], first: Pair | None, source: Source) -> Flips:
+    """Items whose outcome differs, each at the first of `pairs` where it does.
+
+    Args:
+        pairs: the steps whose outputs differ, in order.
+        first: the one at which the runs part: always compared whole.
+    """
+    whole: dict[int, tuple[Pair, Told, Told]] = {}
+    names: dict[int, str] = {}
+    places = {id(pair): place for place, pair in enumerate(pairs)}
+    rest = [pair for pair in pairs if pair is not first]
+    size = sum(_size(pair) for pair in rest)
+    share = _BUCKETS if size <= MAX_READ else max(1, int(_BUCKETS * MAX_READ / size))
+    if first is not None:
+        _compare(first, source, _BUCKETS, whole, names, {})
+    sampled: dict[int, tuple[Pair, Told, Told]] = {}
+    for pair in rest:
+        _compare(pair, source, share, sampled, names, whole)
+    before = 0
+    for fingerprint, found in sampled.items():
+        mine = whole.get(fingerprint)
+        if mine is None or places[id(found[0])] < places[id(mine[0])]:
+            before += mine is not None
+            whole[fingerprint] = found
+    extra = len(sampled) - before  # items that the first step does not know
+    scale = _BUCKETS / share
+    base = len(whole) - extra
+    shown = heapq.nsmallest(
+        MAX_FLIPPED,
+        whole.items(),
+        key=lambda each: (each[0] not in names, places[id(each[1][0])], names.get(each[0], ""), each[0]),
+    )
+    return Flips(
+        [
+            Flip(
+                item_id=names.get(fingerprint),
+                fingerprint=f"{fingerprint:010x}",
+                step=pair.path,
+                a=_refined(pair.a, 0, fingerprint, a, source),
+                b=_refined(pair.b, 1, fingerprint, b, source),
+            )
+            for fingerprint, (pair, a, b) in shown
+        ],
+        base + round(extra * scale),
+        share == _BUCKETS,
+        0.0 if share == _BUCKETS else scale * sqrt(extra * (1 - 1 / scale)),
+    )
+
+
+def differing_sets(pair: Pair) -> set[tuple[str, str | None]]:
+    """(outcome, reason) of the sets that may differ; empty when all are equal."""
+    assert pair.a is not None
+    assert pair.b is not None
+    figures: list[dict[tuple[str, str], tuple[int, str | None]]] = []
+    for state in (pair.a, pair.b):
+        sums = state["sums"] or {}
+        figures.append({
+            (outcome, reason): (n, sums.get(outcome, {}).get(reason))
+            for outcome, reasons in (state["reasons"] or {}).items()
+            for reason, n in reasons.items()
+            if n
+        })  # fmt: skip
+    different = {
+        key
+        for key in figures[0].keys() | figures[1].keys()
+        if figures[0].get(key) != figures[1].get(key) or figures[0][key][1] is None
+    }
+    return {(outcome, reason or None) for outcome, reason in different}
+
+
+def _size(pair: Pair) -> int:
+    wanted = differing_sets(pair)
+    total = 0
+    for state in (pair.a, pair.b):
+        reasons = (state or {}).get("reasons") or {}
+        total += sum(reasons.get(outcome, {}).get(reason or "", 0) for outcome, reason in wanted)
+        if not wanted:
+            total += ((state or {}).get("items") or {}).get(ITEMS_OUT, {}).get("n", 0)
+    return total
+
+
+def _compare(
+    pair: Pair,
+    source: Source,
+    share: int,
+    into: dict[int, tuple[Pair, Told, Told]],
+    names: dict[int, str],
+    known: Mapping[int, Any],
+) -> None:
+    wanted = differing_sets(pair)
+    told: list[dict[int, Told]] = []
+    for side, state in enumerate((pair.a, pair.b)):
+        assert state is not None
+        key = (state["step_id"], state["attempt"])
+        sets = list(source.sets(side, key))
+        held = _outcomes(sets, wanted, share, names)
+        if not wanted:  # nobody judged the items: what came out is all there is
+            held = _outcomes(sets, {(ITEMS_OUT, None)}, share, names)
+        told.append(held)
+        for sample in source.samples(side, key) if len(names) < MAX_NAMES else ():
+            names.setdefault(verdicts.fingerprint(sample["item_id"]), sample["item_id"])
+    one, other = told
+    for fingerprint in one.keys() | other.keys():
+        a, b = one.get(fingerprint, (ABSENT, None)), other.get(fingerprint, (ABSENT, None))
+        if a[0] != b[0] and fingerprint not in into:
+            into[fingerprint] = (pair, a, b)
+
+
+def _outcomes(
+    sets: Iterable[HeldSet], wanted: set[tuple[str, str | None]], share: int, names: dict[int, str]
+) -> dict[int, Told]:
+    told: dict[int, Told] = {}
+    found: list[int]
+    for each in sorted(sets, key=lambda s: _STRENGTH.get(s.outcome, -1)):  # the strongest last
+        keep = (each.outcome, each.reason) in wanted
+        found = []
+        if each.ids is not None:
+            for item_id in each.ids:
+                fingerprint = verdicts.fingerprint(item_id)
+                if len(names) < MAX_NAMES:
+                    names.setdefault(fingerprint, item_id)
+                if fingerprint >> 32 < share:
+                    found.append(fingerprint)
+        elif keep and each.fp40 is not None:
+            found = verdicts.decode_below(each.fp40, share)
+        if keep:
+            outcome = "accepted" if each.outcome == ITEMS_OUT else each.outcome
+            told.update(dict.fromkeys(found, (outcome, each.reason)))
+    return told
+
+
+def _refined(state: State | None, side: int, fingerprint: int, told: Told, source: Source) -> dict[str, Any]:
+    """An item without a verdict at a step: what the step's item sets say of it."""
+    if told[0] != ABSENT or state is None or not state["items"]:
+        return {"outcome": told[0], "reason": told[1]}
+    held = {ITEMS_IN: False, ITEMS_OUT: False}
+    for each in source.sets(side, (state["step_id"], state["attempt"])):
+        if each.outcome in held and not held[each.outcome]:
+            held[each.outcome] = (
+                verdicts.contains(each.fp40, fingerprint)
+                if each.fp40 is not None
+                else any(verdicts.fingerprint(item_id) == fingerprint for item_id in each.ids or ())
+            )
+        elif each.outcome in OUTCOMES and each.fp40 is not None and verdicts.contains(each.fp40, fingerprint):
+            return {"outcome": each.outcome, "reason": each.reason}
+    outcome = ABSENT
+    if held[ITEMS_OUT]:
+        outcome = "accepted"
+    elif ITEMS_IN in state["items"]:
+        outcome = "never_entered" if not held[ITEMS_IN] else "dropped" if ITEMS_OUT in state["items"] else ABSENT
+    return {"outcome": outcome, "reason": None}
