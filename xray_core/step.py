@@ -271,6 +271,11 @@ class Step:
         counts = self._log.counts() if self._log is not None else {}
         return make_ledger(counts, input_count=self._count("input"), output_count=self._count("output"))
 
+    @property
+    def rejection_counts(self) -> dict[str, int]:
+        """Reason -> items rejected for it, as far as this process knows."""
+        return self._log.reasons("rejected") if self._log is not None else {}
+
     def step(self, name: str, step_type: str | None = None, **options: Any) -> Step:
         """A step inside this one; see `Run.step`."""
         return self.run.step(name, step_type, parent_id=self.step_id, **options)

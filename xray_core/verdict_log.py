@@ -172,6 +172,10 @@ class VerdictLog:
             counted[bucket.outcome] = counted.get(bucket.outcome, 0) + bucket.n()
         return counted
 
+    def reasons(self, outcome: str) -> dict[str, int]:
+        """Reason -> items with this outcome, exact; "" stands for none given."""
+        return {bucket.reason or "": bucket.n() for bucket in list(self.buckets.values()) if bucket.outcome == outcome}
+
     def facts(self) -> dict[str, Any]:
         """The fields of a step record that follow from the items: counts, reasons, sums, scores, sampling."""
         counts: dict[str, int] = {}

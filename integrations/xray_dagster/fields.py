@@ -1,0 +1,244 @@
+"""What is captured of Dagster's objects: reads their fields into plain data. Opens no step, writes nothing.
+
+Dagster is read by attribute and never imported, so that this works alike over its versions. A field that a version does
+not have is left out, and said once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from xray_core.code_version import code_version_of
+from xray_core.model import derived_id
+from xray_core.safety import swallow
+
+FRAMEWORK: Final = "dagster"
+MAX_TRACEBACK_CHARS: Final = 4_000
+_MAX_METADATA: Final = 50
+_ASSET_JOBS: Final = ("__ASSET_JOB", "__ephemeral_asset_job__")
+_RUN_TAG_PREFIXES: Final = ("dagster/", ".dagster/")
+_PARTITION: Final = "dagster/partition"
+STEP_TYPE_TAG: Final = "xray/step_type"
+CAPTURE_TAG: Final = "xray/capture"
+
+
+def run_id_of(dagster_run_id: str) -> str:
+    """Dagster's run ids are UUIDs, so the run has the same id here and there."""
+    return derived_id(FRAMEWORK, dagster_run_id)
+
+
+def step_id_of(dagster_run_id: str, step_key: str) -> str:
+    """Every process of the run derives the same."""
+    return derived_id(FRAMEWORK, dagster_run_id, step_key)
+
+
+def pipeline_of(dagster_run: Any) -> str:
+    """The job's name; for assets materialized without a job, which Dagster runs under one made-up name, their code
+    location's."""
+    name = str(dagster_run.job_name)
+    if not name.startswith(_ASSET_JOBS):
+        return name
+    location = location_of(dagster_run)
+    return f"{location}/assets" if location else "assets"
+
+
+def location_of(dagster_run: Any) -> str | None:
+    """The code location, where the run was launched from one (and not from a script)."""
+    origin = getattr(dagster_run, "remote_job_origin", None) or getattr(dagster_run, "external_job_origin", None)
+    if origin is None:
+        return None
+    repository = getattr(origin, "repository_origin", None) or getattr(origin, "external_repository_origin", None)
+    location = getattr(repository, "code_location_origin", None)
+    name = getattr(location, "location_name", None)
+    return str(name) if name else None
+
+
+def run_input(dagster_run: Any) -> dict[str, Any]:
+    """What the run was asked to do: two runs with the same input should come to the same answer."""
+    return _without_nothing(
+        run_config=_optional("run_config", lambda: dict(dagster_run.run_config or {})),
+        partition=_optional("partition", lambda: partition_of(dagster_run.tags)),
+        op_selection=_optional("op_selection", lambda: _sorted(dagster_run.resolved_op_selection)),
+        asset_selection=_optional("asset_selection", lambda: _sorted(dagster_run.asset_selection, key_text)),
+        step_selection=_optional("step_keys_to_execute", lambda: _sorted(dagster_run.step_keys_to_execute)),
+    )
+
+
+def run_ids(dagster_run: Any) -> dict[str, Any]:
+    return _without_nothing(
+        run_id=dagster_run.run_id,
+        job=dagster_run.job_name,
+        code_location=_optional("code location", lambda: location_of(dagster_run)),
+        parent_run_id=_optional("parent_run_id", lambda: dagster_run.parent_run_id),
+        root_run_id=_optional("root_run_id", lambda: dagster_run.root_run_id),
+        schedule=_optional("tags", lambda: dagster_run.tags.get("dagster/schedule_name")),
+        sensor=_optional("tags", lambda: dagster_run.tags.get("dagster/sensor_name")),
+        backfill=_optional("tags", lambda: dagster_run.tags.get("dagster/backfill")),
+        partition=_optional("partition", lambda: partition_of(dagster_run.tags)),
+    )
+
+
+def run_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """The user's own tags, and the partition; not those by which Dagster keeps its books."""
+    kept = {key: value for key, value in tags.items() if not key.startswith(_RUN_TAG_PREFIXES)}
+    partition = partition_of(tags)
+    return kept if partition is None else {**kept, "partition": partition}
+
+
+def partition_of(tags: Mapping[str, str]) -> str | None:
+    """The partition that a run is for, "first...last" for a range."""
+    one = tags.get(_PARTITION)
+    if one is not None:
+        return one
+    first, last = tags.get("dagster/asset_partition_range_start"), tags.get("dagster/asset_partition_range_end")
+    return f"{first}...{last}" if first and last else None
+
+
+def plan_indexes(execution_plan: Any) -> dict[str, int]:
+    """Step -> its place in the order of the plan, the same in every process; the steps of a mapping share theirs."""
+    order: dict[str, int] = {}
+    for step in execution_plan.get_all_steps_in_topo_order():
+        order.setdefault(unresolved(step.key), len(order))
+    return order
+
+
+def unresolved(step_key: str) -> str:
+    """`double[3]` as the plan writes it before it knows the mapping: `double[?]`."""
+    return f"{step_key[: step_key.index('[')]}[?]" if step_key.endswith("]") and "[" in step_key else step_key
+
+
+def mapping_key_of(step_key: str) -> str | None:
+    """The mapping key of a step downstream of a dynamic output."""
+    return step_key[step_key.index("[") + 1 : -1] if step_key.endswith("]") and "[" in step_key else None
+
+
+class StepFields:
+    """What is known of a step before it runs.
+
+    Attributes:
+        kind: "op", "asset", "multi_asset", "graph_asset", "asset_check".
+        several: whether it may have more than one output.
+        dynamic: whether its outputs are dynamic ones.
+    """
+
+    __slots__ = ("asset_keys", "check_keys", "dynamic", "kind", "outputs", "several")
+
+    def __init__(self, step: Any) -> None:
+        properties = [(output, output.properties) for output in step.step_outputs]
+        self.asset_keys = [key_text(p.asset_key) for _, p in properties if p.asset_key is not None]
+        self.check_keys = [check_text(p.asset_check_key) for _, p in properties if p.asset_check_key is not None]
+        self.outputs = {o.name: p for o, p in properties if p.asset_check_key is None}
+        self.several = len(self.outputs) > 1
+        self.dynamic = len(self.outputs) == 1 and next(iter(self.outputs.values())).is_dynamic
+        if self.asset_keys:
+            in_graph = step.node_handle.parent is not None
+            self.kind = "graph_asset" if in_graph else "multi_asset" if len(self.asset_keys) > 1 else "asset"
+        else:
+            self.kind = "asset_check" if self.check_keys else "op"
+
+    def ids(self, step: Any, *, attempt: int) -> dict[str, Any]:
+        handle = step.node_handle
+        return _without_nothing(
+            step_key=step.key,
+            attempt=attempt,
+            node=str(handle),
+            graph=str(handle.parent) if handle.parent is not None else None,
+            mapping_key=mapping_key_of(step.key),
+            assets=self.asset_keys,
+            asset_checks=self.check_keys,
+        )
+
+
+def parameters_of(context: Any) -> dict[str, Any]:
+    """What the step was given besides its inputs; a change of it explains a changed answer."""
+    policy = _optional("op_retry_policy", lambda: context.op_retry_policy)
+    return _without_nothing(
+        config=_optional("op_config", lambda: context.op_config),
+        max_retries=policy.max_retries if policy is not None else None,
+    )
+
+
+def op_tags(context: Any) -> Mapping[str, str]:
+    return _optional("op tags", lambda: context.op.tags) or {}
+
+
+def code_version(context: Any) -> str | None:
+    """The bytecode of the function the user wrote, and the version that they declared, if any."""
+    definition = _optional("op_def", lambda: context.op_def)
+    if definition is None:
+        return None
+    compute = getattr(definition, "compute_fn", None)
+    declared = getattr(definition, "_version", None)  # the property of that name warns
+    code = code_version_of(getattr(compute, "decorated_fn", compute))
+    return " ".join(part for part in (declared, code) if part) or None
+
+
+def map_index_of(context: Any, step_key: str) -> int | None:
+    """Where among its siblings a mapped step stands: the order in which the dynamic outputs came."""
+    key = mapping_key_of(step_key)
+    if key is None:
+        return None
+    known = _optional("get_known_state", lambda: context.get_known_state())
+    for outputs in (known.dynamic_mappings if known is not None else {}).values():
+        for keys in outputs.values():
+            if keys is not None and key in keys:
+                return list(keys).index(key)
+    return None
+
+
+_OWN_FRAME: Final = f"{os.sep}xray_dagster{os.sep}seams.py"
+_WRAPPED: Final = re.compile(r"^Dagster|^RetryRequested")
+
+
+def error_of(info: Any) -> dict[str, Any] | None:
+    """The user's own error as {type, message, traceback}, out of the wrappers that Dagster puts around it."""
+    if info is None:
+        return None
+    while info.cause is not None and _WRAPPED.match(info.cls_name or ""):
+        info = info.cause
+    name = info.cls_name or "Error"
+    text = str(info.message).strip()
+    # the message is the last line of a traceback: "module.ValueError: what it says"
+    head, colon, rest = text.partition(": ")
+    if head == name or head.endswith(f".{name}"):
+        name, text = (name if head.startswith("dagster.") else head), rest if colon else ""
+    frames = [frame for frame in info.stack if _OWN_FRAME not in frame]
+    return {"type": name, "message": text, "traceback": "".join(frames)[-MAX_TRACEBACK_CHARS:]}
+
+
+def plain_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Dagster's metadata values as the plain ones inside them; a table or schema by its type alone."""
+    found: dict[str, Any] = {}
+    for name, value in list((metadata or {}).items())[:_MAX_METADATA]:
+        inner = getattr(value, "value", None)
+        found[str(name)] = (
+            inner if isinstance(inner, (str, int, float, bool, dict, list)) else f"<{type(value).__name__}>"
+        )
+    return found
+
+
+def key_text(asset_key: Any) -> str:
+    return "/".join(asset_key.path)
+
+
+def check_text(check_key: Any) -> str:
+    return f"{key_text(check_key.asset_key)}:{check_key.name}"
+
+
+def _sorted(values: Any, text: Callable[[Any], str] = str) -> list[str] | None:
+    return sorted(map(text, values)) if values else None
+
+
+def _optional(what: str, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except Exception as error:  # noqa: BLE001
+        swallow(f"reading {what} of Dagster", error)
+        return None
+
+
+def _without_nothing(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value not in (None, [], {})}

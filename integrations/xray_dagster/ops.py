@@ -1,0 +1,220 @@
+"""One attempt of a Dagster step as X-Ray's, in the process that executes it: its inputs, outputs, events and end.
+
+Every function is called from inside Dagster's own generators: none raises, none waits for the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from xray_core import context
+from xray_core.client import default_client
+from xray_core.model import RESULT_METADATA, Origin, Status
+from xray_core.safety import guarded, swallow
+from xray_core.step import Step
+from xray_dagster import fields, instrument
+from xray_dagster.ledger import ledger_metadata
+from xray_dagster.runs import RunCapture, argument, open_ops, run_of
+
+_MAX_RESULTS: Final = 50
+
+
+class OpCapture:
+    """One attempt of one step, in the process that executes it."""
+
+    def __init__(self, of: RunCapture, step: Any, step_context: Any, *, attempt: int) -> None:
+        self.key: str = step.key
+        self.fields = fields.StepFields(step)
+        self._of = of
+        self._context = step_context
+        self._closed = False
+        self._state = ""
+        self._end: tuple[Status, dict[str, Any] | None] | None = None
+        self._results: dict[str, Any] = {}
+        self._dynamic = 0
+        ids = self.fields.ids(step, attempt=attempt)
+        self.origin = Origin(fields.FRAMEWORK, self.fields.kind, ids, of.url_of(self.key))
+        tags = fields.op_tags(step_context) if step_context is not None else {}
+        self.step: Step = of.run.open_step(
+            str(step.node_handle),
+            step_type=tags.get(fields.STEP_TYPE_TAG) or ("check" if self.fields.kind == "asset_check" else None),
+            step_id=of.step_id_of(self.key),
+            attempt=attempt,
+            index=of.index_of(self.key),
+            upstream=[of.step_id_of(each) for each in sorted(step.get_execution_dependency_keys())],
+            map_index=fields.map_index_of(step_context, self.key) if step_context is not None else None,
+            capture=tags.get(fields.CAPTURE_TAG),
+            origin=self.origin,
+            code_version=fields.code_version(step_context) if step_context is not None else None,
+            metadata=fields.parameters_of(step_context) if step_context is not None else None,
+        )
+        of.executed.add((self.key, attempt))
+        of.ops[self.key] = self
+
+    @guarded("following a Dagster step")
+    def observe(self, event: Any) -> None:
+        """One of Dagster's events of this step."""
+        kind = event.event_type_value
+        if kind in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY"):
+            self._state = kind
+            data = event.event_specific_data
+            self._end = ("completed", None) if kind == "STEP_SUCCESS" else ("failed", fields.error_of(data.error))
+            if kind == "STEP_UP_FOR_RETRY":
+                self._results["retry_in_s"] = data.seconds_to_wait or 0
+            failure = getattr(data, "user_failure_data", None)
+            if failure is not None and failure.metadata:
+                self._results["failure"] = fields.plain_metadata(failure.metadata)
+        elif kind == "ASSET_MATERIALIZATION":
+            self._materialized(event.event_specific_data.materialization)
+        elif kind == "ASSET_OBSERVATION":
+            self._asset_event("observed", event.event_specific_data.asset_observation)
+        elif kind == "ASSET_CHECK_EVALUATION":
+            self._checked(event.event_specific_data)
+        elif kind == "STEP_OUTPUT":
+            data = event.event_specific_data
+            metadata = fields.plain_metadata(data.metadata)
+            if metadata and not self.fields.asset_keys:  # an asset's is in its materialization
+                self._add_result("output_metadata", {data.step_output_handle.output_name: metadata})
+
+    def _materialized(self, materialization: Any) -> None:
+        metadata = self._asset_event("materialized", materialization)
+        rows = metadata.get("dagster/row_count")
+        if isinstance(rows, int) and len(self.fields.asset_keys) == 1:
+            self.step.observe_output_size(rows)  # what the user says beats the length of some value
+
+    def _asset_event(self, name: str, data: Any) -> dict[str, Any]:
+        metadata = fields.plain_metadata(data.metadata)
+        told = {"partition": data.partition, **metadata} if data.partition is not None else metadata
+        self._add_result(name, {fields.key_text(data.asset_key): told})
+        return metadata
+
+    def _checked(self, data: Any) -> None:
+        told = {
+            "passed": bool(data.passed),
+            "severity": str(getattr(data.severity, "value", data.severity)),
+            **({"blocking": True} if getattr(data, "blocking", False) else {}),
+            **({"description": data.description} if getattr(data, "description", None) else {}),
+            **fields.plain_metadata(data.metadata),
+        }
+        self._add_result("checks", {f"{fields.key_text(data.asset_key)}:{data.check_name}": told})
+
+    def _add_result(self, name: str, told: dict[str, Any]) -> None:
+        results = self._results.setdefault(name, {})
+        if len(results) < _MAX_RESULTS:
+            results.update(told)
+
+    @guarded("reading the inputs of a Dagster step")
+    def observe_inputs(self, inputs: Any) -> None:
+        """What the body is called with."""
+        if inputs:
+            self.step.observe_inputs(inputs)
+
+    @guarded("reading an output of a Dagster step")
+    def observe_output(self, event: Any) -> None:
+        """What the body yielded or returned: one output, or one of Dagster's events."""
+        name = getattr(event, "output_name", None)
+        if name is None:
+            name = self._output_of_result(event)
+            if name is None:
+                return
+        value, mapping_key = getattr(event, "value", None), getattr(event, "mapping_key", None)
+        if name in self.fields.outputs:
+            if self.fields.dynamic:
+                self._dynamic += 1
+                self.step.observe_output_size(self._dynamic)
+            if mapping_key is not None or self.fields.several:
+                self.step.observe_output(value, name=name if mapping_key is None else f"{name}[{mapping_key}]")
+            elif hasattr(event, "output_name") or not (value is None or isinstance(value, type)):
+                self.step.observe_output(value)
+        if instrument.attaches_ledger() and self._context is not None:
+            self._attach_ledger(name, mapping_key)
+
+    def _output_of_result(self, event: Any) -> str | None:
+        """The output that a `MaterializeResult` stands for."""
+        if type(event).__name__ != "MaterializeResult":
+            return None
+        if event.asset_key is None:
+            return next(iter(self.fields.outputs), None) if not self.fields.several else None
+        found = (name for name, each in self.fields.outputs.items() if each.asset_key == event.asset_key)
+        return next(found, None)
+
+    def _attach_ledger(self, name: str, mapping_key: str | None) -> None:
+        if self._context.has_seen_output(name, mapping_key):
+            return
+        metadata = ledger_metadata(self.step, default_client().settings.api_url)
+        if metadata:
+            self._context.add_output_metadata(metadata, output_name=name, mapping_key=mapping_key)
+
+    def end(self, error: BaseException | None) -> None:
+        """The step's generator is through: Dagster's event says how it ended, an exception where there was none."""
+        try:
+            if self._end is not None:
+                self.close(self._end[0], state=self._state, error=self._end[1])
+            elif error is None:
+                self.close(
+                    "failed", state="", error={"type": "Unfinished", "message": "Dagster did not say how it ended"}
+                )
+            else:
+                self.close("failed", state="", error=error)
+        except Exception as problem:  # noqa: BLE001
+            swallow("closing a Dagster step", problem)
+
+    @guarded("closing a Dagster step")
+    def end_body(self, error: BaseException | None) -> None:
+        """Without the step seam: the body is through. Where the run's events come by, they say the rest."""
+        if not self._of.drives:
+            self.close("completed" if error is None else "failed", state="", error=error)
+
+    def close(self, status: Status, *, state: str, error: Any) -> None:
+        """Write down the end, once."""
+        if self._closed:
+            return
+        self._closed = True
+        self._of.ops.pop(self.key, None)
+        for name, told in self._results.items():
+            self.step.set_metadata(RESULT_METADATA + name, told)
+        if state:
+            self.step.set_origin(replace(self.origin, state=state))
+        self.step.close(status, error=error)
+        self._of.after_step(status, error if isinstance(error, dict) else None)
+
+
+@guarded("opening a Dagster step")
+def begin_step(args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpCapture | None:
+    """An attempt of a step that this process executes; None where a step launcher has it executed elsewhere."""
+    step_context = argument(args, kwargs, 0, "step_context")
+    forced = (len(args) > 1 and args[1]) or kwargs.get("force_local_execution")
+    if not forced and getattr(step_context, "step_launcher", None) is not None:
+        return None
+    return _begin(step_context)
+
+
+@guarded("entering the body of a Dagster step", default=(None, False))
+def begin_body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[OpCapture | None, bool]:
+    """(the step whose body begins, whether the body alone makes it current): the latter without the step seam."""
+    step_context = argument(args, kwargs, 0, "step_context")
+    inputs = argument(args, kwargs, 1, "inputs")
+    capture = run_of(step_context).ops.get(step_context.step.key)
+    bare = not instrument.is_installed("step")
+    if capture is None and bare:
+        capture = _begin(step_context)
+    if capture is not None:
+        capture._context = step_context
+        capture.observe_inputs(inputs)
+    return capture, bare
+
+
+def current_op() -> OpCapture | None:
+    """The op whose step, or a step inside it, is current."""
+    step = context.current_step_or_none()
+    if step is None:
+        return None
+    mine = [capture for capture in open_ops() if capture.step.run_id == step.run_id]
+    exact = [capture for capture in mine if capture.step is step]
+    return exact[0] if exact else mine[0] if len(mine) == 1 else None
+
+
+def _begin(step_context: Any) -> OpCapture:
+    attempt = step_context.previous_attempt_count + 1
+    return OpCapture(run_of(step_context), step_context.step, step_context, attempt=attempt)

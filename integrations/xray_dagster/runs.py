@@ -1,0 +1,276 @@
+"""A Dagster run as X-Ray's: follows the events of the whole, in the process that drives it.
+
+Says how the run ended, which steps never ran and why, and closes those whose process died. In a process that only executes
+steps it is what they have in common. Every function is called from inside Dagster's own generators: none raises, none waits
+for the network.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final
+
+from xray_core import context
+from xray_core.client import default_client
+from xray_core.model import RESULT_METADATA, Origin, Status
+from xray_core.run import Run
+from xray_core.safety import guarded
+from xray_dagster import fields, instrument, links
+
+if TYPE_CHECKING:
+    from xray_dagster.ops import OpCapture
+
+_MAX_OPEN_RUNS: Final = 64
+_DIED: Final = "ChildProcessCrashException"
+
+_lock = threading.Lock()
+_runs: OrderedDict[str, RunCapture] = OrderedDict()  # by Dagster's run id
+
+
+class RunCapture:
+    """A run as this process sees it: driving it, or executing steps of a run that another process drives.
+
+    Attributes:
+        drives: whether this process drives the run, and so speaks for it.
+        executed: (step key, attempt) of what this process captured step by step.
+        ops: the steps that are being executed here, by step key.
+    """
+
+    def __init__(self, run: Run, plan_context: Any, execution_plan: Any, *, drives: bool) -> None:
+        self.run = run
+        self.executed: set[tuple[str, int]] = set()
+        self.ops: dict[str, OpCapture] = {}
+        self.drives = drives
+        self.dagster_run = plan_context.dagster_run
+        self._linked = _has_page(plan_context)
+        self._plan = execution_plan
+        self._indexes = fields.plan_indexes(execution_plan)
+        self._attempts: dict[str, int] = {}
+        self._ends: dict[str, str] = {}  # step key -> how it ended, as Dagster's event says
+        self._began: set[str] = set()
+        self._died: dict[str, str] = {}
+        self._first_error: dict[str, Any] | None = None
+        self._cancelled = False
+        self._end: tuple[Status, str, dict[str, Any] | None] | None = None
+
+    def url_of(self, step_key: str) -> str | None:
+        return links.step_url(self.dagster_run.run_id, step_key) if self._linked else None
+
+    def index_of(self, step_key: str) -> int | None:
+        return self._indexes.get(fields.unresolved(step_key))
+
+    def step_id_of(self, step_key: str) -> str:
+        return fields.step_id_of(self.dagster_run.run_id, step_key)
+
+    @guarded("following a Dagster run")
+    def observe(self, event: Any) -> None:
+        """One event of the run, of whatever process."""
+        kind, key = event.event_type_value, event.step_key
+        if key is not None:
+            self._observe_step(kind, key, event)
+        elif kind == "PIPELINE_SUCCESS":
+            self._end = "completed", "SUCCESS", None
+        elif kind == "PIPELINE_FAILURE":
+            data = event.event_specific_data
+            error = fields.error_of(getattr(data, "error", None))
+            told = self._first_error or error or {"type": "DagsterRunFailure", "message": str(event.message)}
+            self._end = "failed", "FAILURE", told
+        elif kind == "PIPELINE_CANCELED":
+            self._cancelled = True
+            self._end = "failed", "CANCELED", {"type": "Canceled", "message": "the run was cancelled in Dagster"}
+
+    def _observe_step(self, kind: str, key: str, event: Any) -> None:
+        if kind in ("STEP_START", "STEP_RESTARTED"):
+            self._began.add(key)
+            if event.pid == os.getpid() and not instrument.is_installed("step"):
+                self._begin_from_event(key)
+        elif kind == "STEP_SUCCESS":
+            self._ends[key] = "succeeded"
+            self._end_from_event(key, "completed", kind, None)
+        elif kind in ("STEP_FAILURE", "STEP_UP_FOR_RETRY"):
+            self._began.add(key)
+            attempt = self._attempts.get(key, 1)
+            error = fields.error_of(event.event_specific_data.error)
+            if kind == "STEP_FAILURE":
+                self._ends[key] = "failed"
+                self._first_error = self._first_error or self._explained(key, error)
+            else:
+                self._attempts[key] = attempt + 1
+            if self._end_from_event(key, "failed", kind, error):
+                return
+            # An event made here about a step that did not run here: its process died, and says nothing more itself.
+            if event.pid == os.getpid() and (key, attempt) not in self.executed:
+                self._close_lost(key, attempt, kind, error)
+        elif kind == "STEP_SKIPPED":
+            self._ends[key] = "skipped"
+            self._add_unstarted(key, "STEP_SKIPPED", "no output to work on came from " + self._upstream_text(key))
+        elif kind == "ENGINE_EVENT" and getattr(event.event_specific_data, "error", None) is not None:
+            self._died[key] = str(event.message).strip()
+
+    def _explained(self, key: str, error: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The death of a process in Dagster's words, which the exception itself does not carry."""
+        if error is not None and error["type"] == _DIED:
+            return {**error, "message": self._died.get(key) or error["message"] or "its process died"}
+        return error
+
+    def _close_lost(self, key: str, attempt: int, kind: str, error: dict[str, Any] | None) -> None:
+        step = self.run.attach_step(self.step_id_of(key), name=self._name_of(key), attempt=attempt)
+        step.set_origin(self._origin_of(key, attempt, state=kind))
+        step.close("failed", error=self._explained(key, error))
+
+    def _begin_from_event(self, key: str) -> None:
+        """Without the step seam: the step's own events, in the process that executes it, say when it begins and ends."""
+        step = self._plan.step_dict_by_key.get(key)
+        if key not in self.ops and step is not None:
+            from xray_dagster.ops import OpCapture  # needs this module
+
+            OpCapture(self, step, None, attempt=self._attempts.get(key, 1))
+
+    def _end_from_event(self, key: str, status: Status, state: str, error: dict[str, Any] | None) -> bool:
+        capture = self.ops.get(key) if not instrument.is_installed("step") else None
+        if capture is None:
+            return False
+        capture.close(status, state=state, error=error)
+        return True
+
+    def _add_unstarted(self, key: str, state: str, why: str) -> None:
+        """A step that never ran is part of the picture too, with why."""
+        step = self.run.open_step_unwritten(
+            self._name_of(key),
+            step_id=self.step_id_of(key),
+            index=self.index_of(key),
+            upstream=[self.step_id_of(each) for each in self._upstream(key)],
+            origin=self._origin_of(key, 1, state=state),
+            metadata={f"{RESULT_METADATA}not_run": why},
+        )
+        step.close("skipped")
+
+    def _upstream(self, key: str) -> list[str]:
+        step = self._plan.step_dict_by_key.get(key)
+        if step is None:
+            return []
+        found = step.get_execution_dependency_keys if hasattr(step, "get_execution_dependency_keys") else None
+        return sorted(found() if found is not None else step.get_all_dependency_keys())
+
+    def _upstream_text(self, key: str) -> str:
+        return ", ".join(self._upstream(key)) or "upstream"
+
+    def _name_of(self, key: str) -> str:
+        step = self._plan.step_dict_by_key.get(key) or self._plan.step_dict_by_key.get(fields.unresolved(key))
+        return str(step.node_handle) if step is not None else key
+
+    def _origin_of(self, key: str, attempt: int, *, state: str) -> Origin:
+        ids: dict[str, Any] = {"step_key": key, "attempt": attempt}
+        kind = "op"
+        step = self._plan.step_dict_by_key.get(key) or self._plan.step_dict_by_key.get(fields.unresolved(key))
+        if step is not None:
+            known = fields.StepFields(step)
+            kind = known.kind
+            ids = {**known.ids(step, attempt=attempt), "step_key": key}
+        return Origin(fields.FRAMEWORK, kind, ids, self.url_of(key), state)
+
+    @guarded("closing a Dagster run")
+    def end(self, error: BaseException | None) -> None:
+        """The run's generator is through: add what never ran, and say how it ended."""
+        with _lock:
+            if _runs.get(self.dagster_run.run_id) is self:
+                del _runs[self.dagster_run.run_id]
+        for capture in list(self.ops.values()):
+            capture.close("failed", state="", error={"type": "Abandoned", "message": "the run ended under it"})
+        if self._end is None and error is None:
+            self.run.detach()  # Dagster will resume it in another process
+            return
+        self._add_steps_that_never_ran()
+        status, state, told = self._end if self._end is not None else ("failed", "", None)
+        self.run.set_origin(_run_origin(self.dagster_run, linked=self._linked, state=state))
+        self.run.close(status, error=told if told is not None or status == "completed" else error)
+
+    def _add_steps_that_never_ran(self) -> None:
+        keys = list(self._plan.step_keys_to_execute)
+        began = {fields.unresolved(key) for key in self._began} | {fields.unresolved(key) for key in self._ends}
+        for key in keys:
+            if key in self._began or key in self._ends or fields.unresolved(key) in began:
+                continue
+            upstream = self._upstream(key)
+            failed = [each for each in upstream if self._ends.get(each) in ("failed", "upstream failed")]
+            if failed:
+                self._ends[key] = "upstream failed"
+                self._add_unstarted(key, "UPSTREAM_FAILED", "upstream failed: " + ", ".join(failed))
+            elif key.endswith("[?]") and self._end is not None and self._end[0] == "completed":
+                self._ends[key] = "skipped"
+                self._add_unstarted(key, "NOT_MAPPED", f"{self._upstream_text(key)} yielded no dynamic output")
+            else:
+                self._add_unstarted(
+                    key, "NOT_STARTED", "the run was cancelled" if self._cancelled else "the run ended first"
+                )
+
+    def after_step(self, status: Status, error: dict[str, Any] | None) -> None:
+        """Without the run seam, nobody else says that the run was: its end is the end of its last step so far."""
+        if self.drives or instrument.is_installed("run"):
+            return
+        if status == "failed":
+            self._first_error = self._first_error or error or {"type": "Error", "message": ""}
+        self.run.close("failed" if self._first_error else "completed", error=self._first_error)
+
+
+@guarded("opening a Dagster run")
+def begin_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunCapture | None:
+    """A run that this process drives."""
+    job_context = argument(args, kwargs, 0, "job_context")
+    execution_plan = argument(args, kwargs, 1, "execution_plan")
+    return _remember(RunCapture(_open_run(job_context), job_context, execution_plan, drives=True))
+
+
+def run_of(plan_context: Any) -> RunCapture:
+    """The run that a step belongs to: driven by this process, or by another one that says what becomes of it."""
+    known = _runs.get(plan_context.dagster_run.run_id)
+    if known is not None:
+        return known
+    if instrument.is_installed("run"):
+        dagster_run = plan_context.dagster_run
+        run = default_client().attach_run(fields.run_id_of(dagster_run.run_id), fields.pipeline_of(dagster_run))
+    else:
+        run = _open_run(plan_context)
+    return _remember(RunCapture(run, plan_context, plan_context.plan_data.execution_plan, drives=False))
+
+
+def open_ops() -> list[OpCapture]:
+    """The steps that this process is executing, of whatever run."""
+    return [capture for run in list(_runs.values()) for capture in list(run.ops.values())]
+
+
+def _open_run(plan_context: Any) -> Run:
+    dagster_run = plan_context.dagster_run
+    around = context.current_step_or_none()  # a job that is executed inside another step
+    return default_client().open_run(
+        fields.pipeline_of(dagster_run),
+        run_id=fields.run_id_of(dagster_run.run_id),
+        input=fields.run_input(dagster_run),
+        tags=fields.run_tags(dagster_run.tags),
+        origin=_run_origin(dagster_run, linked=_has_page(plan_context)),
+        parent=(around.run_id, around.step_id) if around is not None else None,
+    )
+
+
+def _run_origin(dagster_run: Any, *, linked: bool, state: str = "") -> Origin:
+    url = links.run_url(dagster_run.run_id) if linked else None
+    return Origin(fields.FRAMEWORK, "run", fields.run_ids(dagster_run), url, state or None)
+
+
+def _has_page(plan_context: Any) -> bool:
+    """Whether Dagster's UI will know the run: one on an ephemeral instance is gone with its process."""
+    return not getattr(plan_context.instance, "is_ephemeral", False)
+
+
+def _remember(capture: RunCapture) -> RunCapture:
+    with _lock:
+        _runs[capture.dagster_run.run_id] = capture
+        while len(_runs) > _MAX_OPEN_RUNS:
+            _runs.popitem(last=False)  # a run whose generator was never closed
+    return capture
+
+
+def argument(args: tuple[Any, ...], kwargs: dict[str, Any], at: int, name: str) -> Any:
+    return args[at] if len(args) > at else kwargs[name]

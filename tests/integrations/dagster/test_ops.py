@@ -1,0 +1,450 @@
+"""Ops of every kind, in process: each is a step of its run, and `current_step()` works in its body."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from dagster import (
+    Config,
+    DynamicOut,
+    DynamicOutput,
+    Failure,
+    OpExecutionContext,
+    Out,
+    Output,
+    RetryPolicy,
+    RetryRequested,
+    failure_hook,
+    graph,
+    job,
+    op,
+)
+
+from tests.integrations.dagster.capturing import Captured
+from xray_core import current_run, current_step
+
+
+def test_ops_become_the_steps_of_their_run(xray: Captured) -> None:
+    @op
+    def load() -> list[int]:
+        return [1, 2, 3, 4]
+
+    @op(tags={"xray/step_type": "filter"})
+    def keep_even(numbers: list[int]) -> list[int]:
+        step = current_step()
+        for number in numbers:
+            if number % 2:
+                step.reject(number, "odd")
+        return [number for number in numbers if number % 2 == 0]
+
+    @job(tags={"team": "numbers"})
+    def numbers() -> None:
+        keep_even(load())
+
+    result = numbers.execute_in_process(run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}})
+    assert result.output_for_node("keep_even") == [2, 4]
+    run, first, second = xray.run, xray.step("load"), xray.step("keep_even")
+    assert (run["pipeline"], run["status"], run["origin"]["state"]) == ("numbers", "completed", "SUCCESS")
+    assert run["input"]["run_config"] == {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+    assert run["tags"] == {"team": "numbers"}
+    assert first["run_id"] == result.run_id, "the run has the same id in Dagster"
+    assert (first["status"], first["output_count"], first["name"]) == ("completed", 4, "load")
+    assert (second["step_type"], second["input_count"], second["output_count"]) == ("filter", 4, 2)
+    assert second["reasons"]["rejected"] == {"odd": 2}
+    assert xray.rejected("keep_even") == ["1", "3"]
+    assert second["upstream"] == [first["step_id"]]
+    assert first["index"] < second["index"]
+    assert first["code_version"].startswith("code:")
+    assert second["origin"]["kind"] == "op"
+    assert not current_run()
+
+
+def test_values_are_kept_at_capture_level_full_alone(xray: Captured) -> None:
+    @op
+    def brief() -> list[str]:
+        return ["a secret plan"]
+
+    @op(tags={"xray/capture": "full"})
+    def whole(plans: list[str]) -> list[str]:
+        return [*plans, "another"]
+
+    @job
+    def plans() -> None:
+        whole(brief())
+
+    assert plans.execute_in_process().success
+    assert xray.step("brief")["output"] == {"$type": "list", "size": 1}
+    assert xray.step("whole")["output"] == ["a secret plan", "another"]
+    assert xray.step("whole")["input"] == {"plans": ["a secret plan"]}
+
+
+def test_a_generator_op_is_current_between_its_yields_and_nowhere_else(xray: Captured) -> None:
+    seen: list[str] = []
+
+    @op(out={"low": Out(list), "high": Out(list)})
+    def split() -> Iterator[Output[list[int]]]:
+        current_step().reject("a", "first")
+        yield Output([1], "low")
+        with current_step().step("inner") as inner:
+            seen.append(current_step().name)
+            yield Output([2, 3], "high")
+            seen.append(current_step().name)
+            inner.reject("b", "within")
+        current_step().reject("c", "last")
+
+    @op
+    def one(values: list[int]) -> None:
+        seen.append(current_step().name)
+
+    @job
+    def splitting() -> None:
+        outputs = split()
+        one(outputs.low)
+        one.alias("two")(outputs.high)
+
+    assert splitting.execute_in_process().success
+    assert seen == ["inner", "inner", "one", "two"]
+    assert xray.rejected("split") == ["a", "c"]
+    assert xray.step("split")["output"] == {"low": {"$type": "list", "size": 1}, "high": {"$type": "list", "size": 2}}
+    assert xray.step("split")["output_count"] is None, "which of two outputs counts would be a guess"
+    assert xray.step("inner")["parent_id"] == xray.step("split")["step_id"]
+    assert xray.step("inner")["counts"] == {"rejected": 1}
+
+
+def test_async_ops_gather_and_to_thread_stay_in_their_step(xray: Captured) -> None:
+    async def decide(item: str) -> None:
+        await asyncio.sleep(0)
+        current_step().reject(item, "gathered")
+
+    @op
+    async def coroutine() -> list[str]:
+        await asyncio.gather(*(decide(str(n)) for n in range(5)))
+        await asyncio.to_thread(lambda: current_step().reject("t", "threaded"))
+        return ["kept"]
+
+    @op(out={"result": Out(list)})
+    async def generator(items: list[str]) -> AsyncIterator[Output[list[str]]]:
+        await asyncio.to_thread(lambda: current_step().reject("g", "threaded"))
+        yield Output(items)
+        await decide("h")
+
+    @job
+    def asynchronous() -> None:
+        generator(coroutine())
+
+    assert asynchronous.execute_in_process().success
+    assert xray.step("coroutine")["reasons"]["rejected"] == {"gathered": 5, "threaded": 1}
+    assert xray.step("coroutine")["output_count"] == 1
+    assert xray.rejected("generator") == ["g", "h"]
+
+
+def test_dynamic_outputs_are_mapped_and_collected(xray: Captured) -> None:
+    @op(out=DynamicOut(int))
+    def fan_out() -> Iterator[DynamicOutput[int]]:
+        for number in (7, 8, 9):
+            yield DynamicOutput(number, mapping_key=f"n{number}")
+
+    @op
+    def double(number: int) -> int:
+        current_step().accept(number)
+        return number * 2
+
+    @op
+    def add_up(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    @job
+    def mapping() -> None:
+        add_up(fan_out().map(double).collect())
+
+    assert mapping.execute_in_process().output_for_node("add_up") == 48
+    assert xray.step("fan_out")["output_count"] == 3
+    mapped = [xray.step(f"double[n{n}]") for n in (7, 8, 9)]
+    assert [step["map_index"] for step in mapped] == [0, 1, 2]
+    assert {step["name"] for step in mapped} == {"double"}, "mapped steps are compared across runs by one name"
+    assert {step["index"] for step in mapped} == {1}
+    assert mapped[0]["origin"]["ids"]["mapping_key"] == "n7"
+    assert xray.step("add_up")["upstream"] == sorted(step["step_id"] for step in mapped)
+    assert xray.step("add_up")["input_count"] == 3
+
+
+def test_nothing_to_map_is_said_to_be_so(xray: Captured) -> None:
+    @op(out=DynamicOut(int))
+    def nothing() -> Iterator[DynamicOutput[int]]:
+        yield from ()
+
+    @op
+    def double(number: int) -> int:
+        return number * 2
+
+    @job
+    def mapping() -> None:
+        nothing().map(double)
+
+    assert mapping.execute_in_process().success
+    never = xray.step("double[?]")
+    assert (never["status"], never["name"]) == ("skipped", "double")
+    assert never["metadata"] == {"result.not_run": "nothing yielded no dynamic output"}
+
+
+def test_each_attempt_of_a_retry_policy_is_a_step(xray: Captured) -> None:
+    tries: list[int] = []
+
+    @op(retry_policy=RetryPolicy(max_retries=3))
+    def flaky() -> str:
+        tries.append(1)
+        current_step().reject(f"try-{len(tries)}", "seen")
+        if len(tries) < 3:
+            raise ConnectionError(f"no answer to try {len(tries)}")
+        return "fine"
+
+    @job
+    def retrying() -> None:
+        flaky()
+
+    assert retrying.execute_in_process(raise_on_error=False).success
+    for attempt in (1, 2):
+        step = xray.step("flaky", attempt)
+        assert (step["status"], step["origin"]["state"]) == ("failed", "STEP_UP_FOR_RETRY")
+        assert (step["error"]["type"], step["error"]["message"]) == ("ConnectionError", f"no answer to try {attempt}")
+        assert step["counts"] == {"rejected": 1}
+    assert xray.step("flaky", 3)["status"] == "completed"
+    assert xray.step("flaky", 3)["metadata"]["max_retries"] == 3
+    assert len(xray.steps) == 3
+    assert xray.run["status"] == "completed"
+
+
+def test_a_requested_retry_is_an_attempt_and_says_what_caused_it(xray: Captured) -> None:
+    @op
+    def giving_up() -> None:
+        try:
+            raise KeyError("no such row")
+        except KeyError as error:
+            raise RetryRequested(max_retries=1, seconds_to_wait=0) from error
+
+    @job
+    def retrying() -> None:
+        giving_up()
+
+    assert not retrying.execute_in_process(raise_on_error=False).success
+    first, last = xray.step("giving_up", 1), xray.step("giving_up", 2)
+    assert (first["origin"]["state"], last["origin"]["state"]) == ("STEP_UP_FOR_RETRY", "STEP_FAILURE")
+    assert (first["error"]["type"], last["error"]["type"]) == ("KeyError", "KeyError")
+    assert xray.run["status"] == "failed"
+
+
+def test_a_failure_shows_the_users_own_error_and_what_never_ran(xray: Captured) -> None:
+    @op
+    def breaks() -> list[int]:
+        current_step().reject("before", "the_end")
+        raise ValueError("price is missing")
+
+    @op
+    def after(values: list[int]) -> list[int]:
+        return values
+
+    @op
+    def long_after(values: list[int]) -> None: ...
+
+    @op
+    def apart() -> None: ...
+
+    @job
+    def failing() -> None:
+        long_after(after(breaks()))
+        apart()
+
+    assert not failing.execute_in_process(raise_on_error=False).success
+    step = xray.step("breaks")
+    assert (step["status"], step["error"]["type"], step["error"]["message"]) == (
+        "failed",
+        "ValueError",
+        "price is missing",
+    )
+    assert "in breaks" in step["error"]["traceback"]
+    assert step["counts"] == {"rejected": 1}
+    assert (xray.step("after")["status"], xray.step("long_after")["status"]) == ("skipped", "skipped")
+    assert xray.step("after")["metadata"] == {"result.not_run": "upstream failed: breaks"}
+    assert xray.step("long_after")["metadata"] == {"result.not_run": "upstream failed: after"}
+    assert xray.step("after")["upstream"] == [step["step_id"]]
+    assert xray.step("apart")["status"] == "completed"
+    assert (xray.run["status"], xray.run["error"]["type"]) == ("failed", "ValueError")
+
+
+def test_the_users_exception_passes_through_untouched(xray: Captured) -> None:
+    error = ValueError("mine")
+
+    @op
+    def breaks() -> None:
+        raise error
+
+    @job
+    def failing() -> None:
+        breaks()
+
+    with pytest.raises(ValueError) as raised:
+        failing.execute_in_process()
+    assert raised.value is error
+    assert xray.step("breaks")["error"]["message"] == "mine"
+    assert xray.run["status"] == "failed"
+
+
+def test_a_failure_of_dagsters_own_kind_keeps_its_words_and_metadata(xray: Captured) -> None:
+    @op
+    def breaks() -> None:
+        raise Failure("too few rows", metadata={"rows": 3})
+
+    @job
+    def failing() -> None:
+        breaks()
+
+    assert not failing.execute_in_process(raise_on_error=False).success
+    step = xray.step("breaks")
+    assert (step["error"]["type"], step["error"]["message"].splitlines()[0]) == ("Failure", "too few rows")
+    assert step["metadata"]["result.failure"] == {"rows": 3}
+
+
+def test_a_skipped_op_is_shown_with_why(xray: Captured) -> None:
+    @op(out={"some": Out(list, is_required=False), "others": Out(list, is_required=False)})
+    def choose() -> Iterator[Output[list[int]]]:
+        yield Output([1], "some")
+
+    @op
+    def taken(values: list[int]) -> None: ...
+
+    @op
+    def not_taken(values: list[int]) -> list[int]:
+        return values
+
+    @op
+    def neither(values: list[int]) -> None: ...
+
+    @job
+    def branching() -> None:
+        outputs = choose()
+        taken(outputs.some)
+        neither(not_taken(outputs.others))
+
+    assert branching.execute_in_process().success
+    assert xray.step("taken")["status"] == "completed"
+    assert (xray.step("not_taken")["status"], xray.step("neither")["status"]) == ("skipped", "skipped")
+    assert xray.step("not_taken")["origin"]["state"] == "STEP_SKIPPED"
+    assert xray.step("not_taken")["metadata"] == {"result.not_run": "no output to work on came from choose"}
+    assert len(xray.steps) == 4
+
+
+def test_ops_in_graphs_carry_their_place_and_their_parameters(xray: Captured) -> None:
+    class Limits(Config):
+        threshold: int = 3
+        api_token: str = "hunter2-hunter2"
+
+    @op
+    def cut(config: Limits) -> int:
+        return config.threshold
+
+    @graph
+    def inner() -> int:
+        return cut()
+
+    @job
+    def nested() -> None:
+        inner()
+        inner.alias("again")()
+
+    given = {"ops": {"inner": {"ops": {"cut": {"config": {"threshold": 5}}}}}}
+    assert nested.execute_in_process(run_config=given).output_for_node("inner.cut") == 5
+    step = xray.step("inner.cut")
+    assert step["name"] == "inner.cut"
+    assert step["metadata"]["config"] == {"threshold": 5, "api_token": "[redacted]"}
+    assert step["origin"]["ids"]["graph"] == "inner"
+    assert xray.step("again.cut")["metadata"]["config"]["threshold"] == 3
+    assert "hunter2" not in str(xray.records)
+
+
+def test_output_metadata_is_what_came_of_the_step(xray: Captured) -> None:
+    @op
+    def counted(context: OpExecutionContext) -> int:
+        context.add_output_metadata({"rows": 12, "source": "s3"})
+        return 12
+
+    @job
+    def counting() -> None:
+        counted()
+
+    assert counting.execute_in_process().success
+    assert xray.step("counted")["metadata"] == {"result.output_metadata": {"result": {"rows": 12, "source": "s3"}}}
+
+
+def test_a_hook_runs_outside_of_every_step(xray: Captured) -> None:
+    seen: list[Any] = []
+
+    @failure_hook
+    def alarm(_: Any) -> None:
+        seen.append(bool(current_step()))
+
+    @op
+    def breaks() -> None:
+        raise ValueError
+
+    @job(hooks={alarm})
+    def failing() -> None:
+        breaks()
+
+    assert not failing.execute_in_process(raise_on_error=False).success
+    assert seen == [False]
+
+
+def test_a_run_started_by_hand_in_an_op_is_a_child_of_it(xray: Captured) -> None:
+    @op
+    def asks() -> None:
+        with xray.client.run() as run:
+            run.set_metadata("by", "hand")
+
+    @job
+    def asking() -> None:
+        asks()
+
+    dagster_run_id = asking.execute_in_process().run_id
+    from tests.integrations.dagster.capturing import runs_of
+
+    child = next(run for run_id, run in runs_of(xray.records).items() if run_id != dagster_run_id)
+    assert child["parent"] == {"run_id": dagster_run_id, "step_id": xray.step("asks")["step_id"]}
+    assert (child["origin"]["framework"], child["origin"]["ids"]["step_key"]) == ("dagster", "asks")
+
+
+def test_a_job_executed_in_an_op_is_a_run_of_its_own_and_a_child(xray: Captured) -> None:
+    @op
+    def innermost() -> None:
+        current_step().reject("x", "inside")
+
+    @job
+    def inner_job() -> None:
+        innermost()
+
+    @op
+    def outer() -> None:
+        current_step().reject("a", "before")
+        assert inner_job.execute_in_process().success
+        current_step().reject("b", "after")
+
+    @job
+    def outer_job() -> None:
+        outer()
+
+    outer_id = outer_job.execute_in_process().run_id
+    from tests.integrations.dagster.capturing import runs_of
+
+    runs = {run["pipeline"]: (run_id, run) for run_id, run in runs_of(xray.records).items()}
+    assert runs["inner_job"][1]["parent"] == {"run_id": outer_id, "step_id": xray.step("outer")["step_id"]}
+    assert xray.rejected("outer") == ["a", "b"]
+    assert xray.rejected("innermost") == ["x"]
+
+
+def test_with_x_ray_switched_off_nothing_is_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    import xray_dagster
+    from dagster._core.execution import api
+
+    monkeypatch.setenv("XRAY_ENABLED", "0")
+    xray_dagster.enable()
+    assert not hasattr(api.job_execution_iterator, "__wrapped__")
