@@ -14,8 +14,8 @@ from xray_core import verdicts
 from xray_core.journey import LookedUp
 from xray_core.model import item_id_text
 from xray_server.records import unpack
-from xray_server.sqlite_read import SET_NAMES, BlobWindow, Reader
-from xray_server.sqlite_write import FP40, id_text
+from xray_server.rows import FP40, SET_NAMES, id_text
+from xray_server.sqlite_read import BlobWindow, Reader
 
 _CHUNKS: Final = (
     "SELECT c.pk, length(c.data), step.pk, step.id, step.attempt, c.head FROM step "

@@ -6,8 +6,6 @@ index it walks (`_steps_walk`), and tests assert the plans. Knows nothing of how
 
 from __future__ import annotations
 
-import base64
-import binascii
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
@@ -18,9 +16,20 @@ from xray_core import verdicts
 from xray_core.model import STATUS_RANK, item_id_text
 from xray_server import states
 from xray_server.records import SAMPLE_FIELDS, unpack
-from xray_server.sqlite_write import FP40, HOUR_US, SET_CODES, STATUS_NAMES, id_key, id_text
+from xray_server.rows import (
+    FP40,
+    HIGH_RATE,
+    HOUR_US,
+    SET_NAMES,
+    SLOW_US,
+    STATUS_NAMES,
+    id_key,
+    id_prefix_range,
+    id_text,
+    make_cursor,
+    parse_cursor,
+)
 from xray_server.store import (
-    BadCursorError,
     Page,
     RunFilter,
     StepFilter,
@@ -33,9 +42,6 @@ from xray_server.store import (
     TrendPoint,
 )
 
-SET_NAMES: Final = {code: name for name, code in SET_CODES.items()}
-HIGH_RATE: Final = 0.9  # of the partial index
-SLOW_US: Final = 10_000_000
 _MAX_TEXTS: Final = 10_000
 _NOTHING: Final = -1  # a dictionary id that nothing has
 _READ_WHOLE_BYTES: Final = 65_536  # a blob below this is read at once: opening it apart costs more
@@ -60,7 +66,7 @@ class Reader:
         rows = self._db.execute(f"{sql} LIMIT ?", (*values, limit + 1)).fetchall()
         more = len(rows) > limit
         items = [self._stored_run(row) for row in rows[:limit]]
-        return Page(items, _cursor(rows[limit - 1][1], rows[limit - 1][0]) if more else None)
+        return Page(items, make_cursor(rows[limit - 1][1], rows[limit - 1][0]) if more else None)
 
     def runs_query(self, project: str, where: RunFilter, cursor: str | None) -> tuple[str, list[Any]]:
         """The statement that lists runs, without its limit."""
@@ -97,10 +103,10 @@ class Reader:
                 " OR run.pipeline IN (SELECT id FROM word WHERE instr(lower(text), lower(?)) > 0))"
             )
             project_id = values[0]
-            values += [project_id, *_prefix_range(where.q), project_id, where.q, where.q + "\U0010ffff", where.q]
+            values += [project_id, *id_prefix_range(where.q), project_id, where.q, where.q + "\U0010ffff", where.q]
         if cursor is not None:
             tests.append(f"({at}, {pk}) < (?, ?)")
-            values += _parse_cursor(cursor)
+            values += parse_cursor(cursor)
         sql = (
             "SELECT run.pk, run.at_us, run.id, run.parts, part.text, run.doc, run.steps, run.flagged "  # noqa: S608
             f"FROM {source or f'run INDEXED BY {index}'} LEFT JOIN part ON part.id = run.part "
@@ -139,7 +145,7 @@ class Reader:
         more = len(rows) > limit
         return Page(
             [self._stored_step(row) for row in rows[:limit]],
-            _cursor(rows[limit - 1][1], rows[limit - 1][0]) if more else None,
+            make_cursor(rows[limit - 1][1], rows[limit - 1][0]) if more else None,
         )
 
     def steps_query(self, project: str, where: StepFilter, cursor: str | None) -> tuple[str, list[Any]]:
@@ -186,7 +192,7 @@ class Reader:
                 values.append(bound)
         if cursor is not None:
             tests.append(f"({at}, {pk}) < (?, ?)")
-            values += _parse_cursor(cursor)
+            values += parse_cursor(cursor)
         sql = (
             f"SELECT {self._STEP} FROM {source} CROSS JOIN run ON run.pk = step.run "  # noqa: S608  # values are bound
             f"WHERE {' AND '.join(tests)} ORDER BY {at} DESC, {pk} DESC"
@@ -197,7 +203,7 @@ class Reader:
         self, project: str, run_id: str, limit: int, cursor: str | None, name: str | None
     ) -> Page[StoredStep]:
         run = self.run_pk(project, run_id)
-        after: list[Any] = _parse_cursor(cursor, parts=3) if cursor is not None else [-1, 0, 0]
+        after: list[Any] = parse_cursor(cursor, parts=3) if cursor is not None else [-1, 0, 0]
         order = "step.at_us, coalesce(step.position, 0), step.pk"
         named, words = ("", []) if name is None else (" AND step.name = ?", [self._word(name)])
         rows = self._db.execute(
@@ -208,7 +214,7 @@ class Reader:
         last = rows[limit - 1] if len(rows) > limit else None
         return Page(
             [self._stored_step(row) for row in rows[:limit]],
-            None if last is None else _cursor(last[1], last[12], last[0]),
+            None if last is None else make_cursor(last[1], last[12], last[0]),
         )
 
     def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
@@ -444,26 +450,3 @@ def _steps_index(where: StepFilter) -> str:
     if where.pipeline is not None:
         return "step_pipeline_at"
     return "step_at" if where.step_type is None else "step_type_at"
-
-
-def _prefix_range(prefix: str) -> tuple[Any, Any]:
-    """The range of stored ids that begin with this text: of UUIDs as bytes, else of text."""
-    digits = prefix.replace("-", "").lower()
-    if 4 <= len(digits) <= 32 and len(prefix) <= 36 and set(digits) <= set("0123456789abcdef"):
-        return bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f")) + b"\0"
-    return prefix, prefix + "\U0010ffff"
-
-
-def _cursor(*key: int) -> str:
-    return base64.urlsafe_b64encode(".".join(map(str, key)).encode()).decode().rstrip("=")
-
-
-def _parse_cursor(cursor: str, parts: int = 2) -> list[int]:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        key = [int(number) for number in text.split(".")]
-    except (ValueError, binascii.Error):
-        key = []
-    if len(key) != parts or any(not -(1 << 62) < number < 1 << 62 for number in key):
-        raise BadCursorError("not a cursor of this list")
-    return key

@@ -7,55 +7,33 @@ cost one row. Owned by the writer thread; nothing here is called from another. R
 from __future__ import annotations
 
 import sqlite3
-import uuid
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from xray_core.merge import newest
-from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES, STATUS_RANK
+from xray_core.model import STATUS_RANK
 from xray_server import states
-from xray_server.records import (
-    MAX_DURATION_US,
-    ClientRecord,
-    RunRecord,
-    SamplesRecord,
-    StepRecord,
-    VerdictsRecord,
-    encode_json,
-    pack,
-    plain,
-    run_values,
-    step_values,
-    unpack,
+from xray_server.records import ClientRecord, SamplesRecord, VerdictsRecord, pack, unpack
+from xray_server.rows import (
+    SET_CODES,
+    STATUS_NAMES,
+    Parts,
+    RunKey,
+    StepKey,
+    Sums,
+    client_document,
+    fold,
+    id_key,
+    merged,
+    step_document,
+    step_figures,
+    step_state,
+    tag_text,
+    verdict_documents,
 )
 from xray_server.states import StepState
 from xray_server.store import Batch
 
-STATUS_NAMES: Final = {rank: name for name, rank in STATUS_RANK.items()}
-SET_CODES: Final = {name: code for code, name in enumerate((*OUTCOMES, ITEMS_IN, ITEMS_OUT))}
-IDS, FP40 = 1, 2
-HOUR_US: Final = 3_600_000_000
 _MAX_CACHED: Final = 100_000
-
-RunKey: TypeAlias = tuple[int, str]
-StepKey: TypeAlias = tuple[int, str, str, int]
-Parts: TypeAlias = dict[str, list[Any]]  # part name -> values
-
-
-def id_key(text: str) -> bytes | str:
-    """An id as it is kept: 16 bytes when it is a canonical UUID, else itself."""
-    if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-":
-        try:
-            value = uuid.UUID(text)
-        except ValueError:
-            return text
-        return value.bytes if str(value) == text else text
-    return text
-
-
-def id_text(key: bytes | str) -> str:
-    """The id that `id_key` was given."""
-    return str(uuid.UUID(bytes=key)) if isinstance(key, bytes) else key
 
 
 class _Dictionary:
@@ -118,36 +96,15 @@ class Writer:
         self._runs.clear()
 
     def _apply(self, batches: Sequence[Batch]) -> None:
-        runs: dict[RunKey, Parts] = {}
-        steps: dict[StepKey, Parts] = {}
-        chunks: list[tuple[StepKey, VerdictsRecord | SamplesRecord]] = []
-        received: dict[RunKey, int] = {}
-        for batch in batches:
-            project = self._projects.id(batch.project)
-            for record in batch.records:
-                if isinstance(record, ClientRecord):
-                    self._client(project, record, batch.received_us)
-                    continue
-                run_key = (project, record.run_id)
-                received.setdefault(run_key, batch.received_us)
-                parts = runs.setdefault(run_key, {})
-                if isinstance(record, RunRecord):
-                    _keep_newest(parts, record.part, plain(list(run_values(record))), states.run_part)
-                    continue
-                step_key = (project, record.run_id, record.step_id, record.attempt)
-                step_parts = steps.setdefault(step_key, {})
-                if isinstance(record, StepRecord):
-                    _keep_newest(
-                        step_parts, record.part, states.normal(plain(list(step_values(record)))), states.step_part
-                    )
-                else:
-                    chunks.append((step_key, record))
+        folded = fold(batches, self._projects.id)
+        for project, record, received_us in folded.clients:
+            self._client(project, record, received_us)
         fresh: set[int] = set()
         pks: dict[RunKey, int] = {}
-        for run_key, parts in runs.items():
-            pks[run_key] = self._run(run_key, parts, received[run_key], fresh)
-        step_pks = _StepRows(self._db, self._words, self._parts).write(steps, pks, received, fresh)
-        self._chunks(chunks, step_pks)
+        for run_key, parts in folded.runs.items():
+            pks[run_key] = self._run(run_key, parts, folded.received[run_key], fresh)
+        step_pks = _StepRows(self._db, self._words, self._parts).write(folded.steps, pks, folded.received, fresh)
+        self._chunks(folded.chunks, step_pks)
 
     def _run(self, key: RunKey, parts: Parts, received_us: int, fresh: set[int]) -> int:
         project, run_id = key
@@ -170,19 +127,19 @@ class Writer:
                 "SELECT part.text, run_part.doc FROM run_part JOIN part ON part.id = run_part.part WHERE run = ?", (pk,)
             ):
                 known[name] = unpack(part_doc)
-        merged, changed = _merged(known, parts, states.run_part)
+        now, changed = merged(known, parts, states.run_part)
         if pk is not None and not changed:
             return self._remember(key, int(pk))
-        state = states.run_state([states.run_part(name, values) for name, values in merged.items()])
+        state = states.run_state([states.run_part(name, values) for name, values in now.items()])
         at_us = state["started_us"] if state["started_us"] is not None else first_received
-        only_name = next(iter(merged)) if len(merged) == 1 else None
+        only_name = next(iter(now)) if len(now) == 1 else None
         columns = (
             None if state["pipeline"] is None else self._words.id(state["pipeline"]),
             STATUS_RANK[state["status"]],
             at_us,
-            len(merged),
+            len(now),
             None if only_name is None else self._parts.id(only_name),
-            pack(merged[only_name] if only_name is not None else state) if merged else None,
+            pack(now[only_name] if only_name is not None else state) if now else None,
         )
         if pk is None:
             pk = self._db.execute(
@@ -197,13 +154,13 @@ class Writer:
                 (*columns, pk),
             )
         pk = int(pk or 0)
-        if len(merged) > 1:
+        if len(now) > 1:
             self._db.executemany(
                 "INSERT INTO run_part (run, part, doc) VALUES (?, ?, ?) "
                 "ON CONFLICT (run, part) DO UPDATE SET doc = excluded.doc",
-                [(pk, self._parts.id(n), pack(v)) for n, v in merged.items() if n in changed or count < 2],
+                [(pk, self._parts.id(n), pack(v)) for n, v in now.items() if n in changed or count < 2],
             )
-            for name in known.keys() - merged.keys():
+            for name in known.keys() - now.keys():
                 self._db.execute("DELETE FROM run_part WHERE run = ? AND part = ?", (pk, self._parts.id(name)))
         self._tags(project, pk, at_us, state["tags"] or {}, fresh)
         return self._remember(key, pk)
@@ -245,12 +202,11 @@ class Writer:
             )
 
     def _client(self, project: int, record: ClientRecord, received_us: int) -> None:
-        doc = pack([record.host, record.pid, record.sdk, record.pipeline, record.counters or {}])
         self._db.execute(
             "INSERT INTO client (project, part, rev, received_us, doc) VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT (project, part) DO UPDATE SET rev = excluded.rev, received_us = excluded.received_us, "
             "doc = excluded.doc WHERE excluded.rev > rev OR (excluded.rev = rev AND excluded.doc > doc)",
-            (project, self._parts.id(record.part), record.rev, received_us, doc),
+            (project, self._parts.id(record.part), record.rev, received_us, client_document(record)),
         )
 
 
@@ -264,9 +220,7 @@ class _StepRows:
         self._inserts: list[tuple[Any, ...]] = []
         self._updates: list[tuple[Any, ...]] = []
         self._reasons: list[tuple[Any, ...]] = []
-        self._sums: dict[tuple[int, int, int, int], list[int]] = {}
-        self._reason_sums: dict[tuple[int, int, int, int, int, int], int] = {}
-        self._run_sums: dict[int, list[int]] = {}
+        self._sums = Sums(words.id)
 
     def write(
         self, steps: dict[StepKey, Parts], runs: dict[RunKey, int], received: dict[RunKey, int], fresh: set[int]
@@ -298,25 +252,33 @@ class _StepRows:
 
     def _insert(self, key: StepKey, run: int, pk: int, parts: Parts, received_us: int) -> None:
         project, _, step_id, attempt = key
-        state = _step_state(parts)
+        state = step_state(parts)
         at_us = received_us if state.values["started_us"] is None else state.values["started_us"]
         self._inserts.append(
-            (pk, run, id_key(step_id), attempt, project, *self._columns(state, at_us), self._document(parts, state))
+            (
+                pk,
+                run,
+                id_key(step_id),
+                attempt,
+                project,
+                *self._columns(state, at_us),
+                step_document(parts, state, self._parts.id),
+            )
         )
         self._count(state, bool(parts), project, run, pk, at_us, 1)
-        self._run_sums.setdefault(run, [0, 0, 0])[0] += 1
+        self._sums.new_step(run)
 
     def _update(self, project: int, run: int, parts: Parts, row: Sequence[Any]) -> None:
         pk, old_at_us, doc, pipeline, name, kind, status, position, duration_us = row
         pipeline, name, kind = (None if word is None else self._words.text(word) for word in (pipeline, name, kind))
         columns = (pipeline, name, kind, STATUS_NAMES[status], position, old_at_us, duration_us)
         known: Parts = {self._parts.text(part): states.full(values, columns) for part, values in unpack(doc)}
-        merged, changed = _merged(known, parts, states.step_part)
+        now, changed = merged(known, parts, states.step_part)
         if not changed:
             return
-        before, after = _step_state(known), _step_state(merged)
+        before, after = step_state(known), step_state(now)
         at_us = old_at_us if after.values["started_us"] is None else after.values["started_us"]
-        self._updates.append((*self._columns(after, at_us), self._document(merged, after), pk))
+        self._updates.append((*self._columns(after, at_us), step_document(now, after, self._parts.id), pk))
         self._db.executemany(
             "DELETE FROM step_reason WHERE project = ? AND reason = ? AND at_us = ? AND step = ? AND outcome = ?",
             [(project, self._words.id(why), old_at_us, pk, SET_CODES[outcome]) for outcome, why in before.reasons()],
@@ -325,7 +287,7 @@ class _StepRows:
         self._count(after, True, project, run, pk, at_us, 1)
 
     def _columns(self, state: StepState, at_us: int) -> tuple[Any, ...]:
-        values, ledger, word = state.values, state.ledger, self._words.id
+        values, word = state.values, self._words.id
         return (
             None if values["pipeline"] is None else word(values["pipeline"]),
             None if values["name"] is None else word(values["name"]),
@@ -334,46 +296,19 @@ class _StepRows:
             values["index"],
             at_us,
             values["duration_us"],
-            ledger.input,
-            ledger.accepted,
-            ledger.rejected,
-            ledger.not_selected,
-            ledger.errored,
-            ledger.selected,
-            state.flag_bits,
-            state.rejection_rate,
+            *step_figures(state),
         )
-
-    def _document(self, parts: Parts, state: StepState) -> bytes:
-        if len(parts) == 1:
-            columns = [state.values[name] for name in states.IN_COLUMNS]
-            return pack([(self._parts.id(name), states.thin(values, columns)) for name, values in parts.items()])
-        return pack([(self._parts.id(name), values) for name, values in parts.items()])
 
     def _count(self, state: StepState, known: bool, project: int, run: int, pk: int, at_us: int, sign: int) -> None:
         """Add a state's figures to the sums, or take them away."""
         if not known:
             return
-        values, ledger = state.values, state.ledger
-        failed = int(values["status"] == "failed")
-        flagged = int(bool(state.flag_bits & states.SUSPECT_FLAGS))
-        of_run = self._run_sums.setdefault(run, [0, 0, 0])
-        of_run[1] += sign * failed
-        of_run[2] += sign * flagged
-        pipeline = 0 if values["pipeline"] is None else self._words.id(values["pipeline"])
-        place = (project, pipeline, self._words.id(values["name"] or ""), at_us // HOUR_US)
-        sums = self._sums.setdefault(place, [0] * 10)
-        for i, figure in enumerate((
-            1, failed, ledger.input, ledger.accepted, ledger.rejected, ledger.not_selected, ledger.errored,
-            ledger.selected, ledger.unaccounted, min(values["duration_us"] or 0, MAX_DURATION_US),
-        )):  # fmt: skip
-            sums[i] += sign * figure
-        for (outcome, reason), n in state.reasons().items():
-            code, word = SET_CODES[outcome], self._words.id(reason)
-            if sign > 0:
-                self._reasons.append((project, word, at_us, pk, code, n))
-            key = (*place, code, word)
-            self._reason_sums[key] = self._reason_sums.get(key, 0) + sign * n
+        self._sums.add(state, project=project, run=run, at_us=at_us, sign=sign)
+        if sign > 0:
+            self._reasons += [
+                (project, self._words.id(reason), at_us, pk, SET_CODES[outcome], n)
+                for (outcome, reason), n in state.reasons().items()
+            ]
 
     def _flush(self) -> None:
         db = self._db
@@ -391,7 +326,7 @@ class _StepRows:
         db.executemany("INSERT OR REPLACE INTO step_reason VALUES (?, ?, ?, ?, ?, ?)", self._reasons)
         db.executemany(
             "UPDATE run SET steps = steps + ?, failed = failed + ?, flagged = flagged + ? WHERE pk = ?",
-            [(*sums, run) for run, sums in self._run_sums.items() if any(sums)],
+            [(*sums, run) for run, sums in self._sums.by_run.items() if any(sums)],
         )
         db.executemany(
             "INSERT INTO rollup VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
@@ -400,49 +335,10 @@ class _StepRows:
             "rejected = rejected + excluded.rejected, not_selected = not_selected + excluded.not_selected, "
             "errored = errored + excluded.errored, selected = selected + excluded.selected, "
             "unaccounted = unaccounted + excluded.unaccounted, duration_us = duration_us + excluded.duration_us",
-            [(*place, *sums) for place, sums in self._sums.items() if any(sums)],
+            [(*place, *sums) for place, sums in self._sums.hourly.items() if any(sums)],
         )
         db.executemany(
             "INSERT INTO rollup_reason VALUES (?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (project, pipeline, name, hour, outcome, reason) DO UPDATE SET n = n + excluded.n",
-            [(*place, n) for place, n in self._reason_sums.items() if n],
+            [(*place, n) for place, n in self._sums.by_reason.items() if n],
         )
-
-
-def tag_text(value: object) -> str:
-    """A tag's value as it is searched: a string itself, anything else as JSON, cut at 256 characters."""
-    return (value if isinstance(value, str) else encode_json(value).decode())[:256]
-
-
-def verdict_documents(record: VerdictsRecord) -> tuple[bytes, bytes]:
-    """The head and the data of a chunk of verdicts."""
-    head, data, at = [], [], 0
-    for each in record.sets:
-        form, blob = (FP40, each.fp40) if each.fp40 is not None else (IDS, encode_json(each.ids or []))
-        head.append((SET_CODES[each.outcome], each.reason, each.n, form, at, len(blob)))
-        data.append(blob)
-        at += len(blob)
-    return pack(head), b"".join(data)
-
-
-def _step_state(parts: Parts) -> StepState:
-    return states.step_state([states.step_part(name, values) for name, values in parts.items()])
-
-
-def _keep_newest(parts: Parts, name: str, values: list[Any], as_part: Any) -> None:
-    known = parts.get(name)
-    if known is None or values[0] > known[0]:
-        parts[name] = values
-    elif values[0] == known[0] and values != known:
-        winner = newest(as_part(name, known), as_part(name, values))
-        parts[name] = list(winner.values())[:-1]
-
-
-def _merged(known: Parts, incoming: Parts, as_part: Any) -> tuple[Parts, set[str]]:
-    """The newest of every part, and the names of those that changed."""
-    merged = dict(known)
-    for name, values in incoming.items():
-        _keep_newest(merged, name, values, as_part)
-    for name in states.surplus_posted({name: as_part(name, values) for name, values in merged.items()}):
-        del merged[name]
-    return merged, {name for name in merged.keys() | known.keys() if merged.get(name) != known.get(name)}

@@ -1,0 +1,217 @@
+"""Records as rows: what every relational store makes of a group of batches before it touches its database.
+
+Records are folded in memory first (newest revision of each part), so that the many snapshots of one step in one transaction
+cost one row; sums are kept as new minus old, so that a resent record counts once. Knows no SQL.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from xray_core.merge import newest
+from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES, STATUS_RANK
+from xray_server import states
+from xray_server.records import (
+    MAX_DURATION_US,
+    ClientRecord,
+    RunRecord,
+    SamplesRecord,
+    StepRecord,
+    VerdictsRecord,
+    encode_json,
+    pack,
+    plain,
+    run_values,
+    step_values,
+)
+from xray_server.states import StepState
+from xray_server.store import BadCursorError, Batch
+
+STATUS_NAMES: Final = {rank: name for name, rank in STATUS_RANK.items()}
+SET_CODES: Final = {name: code for code, name in enumerate((*OUTCOMES, ITEMS_IN, ITEMS_OUT))}
+SET_NAMES: Final = {code: name for name, code in SET_CODES.items()}
+IDS, FP40 = 1, 2
+HOUR_US: Final = 3_600_000_000
+HIGH_RATE: Final = 0.9  # of the partial index on rejection rates
+SLOW_US: Final = 10_000_000  # of the partial index on durations
+
+RunKey: TypeAlias = tuple[int, str]
+StepKey: TypeAlias = tuple[int, str, str, int]
+Parts: TypeAlias = dict[str, list[Any]]  # part name -> values
+
+
+def id_key(text: str) -> bytes | str:
+    """An id as it is kept: 16 bytes when it is a canonical UUID, else itself."""
+    if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-":
+        try:
+            value = uuid.UUID(text)
+        except ValueError:
+            return text
+        return value.bytes if str(value) == text else text
+    return text
+
+
+def id_text(key: bytes | str) -> str:
+    """The id that `id_key` was given."""
+    return str(uuid.UUID(bytes=key)) if isinstance(key, bytes) else key
+
+
+def id_prefix_range(prefix: str) -> tuple[Any, Any]:
+    """The range of kept ids that begin with this text: of UUIDs as bytes, else of text."""
+    digits = prefix.replace("-", "").lower()
+    if 4 <= len(digits) <= 32 and len(prefix) <= 36 and set(digits) <= set("0123456789abcdef"):
+        return bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f")) + b"\0"
+    return prefix, prefix + "\U0010ffff"
+
+
+def make_cursor(*key: int) -> str:
+    """The place after which a list goes on."""
+    return base64.urlsafe_b64encode(".".join(map(str, key)).encode()).decode().rstrip("=")
+
+
+def parse_cursor(cursor: str, parts: int = 2) -> list[int]:
+    """The key that `make_cursor` was given.
+
+    Raises:
+        BadCursorError: no such key is in it.
+    """
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        key = [int(number) for number in text.split(".")]
+    except (ValueError, binascii.Error):
+        key = []
+    if len(key) != parts or any(not -(1 << 62) < number < 1 << 62 for number in key):
+        raise BadCursorError("not a cursor of this list")
+    return key
+
+
+@dataclass(slots=True)
+class Folded:
+    """A group of batches by what they are about; `received` is when a run was first heard of in it."""
+
+    runs: dict[RunKey, Parts] = field(default_factory=dict)
+    steps: dict[StepKey, Parts] = field(default_factory=dict)
+    chunks: list[tuple[StepKey, VerdictsRecord | SamplesRecord]] = field(default_factory=list)
+    clients: list[tuple[int, ClientRecord, int]] = field(default_factory=list)
+    received: dict[RunKey, int] = field(default_factory=dict)
+
+
+def fold(batches: Sequence[Batch], project_id: Callable[[str], int]) -> Folded:
+    """The newest revision of every part in these batches; runs and steps that only others speak of have no parts."""
+    folded = Folded()
+    for batch in batches:
+        project = project_id(batch.project)
+        for record in batch.records:
+            if isinstance(record, ClientRecord):
+                folded.clients.append((project, record, batch.received_us))
+                continue
+            run_key = (project, record.run_id)
+            folded.received.setdefault(run_key, batch.received_us)
+            parts = folded.runs.setdefault(run_key, {})
+            if isinstance(record, RunRecord):
+                keep_newest(parts, record.part, plain(list(run_values(record))), states.run_part)
+                continue
+            step_key = (project, record.run_id, record.step_id, record.attempt)
+            step_parts = folded.steps.setdefault(step_key, {})
+            if isinstance(record, StepRecord):
+                keep_newest(step_parts, record.part, states.normal(plain(list(step_values(record)))), states.step_part)
+            else:
+                folded.chunks.append((step_key, record))
+    return folded
+
+
+class Sums:
+    """What one transaction adds to the hourly sums, to those by reason, and to the counters of runs."""
+
+    def __init__(self, word: Callable[[str], int]) -> None:
+        self._word = word
+        self.hourly: dict[tuple[int, int, int, int], list[int]] = {}  # project, pipeline (0: not known), name, hour
+        self.by_reason: dict[tuple[int, int, int, int, int, int], int] = {}  # the same, outcome, reason
+        self.by_run: dict[int, list[int]] = {}  # steps, failed, flagged
+
+    def new_step(self, run: int) -> None:
+        self.by_run.setdefault(run, [0, 0, 0])[0] += 1
+
+    def add(self, state: StepState, *, project: int, run: int, at_us: int, sign: int) -> None:
+        """Add a step's figures (sign 1), or take them away (-1)."""
+        values, ledger = state.values, state.ledger
+        failed = int(values["status"] == "failed")
+        of_run = self.by_run.setdefault(run, [0, 0, 0])
+        of_run[1] += sign * failed
+        of_run[2] += sign * int(bool(state.flag_bits & states.SUSPECT_FLAGS))
+        pipeline = 0 if values["pipeline"] is None else self._word(values["pipeline"])
+        place = (project, pipeline, self._word(values["name"] or ""), at_us // HOUR_US)
+        sums = self.hourly.setdefault(place, [0] * 10)
+        for i, figure in enumerate((
+            1, failed, ledger.input, ledger.accepted, ledger.rejected, ledger.not_selected, ledger.errored,
+            ledger.selected, ledger.unaccounted, min(values["duration_us"] or 0, MAX_DURATION_US),
+        )):  # fmt: skip
+            sums[i] += sign * figure
+        for (outcome, reason), n in state.reasons().items():
+            key = (*place, SET_CODES[outcome], self._word(reason))
+            self.by_reason[key] = self.by_reason.get(key, 0) + sign * n
+
+
+def tag_text(value: object) -> str:
+    """A tag's value as it is searched: a string itself, anything else as JSON, cut at 256 characters."""
+    return (value if isinstance(value, str) else encode_json(value).decode())[:256]
+
+
+def client_document(record: ClientRecord) -> bytes:
+    return pack([record.host, record.pid, record.sdk, record.pipeline, record.counters or {}])
+
+
+def verdict_documents(record: VerdictsRecord) -> tuple[bytes, bytes]:
+    """The head and the data of a chunk of verdicts."""
+    head, data, at = [], [], 0
+    for each in record.sets:
+        form, blob = (FP40, each.fp40) if each.fp40 is not None else (IDS, encode_json(each.ids or []))
+        head.append((SET_CODES[each.outcome], each.reason, each.n, form, at, len(blob)))
+        data.append(blob)
+        at += len(blob)
+    return pack(head), b"".join(data)
+
+
+def step_document(parts: Parts, state: StepState, part_key: Callable[[str], Any]) -> bytes:
+    """The parts of a step as one document; `part_key` is how the store names a part in it."""
+    if len(parts) == 1:
+        columns = [state.values[name] for name in states.IN_COLUMNS]
+        return pack([(part_key(name), states.thin(values, columns)) for name, values in parts.items()])
+    return pack([(part_key(name), values) for name, values in parts.items()])
+
+
+def step_figures(state: StepState) -> tuple[Any, ...]:
+    """The ledger's columns of a step's row: input ... selected, flags, rate."""
+    ledger = state.ledger
+    return (
+        ledger.input, ledger.accepted, ledger.rejected, ledger.not_selected, ledger.errored, ledger.selected,
+        state.flag_bits, state.rejection_rate,
+    )  # fmt: skip
+
+
+def step_state(parts: Parts) -> StepState:
+    return states.step_state([states.step_part(name, values) for name, values in parts.items()])
+
+
+def keep_newest(parts: Parts, name: str, values: list[Any], as_part: Any) -> None:
+    known = parts.get(name)
+    if known is None or values[0] > known[0]:
+        parts[name] = values
+    elif values[0] == known[0] and values != known:
+        winner = newest(as_part(name, known), as_part(name, values))
+        parts[name] = list(winner.values())[:-1]
+
+
+def merged(known: Parts, incoming: Parts, as_part: Any) -> tuple[Parts, set[str]]:
+    """The newest of every part, and the names of those that changed."""
+    both = dict(known)
+    for name, values in incoming.items():
+        keep_newest(both, name, values, as_part)
+    for name in states.surplus_posted({name: as_part(name, values) for name, values in both.items()}):
+        del both[name]
+    return both, {name for name in both.keys() | known.keys() if both.get(name) != known.get(name)}
