@@ -22,10 +22,14 @@ $(VENV)/.dev: $(BIN)/uv pyproject.toml
 	@echo "installing the development environment ..."
 	@$(UV) -e '.[dev,frameworks]' && touch $@
 
+AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
+$(AXE): | $(BIN)/uv    # for the tests of the pages; they say so when it is missing
+	@! command -v npm >/dev/null || npm install --no-save --no-package-lock --silent --prefix $(VENV)/axe axe-core@4 2>/dev/null || true
+
 demo: $(VENV)/.demo    ## the flights example: two runs, and why the traveller was sent to Buffalo
 	@PORT=$(PORT) $(BIN)/python -m examples.flights.demo
 
-test: $(VENV)/.dev     ## the tests (under 6 minutes)
+test: $(VENV)/.dev $(AXE)  ## the tests (under 6 minutes)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not stack"
 
 test-stack: $(VENV)/.dev  ## slower tests on real stacks

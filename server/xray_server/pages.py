@@ -155,12 +155,13 @@ def add_pages(app: FastAPI, store: Store, health: Callable[[str], queries.Json])
 
     @app.get("/ui", include_in_schema=False)
     def runs(request: Request, project: Project, query: Annotated[RunsView, Query()]) -> Response:
+        address = str(request.base_url).rstrip("/")
         lines, next_cursor = pages_run.run_lines(store, project, query.where(), cursor=query.cursor)
         asked = _Given((k, v) for k, v in request.query_params.items() if k not in ("cursor", "limit") and v)
         return page(
             "runs.html", request,
             lines=lines, strip=pages_run.strip(lines), next_cursor=next_cursor, asked=asked, pipelines=store.pipelines(project),
-            address=str(request.base_url).rstrip("/"),
+            address=address, first_run=pages_words.first_run(address),
         )  # fmt: skip
 
     @app.get("/ui/runs/{run_id:id}", include_in_schema=False)

@@ -31,6 +31,27 @@ _DROPPED: Final = {
 }
 
 
+_FIRST_RUN: Final = """\
+from xray_core import XRay
+
+with XRay("my_first_pipeline", api_url={address!r}) as xray:
+    with xray.run(input={"budget": 100}) as run:
+        with run.step("filter", step_type="filter") as step:
+            for item, price in {"p1": 80, "p2": 150, "p3": 95}.items():
+                if price > 100:
+                    step.reject(item, "price_too_high", {"price": price, "threshold": 100})
+                else:
+                    step.accept(item, details={"price": price})
+        with run.step("select", step_type="select") as step:
+            step.decide("cheapest", selected="p1", reason="lowest_price", alternatives=["p3"])
+"""
+
+
+def first_run(address: str) -> str:
+    """A program that sends a first run to the server at an address."""
+    return _FIRST_RUN.replace("{address!r}", json.dumps(address))
+
+
 def count(n: float | None) -> str:
     """As in 336,776."""
     return "–" if n is None else f"{n:,.0f}" if n == int(n) else f"{n:,.2f}"
