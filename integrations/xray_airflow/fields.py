@@ -1,0 +1,206 @@
+"""What is captured of an Airflow task and dag run, and under which ids. Reads objects; no hook, no step, no database.
+
+Works on the task SDK's objects, on the core's database rows and on serialized operators alike, in Airflow 2.11 and 3.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import quote
+
+from xray_airflow import config
+from xray_core.code_version import code_version_of
+from xray_core.model import Origin, derived_id
+
+MAX_UPSTREAM: Final = 1_000
+_MAX_NAMES: Final = 50
+
+# The first that is part of the name of the operator's class, or of one it inherits from, decides.
+_STEP_TYPES: Final = (
+    ("ShortCircuit", "filter"),
+    ("Branch", "branch"),
+    ("Sensor", "sensor"),
+    ("SQL", "query"),
+    ("TriggerDagRun", "trigger"),
+    ("EmptyOperator", "empty"),
+    ("Bash", "command"),
+    ("Python", "transform"),
+)
+
+
+def run_id_of(dag_id: str, dag_run_id: str) -> str:
+    """The X-Ray run of a dag run: the same in every process."""
+    return derived_id("airflow", dag_id, dag_run_id)
+
+
+def step_id_of(dag_id: str, dag_run_id: str, task_id: str, map_index: int) -> str:
+    """The X-Ray step of a task instance; its tries are attempts of it."""
+    return derived_id("airflow", dag_id, dag_run_id, task_id, map_index)
+
+
+def step_type_of(class_names: Iterable[str]) -> str | None:
+    """The kind of step that operators of these class names (the operator's own and its bases') are."""
+    names = list(class_names)
+    return next((kind for part, kind in _STEP_TYPES if any(part in name for name in names)), None)
+
+
+def class_names(task: Any) -> list[str]:
+    """The names of an operator's class and its bases; of a serialized operator, the one name it kept."""
+    if type(task).__module__.startswith("airflow.serialization"):
+        return [str(task.task_type)]
+    if getattr(task, "is_mapped", False) and isinstance(getattr(task, "operator_class", None), type):
+        return [base.__name__ for base in task.operator_class.__mro__]
+    return [base.__name__ for base in type(task).__mro__]
+
+
+def operator_name(task: Any) -> str:
+    """The operator as Airflow's UI names it: "@task", "BashOperator"."""
+    return str(getattr(task, "operator_name", None) or getattr(task, "task_type", None) or type(task).__name__)
+
+
+def parameters_of(task: Any) -> dict[str, Any]:
+    """What the task was configured with: what explains a changed answer when it changes."""
+    found: dict[str, Any] = {"operator": operator_name(task)}
+    rule = str(
+        getattr(getattr(task, "trigger_rule", None), "value", getattr(task, "trigger_rule", None)) or "all_success"
+    )
+    if rule != "all_success":
+        found["trigger_rule"] = rule
+    group = getattr(getattr(task, "task_group", None), "group_id", None)
+    if group:
+        found["task_group"] = group
+    for side in ("inlets", "outlets"):
+        assets = [asset for asset in map(_asset_name, list(getattr(task, side, None) or ())[:_MAX_NAMES]) if asset]
+        if assets:
+            found[side] = assets
+    return found
+
+
+def code_version_of_task(task: Any) -> str | None:
+    """A fingerprint of the user's function, or of the operator's execute()."""
+    function = getattr(task, "python_callable", None)
+    return code_version_of(function if function is not None else type(task).execute)
+
+
+def inputs_of(task: Any) -> dict[str, Any]:
+    """What the task works on, after rendering: a Python callable's arguments, another operator's template fields."""
+    function = getattr(task, "python_callable", None)
+    if function is not None:
+        positional = tuple(getattr(task, "op_args", None) or ())
+        named = dict(getattr(task, "op_kwargs", None) or {})
+        try:
+            return dict(inspect.signature(function).bind_partial(*positional, **named).arguments)
+        except (TypeError, ValueError):
+            return {**{f"arg{n}": value for n, value in enumerate(positional)}, **named}
+    names = list(getattr(task, "template_fields", None) or ())[:_MAX_NAMES]
+    values = {name: getattr(task, name, None) for name in names if isinstance(name, str)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def order_of(task: Any) -> int:
+    """The place of a task in its DAG file: the order in which steps are listed."""
+    order = list(getattr(getattr(task, "dag", None), "task_dict", None) or ())
+    return order.index(task.task_id) if task.task_id in order else len(order)
+
+
+def upstream_of(task: Any, dag_id: str, dag_run_id: str, map_index: int) -> list[str]:
+    """The ids of the steps that a task instance depends on directly.
+
+    How many instances a mapped task has is not known in the task's process, so those are left to the sweep.
+    """
+    found = []
+    for upstream_id in sorted(task.upstream_task_ids)[:MAX_UPSTREAM]:
+        group = mapped_group(getattr(task.dag, "task_dict", {}).get(upstream_id))
+        if group is None:
+            found.append(step_id_of(dag_id, dag_run_id, upstream_id, -1))
+        elif group and group == mapped_group(task):
+            found.append(step_id_of(dag_id, dag_run_id, upstream_id, map_index))
+    return found
+
+
+def mapped_group(task: Any) -> str | None:
+    """The id of the mapped task group around a task, "" for a task that is mapped itself, None for one that is not."""
+    if task is None:
+        return None
+    group = task.get_closest_mapped_task_group() if hasattr(task, "get_closest_mapped_task_group") else None
+    if group is not None:
+        return str(group.group_id)
+    return "" if getattr(task, "is_mapped", False) else None
+
+
+def task_origin(
+    ids: Mapping[str, Any], *, state: str | None = None, map_index: int = -1, try_number: int | None = None
+) -> Origin:
+    """A task instance, with a link to its log in Airflow's UI. `ids` has at least dag_id, run_id and task_id."""
+    shown = {**ids, "map_index": map_index if map_index >= 0 else None, "try_number": try_number}
+    shown = {name: value for name, value in shown.items() if value is not None}
+    return Origin("airflow", "task_instance", shown, _task_url(ids, map_index, try_number), state)
+
+
+def run_origin(ids: Mapping[str, Any], *, state: str | None = None) -> Origin:
+    """A dag run, with a link to it in Airflow's UI. `ids` has at least dag_id and run_id."""
+    shown = {name: str(value) for name, value in ids.items() if value is not None}
+    return Origin("airflow", "dag_run", shown, _run_url(ids["dag_id"], ids["run_id"]), state)
+
+
+def dag_run_ids(dag_run: Any) -> dict[str, Any]:
+    """What names a dag run, and for when it is."""
+    names = ("dag_id", "run_id", "run_type", "logical_date", "data_interval_start", "data_interval_end")
+    found = {name: loaded(dag_run, name) for name in names}
+    return {name: getattr(value, "value", value) for name, value in found.items()}
+
+
+def loaded(thing: Any, name: str) -> Any:
+    """An attribute that is there already. Of a database row only what was loaded: never a query in somebody's session."""
+    if hasattr(type(thing), "_sa_class_manager"):
+        return thing.__dict__.get(name)
+    return getattr(thing, name, None)
+
+
+def skipped_tasks(raised: BaseException) -> Iterator[tuple[str, int]]:
+    """The (task id, map index) pairs that a branch or short-circuit has Airflow skip."""
+    tasks = getattr(raised, "tasks", None)
+    for each in tasks if isinstance(tasks, (list, tuple, set)) else [tasks]:
+        if isinstance(each, str):
+            yield each, -1
+        elif isinstance(each, (tuple, list)) and len(each) == 2:
+            yield str(each[0]), int(each[1])
+
+
+def _asset_name(asset: Any) -> str | None:
+    name = getattr(asset, "uri", None) or getattr(asset, "name", None)
+    return name if isinstance(name, str) else None
+
+
+@lru_cache(maxsize=1)
+def _ui() -> tuple[str | None, bool]:
+    """(address of Airflow's UI, whether it is Airflow 3's)."""
+    conf = config.configuration()
+    modern = bool(conf.get("api", "base_url", fallback=""))
+    address = conf.get("api" if modern else "webserver", "base_url", fallback="")
+    return (address.rstrip("/") or None), modern
+
+
+def _run_url(dag_id: str, dag_run_id: str) -> str | None:
+    address, modern = _ui()
+    if address is None:
+        return None
+    if modern:
+        return f"{address}/dags/{quote(dag_id, safe='')}/runs/{quote(dag_run_id, safe='')}"
+    return f"{address}/dags/{quote(dag_id, safe='')}/grid?dag_run_id={quote(dag_run_id, safe='')}"
+
+
+def _task_url(ids: Mapping[str, Any], map_index: int, try_number: int | None) -> str | None:
+    run_url = _run_url(ids["dag_id"], ids["run_id"])
+    if run_url is None:
+        return None
+    task_id = quote(ids["task_id"], safe="")
+    if not _ui()[1]:
+        mapped = f"&map_index={map_index}" if map_index >= 0 else ""
+        return f"{run_url}&task_id={task_id}{mapped}&tab=logs"
+    mapped = f"/mapped/{map_index}" if map_index >= 0 else ""
+    tries = f"?try_number={try_number}" if try_number else ""
+    return f"{run_url}/tasks/{task_id}{mapped}{tries}"

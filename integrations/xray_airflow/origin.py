@@ -1,0 +1,16 @@
+"""Where a run that starts by hand inside an Airflow task belongs: the `xray.plugins` entry point of this adapter."""
+
+from __future__ import annotations
+
+import sys
+
+from xray_core.hookspecs import hookimpl
+from xray_core.model import Origin
+
+
+@hookimpl
+def xray_run_origin() -> tuple[Origin, str | None, str | None] | None:
+    """The task instance around the calling code, if an Airflow task is running in this process."""
+    task = sys.modules.get("xray_airflow.task")  # not imported here: most processes with a client run no task
+    watched = task.current() if task is not None else None
+    return None if watched is None else (watched.origin, watched.step.run_id, watched.step.step_id)

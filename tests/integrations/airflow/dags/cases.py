@@ -1,0 +1,134 @@
+"""Every case of an Airflow task that X-Ray has to get right. Nothing in here knows that it is watched, but for the two
+places where a user tells of decisions."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+from airflow.sdk import DAG, Asset, BaseOperator, BaseSensorOperator, TaskGroup, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from xray_core import XRay, current_run, current_step
+
+
+class Deferring(BaseOperator):
+    """Waits in the triggerer, then goes on in `resumed`."""
+
+    def execute(self, context: Any) -> None:
+        current_step().reject("before", "deferral")
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=1)), method_name="resumed")
+
+    def resumed(self, context: Any, event: Any = None) -> list[int]:
+        current_step().reject("after", "deferral")
+        return [1, 2, 3]
+
+
+class Poking(BaseSensorOperator):
+    """Succeeds at its third poke."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(mode="reschedule", poke_interval=60, **kwargs)
+
+    def poke(self, context: Any) -> bool:
+        return bool(context["task_reschedule_count"] >= 2)
+
+
+class Copied(BaseOperator):
+    """Copies itself while it runs, as some operators do."""
+
+    def execute(self, context: Any) -> str:
+        import copy
+
+        assert "execute" not in vars(self)
+        return type(copy.copy(self)).__name__
+
+
+@task
+def keep_even(numbers: list[int]) -> list[int]:
+    step = current_step()
+    for number in numbers:
+        if number % 2:
+            step.reject(str(number), "odd", {"number": number})
+    current_run().set_metadata("who", "keep_even")
+    return [number for number in numbers if number % 2 == 0]
+
+
+def fail() -> None:
+    raise ValueError("the price is missing")
+
+
+def skip_itself() -> None:
+    raise AirflowSkipException("nothing to do today")
+
+
+def in_a_thread() -> None:
+    """A thread carries no context variables; one process runs one task, so the step is found all the same."""
+    thread = threading.Thread(target=lambda: current_step().reject("t", "in_thread"))
+    thread.start()
+    thread.join()
+
+
+def run_by_hand() -> None:
+    with XRay("by_hand") as xray, xray.run():
+        pass
+
+
+def sleep_long() -> None:
+    current_step().reject("s", "slept")
+    time.sleep(120)
+
+
+with DAG("cases", schedule=None, default_args={"retries": 0}, tags=["demo"]) as cases:
+    evens = keep_even(numbers=[1, 2, 3, 4, 5])
+    classic = PythonOperator(task_id="classic", python_callable=lambda rows: {"n": len(rows)}, op_args=[[1, 2]])
+    PythonOperator(task_id="fails", python_callable=fail)
+    PythonOperator(task_id="skips_itself", python_callable=skip_itself)
+    PythonOperator(task_id="in_thread", python_callable=in_a_thread)
+    PythonOperator(task_id="by_hand", python_callable=run_by_hand)
+    PythonOperator(task_id="sleeps", python_callable=sleep_long)
+    Deferring(task_id="defers")
+    Poking(task_id="pokes")
+    Copied(task_id="copies")
+    with TaskGroup("group"):
+        inner = BashOperator(
+            task_id="bash",
+            bash_command=(
+                "{{ params.python }} -c \"from xray_core import current_step; current_step().reject('b', 'from_bash')\""
+                " && echo {{ ds }}"
+            ),
+            params={"python": "python"},
+            outlets=[Asset("s3://bucket/out")],
+        )
+    classic >> inner
+    choice = BranchPythonOperator(task_id="chooses", python_callable=lambda: "taken")
+    choice >> [EmptyOperator(task_id="taken"), EmptyOperator(task_id="not_taken")]
+    stop = ShortCircuitOperator(task_id="stops", python_callable=lambda: False)
+    stop >> EmptyOperator(task_id="after_stop")
+
+    @task
+    def double(number: int) -> int:
+        return number * 2
+
+    doubled = double.expand(number=[1, 2, 3])
+
+
+with DAG("in_trigger", schedule=None):
+
+    class EndsInTrigger(BaseOperator):
+        """Airflow refuses these as soon as a listener is registered."""
+
+        start_from_trigger = True
+        end_from_trigger = True
+
+        def execute(self, context: Any) -> None:
+            """Never called: the triggerer ends it."""
+
+    EndsInTrigger(task_id="ends_in_trigger")
+    PythonOperator(task_id="beside", python_callable=lambda: [1, 2])

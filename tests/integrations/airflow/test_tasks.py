@@ -1,0 +1,172 @@
+"""Task instances through Airflow's own task runner: each a step, none changed by being watched."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+from xray_airflow.fields import run_id_of, step_id_of
+
+from tests.integrations.airflow.conftest import Captured, Outcome
+
+Runs = Callable[..., Outcome]
+Reads = Callable[[], Captured]
+
+
+def test_a_taskflow_task_is_a_step_with_its_decisions(runs_task: Runs, captured: Reads) -> None:
+    outcome = runs_task("keep_even", conf={"limit": 3, "api_key": "hush"})
+    assert outcome.states == ["success"]
+    seen = captured()
+    step = seen.step("keep_even")
+    assert (step["status"], step["step_type"], step["input_count"], step["output_count"]) == (
+        "completed",
+        "transform",
+        5,
+        2,
+    )
+    assert step["reasons"]["rejected"] == {"odd": 3}
+    assert seen.rejected("keep_even") == ["1", "3", "5"]
+    assert step["metadata"] == {"operator": "@task"}
+    run = seen.run()
+    assert run["input"] == {"limit": 3, "api_key": "[redacted]"}
+    assert run["metadata"] == {"who": "keep_even"}
+    assert run["status"] == "running"
+
+
+def test_a_classic_operator_is_a_step_by_its_arguments_and_its_result(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("classic").states == ["success"]
+    step = captured().step("classic")
+    assert (step["input_count"], step["output_count"]) == (2, 1)
+    assert step["input"]["rows"]["size"] == 2
+    assert step["metadata"] == {"operator": "PythonOperator"}
+    assert step["code_version"].startswith("code:")
+    assert step["origin"]["url"] == "http://airflow.example:8080/dags/cases/runs/r1/tasks/classic?try_number=1"
+    assert step["origin"]["state"] == "success"
+    assert captured().run()["origin"]["url"] == "http://airflow.example:8080/dags/cases/runs/r1"
+
+
+def test_bash_has_its_template_rendered_its_group_and_upstream_and_its_children_attach(
+    runs_task: Runs, captured: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XRAY_CAPTURE", "full")
+    outcome = runs_task("group.bash", conf={"python": sys.executable})
+    assert outcome.states == ["success"]
+    seen = captured()
+    step = seen.step("group.bash")
+    assert step["step_type"] == "command"
+    assert "echo 2024-01-01" in step["input"]["bash_command"]
+    assert step["metadata"]["task_group"] == "group"
+    assert step["metadata"]["outlets"] == ["s3://bucket/out"]
+    assert step["upstream"] == [step_id_of("cases", "r1", "classic", -1)]
+    assert seen.rejected("group.bash") == ["b"]
+    assert step["reasons"]["rejected"] == {"from_bash": 1}
+
+
+def test_each_mapped_instance_is_a_step_of_its_own(runs_task: Runs, captured: Reads) -> None:
+    for map_index in (0, 2):
+        assert runs_task("double", map_index=map_index).states == ["success"]
+    first, last = (captured().step("double", map_index=n) for n in (0, 2))
+    assert first["step_id"] != last["step_id"]
+    assert (first["map_index"], last["map_index"]) == (0, 2)
+    assert last["origin"]["url"].endswith("/tasks/double/mapped/2?try_number=1")
+
+
+def test_a_failure_is_the_users_own_with_its_traceback(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("fails").states == ["failed"]
+    step = captured().step("fails")
+    assert (step["status"], step["error"]["type"], step["error"]["message"]) == (
+        "failed",
+        "ValueError",
+        "the price is missing",
+    )
+    assert 'raise ValueError("the price is missing")' in step["error"]["traceback"]
+
+
+def test_every_try_of_a_task_is_an_attempt_of_one_step(runs_task: Runs, captured: Reads) -> None:
+    outcome = runs_task("fails", try_number=1, context={"should_retry": True})
+    assert outcome.states == ["up_for_retry"]
+    assert runs_task("fails", try_number=2).states == ["failed"]
+    seen = captured()
+    first, second = seen.step("fails", attempt=1), seen.step("fails", attempt=2)
+    assert first["step_id"] == second["step_id"]
+    assert first["origin"]["state"] == "up_for_retry"
+    assert (first["status"], second["status"]) == ("failed", "failed")
+
+
+def test_a_task_that_skips_itself_says_why(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("skips_itself").states == ["skipped"]
+    step = captured().step("skips_itself")
+    assert (step["status"], step["error"]["message"]) == ("skipped", "nothing to do today")
+
+
+def test_a_branch_names_whom_it_skips_and_they_appear_as_skipped_by_it(runs_task: Runs, captured: Reads) -> None:
+    outcome = runs_task("chooses")
+    assert outcome.states == ["success"]
+    assert outcome.body_of("/skip-downstream") == {"tasks": [["not_taken", -1]]}
+    seen = captured()
+    step = seen.step("chooses")
+    assert (step["status"], step["step_type"], step["metadata"]["result.skips"]) == (
+        "completed",
+        "branch",
+        ["not_taken"],
+    )
+    skipped = seen.step("not_taken")
+    assert (skipped["status"], skipped["error"]["message"]) == ("skipped", "chooses chose not to run it")
+    assert skipped["upstream"] == [step["step_id"]]
+    assert "taken" not in seen.names()
+
+
+def test_a_short_circuit_is_a_filter_that_skips_what_is_behind_it(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("stops").states == ["success"]
+    seen = captured()
+    assert seen.step("stops")["step_type"] == "filter"
+    assert seen.step("after_stop")["metadata"] == {"result.skipped_by": "stops"}
+
+
+def test_a_deferred_task_is_one_step_in_segments(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("defers").states == ["deferred"]
+    waiting = captured().step("defers")
+    assert (waiting["status"], waiting["origin"]["state"], waiting["ended_us"]) == ("running", "deferred", None)
+    runs_task("defers", context={"next_method": "resumed", "next_kwargs": {}})
+    seen = captured()
+    step = seen.step("defers")
+    assert (step["status"], len(step["parts"]), step["output_count"]) == ("completed", 2, 3)
+    assert step["metadata"]["result.resumed_with"] == "resumed"
+    assert step["reasons"]["rejected"] == {"deferral": 2}
+    assert seen.rejected("defers") == ["after", "before"]
+
+
+def test_a_rescheduled_sensor_is_one_step_however_often_it_pokes(runs_task: Runs, captured: Reads) -> None:
+    for count in range(3):
+        outcome = runs_task("pokes", context={"task_reschedule_count": count})
+        assert outcome.states == ["up_for_reschedule" if count < 2 else "success"]
+    step = captured().step("pokes")
+    assert (step["status"], step["step_type"]) == ("completed", "sensor")
+    assert len(step["parts"]) == 2  # the first poke and the last; those between had nothing to say
+
+
+def test_the_operator_is_itself_again_while_it_executes(runs_task: Runs) -> None:
+    assert runs_task("copies").states == ["success"]
+
+
+def test_a_thread_of_the_task_finds_its_step(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("in_thread").states == ["success"]
+    assert captured().rejected("in_thread") == ["t"]
+
+
+def test_a_run_that_starts_by_hand_in_a_task_is_its_child(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("by_hand").states == ["success"]
+    seen = captured()
+    child = seen.run("by_hand")
+    assert child["parent"] == {"run_id": run_id_of("cases", "r1"), "step_id": seen.step("by_hand")["step_id"]}
+    assert child["origin"]["ids"]["task_id"] == "by_hand"
+
+
+def test_a_killed_task_keeps_what_it_decided_and_stays_open(runs_task: Runs, captured: Reads) -> None:
+    """Marked failed from outside: the API answers 409 to a heartbeat, and the supervisor ends the process."""
+    outcome = runs_task("sleeps", killed=True)
+    assert outcome.seconds < 60
+    seen = captured()
+    assert seen.rejected("sleeps") == ["s"]
+    assert seen.step("sleeps")["status"] == "running"
