@@ -391,6 +391,7 @@ class Step:
         """For steps owned by another process: nothing is written until this one has something of its own to say, and
         nothing is claimed about how the step goes."""
         self._hidden = True
+        self._facts.changed = False  # what it was made with, its owner knows
         self.status = None
         return self
 
