@@ -22,8 +22,10 @@ from xray_core.structure import type_name, view
 if TYPE_CHECKING:
     from xray_core.recorder import Recorder
 
-# Below this many items a step's verdicts carry the ids themselves: exact answers, and names to show in lists.
+# The first items of each reason are kept by their ids: exact answers, and names to show in lists. Per reason and not per
+# step, so that the 21 that a filter let through are known by name, however many it rejected before them.
 NAMED_ITEMS: Final = 1_000
+MAX_NAMED_ITEMS: Final = 10_000  # of all reasons of a step together
 MAX_REASONS: Final = 1_000
 MAX_REASON_CHARS: Final = 200
 OTHER_REASONS: Final = "(other reasons)"
@@ -36,12 +38,15 @@ xxh3 = xxhash.xxh3_64_intdigest
 class Bucket:
     """The items of one (outcome, reason): those not yet written down, and how many were."""
 
-    __slots__ = ("hashes", "ids", "outcome", "reason", "sampler", "slow", "ticks", "total", "unnamed", "written")
+    __slots__ = (
+        "hashes", "ids", "names_left", "outcome", "reason", "sampler", "slow", "ticks", "total", "unnamed", "written",
+    )  # fmt: skip
 
     def __init__(self, outcome: str, reason: str | None, sampler: ReasonSampler, *, slow: bool) -> None:
         self.outcome = outcome
         self.reason = reason
         self.sampler = sampler
+        self.names_left = NAMED_ITEMS
         self.slow = slow  # items go through `VerdictLog.add`: named, or not fingerprinted at all
         self.hashes = array("Q")
         self.ids: list[str] = []
@@ -65,7 +70,7 @@ class VerdictLog:
     """
 
     __slots__ = (
-        "_capture", "_chunk", "_drop", "_header", "_lock", "_named_left", "_recorder", "_sampler", "_scores", "_seed",
+        "_capture", "_chunk", "_drop", "_header", "_lock", "_names_left", "_recorder", "_sampler", "_scores", "_seed",
         "_verdicts", "buckets", "changed", "rejected",
     )  # fmt: skip
 
@@ -92,7 +97,7 @@ class VerdictLog:
         self._lock = lock
         self._drop = drop
         self._chunk = 0
-        self._named_left = NAMED_ITEMS
+        self._names_left = MAX_NAMED_ITEMS
         self._scores: dict[str, list[Any]] = {}
         self._sampler = recorder.sampler.step(
             rate=settings.sample_rate if verdicts else 0.0,
@@ -109,7 +114,7 @@ class VerdictLog:
             found = self.buckets.get((outcome, text))
             if found is None:
                 sampler = KeepAll() if self._capture == "full" else self._sampler.reason()
-                slow = not self._verdicts or self._named_left > 0
+                slow = not self._verdicts or self._names_left > 0
                 found = self.buckets[(outcome, text)] = Bucket(outcome, text, sampler, slow=slow)
             if outcome == "rejected" and text is not None and len(self.rejected) < 2 * MAX_REASONS:
                 self.rejected[reason if type(reason) is str else text] = found
@@ -129,13 +134,13 @@ class VerdictLog:
         if type(item_id) is not str or len(item_id) > MAX_ITEM_ID_CHARS or not item_id.isascii():
             item_id = item_id_text(item_id)
         data = item_id.encode()
-        if bucket.slow and self._named_left > 0:
-            self._named_left -= 1
+        if bucket.slow and self._names_left > 0:
+            self._names_left -= 1
+            bucket.names_left -= 1
             bucket.ids.append(item_id)
-            if self._named_left <= 0:
-                for each in list(self.buckets.values()):
-                    each.slow = False
+            bucket.slow = bucket.names_left > 0
         else:
+            bucket.slow = False
             bucket.hashes.append(xxh3(data))
         drawn = xxh3(data, self._seed)
         if drawn < bucket.sampler.limit or score is not None:

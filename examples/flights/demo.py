@@ -68,9 +68,9 @@ def _tell_the_story(api_url: str, server: subprocess.Popen[bytes]) -> None:
     print(f"$ xray show {bad_run[:18]}")
     xray_command(["show", bad_run])
     for item in (wrong.id, GOOD_FLIGHT):
-        print(f"\n$ xray why {item}")
-        xray_command(["why", item, "--run", bad_run])
-    print("\n$ xray diff last --baseline")
+        print(f"\n$ xray why {item} --brief")
+        xray_command(["why", item, "--run", bad_run, "--brief"])
+    print("\n$ xray diff last --baseline --brief")
     xray_command(["diff", bad_run, "--baseline", "--brief"])
     print(f"\nLook at it: {api_url}/ui/runs/{bad_run}")
 

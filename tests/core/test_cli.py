@@ -44,19 +44,19 @@ def _server(api_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_runs_and_steps_are_tables_on_a_terminal_and_json_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["runs"]) == 0
+    assert main(["runs", "--pipeline", "nightly"]) == 0
     assert "nightly" in capsys.readouterr().out
-    assert main(["runs", "--json", "--since", "1h"]) == 0
+    assert main(["runs", "--json", "--since", "1h", "--pipeline", "nightly"]) == 0
     assert json.loads(capsys.readouterr().out)["runs"][0]["pipeline"] == "nightly"
-    assert main(["steps", "--step-type", "filter", "--rejection-rate-gt", "0.4"]) == 0
+    assert main(["steps", "--step-type", "filter", "--rejection-rate-gt", "0.4", "--pipeline", "nightly"]) == 0
     assert "price_too_high 2" in capsys.readouterr().out
-    assert main(["steps", "--rejection-rate-gt", "0.9"]) == 0
+    assert main(["steps", "--rejection-rate-gt", "0.9", "--pipeline", "nightly"]) == 0
     assert "no steps fit" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("run_id", ["last", "0199aaaa", "0199aaaa-0000-7000-8000-000000000001"])
 def test_show_draws_the_funnel_and_says_what_is_unaccounted(run_id: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", run_id]) == 0
+    assert main(["show", run_id, "--pipeline", "nightly"]) == 0
     shown = capsys.readouterr().out
     assert "price_too_high 2" in shown
     assert "1 items went in and nothing says what became of them" in shown

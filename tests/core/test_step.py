@@ -90,6 +90,19 @@ def test_large_steps_keep_a_fingerprint_of_every_item() -> None:
     assert len(ids) + len(prints) == 70_000
 
 
+def test_a_rare_outcome_is_known_by_name_however_many_items_fell_before_it() -> None:
+    captured = Captured()
+    with captured.run() as run, run.step("s") as step:
+        for i in range(30_000):
+            step.reject(f"x{i}", "common")
+        step.accept("needle")
+        for i in range(15):
+            for j in range(1_000):
+                step.reject(f"y{i}-{j}", f"reason {i}")
+    assert captured.verdicts("accepted")[0] == ["needle"]
+    assert len(captured.verdicts("rejected")[0]) <= 10_000
+
+
 def test_eight_threads_rejecting_on_one_step_lose_no_count_while_it_is_snapshotted() -> None:
     captured = Captured()
     with captured.run() as run, run.step("s") as step:

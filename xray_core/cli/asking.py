@@ -45,6 +45,7 @@ def register(subparsers: Any) -> None:
         subparsers, "why", _why, "what became of an item, and why", "xray why UA-1545-0101 --run 01993f2a"
     )
     parser.add_argument("item_id", metavar="ITEM", help="the item's id")
+    parser.add_argument("--brief", action="store_true", help="the answer in a sentence, without the journey")
     parser.add_argument("--run", dest="run_id", metavar="RUN", default="last", help="run id, its beginning, or 'last'")
     parser.add_argument("--pipeline", help="'last' of this pipeline")
 
@@ -113,7 +114,7 @@ def _why(arguments: argparse.Namespace) -> int:
     server = reader(arguments)
     run_id = resolve(server, arguments.run_id, arguments.pipeline)
     answer = server.get("runs", run_id, "items", arguments.item_id)
-    code = _out(arguments, answer, render.why)
+    code = _out(arguments, answer, render.answer if arguments.brief else render.why)
     return 1 if answer.get("outcome") == "never_entered" else code
 
 

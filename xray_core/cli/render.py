@@ -107,16 +107,21 @@ def run(answer: Mapping[str, Any]) -> None:
             out.print(f"[yellow]{escape(step['name'])}: {n} x {escape(what)} could not be kept[/]")
 
 
+def answer(answer: Mapping[str, Any]) -> None:
+    """The sentence alone."""
+    console().print(_plain(answer["sentence"]), style="bold")
+
+
 def why(answer: Mapping[str, Any]) -> None:
     """The sentence, then the journey."""
     out = console()
-    out.print(f"[bold]{escape(answer['sentence'])}[/]")
+    out.print(_plain(answer["sentence"]), style="bold")
     table = _table("step", "outcome", "reason", "details", "score", "rank", "certainty")
     for each in answer["journey"]:
         label = _plain(each["step"])
         if (each.get("attempt") or 1) > 1:
             label.append(f" try {each['attempt']}", "dim")
-        outcome = str(each["outcome"])
+        outcome = "" if each["outcome"] is None else str(each["outcome"])
         table.add_row(
             label,
             Text(outcome, _OUTCOME.get(outcome, "dim")),
