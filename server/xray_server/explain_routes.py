@@ -10,10 +10,11 @@ from typing import Annotated, Any, Final
 import msgspec
 from fastapi import FastAPI, Query, Request, Response
 
-from xray_server import explain, explain_diff
+from xray_server import decisions, explain, explain_diff, trends
 from xray_server.access import Project
 from xray_server.explain import UnknownRunError
 from xray_server.explain_diff import BASELINE, NoBaselineError
+from xray_server.explain_params import DecisionsParameters, ItemParameters, TrendsParameters, decisions_parameters
 from xray_server.params import NoParameters
 from xray_server.store import Store
 
@@ -21,6 +22,24 @@ _ERROR: Final[dict[int | str, dict[str, Any]]] = {
     404: {"description": "no such run"},
     422: {"description": "a parameter is wrong"},
     503: {"description": "store unavailable"},
+}
+
+_DECISIONS: Final[dict[str, Any]] = {
+    "parameters": [
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in DecisionsParameters.model_json_schema()["properties"].items()
+    ]
+    + [
+        {
+            "name": "details",
+            "in": "query",
+            "required": False,
+            "style": "form",
+            "explode": True,
+            "description": "details.PATH=value, details.PATH_gt / _lt / _gte / _lte / _exists; dots for nested keys",
+            "schema": {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 0},
+        }
+    ],
 }
 
 
@@ -48,6 +67,32 @@ def add_explanations(app: FastAPI, store: Store) -> None:
         if b == BASELINE and store.run(project, b) is None:
             return _json(explain_diff.diff_to_baseline(store, project, a).as_json())
         return _json(explain_diff.diff(store, project, a, b).as_json())
+
+    @app.get("/items/{item_id:id}", responses=_ERROR, tags=["explain"])
+    def get_item(item_id: str, project: Project, query: Annotated[ItemParameters, Query()]) -> Response:
+        """The runs that hold an item, with what each step said of it; those whose verdicts arrived last first."""
+        return _json(
+            explain.item_across_runs(
+                store, project, item_id, pipeline=query.pipeline, limit=query.limit, cursor=query.cursor
+            )
+        )
+
+    @app.get("/decisions", responses=_ERROR, tags=["explain"], openapi_extra=_DECISIONS)
+    def get_decisions(request: Request, project: Project) -> Response:
+        """Search inside samples, newest steps first; the first page estimates how many items match in truth."""
+        query, tests = decisions_parameters(request.query_params.multi_items())
+        return _json(decisions.search(store, project, query.chosen(tests), limit=query.limit, cursor=query.cursor))
+
+    @app.get("/trends", responses=_ERROR, tags=["explain"])
+    def get_trends(project: Project, query: Annotated[TrendsParameters, Query()]) -> Response:
+        """Ledger and reason mix per bucket of time, pipeline and step, oldest first."""
+        since_us, until_us = query.times()
+        return _json(
+            trends.trends(
+                store, project, pipeline=query.pipeline, name=query.step, since_us=since_us, until_us=until_us,
+                bucket=query.bucket,
+            )
+        )  # fmt: skip
 
 
 def _json(content: Any, status: int = 200) -> Response:

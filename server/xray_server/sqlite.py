@@ -18,10 +18,14 @@ from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
 from xray_core.safety import swallow
 from xray_server import sqlite_items
+from xray_server.records import VerdictsRecord
+from xray_server.rows import make_cursor, parse_cursor
+from xray_server.sqlite_compactor import Compactor
 from xray_server.sqlite_read import Reader
 from xray_server.sqlite_write import Writer
 from xray_server.store import (
     Batch,
+    ItemRun,
     Page,
     RunFilter,
     StepFilter,
@@ -57,6 +61,7 @@ class SQLiteStore:
         except sqlite3.Error as error:
             raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.path} as SQLite: {error}") from error
         self._writer = Writer(self._writing)
+        self._compactor = Compactor(lambda: self._connect(readonly=False))
 
     @classmethod
     def from_url(cls, url: str) -> SQLiteStore:
@@ -100,6 +105,8 @@ class SQLiteStore:
         refused: list[dict[int, str]] = [{} for _ in batches]
         places = [(b, r) for b, batch in enumerate(batches) for r in range(len(batch.records))]
         self._write(batches, places, refused)
+        chunks = sum(isinstance(record, VerdictsRecord) for batch in batches for record in batch.records)
+        self._compactor.written(chunks)
         return refused
 
     def _write(self, batches: Sequence[Batch], places: list[tuple[int, int]], refused: list[dict[int, str]]) -> None:
@@ -158,6 +165,17 @@ class SQLiteStore:
     def look_up(self, project: str, run_id: str, item_id: str) -> list[LookedUp]:
         return self._read(lambda reader: sqlite_items.look_up(reader, project, run_id, item_id))
 
+    def item_runs(
+        self, project: str, item_id: str, *, pipeline: str | None, limit: int, cursor: str | None = None
+    ) -> Page[ItemRun]:
+        before = None if cursor is None else parse_cursor(cursor, parts=1)[0]
+        runs, more = self._read(
+            lambda reader: sqlite_items.look_up_across(
+                reader, project, item_id, pipeline=pipeline, limit=limit, before=before
+            )
+        )
+        return Page(runs, None if more is None else make_cursor(more))
+
     def sets(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[StoredSet]:
         return self._read(lambda reader: reader.sets(project, run_id, step_id))
 
@@ -177,6 +195,7 @@ class SQLiteStore:
         return StoreHealth("sqlite", str(self.path), runs, newest_us, {"bytes": size_bytes})
 
     def close(self) -> None:
+        self._compactor.close()
         with self._lock:
             for connection in self._connections[::-1]:
                 connection.close()

@@ -1,10 +1,11 @@
-"""Looking for one item in SQLite's chunks of verdicts: which sets hold it, and how large all of them are.
+"""Looking for one item in SQLite's chunks of verdicts: in one run, or in all of them by their segments.
 
-Owns the walk over one run's chunks. Knows nothing of what a verdict means (xray_core.journey does).
+Owns the walk over chunks. Knows nothing of what a verdict means (xray_core.journey does).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
@@ -13,9 +14,11 @@ import msgspec
 from xray_core import verdicts
 from xray_core.journey import LookedUp
 from xray_core.model import item_id_text
+from xray_server import sqlite_segments as segments
 from xray_server.records import unpack
 from xray_server.rows import FP40, SET_NAMES, id_text
 from xray_server.sqlite_read import BlobWindow, Reader
+from xray_server.store import ItemRun, Sighting
 
 _CHUNKS: Final = (
     "SELECT c.pk, length(c.data), step.pk, step.id, step.attempt, c.head FROM step "
@@ -69,3 +72,100 @@ def look_up(reader: Reader, project: str, run_id: str, item_id: str) -> list[Loo
         LookedUp(s.step_id, s.attempt, s.outcome, s.reason, s.n, s.n_fingerprints, len(s.ids), s.found, s.position)
         for s in found.values()
     ]
+
+
+def look_up_across(
+    reader: Reader, project: str, item_id: str, *, pipeline: str | None, limit: int, before: int | None
+) -> tuple[list[ItemRun], int | None]:
+    """The runs that hold an item, those whose verdicts came last first.
+
+    Args:
+        before: go on below this key of a chunk, as the call before returned it.
+
+    Returns:
+        the runs, and the key to go on from, or None at the end.
+    """
+    text = item_id_text(item_id)
+    wanted = verdicts.fingerprint(text)
+    reader.db.execute("BEGIN")  # one state of the file: a chunk moves from the tail into a segment at any time
+    try:
+        return _across(reader, reader.project_id(project), text, wanted, pipeline, limit, before)
+    finally:
+        reader.db.execute("COMMIT")
+
+
+def _across(
+    reader: Reader, project: int, text: str, wanted: int, pipeline: str | None, limit: int, before: int | None
+) -> tuple[list[ItemRun], int | None]:
+    suspected = _suspects(reader, wanted)
+    runs: list[ItemRun] = []
+    told: set[int] = set()
+    for key in sorted(suspected, reverse=True):
+        if before is not None and key >= before:
+            continue
+        row = reader.db.execute(_WHOSE, (key,)).fetchone()
+        if row is None or row[1] != project or row[0] in told or (pipeline is not None and row[4] != pipeline):
+            continue
+        run, _, run_key, at_us, name = row
+        if not _sightings(reader, [key], text, wanted):
+            continue
+        told.add(run)
+        of_run = [pk for (pk,) in reader.db.execute(_OF_RUN, (run,)) if pk in suspected]
+        if before is not None and _sightings(reader, [pk for pk in of_run if pk >= before], text, wanted):
+            continue  # it was on a page before
+        if len(runs) == limit:
+            return runs, key + 1
+        runs.append(ItemRun(id_text(run_key), name, at_us, _sightings(reader, of_run, text, wanted)))
+    return runs, None
+
+
+_WHOSE: Final = (
+    "SELECT run.pk, run.project, run.id, run.at_us, word.text FROM verdict_chunk c JOIN step ON step.pk = c.step "
+    "JOIN run ON run.pk = step.run LEFT JOIN word ON word.id = run.pipeline WHERE c.pk = ?"
+)
+_OF_RUN: Final = (
+    "SELECT c.pk FROM step JOIN verdict_chunk c ON c.step = step.pk WHERE step.run = ? "
+    "ORDER BY step.at_us, step.position, c.pk"
+)
+_CHUNK: Final = (
+    "SELECT length(c.data), step.id, step.attempt, c.head, word.text FROM verdict_chunk c "
+    "JOIN step ON step.pk = c.step LEFT JOIN word ON word.id = step.name WHERE c.pk = ?"
+)
+
+
+def _suspects(reader: Reader, wanted: int) -> set[int]:
+    db = reader.db
+    found = set(segments.tail(db))
+    for pk in segments.segments(db):
+        if hasattr(db, "blobopen"):  # Python 3.11: reads what is asked for, not a segment of megabytes
+            with (
+                db.blobopen("item_segment", "data", pk, readonly=True) as data,
+                db.blobopen("item_segment", "chunks", pk, readonly=True) as chunks,
+            ):
+                found.update(segments.suspects(data, chunks, wanted))
+        else:
+            row = db.execute("SELECT data, chunks FROM item_segment WHERE pk = ?", (pk,)).fetchone()
+            found.update(segments.suspects(row[0], row[1], wanted))
+    return found
+
+
+def _sightings(reader: Reader, keys: Sequence[int], text: str, wanted: int) -> list[Sighting]:
+    """The sets of these chunks that hold the item, one for each step attempt, outcome and reason."""
+    found: dict[tuple[str, int, str, str | None], Sighting] = {}
+    for key in keys:
+        row = reader.db.execute(_CHUNK, (key,)).fetchone()
+        if row is None:
+            continue
+        size, step_key, attempt, head, name = row
+        data = reader.verdict_data(key, size)
+        for code, reason, n, form, offset, length in unpack(head):
+            exact = form != FP40
+            if exact:
+                held = text in msgspec.json.decode(data[offset : offset + length])
+            else:
+                held = verdicts.contains(cast(bytes, BlobWindow(data, offset, length)), wanted)
+            same = (id_text(step_key), attempt, SET_NAMES[code], reason)
+            if held and (same not in found or not found[same].exact):
+                p_false = 0.0 if exact else verdicts.false_positive_probability([n])
+                found[same] = Sighting(name or "", same[0], attempt, same[2], reason, exact, p_false)
+    return list(found.values())

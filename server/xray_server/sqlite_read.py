@@ -59,6 +59,10 @@ class Reader:
         """The connection, for questions that have files of their own."""
         return self._db
 
+    def project_id(self, project: str) -> int:
+        """The key of a project; one that nothing has when it is not known."""
+        return self._id("project", "name", project)
+
     # -- runs ------------------------------------------------------------------------------------------------------
 
     def runs(self, project: str, where: RunFilter, limit: int, cursor: str | None) -> Page[StoredRun]:

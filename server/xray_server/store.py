@@ -172,6 +172,29 @@ class StoredVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Sighting:
+    """One item in one set of a step attempt, seen from the item: as `StoredVerdict`, with the step's name."""
+
+    step: str
+    step_id: str
+    attempt: int
+    outcome: str
+    reason: str | None
+    exact: bool
+    p_false: float
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRun:
+    """A run that holds an item: where it was seen, in the order of the steps."""
+
+    run_id: str
+    pipeline: str | None
+    at_us: int
+    sightings: list[Sighting]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredSet:
     """A set of items of one outcome and reason at a step attempt, as it came: ids, or an fp40 blob."""
 
@@ -271,6 +294,11 @@ class Store(Protocol):
 
     def look_up(self, project: str, run_id: str, item_id: str) -> list[LookedUp]:
         """Every set of one run, by step attempt, outcome and reason, and whether it holds the item: what `why` asks."""
+
+    def item_runs(
+        self, project: str, item_id: str, *, pipeline: str | None, limit: int, cursor: str | None = None
+    ) -> Page[ItemRun]:
+        """The runs that hold an item, those whose verdicts arrived last first."""
 
     def sets(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[StoredSet]:
         """All sets of one run, or of one step: verdicts and the item sets given."""

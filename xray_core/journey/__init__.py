@@ -14,9 +14,9 @@ from typing import Any, Final
 from xray_core.journey.answer import answer, collapsed, details_text, settle_by_neighbours
 from xray_core.journey.flow import Flow, started
 from xray_core.journey.marks import Mark
-from xray_core.journey.shapes import Certainty, Entry, LookedUp, State, StepKey, Why
+from xray_core.journey.shapes import NEGATIVE, Certainty, Entry, LookedUp, State, StepKey, Why
 
-__all__ = ["Certainty", "Entry", "LookedUp", "State", "StepKey", "Why", "details_text", "explain"]
+__all__ = ["NEGATIVE", "Certainty", "Entry", "LookedUp", "State", "StepKey", "Why", "details_text", "explain"]
 
 MAX_JOURNEY: Final = 1_000
 
