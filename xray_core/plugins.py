@@ -47,7 +47,7 @@ class PluginHost:
         self._manager.add_hookspecs(hookspecs)
         self._disabled = frozenset(disabled)
         self.states: dict[str, PluginState] = {}
-        self.redacts = False
+        self.redacts = self.observes_steps = False
         if discover and "*" not in self._disabled:
             for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
                 self._load(entry)
@@ -176,6 +176,7 @@ class PluginHost:
 
     def _refresh(self) -> None:
         self.redacts = bool(self._implementations("xray_redact"))
+        self.observes_steps = bool(self._implementations("xray_step_finished"))
 
 
 def _call(implementation: pluggy.HookImpl, arguments: dict[str, Any]) -> Any:

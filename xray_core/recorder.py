@@ -37,10 +37,11 @@ class Sink(Protocol):
 class Hooks(Protocol):
     """What plugins may see and do. Implementations isolate plugins from each other and from us.
 
-    `redacts` says whether there is any redactor, so that records need not pass through an empty chain.
+    `redacts` and `observes_steps` say whether anybody would be called: most clients have no plugins, and every step asks.
     """
 
     redacts: bool
+    observes_steps: bool
 
     def redact(self, record: Record) -> Record | None:
         """The record as it may leave the process, or None when a redactor failed."""
@@ -53,7 +54,7 @@ class Hooks(Protocol):
 class NoHooks:
     """A plugin host without plugins."""
 
-    redacts = False
+    redacts = observes_steps = False
 
     def redact(self, record: Record) -> Record | None:
         return record
@@ -87,6 +88,10 @@ _SAFE_WITHOUT_REDACTION = {
 }  # fmt: skip
 
 
+def _now_us() -> int:
+    return time.time_ns() // 1_000
+
+
 class Recorder:
     """One per client. All methods may be called from any thread.
 
@@ -102,7 +107,7 @@ class Recorder:
         *,
         hooks: Hooks | None = None,
         sampler: Sampler | None = None,
-        now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        now_us: Callable[[], int] = _now_us,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.settings = settings

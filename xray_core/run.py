@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xray_core import context, wire
 from xray_core.facts import MAX_METADATA, MAX_NAME_CHARS, Facts
-from xray_core.model import Origin, Status, epoch_us, new_id
+from xray_core.model import CAPTURE_LEVELS, Origin, Status, epoch_us, new_id
 from xray_core.safety import guarded, swallow
 from xray_core.step import Step
 from xray_core.verdicts import hash64
@@ -93,13 +93,16 @@ class Run:
             capture: "minimal", "sample" or "full", for this step alone.
             code_version: what changes when the step's code does; tells changed code from a changed answer.
         """
-        return self.open_step_unwritten(
-            name,
-            step_type=step_type,
-            capture=capture,
-            metadata=metadata,
-            code_version=code_version,
+        return Step(
+            self,
+            self._recorder,
+            _short(name),
+            step_type=step_type if step_type is None else _short(step_type),
+            index=next(self._indexes),
             parent_id=parent_id if parent_id is not None else self._enclosing_step_id(),
+            capture=_level(capture),
+            code_version=code_version if code_version is not None else self._code_version,
+            metadata=metadata,
         )
 
     def open_step(self, name: str, **options: Any) -> Step:
@@ -140,7 +143,7 @@ class Run:
             index=next(self._indexes) if index is None else index,
             upstream=upstream,
             map_index=map_index,
-            capture=capture if capture in ("minimal", "sample", "full") else None,
+            capture=_level(capture),
             code_version=code_version if code_version is not None else self._code_version,
             origin=origin,
             metadata=metadata,
@@ -315,6 +318,14 @@ class Run:
     def _enclosing_step_id(self) -> str | None:
         step = context._step.get()
         return step.step_id if step is not None and step.run is self else None
+
+
+def _level(capture: str | None) -> str | None:
+    """A capture level, or None for the run's own; a wrong one is the run's own too, and said once."""
+    if capture is None or capture in CAPTURE_LEVELS:
+        return capture
+    swallow("a step's capture level", ValueError(f"{capture!r} is none of {', '.join(CAPTURE_LEVELS)}"))
+    return None
 
 
 def _short(text: object) -> str:

@@ -60,18 +60,18 @@ class Step:
         recorder: Recorder,
         name: str,
         *,
-        step_type: str | None,
-        step_id: str | None,
-        attempt: int,
-        part: str | None,
-        parent_id: str | None,
-        index: int | None,
-        upstream: Sequence[str],
-        map_index: int | None,
-        capture: str | None,
-        code_version: str | None,
-        origin: Origin | None,
-        metadata: Mapping[str, Any] | None,
+        step_type: str | None = None,
+        step_id: str | None = None,
+        attempt: int = 1,
+        part: str | None = None,
+        parent_id: str | None = None,
+        index: int | None = None,
+        upstream: Sequence[str] = (),
+        map_index: int | None = None,
+        capture: str | None = None,
+        code_version: str | None = None,
+        origin: Origin | None = None,
+        metadata: Mapping[str, Any] | None = None,
         started_at: datetime | None = None,
     ) -> None:
         self.run = run
@@ -379,7 +379,8 @@ class Step:
         recorder.closed(self)
         self._facts.changed = True
         self.snapshot()
-        recorder.hooks.step_finished(self)
+        if recorder.hooks.observes_steps:
+            recorder.hooks.step_finished(self)
 
     @guarded("step.detach")
     def detach(self) -> None:
@@ -420,16 +421,19 @@ class Step:
 
     def _record(self) -> dict[str, Any]:
         self._rev = max(self._rev + 1, self._recorder.now_us())
-        record: dict[str, Any] = {**self._head, "rev": self._rev, "status": self.status}
-        record["ended_us"] = self._ended_us
-        record["duration_us"] = self._duration_us
+        record: dict[str, Any] = {
+            **self._head, "rev": self._rev, "status": self.status, "ended_us": self._ended_us,
+            "duration_us": self._duration_us,
+        }  # fmt: skip
         if self._log is not None:
             record.update(self._log.facts())
-        for side in ("input", "output"):
-            n = self._count(side)
-            if n is not None:
-                record[f"{side}_count"] = n
-        record.update(self._facts.as_record())
+        if self._facts.counts or self._item_sets:
+            for side in ("input", "output"):
+                n = self._count(side)
+                if n is not None:
+                    record[f"{side}_count"] = n
+        if self._facts.said:
+            record.update(self._facts.as_record())
         if self._item_sets:
             record["items"] = dict(self._item_sets)
         if self._decisions:
@@ -498,8 +502,6 @@ class Step:
     def _count(self, side: str) -> int | None:
         """Items in or out, where known: what the user set, then the item set, then what the framework passed."""
         counts = self._facts.counts
-        if not counts and not self._item_sets:
-            return None
         given = counts.get(f"{side}_count")
         if given is not None:
             return given
