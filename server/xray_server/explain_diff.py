@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from xray_core.compare import Diff, Side, StepKey, compare
+from xray_core.compare import Diff, PartedAt, Side, StepKey, compare, where_parted
 from xray_core.errors import XRayError
 from xray_server.explain import all_steps, known_run
 from xray_server.store import RunFilter, Store, StoredRun, StoredSet
@@ -46,11 +46,24 @@ def diff(store: Store, project: str, a: str, b: str) -> Diff:
     Raises:
         UnknownRunError: there is no such run.
     """
-    runs = known_run(store, project, a, "a"), known_run(store, project, b, "b")
+    return compare(*_sides(store, project, a, b), _StoreSource(store, project, (a, b)))
+
+
+def parted(store: Store, project: str, a: str, b: str) -> PartedAt | None:
+    """Only where run b parts from run a, in a hundredth of the time of `diff`; None when nothing is known to differ.
+
+    Raises:
+        UnknownRunError: there is no such run.
+    """
+    return where_parted(*_sides(store, project, a, b), _StoreSource(store, project, (a, b)))
+
+
+def _sides(store: Store, project: str, a: str, b: str) -> tuple[Side, Side]:
+    one, other = known_run(store, project, a, "a"), known_run(store, project, b, "b")
     sides = [
-        Side(run.run_id, run.state, [step.state for step in all_steps(store, project, run.run_id)]) for run in runs
+        Side(run.run_id, run.state, [s.state for s in all_steps(store, project, run.run_id)]) for run in (one, other)
     ]
-    return compare(sides[0], sides[1], _StoreSource(store, project, (a, b)))
+    return sides[0], sides[1]
 
 
 def diff_to_baseline(store: Store, project: str, run_id: str) -> Diff:

@@ -20,7 +20,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field, model_validator
 
 from xray_core.model import STEP_TYPES
-from xray_server import explain, pages_charts, pages_find, pages_run, pages_words, queries
+from xray_server import explain, pages_charts, pages_compare, pages_find, pages_run, pages_words, queries
 from xray_server.access import Project
 from xray_server.params import Cursor, RunsParameters, StepsParameters, Text, _Parameters
 from xray_server.store import Store
@@ -48,6 +48,12 @@ class RunView(_FromForm, _Parameters):
     scale: Literal["linear", "log"] | None = None
     offset: Offset = 0
     item: Text | None = None
+
+
+class CompareView(_FromForm, _Parameters):
+    a: Text | None = None
+    b: Text | None = None
+    offset: Offset = 0
 
 
 class SearchView(_Parameters):
@@ -221,6 +227,19 @@ def add_pages(app: FastAPI, store: Store, health: Callable[[str], queries.Json])
             steps=found["steps"], next_cursor=found["next_cursor"], trend=trend, asked=asked,
             pipelines=store.pipelines(project), step_types=list(STEP_TYPES),
         )  # fmt: skip
+
+    @app.get("/ui/compare", include_in_schema=False)
+    def compare(request: Request, project: Project, query: Annotated[CompareView, Query()]) -> Response:
+        known = [run_id for run_id in (query.a, query.b) if run_id is not None]
+        for run_id in known:
+            if store.run(project, run_id) is None:
+                return missing(request, "run", run_id)
+        about = None
+        if query.a is not None and query.b is not None:
+            about = pages_compare.compare_page(store, project, query.a, query.b, offset=query.offset)
+        last = store.run(project, known[-1]) if known else None
+        choices = pages_compare.choices(store, project, None if last is None else last.state["pipeline"])
+        return page("compare.html", request, about=about, choices=choices, shown=pages_compare.MAX_FLIPPED_SHOWN)
 
     @app.get("/ui/search", include_in_schema=False)
     def search(request: Request, project: Project, query: Annotated[SearchView, Query()]) -> Response:

@@ -10,12 +10,14 @@ from xray_core.journey import Why
 from xray_server import explain, queries
 from xray_server import pages_charts as charts
 from xray_server import pages_funnel as funnels
+from xray_server.pages_compare import Verdict, verdict
 from xray_server.pages_words import dropped_warnings, plural
 from xray_server.store import RunFilter, Store, StoredRun, StoredStep
 
 READ_EACH_STEP: Final = (
     400  # above, a run is drawn from sums by name: reading a step costs 45 us, and a page has 100 ms
 )
+EXPLAIN_UP_TO: Final = 150  # steps: of a run with more, why and compare are asked for by a click
 MAX_ROWS: Final = 120  # of the funnel on one page
 SUMMARISED_STEPS: Final = 200  # a run with more gets no funnel of its own in the list of runs
 RUNS_PER_PAGE: Final = 40
@@ -57,6 +59,7 @@ class RunPage:
     live: bool
     asked: str | None = None
     why: Why | None = None
+    verdict: Verdict | None = None
 
     @property
     def after(self) -> int:
@@ -103,7 +106,13 @@ def run_page(
     rows = funnel.rows[offset : offset + MAX_ROWS]
     chips = _chips(steps)
     live = run.state["status"] == "running"
-    asked = item or (chips[0][0] if chips and not live and chips[0][1] == "selected" else None)
+    small = not live and run.step_count <= EXPLAIN_UP_TO
+    asked = item or (chips[0][0] if small and chips and chips[0][1] == "selected" else None)
+    told = verdict(store, project, run) if small and run.known else None
+    for row in rows:
+        row.parted = (
+            told is not None and told.alarming and told.parted is not None and " > ".join(row.path) == told.parted.path
+        )
     return RunPage(
         run=queries.run_json(run),
         funnel=funnel,
@@ -116,6 +125,7 @@ def run_page(
         graph=charts.graph(funnel.rows, steps, funnels.paths_of(steps)) if view == "graph" else None,
         live=live,
         asked=asked,
+        verdict=told,
         why=None if asked is None else explain.why(store, project, run_id, asked),
     )
 
@@ -167,7 +177,7 @@ def _chips(steps: Sequence[StoredStep]) -> list[tuple[str, str]]:
             for place, other in enumerate(decision.get("alternatives") or ()):
                 name = other.get("item_id") if isinstance(other, Mapping) else other
                 if isinstance(name, str) and place < 2:
-                    chips.append((name, "runner-up" if place == 0 else "third"))
+                    chips.append((name, "runner-up" if place == 0 else "3rd"))
             if chips:
                 return chips[:3]
     return []

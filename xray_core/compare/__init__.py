@@ -29,7 +29,19 @@ from xray_core.compare.shapes import (
 )
 from xray_core.model import Ledger, make_ledger
 
-__all__ = ["Change", "ComparedStep", "Diff", "Flip", "HeldSet", "PartedAt", "Side", "Source", "StepKey", "compare"]
+__all__ = [
+    "Change",
+    "ComparedStep",
+    "Diff",
+    "Flip",
+    "HeldSet",
+    "PartedAt",
+    "Side",
+    "Source",
+    "StepKey",
+    "compare",
+    "where_parted",
+]
 
 _FIGURES = ("input", "accepted", "rejected", "not_selected", "errored", "unaccounted", "selected")
 
@@ -61,6 +73,11 @@ def compare(a: Side, b: Side, source: Source) -> Diff:
         changes_omitted=omitted,
         inputs_equal=run_inputs,
     )
+
+
+def where_parted(a: Side, b: Side, source: Source) -> PartedAt | None:
+    """Only where two runs part, without counting what flipped: cheap enough for a page that shows one of them."""
+    return Blame(align(a.steps, b.steps), _run_inputs_equal(a.run, b.run), source).parted_at
 
 
 def _run_inputs_equal(a: State, b: State) -> bool | None:

@@ -41,6 +41,7 @@ def everywhere(flights: Flights, live: Live) -> list[str]:
         "/ui", "/ui/steps", f"/ui/search?q={TRAVELLER}", "/ui/health", "/docs", "/ui/runs/none", "/ui?status=failed",
         *addresses(flights.buffalo, filtering, TRAVELLER),
         f"/ui/runs/{flights.buffalo}/steps?name=filter",
+        "/ui/compare", f"/ui/compare?a={flights.good}&b={flights.buffalo}",
     ]  # fmt: skip
 
 
@@ -110,11 +111,15 @@ def test_hostile_names_reasons_and_details_stay_text(visit: Callable[..., Visito
     lines = "\n".join(json.dumps(record) for record in hostile_records(text, run_id, step_id))
     answer = live.http.post("/ingest", content=lines.encode())
     assert answer.json()["refused"] == []
+    live.http.post(
+        "/runs", json={"run_id": "plain", "pipeline": "plain", "steps": [{"name": text, "output": [text[:100]]}]}
+    )
     reader = visit(viewport={"width": 390, "height": 800})
     for path in [
         "/ui", "/ui/steps", "/ui/health", f"/ui/search?q={quote(text, safe='')}",
         f"/ui/steps?reason={quote(text, safe='')}", *addresses(run_id, step_id, text[:250]),
         f"/ui/runs/{quote(run_id, safe='')}/steps?name={quote(text, safe='')}",
+        f"/ui/compare?a=plain&b={quote(run_id, safe='')}",
     ]:  # fmt: skip
         reader.goto(path)
         for summary in reader.page.locator("summary").all():

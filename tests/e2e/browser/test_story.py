@@ -19,11 +19,39 @@ def test_the_traveller_was_sent_to_buffalo(visit: Callable[..., Visitor], flight
     page.locator(f"table a[href='/ui/runs/{flights.buffalo}']").click()
     expect(page.locator("#why")).to_contain_text(f"{TRAVELLER} was selected")
     expect(page.locator("#why")).to_contain_text("BUF")
+    verdict = page.get_by_label("Verdict")
+    expect(verdict).to_contain_text("parted from the last good one at expand_destinations")
+    expect(verdict.locator("ins")).to_have_text("BUF")
     page.get_by_role("link", name="Its whole way").click()
     expect(page.locator("h1")).to_contain_text(TRAVELLER)
     expect(page.locator(".journey")).to_contain_text("shortest_air_time")
     page.locator(".journey").get_by_role("link", name="filter", exact=True).click()
     expect(page.locator("main")).to_contain_text("LAX, BUF, LGB, SNA")
+    assert reader.violations() == []
+
+
+def test_a_run_is_compared_with_the_last_good_one_in_one_click_and_from_either_side(
+    visit: Callable[..., Visitor], flights: Flights
+) -> None:
+    reader = visit()
+    page = reader.page
+    reader.goto(f"/ui/runs/{flights.buffalo}")
+    page.get_by_role("link", name="Compare the two runs").click()
+    expect(page.get_by_label("Verdict")).to_contain_text("First differs at expand_destinations")
+    expect(page.get_by_label("Verdict")).to_contain_text("6 items flipped exact")
+    flip = page.get_by_role("row", name=TRAVELLER)
+    expect(flip).to_contain_text("rejected wrong_destination")
+    flip.get_by_role("link", name=TRAVELLER).click()
+    expect(page.locator("h1")).to_contain_text("selected")
+    page.go_back()
+    page.get_by_role("link", name="swap").click()
+    expect(page.get_by_label("Verdict").locator("ins")).to_have_text("BUR")
+    reader.goto("/ui")
+    page.get_by_role("navigation").get_by_role("link", name="Compare").click()
+    page.locator("select[name=a]").select_option(flights.good)
+    page.locator("select[name=b]").select_option(flights.good)
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_label("Verdict")).to_contain_text("came out the same")
     assert reader.violations() == []
 
 
