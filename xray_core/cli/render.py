@@ -144,14 +144,13 @@ def why(answer: Mapping[str, Any]) -> None:
 def parting(answer: Mapping[str, Any]) -> None:
     """Where two runs part, in a line or two."""
     out = console()
-    parted = answer.get("parted_at")
-    if parted is None:
-        out.print("[bold]the two runs did not part[/]")
-    else:
-        order = ", the order alone" if parted.get("reordered") else ""
-        out.print(f"[bold]parted at {escape(str(parted['step']))}[/]: {escape(str(parted['kind']))}{order}")
     if answer.get("sentence"):
-        out.print(escape(answer["sentence"]))
+        out.print(_plain(answer["sentence"]), style="bold")
+        return
+    parted = answer.get("parted_at")
+    order = ", the order alone" if parted and parted.get("reordered") else ""
+    told = f"parted at {parted['step']}: {parted['kind']}{order}" if parted else "the two runs did not part"
+    out.print(_plain(told), style="bold")
 
 
 def diff(answer: Mapping[str, Any]) -> None:
