@@ -264,6 +264,7 @@ class Adapter:
             map_index.set(None)  # tasks called inside this one are not mapped; this context is the task's own copy
         return run.open_step(
             task.name,
+            step_type=fields.step_type(task),
             step_id=fields.xray_id(task_run.id),
             attempt=attempt,
             part=PART,

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from xray_core.code_version import code_version_of
-from xray_core.model import Origin, Status, derived_id
+from xray_core.model import STEP_TYPES, Origin, Status, derived_id
 
 # What a step or run is at its end, by the type of Prefect's state. Cancelled and crashed work did not do its job.
 _STATUS: Mapping[str, Status] = {
@@ -92,6 +92,11 @@ def task_origin(task_run: Any, *, state: str | None = None) -> Origin:
     }
     known = {name: value for name, value in ids.items() if value is not None}
     return Origin("prefect", "task_run", known, page("task-run", task_run.id), state)
+
+
+def step_type(task: Any) -> str | None:
+    """X-Ray's word for what the task does, where one of its tags, or its name, is such a word."""
+    return next((word for word in STEP_TYPES if word in task.tags or word == task.name), None)
 
 
 def task_metadata(task: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from xray_core import context
 from xray_core.instrument import Instrument
 from xray_core.safety import swallow
+from xray_core.step import Step
 from xray_prefect import fields
 from xray_prefect.adapter import Attempt, adapter, map_index
 
@@ -32,6 +33,12 @@ def _safely(call: Callable[..., Any], *arguments: Any) -> Any:
     except Exception as error:  # noqa: BLE001
         swallow(SITE, error)
         return None
+
+
+def find_step() -> Step | None:
+    """What `current_step()` asks where our own context variable did not reach."""
+    found: Step | None = _safely(adapter.current)
+    return found
 
 
 def _replace(owner: Any, name: str, make: Callable[[Any], Any], instrument: Instrument) -> None:
@@ -60,7 +67,7 @@ def _class(module: ModuleType, name: str, instrument: Instrument) -> Any:
 
 def wrap_task_engine(module: ModuleType, instrument: Instrument) -> None:
     """`start` is a task run with all its tries, `run_context` one of them; generator tasks are entered piecewise."""
-    context.add_step_finder(adapter.current)
+    context.add_step_finder(find_step)
     for name in ("SyncTaskRunEngine", "AsyncTaskRunEngine"):
         engine = _class(module, name, instrument)
         if engine is not None:

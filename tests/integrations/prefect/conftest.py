@@ -52,10 +52,12 @@ def prefect_server() -> Iterator[str]:
     import xray_prefect
 
     xray_prefect.enable()
-    from prefect.settings import get_current_settings
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=200):
+    # a flow with heartbeats waits up to a second for their thread at its end
+    quick = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with prefect_test_harness(server_startup_timeout=200), temporary_settings(quick):
         yield str(get_current_settings().api.url)
     shutil.rmtree(PREFECT_HOME, ignore_errors=True)
 

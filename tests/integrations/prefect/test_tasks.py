@@ -388,6 +388,18 @@ def test_a_run_started_by_hand_in_a_task_is_its_child(seen: Seen, xray: XRay) ->
     assert captured.rejected(captured.step("inside")) == ["i"]
 
 
+def test_a_task_named_or_tagged_as_a_step_type_has_it(seen: Seen) -> None:
+    @flow
+    def typed() -> None:
+        one.with_options(name="filter")()
+        one.with_options(name="by tag", tags={"rank", "nightly"})()
+        one()
+
+    typed()
+    captured = seen.now()
+    assert [captured.step(name)["step_type"] for name in ("filter", "by tag", "one")] == ["filter", "rank", None]
+
+
 def test_what_the_user_counts_wins_over_what_prefect_passes(seen: Seen) -> None:
     @task
     def counted(rows: list[int]) -> list[int]:

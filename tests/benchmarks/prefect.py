@@ -1,0 +1,75 @@
+"""What the Prefect adapter costs a task: batches with and without it, interleaved. Target below 0.3 ms.
+
+The adapter cannot be taken off once it is on, so each batch is a process of its own, against one Prefect server; its spool
+is real and its X-Ray server is away. The medians of the batches are compared.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+ROUNDS = 7
+TASKS = 400
+BATCH = f"""
+import sys, time
+if sys.argv[1] == "with":
+    import xray_prefect
+    xray_prefect.enable()
+from prefect import flow, task
+
+@task
+def nothing(rows):
+    return rows
+
+@flow
+def batch(n):
+    rows = [1, 2, 3]
+    for _ in range(20):
+        nothing(rows)
+    began = time.perf_counter()
+    for _ in range(n):
+        nothing(rows)
+    return (time.perf_counter() - began) / n * 1e3
+
+print(batch({TASKS}))
+"""
+
+
+def main() -> None:
+    settings = {
+        "PREFECT_HOME": tempfile.mkdtemp(prefix="xray-bench-"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        "XRAY_SPOOL_DIR": tempfile.mkdtemp(prefix="xray-bench-"),
+        "XRAY_API_URL": "http://127.0.0.1:9",
+    }
+    os.environ.update(settings)
+    from prefect.settings import get_current_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    took: dict[str, list[float]] = {"with": [], "without": []}
+    with prefect_test_harness(server_startup_timeout=200):
+        environment = {**os.environ, "PREFECT_API_URL": str(get_current_settings().api.url)}
+        for n in range(ROUNDS):
+            for way in sorted(took, reverse=bool(n % 2)):
+                took[way].append(_batch(way, environment))
+    with_ms, without_ms = statistics.median(took["with"]), statistics.median(took["without"])
+    print(f"a task without X-Ray  {without_ms:.3f} ms")
+    print(f"a task with it        {with_ms:.3f} ms   x{with_ms / without_ms:.3f}   +{with_ms - without_ms:.3f} ms")
+
+
+def _batch(way: str, environment: dict[str, str]) -> float:
+    """Milliseconds a task, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", BATCH, way], env=environment, capture_output=True, text=True, check=True, timeout=300
+    )
+    return float(done.stdout.split()[-1])
+
+
+if __name__ == "__main__":
+    main()

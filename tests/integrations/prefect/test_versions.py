@@ -1,0 +1,100 @@
+"""The versions of Prefect that docs/prefect.md promises, each in an environment of its own (`make test-stack`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.integrations.prefect.seen import Captured
+
+ROOT = Path(__file__).parents[3]
+VENVS = Path(tempfile.gettempdir()) / f"xray-prefect-matrix-{os.getuid()}"
+MATRIX = [
+    ("3.8.8", "plugin"),
+    ("3.7.7", "plugin"),
+    ("3.4.24", "plugin"),
+    ("3.4.0", "xray run"),
+    ("3.2.0", "xray run"),
+    ("3.0.11", "xray run"),
+    ("3.0.0", "one line"),
+]
+# What these versions ask for without an upper bound, and do not work with any more: Prefect alone fails the same way.
+PERIOD = [
+    ((4,), "fastapi<0.137"),
+    ((3, 7), "fastapi<0.116"),
+    ((3, 7), "pydantic<2.12"),
+    ((3, 2), "pydantic<2.10"),
+    ((3, 2), "griffe<2"),
+]
+pytestmark = [pytest.mark.stack]
+
+
+def _key(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
+def environment(version: str) -> Path:
+    """The Python of an environment with this Prefect and this checkout; made once, and kept for the next time."""
+    venv = VENVS / version
+    python = venv / "bin" / "python"
+    if not (venv / "complete").exists():
+        run = [str(Path(sys.executable).parent / "uv")]
+        settings = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
+        subprocess.run([*run, "venv", "-q", "--clear", "--python", sys.executable, str(venv)], check=True, env=settings)
+        packages = [f"prefect=={version}", "-e", str(ROOT), *(pin for below, pin in PERIOD if _key(version) < below)]
+        subprocess.run(
+            [*run, "pip", "install", "-q", "--python", str(python), *packages], check=True, env=settings, timeout=400
+        )
+        (venv / "complete").touch()
+    return python
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("version", "way"), MATRIX)
+def test_this_version_is_captured(version: str, way: str, tmp_path: Path) -> None:
+    python = environment(version)
+    script = ROOT / "tests" / "integrations" / "prefect" / "matrix_flow.py"
+    command = [str(python), str(script)]
+    variables = {
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "200",
+        "DO_NOT_TRACK": "1",
+        "XRAY_SPOOL_DIR": str(tmp_path / "spool"),
+        "PYTHONPATH": str(ROOT),
+    }
+    if way == "plugin":
+        variables["PREFECT_PLUGINS_ENABLED" if _key(version) >= (3, 7) else "PREFECT_EXPERIMENTS_PLUGINS_ENABLED"] = "1"
+    elif way == "xray run":
+        command = [str(python.parent / "xray"), "run", "--", *command]
+    else:
+        code = "import xray_prefect, runpy; xray_prefect.enable(); runpy.run_path({!r}, run_name='__main__')"
+        command = [str(python), "-c", code.format(str(script))]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "XRAY_"))}
+    done = subprocess.run(
+        command, env={**clean, **variables}, capture_output=True, text=True, timeout=600, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr[-3_000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["prefect"] == version
+    assert told["results"] == [1, [0, 1], 2]
+    assert told["report"]["missing"] == {}
+    captured = Captured(told["records"])
+    first, second = captured.steps("flaky")
+    assert (first["status"], second["status"], second["output_count"]) == ("failed", "completed", 3)
+    assert (captured.rejected(first), captured.rejected(second)) == (["try1"], ["try2"])
+    assert captured.step("fails")["status"] == "failed"
+    statuses = sorted((step["status"], step["map_index"] is not None) for step in captured.steps("after"))
+    assert statuses == [("completed", False), ("completed", True), ("completed", True), ("skipped", False)]
+    assert captured.rejected(captured.step("numbers")) == ["g0", "g1"]
+    assert sorted(captured.rejected(step) for step in captured.steps("awaits")) == [["a0"], ["a1"]]
+    assert captured.run("parent")["input"] == {"api_key": "[redacted]"}
+    assert captured.run("child")["parent"]["step_id"] == captured.step("child")["step_id"]
+    assert captured.run("crashes")["origin"]["state"] == "Crashed"
