@@ -20,6 +20,7 @@ from xray_core.errors import ApiError, ConfigurationError, DeliveryError, NotFou
 from xray_core.model import Ledger, Origin
 
 if TYPE_CHECKING:
+    from xray_core.api import Client
     from xray_core.client import XRay
     from xray_core.hookspecs import hookimpl
     from xray_core.run import Run
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApiError",
+    "Client",
     "ConfigurationError",
     "DeliveryError",
     "Ledger",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "Client": "xray_core.api",
     "Run": "xray_core.run",
     "Settings": "xray_core.settings",
     "Step": "xray_core.step",

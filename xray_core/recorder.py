@@ -92,6 +92,19 @@ def _now_us() -> int:
     return time.time_ns() // 1_000
 
 
+_diversion: Sink | None = None
+
+
+def divert(sink: Sink | None) -> Sink | None:
+    """Send what every client of this process captures to `sink` instead of its spool (None: to its spool again).
+
+    For `xray_core.testing`. Returns the diversion before.
+    """
+    global _diversion
+    before, _diversion = _diversion, sink
+    return before
+
+
 class Recorder:
     """One per client. All methods may be called from any thread.
 
@@ -111,7 +124,7 @@ class Recorder:
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.settings = settings
-        self.sink = sink
+        self._sink = sink
         self.hooks: Hooks = hooks if hooks is not None else NoHooks()
         self.sampler: Sampler = sampler if sampler is not None else BottomKSampler()
         self.sanitizer = Sanitizer(settings.redact, max_bytes=settings.max_value_bytes)
@@ -121,6 +134,11 @@ class Recorder:
         self.counters: dict[str, int] = {}
         self._open: dict[int, Snapshottable] = {}
         self._step_numbers = count()
+
+    @property
+    def sink(self) -> Sink:
+        """Where payloads go now: the spool, or what `divert` put in its place."""
+        return self._sink if _diversion is None else _diversion
 
     def write(self, record: Record) -> None:
         """Redact a record and append it to the spool."""

@@ -1,0 +1,249 @@
+"""The Python client for reading: what the server knows, as typed results.
+
+    from xray_core import Client
+
+    client = Client()                                   # XRAY_API_URL, or this machine's server
+    print(client.why("UA-1545-0101").sentence)          # in the newest run
+    print(client.diff(run_id, "baseline").parted_at)
+
+Every field of an answer that this version does not know is left out; every answer keeps the whole JSON in `raw`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Generic, TypeVar
+
+from xray_core.compare import Diff
+from xray_core.errors import NotFoundError
+from xray_core.journey import Why
+from xray_core.reader import Reader
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some answers; iterate over it. `next_cursor` asks for the next page, None at the end."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """A step attempt. Times are ISO 8601 in UTC; `ledger` has input, accepted, rejected, ..., flags."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    name: str | None = None
+    pipeline: str | None = None
+    step_type: str | None = None
+    status: str = "running"
+    parent_id: str | None = None
+    map_index: int | None = None
+    input_count: int | None = None
+    output_count: int | None = None
+    rejection_rate: float | None = None
+    rejection_counts: Mapping[str, int] = field(default_factory=dict)
+    ledger: Mapping[str, Any] = field(default_factory=dict)
+    started_at: str | None = None
+    ended_at: str | None = None
+    duration_ms: float | None = None
+    error: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """A run; `steps` only where one run was asked for."""
+
+    run_id: str
+    pipeline: str | None = None
+    status: str = "running"
+    started_at: str | None = None
+    ended_at: str | None = None
+    duration_ms: float | None = None
+    input: Any = None
+    output: Any = None
+    error: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    step_count: int = 0
+    flagged_steps: int = 0
+    steps: list[StepResult] = field(default_factory=list)
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """One sample: an item at a step, with details; `weight` is 1 / the probability with which it was kept."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    item_id: str
+    outcome: str
+    step: str | None = None
+    pipeline: str | None = None
+    reason: str | None = None
+    details: Any = None
+    score: Any = None
+    rank: Any = None
+    weight: float | None = None
+    timestamp: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How many items match in truth, by the samples' weights; `complete` is False where not all could be looked at."""
+
+    total: float
+    standard_error: float
+    sampled: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions(Page[Decision]):
+    """A page of decisions; the first page also estimates the total."""
+
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trend:
+    """One bucket of time of one step name."""
+
+    at: str
+    pipeline: str
+    step: str
+    steps: int
+    failed: int
+    items_in: int
+    ledger: Mapping[str, int]
+    rejection_rate: float | None
+    reasons: Mapping[str, int]
+    mean_duration_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemRun:
+    """A run that holds an item; `steps` are the sets in which it was found."""
+
+    run_id: str
+    pipeline: str | None = None
+    started_at: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    step: str | None = None
+    steps: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+class Client:
+    """Asks one server. Blocks up to `timeout_s` a question; one thread at a time.
+
+    Args:
+        api_url, api_key, timeout_s: as for `XRay`; what is not given comes from `XRAY_*`, then the defaults.
+
+    Every method raises `NotFoundError` when there is no such run, and `ApiError` when the server cannot be reached or
+    refuses the question.
+    """
+
+    def __init__(
+        self, api_url: str | None = None, *, api_key: str | None = None, timeout_s: float | None = None
+    ) -> None:
+        from xray_core.settings import load
+
+        given = {"api_url": api_url, "api_key": api_key, "timeout_s": timeout_s}
+        self._reader = Reader(load({name: value for name, value in given.items() if value is not None}))
+
+    def why(self, item_id: str | int, run: str | None = None, *, pipeline: str | None = None) -> Why:
+        """What became of an item in a run; in the newest one (of `pipeline`) where none is given."""
+        if run is None:
+            newest = self.runs(pipeline=pipeline, limit=1)
+            if not newest.items:
+                raise NotFoundError(f"there is no run{f' of {pipeline!r}' if pipeline else ''} yet", status=404)
+            run = newest.items[0].run_id
+        return Why.from_json(self._reader.get("runs", run, "items", str(item_id)))
+
+    def diff(self, a: str, b: str = "baseline") -> Diff:
+        """Where run b parts from run a; without b, where a parts from the last good run of its pipeline."""
+        return Diff.from_json(self._reader.get("runs", a, "diff", b))
+
+    def items(
+        self, item_id: str | int, *, pipeline: str | None = None, limit: int = 20, cursor: str | None = None
+    ) -> Page[ItemRun]:
+        """The runs that hold an item, those whose verdicts arrived last first."""
+        answer = self._reader.get("items", str(item_id), pipeline=pipeline, limit=limit, cursor=cursor)
+        return Page([_made(ItemRun, each) for each in answer["runs"]], answer["next_cursor"])
+
+    def runs(self, **filters: Any) -> Page[RunResult]:
+        """Runs, newest first: pipeline, status, since, until, tag, q, limit, cursor."""
+        answer = self._reader.get("runs", **filters)
+        return Page([_made(RunResult, each) for each in answer["runs"]], answer["next_cursor"])
+
+    def run(self, run_id: str) -> RunResult:
+        """One run with all its steps."""
+        answer = self._reader.get("runs", run_id)
+        steps, cursor = list(answer["steps"]), answer.get("next_cursor")
+        while cursor is not None:
+            page = self._reader.get("runs", run_id, cursor=cursor)
+            steps += page["steps"]
+            cursor = page.get("next_cursor")
+        made: RunResult = _made(RunResult, {**answer, "steps": [_made(StepResult, each) for each in steps]})
+        return made
+
+    def steps(self, **filters: Any) -> Page[StepResult]:
+        """Steps across runs, newest first: step_type, name, pipeline, status, reason, rejection_rate_gt, ..._lt,
+        duration_ms_gt, since, until, limit, cursor."""
+        answer = self._reader.get("steps", **filters)
+        return Page([_made(StepResult, each) for each in answer["steps"]], answer["next_cursor"])
+
+    def decisions(self, details: Mapping[str, Any] | None = None, **filters: Any) -> Decisions:
+        """Search inside samples, newest first: item, reason, outcome, step, step_type, pipeline, since, until, limit, cursor.
+
+        Args:
+            details: conditions on details by path, as in {"price_gt": 100, "flight.dest": "BUR", "seats_exists": True}.
+        """
+        conditions = {f"details.{path}": value for path, value in (details or {}).items()}
+        answer = self._reader.get("decisions", **filters, **conditions)
+        estimate = answer.get("estimate")
+        return Decisions(
+            [_made(Decision, each) for each in answer["decisions"]],
+            answer["next_cursor"],
+            None if estimate is None else _made(Estimate, estimate),
+        )
+
+    def trends(self, **filters: Any) -> list[Trend]:
+        """Ledger and reason mix per bucket of time and step, oldest first: pipeline, step, since, until, bucket."""
+        return [_made(Trend, each) for each in self._reader.get("trends", **filters)["trends"]]
+
+    def health(self) -> Json:
+        """What the server says of itself."""
+        return self._reader.get("health")
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+def _made(kind: Any, answer: Mapping[str, Any]) -> Any:
+    names = {each.name for each in fields(kind)}
+    known = {name: value for name, value in answer.items() if name in names}
+    return kind(**known, raw=answer) if "raw" in names else kind(**known)

@@ -1,0 +1,253 @@
+"""For your tests: capture what a pipeline says to X-Ray in memory, and ask why, without a server.
+
+    from xray_core.testing import capture
+
+    def test_the_filter_looks_at_the_price():
+        with capture() as result:
+            my_pipeline(products)               # uses its own XRay client, or `result.xray`
+        assert result.why("p7").reason == "price_too_high"
+        assert result.ledger("filter").rejected == 3
+
+The answers are worked out by the same code as on the server (`xray_core.journey`, `xray_core.compare`). Under pytest the
+fixture `xray_result` does the same around a whole test. Nothing is written to disk and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from xray_core import recorder, verdicts, wire
+from xray_core.client import XRay
+from xray_core.compare import Diff, Side, compare
+from xray_core.compare import StepKey as _StepKey
+from xray_core.errors import NotFoundError
+from xray_core.journey import LookedUp, Why, explain
+from xray_core.merge import merge_run, merge_step, newest
+from xray_core.model import Ledger, item_id_text, make_ledger
+
+__all__ = ["Captured", "capture"]
+
+Record = dict[str, Any]
+
+
+@contextmanager
+def capture() -> Iterator[Captured]:
+    """Divert what every client of this process captures into memory, for the length of the block.
+
+    Not for two threads at once: the diversion is the process's.
+    """
+    captured = Captured()
+    before = recorder.divert(captured)
+    try:
+        yield captured
+    finally:
+        recorder.divert(before)
+        captured.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    outcome: str
+    reason: str | None
+    n: int
+    ids: Sequence[str] | None
+    fp40: bytes | None
+
+
+class Captured:
+    """What was captured, and answers about it. Ask after the runs have ended: what is still open is not yet told.
+
+    Where several runs were captured, `run` says which is meant: a run id, or None for the last one.
+    """
+
+    def __init__(self) -> None:
+        self._payloads: list[bytes] = []
+        self._xray: XRay | None = None
+
+    # ------------------------------------------------------------------ a sink, for the recorder
+
+    def append(self, stream: str, payload: bytes) -> None:
+        self._payloads.append(payload)
+
+    def start(self) -> None:
+        """Nothing runs in the background."""
+
+    def close(self) -> None:
+        if self._xray is not None:
+            self._xray.close(0)
+
+    @property
+    def xray(self) -> XRay:
+        """A client, for pipelines that are handed one."""
+        if self._xray is None:
+            self._xray = XRay("test", disable_plugins=("*",))
+        return self._xray
+
+    # ------------------------------------------------------------------ answers
+
+    @property
+    def records(self) -> list[Record]:
+        """Everything captured so far, as the server would get it."""
+        return [wire.from_line(wire.to_line(payload)) for payload in list(self._payloads)]
+
+    @property
+    def run_ids(self) -> list[str]:
+        """The runs captured, in the order in which they began."""
+        return list(dict.fromkeys(record["run_id"] for record in self.records if "run_id" in record))
+
+    def why(self, item_id: str | int, run: str | None = None) -> Why:
+        """What became of an item: `.outcome`, `.reason`, `.details`, `.sentence`, `.journey`."""
+        text = item_id_text(item_id)
+        held = _Run(self.records, self._run_id(run))
+        return explain(
+            text,
+            run_id=held.run_id,
+            run=held.state,
+            steps=held.steps,
+            looked_up=held.look_up(text),
+            samples={key: [s for s in samples if s["item_id"] == text] for key, samples in held.samples.items()},
+        )
+
+    def outcome(self, item_id: str | int, run: str | None = None) -> str:
+        """The outcome of the run for an item, as in "rejected"."""
+        return self.why(item_id, run).outcome
+
+    def ledger(self, step: str, run: str | None = None) -> Ledger:
+        """Where the items of a step went; several steps of one name are added up.
+
+        Raises:
+            NotFoundError: no such step.
+        """
+        found = self._steps(step, run)
+        ledgers = [
+            make_ledger(s["counts"], input_count=s["input_count"], output_count=s["output_count"]) for s in found
+        ]
+        if len(ledgers) == 1:
+            return ledgers[0]
+        counts = {
+            name: sum(getattr(each, name) for each in ledgers)
+            for name in ("input", "accepted", "rejected", "not_selected", "errored", "unaccounted", "selected")
+        }
+        flags = tuple(dict.fromkeys(flag for each in ledgers for flag in each.flags))
+        return Ledger(**counts, flags=flags)
+
+    def reasons(self, step: str, run: str | None = None) -> dict[str, int]:
+        """reason -> number of rejected items of a step.
+
+        Raises:
+            NotFoundError: no such step.
+        """
+        total: dict[str, int] = {}
+        for state in self._steps(step, run):
+            for reason, n in state["reasons"].get("rejected", {}).items():
+                total[reason] = total.get(reason, 0) + n
+        return total
+
+    def diff(self, a: str, b: str) -> Diff:
+        """Where run b parts from run a."""
+        sides = [_Run(self.records, self._run_id(each)) for each in (a, b)]
+        return compare(sides[0].side, sides[1].side, _Source(sides))
+
+    def _steps(self, name: str, run: str | None) -> list[Record]:
+        steps = _Run(self.records, self._run_id(run)).steps
+        last = {step["step_id"]: step for step in sorted(steps, key=lambda s: s["attempt"])}
+        found = [step for step in last.values() if step["name"] == name]
+        if not found:
+            names = ", ".join(sorted({str(step["name"]) for step in steps})) or "none"
+            raise NotFoundError(f"no step {name!r} was captured; there are: {names}")
+        return found
+
+    def _run_id(self, run: str | None) -> str:
+        known = self.run_ids
+        if not known:
+            raise NotFoundError("nothing was captured: was the pipeline run inside `with capture()`?")
+        if run is not None and run not in known:
+            raise NotFoundError(f"no run {run!r} was captured")
+        return known[-1] if run is None else run
+
+
+class _Run:
+    """One run out of the records."""
+
+    def __init__(self, records: Iterable[Record], run_id: str) -> None:
+        self.run_id = run_id
+        runs: dict[str, Mapping[str, Any]] = {}
+        steps: dict[_StepKey, dict[str, Mapping[str, Any]]] = {}
+        self.sets: dict[_StepKey, list[_Set]] = {}
+        chunks: dict[tuple[Any, ...], Record] = {}
+        for record in records:
+            if record.get("run_id") != run_id:
+                continue
+            kind, part = record["kind"], record["part"]
+            key = (record.get("step_id", ""), record.get("attempt", 1))
+            if kind == "run":
+                runs[part] = newest(runs.get(part), record)
+            elif kind == "step":
+                parts = steps.setdefault(key, {})
+                parts[part] = newest(parts.get(part), record)
+            elif kind == "verdicts":
+                self.sets.setdefault(key, []).extend(map(_set, record["sets"]))
+            elif kind == "samples":
+                place = (key, part, record["chunk"])
+                if place not in chunks or record["rev"] >= chunks[place]["rev"]:
+                    chunks[place] = record
+        self.state = merge_run(runs.values() or [{}])
+        self.steps = [
+            {**merge_step(parts.values()), "step_id": key[0], "attempt": key[1]} for key, parts in steps.items()
+        ]
+        self.samples: dict[_StepKey, list[Mapping[str, Any]]] = {}
+        for (key, _, _), record in chunks.items():
+            self.samples.setdefault(key, []).extend(record["samples"])
+
+    @property
+    def side(self) -> Side:
+        return Side(self.run_id, self.state, self.steps)
+
+    def look_up(self, item_id: str) -> list[LookedUp]:
+        wanted = verdicts.fingerprint(item_id)
+        found = []
+        for (step_id, attempt), sets in self.sets.items():
+            groups: dict[tuple[str, str | None], list[_Set]] = {}
+            for each in sets:
+                groups.setdefault((each.outcome, each.reason), []).append(each)
+            for (outcome, reason), group in groups.items():
+                ids = [item for each in group for item in each.ids or ()]
+                printed = [each for each in group if each.fp40 is not None]
+                hit = any(verdicts.contains(each.fp40 or b"", wanted) for each in printed)
+                found.append(
+                    LookedUp(
+                        step_id, attempt, outcome, reason,
+                        n=sum(each.n for each in group),
+                        n_fingerprints=sum(each.n for each in printed),
+                        distinct_ids=len(set(ids)),
+                        found="exact" if item_id in ids else "fingerprint" if hit else None,
+                        position=ids.index(item_id) if item_id in ids else None,
+                    )
+                )  # fmt: skip
+        return found
+
+
+class _Source:
+    def __init__(self, sides: Sequence[_Run]) -> None:
+        self._sides = sides
+
+    def sets(self, side: int, step: _StepKey) -> Sequence[_Set]:
+        return self._sides[side].sets.get(step, [])
+
+    def samples(self, side: int, step: _StepKey) -> Sequence[Mapping[str, Any]]:
+        return self._sides[side].samples.get(step, [])
+
+
+def _set(raw: Mapping[str, Any]) -> _Set:
+    packed = raw.get("fp40")
+    return _Set(
+        raw["outcome"],
+        raw.get("reason"),
+        raw["n"],
+        raw.get("ids"),
+        None if packed is None else base64.b64decode(packed),
+    )
