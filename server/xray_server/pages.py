@@ -20,7 +20,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field, model_validator
 
 from xray_core.model import STEP_TYPES
-from xray_server import explain, pages_charts, pages_compare, pages_find, pages_run, pages_words, queries
+from xray_server import pages_charts, pages_compare, pages_find, pages_run, pages_words, queries
 from xray_server.access import Project
 from xray_server.params import Cursor, RunsParameters, StepsParameters, Text, _Parameters
 from xray_server.store import Store
@@ -48,6 +48,10 @@ class RunView(_FromForm, _Parameters):
     scale: Literal["linear", "log"] | None = None
     offset: Offset = 0
     item: Text | None = None
+
+
+class ItemView(_Parameters):
+    offset: Offset = 0
 
 
 class CompareView(_FromForm, _Parameters):
@@ -201,15 +205,13 @@ def add_pages(app: FastAPI, store: Store, health: Callable[[str], queries.Json])
         return page("step.html", request, about=found, run=found.run, step=found.step, sort=query.sort)
 
     @app.get("/ui/runs/{run_id:id}/items/{item_id:id}", include_in_schema=False)
-    def item(run_id: str, item_id: str, request: Request, project: Project) -> Response:
-        found = store.run(project, run_id)
+    def item(
+        run_id: str, item_id: str, request: Request, project: Project, query: Annotated[ItemView, Query()]
+    ) -> Response:
+        found = pages_find.item_page(store, project, run_id, item_id, offset=query.offset)
         if found is None:
             return missing(request, "run", run_id)
-        answer = explain.why(store, project, run_id, item_id)
-        others, searched = pages_find.item_runs(
-            store, project, answer.item_id, pipeline=found.state["pipeline"], but=run_id
-        )
-        return page("item.html", request, why=answer, run=queries.run_json(found), others=others, searched=searched)
+        return page("item.html", request, about=found, why=found.why, run=found.run)
 
     @app.get("/ui/steps", include_in_schema=False)
     def steps(request: Request, project: Project, query: Annotated[StepsView, Query()]) -> Response:

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xray_core.errors import XRayError
+from xray_core.journey import Entry, Why
 from xray_core.model import item_id_text
-from xray_server import queries
+from xray_server import explain, queries
 from xray_server.pages_funnel import MAX_TONES
 from xray_server.store import RunFilter, StepFilter, Store, TrendPoint
 from xray_server.times import iso
 
 FOUND_EACH: Final = 10
 STEPS_PER_PAGE: Final = 50
+ENTRIES_PER_PAGE: Final = 60  # of a journey
 ITEM_RUNS: Final = 25  # runs that are searched for an item on one page
 TREND_BARS: Final = 48
 _TELLING: Final = (
@@ -82,6 +84,46 @@ def item_runs(
             told = sorted({each for each in outcomes if each in _TELLING}, key=_TELLING.index)
             found.append((queries.run_json(run), told[:1] or ["seen"]))
     return found, len(page.items)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPage:
+    """One item in one run, and in others.
+
+    Attributes:
+        entries: the part of its journey on this page; of a long one only the steps that tell something.
+        total: entries to page through; `silent`: steps left out that tell nothing.
+        others: (run, what it was there), newest first, of the `searched` newest runs.
+    """
+
+    run: Mapping[str, Any]
+    why: Why
+    entries: Sequence[Entry]
+    offset: int
+    total: int
+    silent: int
+    others: Sequence[tuple[Mapping[str, Any], Sequence[str]]]
+    searched: int
+
+    @property
+    def after(self) -> int:
+        return max(0, self.total - self.offset - len(self.entries))
+
+
+def item_page(store: Store, project: str, run_id: str, item_id: str, *, offset: int) -> ItemPage | None:
+    """Why an item ended as it did in a run; None when there is no such run."""
+    run = store.run(project, run_id)
+    if run is None:
+        return None
+    why = explain.why(store, project, run_id, item_id)
+    told = list(why.journey)
+    if len(told) > ENTRIES_PER_PAGE:
+        told = [entry for entry in told if entry.outcome is not None]
+    others, searched = item_runs(store, project, why.item_id, pipeline=run.state["pipeline"], but=run_id)
+    return ItemPage(
+        queries.run_json(run), why, told[offset : offset + ENTRIES_PER_PAGE], offset, len(told),
+        len(why.journey) - len(told) + why.journey_omitted, others, searched,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -306,13 +306,13 @@ def _lay_out(row: Row, widest: int, scale: str) -> None:
 
 
 def portions_of(reasons: Mapping[tuple[str, str], int], unaccounted: int) -> list[Portion]:
-    """What left a step, the most first, each with its colour; at most 12, the rest of them added up in the last."""
+    """What left a step, the most first, each with its colour; at most 8, the rest of them added up in the last."""
     ranked = sorted(
         ((outcome, reason, n) for (outcome, reason), n in reasons.items() if n > 0), key=lambda r: (-r[2], r)
     )
     found = []
     tone = 0
-    for outcome, reason, n in ranked[:12]:
+    for outcome, reason, n in ranked[:8]:
         if outcome == "errored":
             name = "bad"
         elif outcome == "not_selected":
@@ -321,9 +321,9 @@ def portions_of(reasons: Mapping[tuple[str, str], int], unaccounted: int) -> lis
             tone += 1
             name = f"r{min(tone, MAX_TONES)}"
         found.append(Portion(outcome, reason or None, n, name))
-    if len(ranked) > 12:
+    if len(ranked) > 8:
         found.append(
-            Portion("other", f"{len(ranked) - 12} more reasons", sum(n for _, _, n in ranked[12:]), f"r{MAX_TONES}")
+            Portion("other", f"{len(ranked) - 8} more reasons", sum(n for _, _, n in ranked[8:]), f"r{MAX_TONES}")
         )
     if unaccounted > 0:
         found.append(Portion("unaccounted", None, unaccounted, "warned"))

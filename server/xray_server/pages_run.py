@@ -18,7 +18,7 @@ READ_EACH_STEP: Final = (
     400  # above, a run is drawn from sums by name: reading a step costs 45 us, and a page has 100 ms
 )
 EXPLAIN_UP_TO: Final = 150  # steps: of a run with more, why and compare are asked for by a click
-MAX_ROWS: Final = 120  # of the funnel on one page
+MAX_ROWS: Final = 60  # of the funnel on one page
 SUMMARISED_STEPS: Final = 200  # a run with more gets no funnel of its own in the list of runs
 RUNS_PER_PAGE: Final = 40
 SAMPLES_PER_PAGE: Final = 25
@@ -60,6 +60,7 @@ class RunPage:
     asked: str | None = None
     why: Why | None = None
     verdict: Verdict | None = None
+    per_page: int = MAX_ROWS
 
     @property
     def after(self) -> int:
