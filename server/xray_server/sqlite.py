@@ -16,9 +16,9 @@ from typing import Any, Final, TypeVar
 
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
-from xray_core.safety import swallow
 from xray_server import sqlite_items
 from xray_server.records import VerdictsRecord
+from xray_server.refusals import write_what_can_be
 from xray_server.rows import make_cursor, parse_cursor
 from xray_server.sqlite_compactor import Compactor
 from xray_server.sqlite_read import Reader
@@ -102,37 +102,12 @@ class SQLiteStore:
             raise
 
     def write(self, batches: Sequence[Batch]) -> list[dict[int, str]]:
-        refused: list[dict[int, str]] = [{} for _ in batches]
-        places = [(b, r) for b, batch in enumerate(batches) for r in range(len(batch.records))]
-        self._write(batches, places, refused)
+        refused = write_what_can_be(
+            batches, self._writer.write, unavailable=_retryable, limits=(sqlite3.Error, OverflowError, ValueError)
+        )
         chunks = sum(isinstance(record, VerdictsRecord) for batch in batches for record in batch.records)
         self._compactor.written(chunks)
         return refused
-
-    def _write(self, batches: Sequence[Batch], places: list[tuple[int, int]], refused: list[dict[int, str]]) -> None:
-        """Write the records at `places`; when SQLite cannot hold one of them, halve until that one is alone."""
-        if not places:
-            return
-        chosen: dict[int, list[int]] = {}
-        for b, r in places:
-            chosen.setdefault(b, []).append(r)
-        try:
-            self._writer.write([
-                Batch([batches[b].records[r] for r in rows], batches[b].project, batches[b].received_us)
-                for b, rows in chosen.items()
-            ])  # fmt: skip
-        except Exception as error:  # whatever one record does, the others of its group must be kept
-            if isinstance(error, sqlite3.OperationalError) and _retryable(error):
-                raise StoreUnavailableError(f"SQLite cannot write just now: {error}") from error
-            if len(places) == 1:
-                b, r = places[0]
-                if not isinstance(error, (sqlite3.Error, OverflowError, ValueError)):
-                    swallow("store write", error)  # no limit of SQLite's: a mistake of ours, to be seen
-                refused[b][r] = f"the store cannot hold this record: {error}"
-                return
-            middle = len(places) // 2
-            self._write(batches, places[:middle], refused)
-            self._write(batches, places[middle:], refused)
 
     def runs(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[StoredRun]:
         return self._read(lambda reader: reader.runs(project, where, limit, cursor))
@@ -202,8 +177,8 @@ class SQLiteStore:
             self._connections.clear()
 
 
-def _retryable(error: sqlite3.Error) -> bool:
-    return any(word in str(error).lower() for word in _WORTH_RETRYING)
+def _retryable(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and any(word in str(error).lower() for word in _WORTH_RETRYING)
 
 
 def migrate(db: sqlite3.Connection, location: str) -> None:

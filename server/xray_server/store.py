@@ -336,6 +336,16 @@ def open_store(url: str, *, plugins: PluginHost | None = None) -> Store:
         from xray_server.sqlite import SQLiteStore
 
         return SQLiteStore.from_url(url)
+    if scheme in ("postgresql", "postgres"):
+        try:
+            from xray_server.postgres import PostgresStore
+        except ImportError as error:
+            raise ConfigurationError(
+                f"XRAY_DATABASE_URL: PostgreSQL needs its extra: pip install 'xray-pipelines[postgres]' ({error})"
+            ) from None
+
+        return PostgresStore(url)
     raise ConfigurationError(
-        f"XRAY_DATABASE_URL: {scheme!r} is not a kind of store X-Ray has; it has sqlite:///FILE ({DEFAULT_DATABASE})"
+        f"XRAY_DATABASE_URL: {scheme!r} is not a kind of store X-Ray has; it has sqlite:///FILE ({DEFAULT_DATABASE}) "
+        "and postgresql://user@host/database"
     )

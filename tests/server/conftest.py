@@ -22,6 +22,8 @@ from xray_server.serve import listen
 from xray_server.sqlite import SQLiteStore
 from xray_server.store import Store
 
+from tests.server import postgresql
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
@@ -104,3 +106,10 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
             server.kill()
         assert server.process.stdout is not None
         server.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A real PostgreSQL server; see postgresql.py."""
+    with postgresql.running() as url:
+        yield url

@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
+from xray_server.postgres import PostgresStore
 from xray_server.sqlite import SQLiteStore
 from xray_server.store import Store
 
-STORES: dict[str, Callable[[Path], Store]] = {
-    "sqlite": lambda directory: SQLiteStore(directory / "xray.db"),
+from tests.server import postgresql
+
+MakeStore = Callable[[], Store]
+
+
+def sqlite_stores(request: pytest.FixtureRequest, opened: ExitStack) -> MakeStore:
+    directories: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+    return lambda: opened.enter_context(closing(SQLiteStore(directories.mktemp("store") / "xray.db")))
+
+
+def postgres_stores(request: pytest.FixtureRequest, opened: ExitStack) -> MakeStore:
+    """Two stores in turn, emptied: a schema a store would take longer than most tests, and connections are few."""
+    url: str = request.getfixturevalue("postgres_url")
+    stores: list[tuple[str, Store]] = []
+    turns = itertools.count()
+
+    def make() -> Store:
+        if len(stores) < 2:
+            own = opened.enter_context(postgresql.schema(url))
+            stores.append((own, opened.enter_context(closing(PostgresStore(own)))))
+            next(turns)
+            return stores[-1][1]
+        address, store = stores[next(turns) % 2]
+        postgresql.empty(address)
+        return store
+
+    return make
+
+
+STORES: dict[str, Callable[[pytest.FixtureRequest, ExitStack], MakeStore]] = {
+    "sqlite": sqlite_stores,
+    "postgresql": postgres_stores,
 }
 
 
 @pytest.fixture(params=sorted(STORES))
-def new_store(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], Store]]:
-    """Makes empty stores, as many as a test needs."""
+def new_store(request: pytest.FixtureRequest) -> Iterator[MakeStore]:
+    """Makes empty stores. Of those that it made, a test may use the last two."""
     with ExitStack() as opened:
-        yield lambda: opened.enter_context(closing(STORES[request.param](tmp_path_factory.mktemp("store"))))
+        yield STORES[request.param](request, opened)
 
 
 @pytest.fixture
-def store(new_store: Callable[[], Store]) -> Store:
+def store(new_store: MakeStore) -> Store:
     return new_store()
