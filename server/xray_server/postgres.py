@@ -23,8 +23,10 @@ from xray_server import postgres_items, postgres_partitions
 from xray_server.postgres_read import Reader
 from xray_server.postgres_write import RacedError, Writer
 from xray_server.refusals import write_what_can_be
+from xray_server.rows import make_cursor, parse_cursor
 from xray_server.store import (
     Batch,
+    ItemRun,
     Page,
     RunFilter,
     StepFilter,
@@ -176,6 +178,17 @@ class PostgresStore:
 
     def look_up(self, project: str, run_id: str, item_id: str) -> list[LookedUp]:
         return self._read(lambda reader: postgres_items.look_up(reader, project, run_id, item_id))
+
+    def item_runs(
+        self, project: str, item_id: str, *, pipeline: str | None, limit: int, cursor: str | None = None
+    ) -> Page[ItemRun]:
+        before = None if cursor is None else parse_cursor(cursor, parts=1)[0]
+        runs, more = self._read(
+            lambda reader: postgres_items.look_up_across(
+                reader, project, item_id, pipeline=pipeline, limit=limit, before=before
+            )
+        )
+        return Page(runs, None if more is None else make_cursor(more))
 
     def sets(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[StoredSet]:
         # read while the connection is ours: the caller may take its time with what we give it

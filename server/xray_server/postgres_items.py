@@ -1,20 +1,24 @@
-"""Looking for one item in PostgreSQL's chunks of verdicts: which sets hold it, and how large all of them are.
+"""Looking for one item in PostgreSQL's chunks of verdicts: in one run, or across runs.
 
-Owns the walk over one run's chunks. Knows nothing of what a verdict means (xray_core.journey does).
+Owns the walk over chunks. Knows nothing of what a verdict means (xray_core.journey does).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
 from xray_core import verdicts
 from xray_core.journey import LookedUp
 from xray_core.model import item_id_text
-from xray_server.postgres_read import Reader, Window
+from xray_server.postgres_read import Pieces, Reader, Window
+from xray_server.postgres_text import given_id
+from xray_server.records import unpack
 from xray_server.rows import FP40, SET_NAMES
+from xray_server.store import ItemRun, Sighting
 
 
 @dataclass(slots=True)
@@ -57,3 +61,82 @@ def look_up(reader: Reader, project: str, run_id: str, item_id: str) -> list[Loo
         LookedUp(s.step_id, s.attempt, s.outcome, s.reason, s.n, s.n_fingerprints, len(s.ids), s.found, s.position)
         for s in found.values()
     ]
+
+
+_CHUNKS_A_LOOK: Final = 500
+_NEWEST: Final = (
+    "SELECT run, step, part, chunk, head, length(data), CASE WHEN length(data) < 65536 THEN data END FROM verdict_chunk "
+    "WHERE run < %s ORDER BY run DESC LIMIT %s"
+)
+_OF_RUNS: Final = "SELECT run.pk, run.id, run.pipeline, run.at_us FROM run WHERE run.pk = ANY(%s) AND run.project = %s"
+
+
+def look_up_across(
+    reader: Reader, project: str, item_id: str, *, pipeline: str | None, limit: int, before: int | None
+) -> tuple[list[ItemRun], int | None]:
+    """The runs that hold an item, newest first: every chunk is looked into, newest run first, until enough are found.
+
+    Args:
+        before: go on below this run, as the call before returned it.
+
+    Returns:
+        the runs, and the run to go on from, or None at the end.
+    """
+    text = item_id_text(item_id)
+    wanted = verdicts.fingerprint(text)
+    project_id = reader.number("project", project)
+    runs: list[ItemRun] = []
+    below = before if before is not None else 1 << 62
+    while True:
+        chunks = reader.rows(_NEWEST, [below, _CHUNKS_A_LOOK])
+        if not chunks:
+            return runs, None
+        last = chunks[-1][0]
+        if len(chunks) == _CHUNKS_A_LOOK and last != chunks[0][0]:
+            chunks = [chunk for chunk in chunks if chunk[0] != last]  # the last run may go on: it is read again, whole
+        elif len(chunks) == _CHUNKS_A_LOOK:
+            chunks = [(last, *row) for row in reader.run_chunks(last)]
+        holding = sorted({chunk[0] for chunk in chunks if any(_hits(reader, chunk, text, wanted))}, reverse=True)
+        about = {row[0]: row[1:] for row in reader.rows(_OF_RUNS, [holding, project_id])} if holding else {}
+        for run in holding:
+            if run not in about:
+                continue
+            run_key, pipeline_number, at_us = about[run]
+            name = reader.word(pipeline_number)
+            if pipeline is not None and name != pipeline:
+                continue
+            if len(runs) == limit:
+                return runs, run + 1
+            runs.append(ItemRun(given_id(run_key), name, at_us, _sightings(reader, run, text, wanted)))
+        below = chunks[-1][0]
+
+
+def _hits(reader: Reader, chunk: Sequence[Any], text: str, wanted: int) -> Iterator[tuple[str, str | None, bool, int]]:
+    """(outcome, reason, exact, n) of the sets of one chunk that hold the item."""
+    run, step, part, name, head, size, data = chunk
+    if data is None:
+        data = Pieces(reader, (run, step, part, name), size)
+    for code, reason, n, form, offset, length in unpack(head):
+        if form == FP40:
+            held = verdicts.contains(cast(bytes, Window(data, offset, length)), wanted)
+        else:
+            held = text in msgspec.json.decode(data[offset : offset + length])
+        if held:
+            yield SET_NAMES[code], reason, form != FP40, n
+
+
+def _sightings(reader: Reader, run: int, text: str, wanted: int) -> list[Sighting]:
+    """The sets of one run that hold the item, one for each step attempt, outcome and reason, in the order of the steps."""
+    found: dict[tuple[str, int, str, str | None], Sighting] = {}
+    steps = {row[0]: row[1:] for row in reader.rows(_STEPS, [run])}
+    for chunk in reader.run_chunks(run):
+        step_key, attempt, name = steps[chunk[0]]
+        for outcome, reason, exact, n in _hits(reader, (run, *chunk), text, wanted):
+            same = (given_id(step_key), attempt, outcome, reason)
+            if same not in found or not found[same].exact:
+                p_false = 0.0 if exact else verdicts.false_positive_probability([n])
+                found[same] = Sighting(reader.word(name) or "", same[0], attempt, outcome, reason, exact, p_false)
+    return list(found.values())
+
+
+_STEPS: Final = "SELECT pk, id, attempt, name FROM step WHERE run = %s"

@@ -261,16 +261,25 @@ class Reader:
     def chunks(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[tuple[Any, ...]]:
         """(step number, step id, attempt, head, data) of a run's chunks, or of a step's; `data` is read as it is sliced."""
         run = self.run_pk(project, run_id)
-        only, values = ("", []) if step_id is None else (" AND step.id = %s", [kept_id(step_id)])
-        for step, key, attempt, part, chunk, head, size, data in self.rows(
-            "SELECT step.pk, step.id, step.attempt, c.part, c.chunk, c.head, length(c.data), "  # noqa: S608
+        steps = {
+            pk: (given_id(key), attempt)
+            for pk, key, attempt in self.rows("SELECT pk, id, attempt FROM step WHERE run = %s", [run])
+        }
+        for step, part, chunk, head, size, data in self.run_chunks(run):
+            key, attempt = steps[step]
+            if step_id is None or key == step_id:
+                whole = data if data is not None else Pieces(self, (run, step, part, chunk), size)
+                yield step, key, attempt, unpack(head), whole
+
+    def run_chunks(self, run: int) -> list[Any]:
+        """(step number, part, chunk, head, size, data or None when large) of a run, in the order of its steps."""
+        return self.rows(
+            "SELECT c.step, c.part, c.chunk, c.head, length(c.data), "  # noqa: S608
             f"CASE WHEN length(c.data) < {_READ_WHOLE_BYTES} THEN c.data END "
             "FROM step JOIN verdict_chunk c ON c.run = step.run AND c.step = step.pk "
-            f"WHERE step.run = %s AND c.run = %s{only} ORDER BY step.at_us, step.pk, c.part, c.chunk",
-            [run, run, *values],
-        ):
-            pieces = data if data is not None else _Pieces(self, (run, step, part, chunk), size)
-            yield step, given_id(key), attempt, unpack(head), pieces
+            "WHERE step.run = %s AND c.run = %s ORDER BY step.at_us, step.position, step.pk, c.part, c.chunk",
+            [run, run],
+        )
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         text = item_id_text(item_id)
@@ -396,7 +405,7 @@ class Reader:
         return int(rows[0][0]) if rows else _NOTHING
 
 
-class _Pieces:
+class Pieces:
     """A large chunk's data, fetched piece by piece as it is sliced; what was fetched is kept while one question lasts."""
 
     def __init__(self, reader: Reader, key: tuple[Any, ...], size: int) -> None:

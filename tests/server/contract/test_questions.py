@@ -266,3 +266,24 @@ def test_clients_say_what_they_dropped_and_their_newest_word_counts(store: Store
 def test_a_cursor_of_nobody_is_refused(store: Store, cursor: str) -> None:
     with pytest.raises(BadCursorError):
         store.runs(PROJECT, RunFilter(), limit=1, cursor=cursor)
+
+
+def test_an_item_is_found_across_the_runs_that_hold_it_in_pages(store: Store) -> None:
+    for i in range(30):
+        ids = ["wanted" if i % 3 == 0 else "other", f"item-{i}"]
+        sets = [VerdictSet("rejected", 2, "late", ids)] if i % 2 else [VerdictSet("rejected", 2, "late", fp40=verdicts.encode(map(verdicts.hash64, ids)))]  # fmt: skip
+        records: list[Record] = [
+            RunRecord(v=1, run_id=f"r{i}", part="a", pipeline=f"p{i % 2}", started_us=T0 + i),
+            StepRecord(v=1, run_id=f"r{i}", step_id="s", attempt=1, part="a", name="filter", started_us=T0 + i),
+            VerdictsRecord(1, f"r{i}", "s", sets, 1, "a", "0"),
+        ]
+        store.write([Batch(records, PROJECT, T0 + i)])
+    found = walk(lambda cursor: store.item_runs(PROJECT, "wanted", pipeline=None, limit=3, cursor=cursor))
+    assert [run.run_id for run in found] == [f"r{i}" for i in range(27, -1, -3)]
+    assert [(s.step, s.outcome, s.reason, s.exact) for s in found[0].sightings] == [
+        ("filter", "rejected", "late", True)
+    ]
+    only = store.item_runs(PROJECT, "wanted", pipeline="p0", limit=100).items
+    assert [run.run_id for run in only] == ["r24", "r18", "r12", "r6", "r0"]
+    assert store.item_runs(PROJECT, "never", pipeline=None, limit=10).items == []
+    assert store.item_runs("another project", "wanted", pipeline=None, limit=10).items == []
