@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from typing import Any, Final
 
 from xray_airflow import config, fields
@@ -24,6 +25,8 @@ from xray_core.step import Step
 _TASK_PROCESSES: Final = frozenset({"TaskRunnerMarker", "TaskCommandMarker"})
 _METHODS: Final = ("execute", "resume_execution")
 _MAX_SKIPPED: Final = 1_000
+# A trigger may fire at once. The triggerer and the scheduler then need longer than this to queue the task again.
+_SOON_S: Final = 0.2
 
 Key = tuple[str, str, str, int, int]
 
@@ -33,19 +36,24 @@ class Watched:
     """The task instance that this process runs.
 
     Attributes:
+        task: the operator that executes.
         raised: what execute() raised: how Airflow's operators defer, reschedule, skip, trigger and fail.
+        word: Airflow's word for how it is now.
         environ: what the variables handed down to child processes were before.
     """
 
     key: Key
     step: Step
     origin: Origin
+    task: Any
+    word: str = "running"
     raised: BaseException | None = None
     tokens: Any = None
     environ: dict[str, str | None] = field(default_factory=dict)
 
 
 _current: Watched | None = None
+_last: Watched | None = None
 # Where Airflow said that a task runner starts. In `dag.test()` the tasks run in the user's own process: it says nothing.
 _task_process: int | None = None
 
@@ -108,7 +116,7 @@ def before_stopping(component: Any) -> None:
     """The process ends, or a task in it. What Airflow has no hook for (deferral, reschedule, 2.11's skip) ends here."""
     watched = _current
     if watched is not None:
-        kind = _kind(watched.raised)
+        kind = watched.word = _kind(watched.raised)
         if kind == "skipped":
             _end(watched, "skipped", word="skipped", error=None)
         else:
@@ -116,7 +124,7 @@ def before_stopping(component: Any) -> None:
                 watched.step.set_origin(replace(watched.origin, state=kind))
             _let_go(watched)
     if _task_process == os.getpid():
-        client().close()  # bounded by XRAY_SHUTDOWN_TIMEOUT_S, and given up at the first failure
+        client().close(_patience_s())  # given up at the first failure
     elif type(component).__name__ not in _TASK_PROCESSES and client.cache_info().currsize:
         from xray_airflow import sweep
 
@@ -156,7 +164,7 @@ def _open(ti: Any) -> Watched:
         # One of many pokes of one sensor, each in a process of its own: it speaks up only if it has something to say,
         # or else a step would grow by a part a minute.
         step.attached().open()
-        return Watched(_key(ti), step, origin)
+        return Watched(_key(ti), step, origin, task)
     for name, value in fields.parameters_of(task).items():
         step.set_metadata(name, value)
     resumed = getattr(served, "next_method", None) or fields.loaded(ti, "next_method")
@@ -164,7 +172,7 @@ def _open(ti: Any) -> Watched:
         step.set_metadata("result.resumed_with", str(resumed))
     step.observe_inputs(fields.inputs_of(task))
     step.open()
-    return Watched(_key(ti), step, origin)
+    return Watched(_key(ti), step, origin, task)
 
 
 def _tell_of_run(run_id: str, dag_id: str, dag_run: Any) -> None:
@@ -212,6 +220,7 @@ def _watch(task: Any, watched: Watched) -> None:
 
 def _end(watched: Watched, state: str, *, word: str, error: Any) -> None:
     step, raised = watched.step, watched.raised
+    watched.word = word
     step.set_origin(replace(watched.origin, state=word))
     with guard("airflow: telling of skipped tasks"):
         if raised is not None and type(raised).__name__ == "DownstreamTasksSkipped":
@@ -232,7 +241,7 @@ def _end(watched: Watched, state: str, *, word: str, error: Any) -> None:
 
 def _let_go(watched: Watched) -> None:
     """The process is no longer in this step; what is not closed, another process will continue."""
-    global _current
+    global _current, _last
     watched.step.detach()
     if watched.tokens is not None:
         context.leave(watched.tokens)
@@ -241,7 +250,25 @@ def _let_go(watched: Watched) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-    _current = None
+    _current, _last = None, watched
+
+
+def _patience_s() -> float:
+    """How long the end of this process may wait for the server, in seconds.
+
+    Airflow has been told how the task stands, but takes it for running until its process is gone. If it has queued the
+    task again by then, it calls the task failed ("finished with state success, but the task instance's state attribute
+    is queued"). So a task that goes on soon must not be waited for; what is left stays in the spool.
+    """
+    at_most_s = client().settings.shutdown_timeout_s
+    if _last is None or _last.word in ("success", "failed", "skipped"):
+        return at_most_s
+    pause_s = 2 * _SOON_S
+    if _last.word == "up_for_reschedule":
+        pause_s = (_last.raised.reschedule_date - datetime.now(timezone.utc)).total_seconds()  # type: ignore[union-attr]
+    elif _last.word == "up_for_retry":
+        pause_s = _last.task.retry_delay.total_seconds()
+    return max(0.0, min(at_most_s, pause_s / 2))
 
 
 def _tell_of_skipped(watched: Watched, raised: BaseException) -> None:

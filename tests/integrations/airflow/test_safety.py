@@ -3,6 +3,7 @@ longer import."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -187,3 +188,16 @@ def _specification(specified: dict[str, set[str]]) -> object:
         exec(f"def {name}({', '.join(sorted(arguments))}): pass", namespace)
         setattr(Specification, name, staticmethod(marker(namespace[name])))
     return Specification
+
+
+@pytest.mark.parametrize(("task_id", "patient"), [("keep_even", True), ("defers", False)])
+def test_a_task_that_goes_on_soon_is_not_kept_waiting_for_a_server_that_hangs(
+    task_id: str, patient: bool, runs_task: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow calls a task failed when it is queued again before its last process is gone."""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # takes connections and never answers
+        monkeypatch.setenv("XRAY_API_URL", f"http://127.0.0.1:{hanging.getsockname()[1]}")
+        monkeypatch.setenv("XRAY_SHUTDOWN_TIMEOUT_S", "5")
+        outcome = runs_task(task_id)
+    assert len(outcome.states) == 1
+    assert (outcome.seconds > 5) == patient

@@ -11,6 +11,7 @@ from typing import Any
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
+from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import DAG, Asset, BaseOperator, BaseSensorOperator, TaskGroup, task
 from airflow.sdk.exceptions import AirflowSkipException
@@ -120,15 +121,5 @@ with DAG("cases", schedule=None, default_args={"retries": 0}, tags=["demo"]) as 
 
 
 with DAG("in_trigger", schedule=None):
-
-    class EndsInTrigger(BaseOperator):
-        """Airflow refuses these as soon as a listener is registered."""
-
-        start_from_trigger = True
-        end_from_trigger = True
-
-        def execute(self, context: Any) -> None:
-            """Never called: the triggerer ends it."""
-
-    EndsInTrigger(task_id="ends_in_trigger")
+    DateTimeSensorAsync(task_id="ends_in_trigger", target_time="2024-01-01T00:00:00+00:00", end_from_trigger=True)
     PythonOperator(task_id="beside", python_callable=lambda: [1, 2])
