@@ -170,7 +170,6 @@ def _tell_of(
     if instance.state not in _STATUS and instance.started_at is not None:
         return  # still at it, though its run is over: its own process will tell
     ids = {"dag_id": finished.dag_id, "run_id": finished.dag_run_id, "task_id": instance.task_id}
-    had_process = instance.started_at is not None and instance.state in ("success", "failed")
     names = fields.class_names(task) if task is not None else [instance.operator or ""]
     step = run.open_step_unwritten(
         instance.task_id,
@@ -186,7 +185,7 @@ def _tell_of(
         ),
         metadata=fields.parameters_of(task) if task is not None else None,
         # After the task's own process in time, so that its word on what went wrong comes first.
-        started_at=(instance.ended_at if had_process else None) or instance.started_at or instance.ended_at,
+        started_at=instance.ended_at or instance.started_at,
     )
     status: Status = _STATUS.get(instance.state or "", "skipped")
     step.close(status, error=_why(instance, status, task, tasks, states), ended_at=instance.ended_at)

@@ -74,8 +74,15 @@ class Airflow:
             **environ,
         }
 
-    def start(self) -> None:
+    def start(self, *, legacy: bool = False) -> None:
+        """Bring everything up. `legacy` is Airflow 2: a scheduler that parses and runs tasks itself, and no REST API."""
+        self._legacy = legacy
+        if legacy:
+            self.environ["AIRFLOW__CORE__EXECUTOR"] = "SequentialExecutor"
         subprocess.run([self._command, "db", "migrate"], env=self.environ, check=True, capture_output=True, timeout=180)
+        if legacy:
+            self._launch("scheduler")
+            return
         self._launch("api-server")
         eventually(lambda: self._ask("GET", "/api/v2/version"), timeout_s=120, what="the API server answers")
         for name in ("dag-processor", "scheduler", "triggerer"):
@@ -83,6 +90,23 @@ class Airflow:
 
     def trigger(self, dag_id: str, dag_run_id: str, conf: dict[str, Any] | None = None) -> None:
         """Start a dag run as soon as its DAG is known."""
+        if self._legacy:
+            command = [
+                self._command,
+                "dags",
+                "trigger",
+                dag_id,
+                "--run-id",
+                dag_run_id,
+                "--conf",
+                json.dumps(conf or {}),
+            ]
+            eventually(
+                lambda: subprocess.run(command, env=self.environ, capture_output=True).returncode == 0,
+                timeout_s=180,
+                what=f"{dag_id} is known\n{self.log()}",
+            )
+            return
         body = {"dag_run_id": dag_run_id, "conf": conf or {}, "logical_date": None}
         self._ask_patiently("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": False})
         self._ask_patiently("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)

@@ -1,0 +1,143 @@
+"""What the scheduler tells of a dag run that is over: without a database, from what it would have read there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from xray_airflow import config, dagruns, fields, sweep
+from xray_airflow import task as task_process
+
+from tests.integrations.airflow.conftest import NOBODY, Captured
+from xray_core import XRay, context
+from xray_core.client import set_default_client
+from xray_core.transport.memory import MemoryTransport
+
+NOON = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+def seen(airflow: None) -> Iterator[MemoryTransport]:
+    """Everything that the scheduler's hooks tell, in this process."""
+    transport = MemoryTransport()
+    client = XRay("", transport=transport, api_url=NOBODY)
+    set_default_client(client)
+    task_process.client.cache_clear()
+    config.dag_filter.cache_clear()
+    yield transport
+    client.close()
+    set_default_client(None)
+    task_process.client.cache_clear()
+    context.remove_step_finder(task_process._find_step)
+
+
+def captured(seen: MemoryTransport) -> Captured:
+    assert task_process.client().flush(10)
+    return Captured([record for record in seen.records if record["kind"] != "client"])
+
+
+def ended(task_id: str, state: str | None, *, ran: bool = False, **more: Any) -> sweep.Instance:
+    given = {
+        "map_index": -1,
+        "try_number": int(ran),
+        "started_at": NOON if ran else None,
+        "ended_at": NOON + timedelta(seconds=9),
+    }
+    return sweep.Instance(**{"task_id": task_id, "state": state, **given, **more})
+
+
+def test_every_task_that_never_ran_says_why(seen: MemoryTransport) -> None:
+    finished = sweep.Finished("d", "r", "failed", dag=_dag(
+        load=[], choose=["load"], taken=["choose"], left=["choose"], behind=["left"], broken=[], after=["broken"], never=[],
+    ))  # fmt: skip
+    sweep.tell(finished, [
+        ended("load", "success", ran=True), ended("choose", "success", ran=True), ended("taken", "success"),
+        ended("left", "skipped"), ended("behind", "skipped"), ended("broken", "failed", ran=True),
+        ended("after", "upstream_failed"), ended("never", None), ended("odd", "running", ran=True),
+    ])  # fmt: skip
+    steps = captured(seen)
+    assert {name: (steps.step(name)["error"] or {}).get("message") for name in sorted(steps.names())} == {
+        "load": None, "choose": None, "taken": None,
+        "left": "choose chose not to run it",
+        "behind": "upstream was skipped: left",
+        "broken": "Airflow says failed; the task's process told of no end (it was killed, or could not write)",
+        "after": "upstream failed: broken",
+        "never": "never ran; Airflow's state is none",
+    }  # fmt: skip
+    assert steps.step("after")["upstream"] == [fields.step_id_of("d", "r", "broken", -1)]
+    assert steps.step("broken")["status"] == "failed"
+
+
+def test_the_instances_of_a_mapped_task_are_all_upstream_of_what_follows(seen: MemoryTransport) -> None:
+    finished = sweep.Finished("d", "r", "success", dag=_dag(each=[], total=["each"]))
+    mapped = [ended("each", "success", ran=True, map_index=n) for n in range(3)]
+    sweep.tell(finished, [*mapped, ended("total", "success", ran=True)])
+    expected = {fields.step_id_of("d", "r", "each", n) for n in range(3)}
+    assert set(captured(seen).step("total")["upstream"]) == expected
+
+
+def test_a_try_that_died_before_the_last_one_is_closed_from_the_history(seen: MemoryTransport) -> None:
+    tries = [ended("t", "failed", ran=True, last=False), ended("t", "success", ran=True, try_number=2)]
+    sweep.tell(sweep.Finished("d", "r", "success", dag=_dag(t=[])), tries)
+    steps = captured(seen)
+    assert (steps.step("t", attempt=1)["status"], steps.step("t", attempt=2)["status"]) == ("failed", "completed")
+
+
+@pytest.mark.swallows  # there is no database to sweep
+def test_a_dag_run_lasts_as_long_as_airflow_says_and_is_one_part_however_often_it_is_told(
+    seen: MemoryTransport,
+) -> None:
+    dag_run = SimpleNamespace(
+        dag_id="d", run_id="r", run_type="manual", conf={"password": "hush"}, start_date=NOON, end_date=None,
+        dag=SimpleNamespace(tags={"flights"}, task_dict={}), logical_date=NOON,
+    )  # fmt: skip
+    dagruns.on_running(dag_run)
+    dag_run.end_date = NOON + timedelta(minutes=3)
+    dagruns.on_ended(dag_run, "failed", "task_failure")
+    sweep.finish(60)
+    run = captured(seen).run("d")
+    assert (run["status"], run["duration_us"], run["parts"]) == ("failed", 180_000_000, ["scheduler"])
+    assert run["input"] == {"password": "[redacted]"}
+    assert run["tags"] == {"flights": "true", "run_type": "manual"}
+    assert run["error"] == {"type": "DagRunFailed", "message": "task_failure"}
+    assert run["origin"]["ids"]["logical_date"] == str(NOON)
+
+
+def test_a_state_set_from_outside_ends_the_step_and_says_so(seen: MemoryTransport) -> None:
+    ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", try_number=2, map_index=-1, state="failed")
+    task_process.on_ended(ti, "failed", "TaskInstance's state was manually set to `failed`.")
+    step = captured(seen).step("t", attempt=2)
+    assert (step["status"], step["metadata"]) == ("failed", {"result.set_from_outside": "failed"})
+    assert step["error"]["message"] == "TaskInstance's state was manually set to `failed`."
+
+
+def test_a_row_that_is_no_longer_loaded_is_not_loaded_again(seen: MemoryTransport, airflow: None) -> None:
+    """Reading an expired attribute would be a query in the session of whoever called the hook."""
+    from airflow.models.taskinstance import TaskInstance
+
+    row = TaskInstance.__new__(TaskInstance)
+    assert fields.loaded(row, "dag_id") is None
+    task_process.on_ended(
+        SimpleNamespace(dag_id=None, run_id="r", task_id="t", map_index=-1, try_number=1), "failed", None
+    )
+    assert captured(seen).records == []
+
+
+def _dag(**upstream: list[str]) -> Any:
+    """A serialized DAG: task ids and what they depend on."""
+    dag = SimpleNamespace(task_dict={})
+    for name, before in upstream.items():
+        kind = "BranchPythonOperator" if name == "choose" else "PythonOperator"
+        serialized = type("Serialized", (SimpleNamespace,), {"__module__": "airflow.serialization.definitions"})
+        dag.task_dict[name] = serialized(
+            task_id=name,
+            task_type=kind,
+            operator_name=kind,
+            upstream_task_ids=set(before),
+            dag=dag,
+            is_mapped=name == "each",
+        )
+    return dag
