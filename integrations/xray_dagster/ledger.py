@@ -25,7 +25,7 @@ def ledger_metadata(step: Step, api_url: str) -> dict[str, Any]:
         "xray/input": ledger.input,
         "xray/accepted": ledger.accepted,
         "xray/rejected": ledger.rejected,
-        "xray/run": MetadataValue.url(f"{api_url}/ui/runs/{quote(step.run_id)}#{quote(step.step_id)}"),
+        "xray/run": MetadataValue.url(f"{api_url}/ui/runs/{quote(step.run_id)}"),
     }
 
 

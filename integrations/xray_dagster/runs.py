@@ -47,6 +47,7 @@ class RunCapture:
         self._linked = _has_page(plan_context)
         self._plan = execution_plan
         self._indexes = fields.plan_indexes(execution_plan)
+        self._step_ids: dict[str, str] = {}
         self._attempts: dict[str, int] = {}
         self._ends: dict[str, str] = {}  # step key -> how it ended, as Dagster's event says
         self._began: set[str] = set()
@@ -62,7 +63,10 @@ class RunCapture:
         return self._indexes.get(fields.unresolved(step_key))
 
     def step_id_of(self, step_key: str) -> str:
-        return fields.step_id_of(self.dagster_run.run_id, step_key)
+        known = self._step_ids.get(step_key)
+        if known is None:
+            known = self._step_ids[step_key] = fields.step_id_of(self.dagster_run.run_id, step_key)
+        return known
 
     @guarded("following a Dagster run")
     def observe(self, event: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dagster._utils import warnings
 
 from tests.integrations.dagster.capturing import Captured
 from xray_core.client import XRay, set_default_client
@@ -14,12 +15,16 @@ from xray_core.transport.memory import MemoryTransport
 
 HERE = Path(__file__).parent
 
-# Precisely what Dagster and its dependencies themselves say on import and in use, on the versions we test.
+# Precisely what Dagster says of itself in use: of its own code, and of its features that are not final. Which of these
+# there are depends on its version.
 IGNORED = (
     "ignore::DeprecationWarning:dagster.*",
     "ignore::DeprecationWarning:dagster_shared.*",
-    "ignore:.*:dagster._utils.warnings.BetaWarning",
-    "ignore:.*:dagster._utils.warnings.PreviewWarning",
+    *(
+        f"ignore:.*:dagster._utils.warnings.{name}"
+        for name in ("BetaWarning", "PreviewWarning", "ExperimentalWarning")
+        if hasattr(warnings, name)
+    ),
 )
 
 

@@ -1,0 +1,85 @@
+"""X-Ray's ledger in Dagster's own metadata: opt in, with a link to the run's page."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import xray_dagster
+from dagster import DynamicOut, DynamicOutput, MaterializeResult, asset, job, materialize, op
+
+from tests.integrations.dagster.capturing import Captured
+from xray_core import current_step
+
+
+def metadata_of(result: Any, node: str) -> dict[str, Any]:
+    """The metadata of a node's materialization as Dagster keeps it."""
+    (event,) = result.asset_materializations_for_node(node)
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+@asset
+def offers() -> list[int]:
+    step = current_step()
+    step.reject_many(range(999), "too_dear")
+    step.reject("x", "sold_out")
+    step.accept("y")
+    return [1]
+
+
+def test_an_assets_materialization_shows_the_ledger_and_links_back(xray: Captured) -> None:
+    xray_dagster.enable(attach_ledger=True)
+    result = materialize([offers])
+    shown = metadata_of(result, "offers")
+    assert shown["xray"] == "rejected 99.9% of 1,001: too_dear 999, sold_out 1; see X-Ray"
+    assert (shown["xray/input"], shown["xray/accepted"], shown["xray/rejected"]) == (1001, 1, 1000)
+    assert shown["xray/run"] == f"{xray.client.settings.api_url}/ui/runs/{result.run_id}"
+
+
+def test_by_default_dagsters_metadata_is_left_alone(xray: Captured) -> None:
+    assert not [name for name in metadata_of(materialize([offers]), "offers") if name.startswith("xray")]
+
+
+def test_the_environment_can_ask_for_it(xray: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XRAY_DAGSTER_LEDGER", "1")
+    assert metadata_of(materialize([offers]), "offers")["xray/rejected"] == 1000
+
+
+def test_the_users_own_metadata_stands_beside_it(xray: Captured) -> None:
+    xray_dagster.enable(attach_ledger=True)
+
+    @asset
+    def table() -> MaterializeResult:
+        current_step().reject("x", "empty_row")
+        return MaterializeResult(metadata={"path": "s3://bucket/table"})
+
+    shown = metadata_of(materialize([table]), "table")
+    assert (shown["path"], shown["xray/rejected"]) == ("s3://bucket/table", 1)
+
+
+def test_a_step_that_decided_nothing_attaches_nothing(xray: Captured) -> None:
+    xray_dagster.enable(attach_ledger=True)
+
+    @asset
+    def plain() -> int:
+        return 1
+
+    assert not [name for name in metadata_of(materialize([plain]), "plain") if name.startswith("xray")]
+
+
+def test_each_dynamic_output_shows_the_ledger_so_far(xray: Captured) -> None:
+    xray_dagster.enable(attach_ledger=True)
+
+    @op(out=DynamicOut(int))
+    def fan_out() -> Iterator[DynamicOutput[int]]:
+        for number in range(3):
+            current_step().reject(number, "odd")
+            yield DynamicOutput(number, mapping_key=f"n{number}")
+
+    @job
+    def fanning() -> None:
+        fan_out()
+
+    result = fanning.execute_in_process()
+    assert result.success
+    outputs = [e.step_output_data.metadata for e in result.all_events if e.event_type_value == "STEP_OUTPUT"]
+    assert [each["xray/rejected"].value for each in outputs] == [1, 2, 3]

@@ -1,0 +1,198 @@
+"""Dagster on real processes, delivering to a real server: the multiprocess executor, deaths, and `dagster dev`."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live import Live
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
+ROOT = Path(__file__).parents[3]
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[Live]:
+    server = Live(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def environment(live: Live, tmp_path: Path, dagster_home: Path) -> dict[str, str]:
+    """As a user's shell: no X-Ray but the server's address, a Dagster of its own."""
+    home = tmp_path / "dagster"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    return {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "XRAY_API_URL": live.url,
+        "XRAY_SPOOL_DIR": str(tmp_path / "spool"),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def until(what: str, found: Callable[[], Any], *, within_s: float = 60) -> Any:
+    deadline = time.monotonic() + within_s
+    while not (result := found()):
+        assert time.monotonic() < deadline, f"no {what} within {within_s} s"
+        time.sleep(0.2)
+    return result
+
+
+def execute(job: str, environment: dict[str, str]) -> str:
+    """The id of a run of this job."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.integrations.dagster.execute", job],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    told = [line for line in done.stdout.splitlines() if line.startswith("RUN ")]
+    assert told, done.stderr[-4_000:]
+    return told[0].split()[1]
+
+
+def sync(environment: dict[str, str]) -> None:
+    subprocess.run([str(BIN / "xray"), "sync"], env=environment, check=True, capture_output=True, timeout=60)
+
+
+def steps_of(live: Live, run_id: str) -> dict[tuple[str, int], dict[str, Any]]:
+    steps = live.get(f"/runs/{run_id}")["steps"]
+    found = {(step["origin"]["ids"]["step_key"], step["attempt"]): step for step in steps}
+    assert len(found) == len(steps)
+    return found
+
+
+def test_steps_in_processes_of_their_own_are_one_run(live: Live, environment: dict[str, str]) -> None:
+    run_id = execute("several", environment)
+    sync(environment)
+    run, steps = live.get(f"/runs/{run_id}"), steps_of(live, run_id)
+    assert (run["status"], run["pipeline"]) == ("completed", "several")
+    assert set(steps) == {("fan_out", 1), ("double[1]", 1), ("double[2]", 1), ("add_up", 1)}
+    assert {step["status"] for step in steps.values()} == {"completed"}
+    assert steps["double[1]", 1]["rejection_counts"] == {"odd": 1}
+    assert steps["fan_out", 1]["output_count"] == 2
+    assert live.why(run_id, "item-1")["outcome"] == "rejected"
+
+
+def test_a_killed_step_is_closed_by_the_run_and_keeps_what_it_said(live: Live, environment: dict[str, str]) -> None:
+    run_id = execute("dying", environment)
+    sync(environment)
+    steps = steps_of(live, run_id)
+    for attempt, state in ((1, "STEP_UP_FOR_RETRY"), (2, "STEP_FAILURE")):
+        step = steps["killed", attempt]
+        assert (step["status"], step["origin"]["state"]) == ("failed", state)
+        assert "SIGKILL" in step["error"]["message"] if isinstance(step["error"], dict) else "SIGKILL" in step["error"]
+        assert step["rejection_counts"] == {"seen": 1}, "what it said before it died is kept"
+    assert steps["not_reached", 1]["status"] == "skipped"
+    assert live.get(f"/runs/{run_id}")["status"] == "failed"
+
+
+def test_a_failing_step_tells_the_users_error_once(live: Live, environment: dict[str, str]) -> None:
+    run_id = execute("failing", environment)
+    sync(environment)
+    steps = steps_of(live, run_id)
+    assert "price is missing" in json.dumps(steps["fails", 1]["error"])
+    assert "Dagster" not in json.dumps(steps["fails", 1]["error"]).replace("dagster", "")
+    assert steps["not_reached", 1]["metadata"]["result.not_run"] == "upstream failed: fails"
+
+
+def test_xray_run_dagster_dev_captures_a_launched_run_and_its_cancelling(
+    live: Live, environment: dict[str, str], tmp_path: Path
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = tmp_path / "started"
+    environment["XRAY_TEST_STARTED"] = str(started)
+    command = [str(BIN / "xray"), "run", "--", str(BIN / "dagster"), "dev", "-p", str(port)]
+    command += ["-m", "tests.integrations.dagster.processes"]
+    log = (tmp_path / "dagster.log").open("w")
+    dagster = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        ask = _graphql(port)
+        until("Dagster", lambda: ask("{ version }") or None, within_s=120)
+        run_id = until("launched run", lambda: _launch(ask, "best_offer"), within_s=60)
+        run = until("run", lambda: _run(live, run_id, "completed"), within_s=120)
+        assert run["origin"]["url"] == f"http://127.0.0.1:{port}/runs/{run_id}"
+        steps = steps_of(live, run_id)
+        assert set(steps) == {("offers", 1), ("best", 1)}
+        assert steps["offers", 1]["rejection_counts"] == {"too_dear": 1}
+        assert live.why(run_id, "2")["outcome"] == "not_selected"
+
+        cancelled = until("launched run", lambda: _launch(ask, "waiting"), within_s=60)
+        until("waiting step", started.exists, within_s=120)
+        ask(f'mutation {{ terminateRun(runId: "{cancelled}") {{ __typename }} }}')
+        run = until("cancelled run", lambda: _run(live, cancelled, "failed"), within_s=120)
+        assert run["origin"]["state"] == "CANCELED"
+        assert steps_of(live, cancelled)["waits", 1]["status"] == "failed"
+        assert steps_of(live, cancelled)["waits", 1]["rejection_counts"] == {"seen": 1}
+    except BaseException:
+        print((tmp_path / "dagster.log").read_text()[-6_000:])
+        raise
+    finally:
+        dagster.send_signal(signal.SIGINT)
+        try:
+            dagster.wait(60)
+        finally:
+            _end_session(dagster.pid)
+            log.close()
+
+
+def _graphql(port: int) -> Callable[[str], Any]:
+    def ask(query: str) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/graphql",
+            json.dumps({"query": query}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return json.load(answer)["data"]
+        except OSError:
+            return None
+
+    return ask
+
+
+def _launch(ask: Callable[[str], Any], job: str) -> str | None:
+    found = ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }")
+    nodes = found["repositoriesOrError"].get("nodes") if found else None
+    if not nodes:
+        return None
+    selector = (
+        f'{{repositoryLocationName: "{nodes[0]["location"]["name"]}", repositoryName: "{nodes[0]["name"]}", '
+        f'jobName: "{job}"}}'
+    )
+    answer = ask(
+        f"mutation {{ launchRun(executionParams: {{selector: {selector}}}) {{ __typename "
+        "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"
+    )
+    run = answer["launchRun"].get("run")
+    assert run, answer
+    return str(run["runId"])
+
+
+def _run(live: Live, run_id: str, status: str) -> Any:
+    answer = live.http.get(f"/runs/{run_id}")
+    run = answer.json() if answer.status_code == 200 else None
+    return run if run and run["status"] == status else None
+
+
+def _end_session(leader: int) -> None:
+    """Whatever `dagster dev` left of its own session."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,32 @@
+"""The behaviour tests of this directory on both ends of what is supported, each in an environment of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+ROOT = Path(__file__).parents[3]
+UV = Path(sys.executable).parent / "uv"
+# six: dagster 1.8 imports it and does not say so
+VERSIONS = {"oldest": ["dagster==1.8.0", "six"], "1.8, newest": ["dagster==1.8.13", "six"], "newest": ["dagster>=1.13"]}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_behaviour_holds_on(version: str, tmp_path: Path) -> None:
+    if not UV.exists():
+        if os.environ.get("CI") == "true":
+            pytest.fail("uv is missing: make .venv/.dev")
+        pytest.skip("uv is missing: make .venv/.dev")
+    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": ""}
+    python = tmp_path / "venv" / "bin" / "python"
+    wanted = [*VERSIONS[version], "pytest", "pytest-timeout", "-e", str(ROOT)]
+    for command in (
+        [str(UV), "venv", "--quiet", "--python", sys.executable, str(tmp_path / "venv")],
+        [str(UV), "pip", "install", "--quiet", "--python", str(python), *wanted],
+        [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not stack", str(Path(__file__).parent)],
+    ):
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-6_000:]
