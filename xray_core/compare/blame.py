@@ -16,6 +16,7 @@ from xray_core.compare.align import Pair, children_first, in_order
 from xray_core.compare.changes import step_changes
 from xray_core.compare.evidence import Equality
 from xray_core.compare.shapes import Kind, PartedAt, Source, StepKey
+from xray_core.model import RESULT_METADATA
 
 
 @dataclass(slots=True)
@@ -127,8 +128,10 @@ class Blame:
     def _parting(self, first: Judged) -> PartedAt:
         pair = first.pair
         changed = [change.path for each in (pair, *pair.ancestors()) for change in step_changes(each)]
-        # what was captured at all is no parameter of the step
+        # what was captured at all is no parameter of the step, and neither is what came of it
+        results = tuple(f"steps.{each.path}.metadata.{RESULT_METADATA}" for each in (pair, *pair.ancestors()))
         changed = [path for path in changed if not path.endswith((".capture", ".step_type"))]
+        changed = [path for path in changed if not path.startswith(results)]
         kind: Kind
         proven = first.inputs.equal is True and not first.inferred
         if first.inputs.equal is False or (self._run_inputs is False and not (proven and changed)):

@@ -83,6 +83,20 @@ def test_changed_metadata_is_shown_by_its_path(live: Live) -> None:
     assert diff["changes"] == [{"path": "metadata.model.version", "a": 1, "b": 2}]
 
 
+def test_what_came_of_a_step_is_no_parameter_of_it(live: Live) -> None:
+    runs = []
+    with live.xray("results") as xray:
+        for rows in (5, 3):
+            with xray.run(input={"to": "LAX"}) as run, run.step("load") as step:
+                step.set_input("s3://bucket")
+                step.set_output(list(range(rows)))
+                step.set_metadata("result.materialized", {"offers": {"rows": rows}})
+            runs.append(run.run_id)
+    diff = live.get(f"/runs/{runs[0]}/diff/{runs[1]}")
+    assert diff["parted_at"]["kind"] == "non_deterministic"
+    assert [change["path"] for change in diff["changes"]] == ["steps.load.metadata.result.materialized.offers.rows"]
+
+
 def test_the_baseline_is_the_last_good_run_of_the_pipeline(live: Live) -> None:
     with live.xray("with-baseline") as xray:
         good = one(xray, limit=5)
