@@ -181,18 +181,26 @@ class _Driver:
             adapter.suspended.discard(attempt.step.step_id)
         return _driver.set(self if attempt is None else None)
 
-    def suspend(self, token: Any) -> None:
+    def suspend(self) -> None:
         """After it has yielded."""
-        _driver.reset(token)
         attempt = self.attempt
         if attempt is not None:
             attempt.yields = (attempt.yields or 0) + 1
-            self.current, attempt.tokens = context.leave(attempt.tokens), None
+            if attempt.tokens is not None:
+                self.current, attempt.tokens = context.leave(attempt.tokens), None
             adapter.suspended.add(attempt.step.step_id)
 
 
 # Set while a generator task starts, for its try to be found; a task called inside it must not take its place.
 _driver: ContextVar[_Driver | None] = ContextVar("xray_prefect_generator", default=None)
+
+
+def _forget_driver(token: Any) -> None:
+    try:
+        if token is not None:
+            _driver.reset(token)
+    except ValueError:  # the generator was collected in another context than the one it ran in, which is left alone
+        pass
 
 
 def _generator(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -205,8 +213,9 @@ def _generator(original: Callable[..., Any]) -> Callable[..., Any]:
                 value = step(argument)
             except StopIteration as stop:
                 return stop.value
-            if token is not None:
-                _safely(driver.suspend, token)
+            finally:
+                _forget_driver(token)
+            _safely(driver.suspend)
             try:
                 argument = yield value
                 step = inner.send
@@ -226,8 +235,9 @@ def _async_generator(original: Callable[..., Any]) -> Callable[..., Any]:
                 value = await step(argument)
             except StopAsyncIteration:
                 return
-            if token is not None:
-                _safely(driver.suspend, token)
+            finally:
+                _forget_driver(token)
+            _safely(driver.suspend)
             try:
                 argument = yield value
                 step = inner.asend
