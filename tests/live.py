@@ -33,7 +33,8 @@ class Live:
         self._spools = 0
         socket = listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{socket.getsockname()[1]}"
-        self._server = uvicorn.Server(uvicorn.Config(create_app(self.store), log_level="error", access_log=False))
+        self.app = create_app(self.store)
+        self._server = uvicorn.Server(uvicorn.Config(self.app, log_level="error", access_log=False))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [socket]}, daemon=True)
         self._thread.start()
         deadline = time.monotonic() + 20
