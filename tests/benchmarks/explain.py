@@ -175,12 +175,16 @@ def verdicts_bytes(db: Any) -> int:
 
 
 def _timed(what: str, question: Callable[[], object], times: int = 15) -> None:
-    took = []
+    took, spent = [], []
     for _ in range(times):
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.thread_time()
         question()
         took.append((time.perf_counter() - began) * 1000)
-    print(f"{what}: {statistics.median(took):.1f} ms (first {took[0]:.1f}, worst {max(took):.1f})", flush=True)
+        spent.append((time.thread_time() - began_cpu) * 1000)
+    print(
+        f"{what}: {statistics.median(took):.1f} ms (first {took[0]:.1f}, worst {max(took):.1f}; CPU {statistics.median(spent):.1f})",
+        flush=True,
+    )
 
 
 def _run_records(run_id: str, at: int) -> list[Record]:

@@ -29,6 +29,7 @@ _STRENGTH: Final = {
 }
 
 Told = tuple[str, str | None]  # outcome, reason
+_NONE: Final[set[int]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +54,17 @@ def find_flips(pairs: Sequence[Pair], first: Pair | None, source: Source) -> Fli
     size = sum(_size(pair) for pair in rest)
     share = _BUCKETS if size <= MAX_READ else max(1, int(_BUCKETS * MAX_READ / size))
     if first is not None:
-        _compare(first, source, _BUCKETS, whole, names, {})
+        _compare(first, source, _BUCKETS, whole, names)
     sampled: dict[int, tuple[Pair, Told, Told]] = {}
     for pair in rest:
-        _compare(pair, source, share, sampled, names, whole)
-    before = 0
+        _compare(pair, source, share, sampled, names)
+    base = len(whole)
+    extra = sum(fingerprint not in whole for fingerprint in sampled)  # items that the first step does not know
     for fingerprint, found in sampled.items():
         mine = whole.get(fingerprint)
         if mine is None or places[id(found[0])] < places[id(mine[0])]:
-            before += mine is not None
             whole[fingerprint] = found
-    extra = len(sampled) - before  # items that the first step does not know
     scale = _BUCKETS / share
-    base = len(whole) - extra
     shown = heapq.nsmallest(
         MAX_FLIPPED,
         whole.items(),
@@ -84,7 +83,7 @@ def find_flips(pairs: Sequence[Pair], first: Pair | None, source: Source) -> Fli
         ],
         base + round(extra * scale),
         share == _BUCKETS,
-        0.0 if share == _BUCKETS else scale * sqrt(extra * (1 - 1 / scale)),
+        0.0 if share == _BUCKETS else scale * sqrt(max(1, extra) * (1 - 1 / scale)),
     )
 
 
@@ -126,48 +125,49 @@ def _compare(
     share: int,
     into: dict[int, tuple[Pair, Told, Told]],
     names: dict[int, str],
-    known: Mapping[int, Any],
 ) -> None:
-    wanted = differing_sets(pair)
-    told: list[dict[int, Told]] = []
+    wanted = differing_sets(pair) or {(ITEMS_OUT, None)}  # nobody judged the items: what came out is all there is
+    held: list[dict[Told, set[int]]] = []
     for side, state in enumerate((pair.a, pair.b)):
         assert state is not None
         key = (state["step_id"], state["attempt"])
-        sets = list(source.sets(side, key))
-        held = _outcomes(sets, wanted, share, names)
-        if not wanted:  # nobody judged the items: what came out is all there is
-            held = _outcomes(sets, {(ITEMS_OUT, None)}, share, names)
-        told.append(held)
+        held.append(_members(source.sets(side, key), wanted, share, names))
         for sample in source.samples(side, key) if len(names) < MAX_NAMES else ():
             names.setdefault(verdicts.fingerprint(sample["item_id"]), sample["item_id"])
-    one, other = told
-    for fingerprint in one.keys() | other.keys():
-        a, b = one.get(fingerprint, (ABSENT, None)), other.get(fingerprint, (ABSENT, None))
-        if a[0] != b[0] and fingerprint not in into:
-            into[fingerprint] = (pair, a, b)
+    changed: set[int] = set()
+    for told in wanted:
+        # set algebra runs in C: of 100,000 items only those that changed are ever looked at one by one
+        changed |= held[0].get(told, _NONE) ^ held[1].get(told, _NONE)
+    for fingerprint in changed:
+        if fingerprint not in into:
+            a, b = (_strongest(members, fingerprint) for members in held)
+            if a[0] != b[0]:
+                into[fingerprint] = (pair, a, b)
 
 
-def _outcomes(
-    sets: Iterable[HeldSet], wanted: set[tuple[str, str | None]], share: int, names: dict[int, str]
-) -> dict[int, Told]:
-    told: dict[int, Told] = {}
-    found: list[int]
-    for each in sorted(sets, key=lambda s: _STRENGTH.get(s.outcome, -1)):  # the strongest last
-        keep = (each.outcome, each.reason) in wanted
-        found = []
+def _members(sets: Iterable[HeldSet], wanted: set[Told], share: int, names: dict[int, str]) -> dict[Told, set[int]]:
+    """The fingerprints of the wanted sets, of the share that is read; ids met on the way name fingerprints."""
+    members: dict[Told, set[int]] = {}
+    for each in sets:
+        told = (each.outcome, each.reason)
         if each.ids is not None:
-            for item_id in each.ids:
-                fingerprint = verdicts.fingerprint(item_id)
-                if len(names) < MAX_NAMES:
-                    names.setdefault(fingerprint, item_id)
-                if fingerprint >> 32 < share:
-                    found.append(fingerprint)
-        elif keep and each.fp40 is not None:
-            found = verdicts.decode_below(each.fp40, share)
-        if keep:
-            outcome = "accepted" if each.outcome == ITEMS_OUT else each.outcome
-            told.update(dict.fromkeys(found, (outcome, each.reason)))
-    return told
+            named = {verdicts.fingerprint(item_id): item_id for item_id in each.ids}
+            if len(names) < MAX_NAMES:
+                names.update(named)
+            if told in wanted:
+                found = (fingerprint for fingerprint in named if fingerprint >> 32 < share)
+                members.setdefault(told, set()).update(found)
+        elif told in wanted and each.fp40 is not None:
+            members.setdefault(told, set()).update(verdicts.decode_below(each.fp40, share))
+    return members
+
+
+def _strongest(members: Mapping[Told, set[int]], fingerprint: int) -> Told:
+    found = [told for told, held in members.items() if fingerprint in held]
+    if not found:
+        return ABSENT, None
+    outcome, reason = max(found, key=lambda told: (_STRENGTH.get(told[0], -1), told[1] or ""))
+    return ("accepted" if outcome == ITEMS_OUT else outcome), reason
 
 
 def _refined(state: State | None, side: int, fingerprint: int, told: Told, source: Source) -> dict[str, Any]:
