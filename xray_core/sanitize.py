@@ -59,11 +59,12 @@ _IN_TEXT: Final = re.compile(
     r"|(?P<header>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"
     r"|(?P<pair>\b[\w.-]{0,40}(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key)[\"']?\s*[=:]\s*[\"']?)"
     r"[^\s\"',;&}]{3,}"
-    r"|\b(?:sk|pk|ghp|gho|xox[abp]|AKIA)[-_A-Za-z0-9]{16,}",
+    r"|\b(?:sk|pk|ghp|gho|xox[abp]|AKIA|xray_[0-9a-f]{8}_)[-_A-Za-z0-9]{16,}",
     re.IGNORECASE,
 )
 _WORTH_A_LOOK: Final = re.compile(
-    r"://[^\s]*@|bearer|basic|passw|pwd|secret|token|api.?key|access.?key|sk[-_]|pk[-_]|ghp|gho|xox|akia", re.IGNORECASE
+    r"://[^\s]*@|bearer|basic|passw|pwd|secret|token|api.?key|access.?key|sk[-_]|pk[-_]|ghp|gho|xox|akia|xray_",
+    re.IGNORECASE,
 )
 
 

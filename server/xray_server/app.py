@@ -12,20 +12,18 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib import metadata
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
-import msgspec
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi.security import HTTPBearer
 
-from xray_core.safety import swallow
 from xray_server import explain_routes, pages, posted, queries
-from xray_server.access import Project, keep_escaped_slashes
+from xray_server.access import Access, Asker, Identity, Project
+from xray_server.answers import HTTPError, JsonResponse
 from xray_server.commit import MAX_WAITING_BATCHES, Committer, QueueFullError
+from xray_server.guard import Guard
 from xray_server.ingest import (
     MAX_BODY_BYTES,
     MAX_DECOMPRESSED_BYTES,
@@ -36,89 +34,16 @@ from xray_server.ingest import (
     decompress,
     too_deep,
 )
+from xray_server.keys import FRESH_S, Keyring, KeyStore
 from xray_server.params import NoParameters, RunParameters, RunsParameters, StepsParameters
+from xray_server.sessions import Sessions
+from xray_server.sign_in import add_sign_in
 from xray_server.store import BadCursorError, Batch, Store, StoreUnavailableError
 
 BODY_TIMEOUT_S: Final = 30.0
 MAX_UPLOADING_BYTES: Final = 256 * 1024 * 1024  # of all bodies that are being received or decoded
 _READ_THREADS: Final = 8  # each holds a database connection
 _DECODE_THREADS: Final = 2
-
-_HEADERS: Final = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"same-origin"),
-    (b"x-frame-options", b"DENY"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-        b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
-]
-
-
-class JsonResponse(JSONResponse):
-    """msgspec in place of json: faster, and NaN becomes null."""
-
-    def render(self, content: Any) -> bytes:
-        return msgspec.json.encode(content)
-
-
-class HTTPError(Exception):
-    """An answer other than 2xx: the status, what was wrong, and the field where one is to blame."""
-
-    def __init__(
-        self, status: int, message: str, *, field: str | None = None, retry_after_s: int | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status, self.message, self.field, self.retry_after_s = status, message, field, retry_after_s
-
-    def response(self) -> Response:
-        detail = [{"loc": self.field.split(".") if self.field else [], "field": self.field, "msg": self.message}]
-        headers = {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
-        if self.status in (400, 408, 413, 415):
-            headers["Connection"] = "close"  # what is left of the body is not read
-        return JsonResponse({"error": self.message, "detail": detail}, self.status, headers=headers)
-
-
-class Guard:
-    """Around every request: security headers, no writes from other sites' pages, and an answer to whatever went wrong."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        keep_escaped_slashes(scope)
-        started = False
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
-            await send(message)
-
-        if scope["method"] not in ("GET", "HEAD", "OPTIONS") and _from_elsewhere(scope):
-            answer = HTTPError(403, "a page of another site may not write here").response()
-            await answer(scope, receive, send_with_headers)
-            return
-        try:
-            await self._app(scope, receive, send_with_headers)
-        except Exception as error:  # logged once per site; the client gets a plain answer
-            swallow(f"server {scope['method']} {scope['path']}"[:100], error)
-            if started:
-                raise
-            answer = HTTPError(500, "the server made a mistake; its log says more").response()
-            await answer(scope, receive, send_with_headers)
-
-
-def _from_elsewhere(scope: Scope) -> bool:
-    headers = dict(scope["headers"])
-    origin = headers.get(b"origin", b"").decode("latin-1")
-    return bool(origin) and urlsplit(origin).netloc.lower() != headers.get(b"host", b"").decode("latin-1").lower()
 
 
 class Uploads:
@@ -144,6 +69,9 @@ def create_app(
     max_body_bytes: int = MAX_BODY_BYTES,
     max_decompressed_bytes: int = MAX_DECOMPRESSED_BYTES,
     max_waiting_batches: int = MAX_WAITING_BATCHES,
+    closed: bool = False,
+    any_host: bool = False,
+    keys_fresh_s: float = FRESH_S,
 ) -> FastAPI:
     """The ASGI application over a store. It closes neither the store nor anything else that it was given.
 
@@ -151,10 +79,14 @@ def create_app(
         body_timeout_s: how long one body may take to arrive.
         max_body_bytes: of one body as it arrives; max_decompressed_bytes: of what it unpacks to.
         max_waiting_batches: requests that may wait for the commit; more are turned away with 429.
+        closed: a key is needed even while there is none; any_host: without keys, answer under any name.
+        keys_fresh_s: after how long a key that was created or revoked is known.
     """
     committer = Committer(store, max_waiting_batches=max_waiting_batches)
     uploads = Uploads()
     decoding = anyio.CapacityLimiter(_DECODE_THREADS)
+    keyring = Keyring(store if isinstance(store, KeyStore) else None, fresh_s=keys_fresh_s)
+    access = Access(keyring, Sessions(), closed=closed, any_host=any_host)
     started_s = time.monotonic()
     version = metadata.version("xray-pipelines")
 
@@ -172,10 +104,13 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         default_response_class=JsonResponse,
+        # for the document alone: what decides is the guard, before any route is looked up
+        dependencies=[Depends(HTTPBearer(auto_error=False, description="a key; none needed while there are none"))],
+        responses=_errors(401, 403, 421, 503),
     )
     app.state.committer = committer
     app.state.store = store
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, access=access)
 
     @app.exception_handler(HTTPError)
     async def told(_: Request, error: HTTPError) -> Response:
@@ -296,17 +231,19 @@ def create_app(
         """Steps across runs, newest first; all filters given must hold."""
         return JsonResponse(queries.list_steps(store, project, query.where(), limit=query.limit, cursor=query.cursor))
 
-    @app.get("/health", responses=_answer("status", "store", "ingest", "clients") | _READ_ERRORS, tags=["operate"])
-    def get_health(project: Project, _: Annotated[NoParameters, Query()]) -> Response:
-        """Whether the server lives, what it has, how far behind it is, and what its clients had to drop."""
-        return JsonResponse(told_health(project))
+    @app.get("/health", responses=_answer("status") | _READ_ERRORS, tags=["operate"])
+    def get_health(asker: Asker, _: Annotated[NoParameters, Query()]) -> Response:
+        """Whether the server lives; to a key that may read also what it has, how far behind it is, what clients dropped."""
+        return JsonResponse(told_health(asker) if asker.may("read") else {"status": "ok"})
 
     explain_routes.add_explanations(app, store)
 
-    def told_health(project: str) -> queries.Json:
-        return queries.health(store, project, committer.counters(), version=version, started_s=started_s)
+    def told_health(asker: Identity) -> queries.Json:
+        counters = committer.counters()
+        whole = asker.may("admin")  # figures of the whole server add up all projects
+        return queries.health(store, asker.project, counters, version=version, started_s=started_s, whole=whole)
 
-    pages.add_pages(app, store, told_health)
+    add_sign_in(app, access, pages.add_pages(app, store, told_health))
     return app
 
 
@@ -327,7 +264,7 @@ _ERROR_SCHEMA: Final = {
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     content = {"application/json": {"schema": _ERROR_SCHEMA}}
-    texts = {400: "bad encoding", 403: "from another site's page", 404: "no such thing", 408: "too slow",
+    texts = {400: "bad encoding", 401: "no valid key", 403: "the key may not, or another site's page asks", 421: "under this name only with keys", 404: "no such thing", 408: "too slow",
              413: "too large", 415: "unknown encoding", 422: "a field is wrong", 429: "behind; Retry-After", 503: "store unavailable"}  # fmt: skip
     return {status: {"description": texts[status], "content": content} for status in statuses}
 

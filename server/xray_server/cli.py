@@ -1,4 +1,4 @@
-"""`xray serve`: its arguments. Imports the server only when it is to run, so that other commands start fast."""
+"""`xray serve`, and the server's other commands: its arguments. Imports the server only when it is to run, so that other commands start fast."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from xray_core.errors import ConfigurationError
+from xray_server import keys_cli
 
 DEFAULT_DATABASE_URL = "sqlite:///xray.db"
 
@@ -32,6 +33,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--insecure", action="store_true", help="allow an address that others can reach, without keys")
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
     parser.set_defaults(run=_serve)
+    keys_cli.register(subparsers)
 
 
 def _port(text: str) -> int:

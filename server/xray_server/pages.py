@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from xray_core.model import STEP_TYPES
 from xray_server import pages_charts, pages_compare, pages_find, pages_run, pages_words, queries
-from xray_server.access import Project
+from xray_server.access import SIGN_OUT, Asker, Identity, Project
 from xray_server.params import Cursor, RunsParameters, StepsParameters, Text, _Parameters
 from xray_server.store import Store
 
@@ -129,6 +129,7 @@ class Pages:
             LIVE_EVERY_MS=LIVE_EVERY_MS,
             NODE=(pages_charts.NODE_WIDTH, pages_charts.NODE_HEIGHT),
             asset=_assets(),
+            SIGN_OUT=SIGN_OUT,
         )
 
     def page(self, name: str, request: Request, status: int = 200, /, **values: Any) -> Response:
@@ -140,7 +141,9 @@ class Pages:
             kept = {k: v for k, v in merged.items() if v is not None and v != ""}
             return f"?{urlencode(kept)}" if kept else "?"
 
-        text = self._templates.get_template(name).render(here=here, query=query, **values)
+        identity: Identity = request.state.identity
+        asker = identity if identity.via == "session" else None
+        text = self._templates.get_template(name).render(here=here, query=query, signed_in=asker, **values)
         return HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
 
 
@@ -154,8 +157,8 @@ def _assets() -> dict[str, str]:
     }
 
 
-def add_pages(app: FastAPI, store: Store, health: Callable[[str], queries.Json]) -> None:
-    """Mount the pages on the application. `health` answers for a project what `/health` does."""
+def add_pages(app: FastAPI, store: Store, health: Callable[[Identity], queries.Json]) -> Pages:
+    """Mount the pages on the application. `health` answers an asker what `/health` does."""
     pages = Pages()
     page = pages.page
 
@@ -254,8 +257,8 @@ def add_pages(app: FastAPI, store: Store, health: Callable[[str], queries.Json])
         return page("search.html", request, found=found)
 
     @app.get("/ui/health", include_in_schema=False)
-    def healthy(request: Request, project: Project) -> Response:
-        return page("health.html", request, health=health(project))
+    def healthy(request: Request, asker: Asker) -> Response:
+        return page("health.html", request, health=health(asker))
 
     @app.get("/docs", include_in_schema=False)
     def docs(request: Request) -> Response:
@@ -265,3 +268,4 @@ def add_pages(app: FastAPI, store: Store, health: Callable[[str], queries.Json])
         return page("missing.html", request, 404, kind=kind, name=name)
 
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
+    return pages

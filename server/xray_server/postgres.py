@@ -19,7 +19,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
-from xray_server import postgres_items, postgres_partitions
+from xray_server import postgres_items, postgres_keys, postgres_partitions
+from xray_server.keys import Key
 from xray_server.postgres_read import Reader
 from xray_server.postgres_write import RacedError, Writer
 from xray_server.refusals import write_what_can_be
@@ -210,6 +211,27 @@ class PostgresStore:
         if time.monotonic() - self._size[0] > _SIZE_KEPT_S:  # it looks at every file of the database
             self._size = (time.monotonic(), self._read(lambda reader: reader.size_bytes()))
         return StoreHealth("postgresql", self.location, runs, newest_us, {"bytes": self._size[1]})
+
+    # -- keys ------------------------------------------------------------------------------------------------------
+
+    def keys(self) -> list[Key]:
+        return self._read(lambda reader: postgres_keys.all_keys(reader.db))
+
+    def add_key(self, key: Key) -> bool:
+        return self._change(lambda db: postgres_keys.add_key(db, key))
+
+    def revoke_key(self, name: str, at_us: int) -> bool:
+        return self._change(lambda db: postgres_keys.revoke_key(db, name, at_us))
+
+    def _change(self, statement: Callable[[Connection[Any]], T]) -> T:
+        """Run one statement on a connection of its own."""
+        try:
+            with closing(self.connect()) as db:
+                return statement(db)
+        except psycopg.Error as error:
+            if _unavailable(error):
+                raise StoreUnavailableError(f"PostgreSQL cannot take this just now: {error}") from error
+            raise
 
     def close(self) -> None:
         self._pool.close()

@@ -131,8 +131,10 @@ def sample_json(sample: Mapping[str, Any]) -> Json:
     }
 
 
-def health(store: Store, project: str, commits: CommitCounters, *, version: str, started_s: float) -> Json:
-    """What the server says of itself. `started_s` is on the monotonic clock."""
+def health(
+    store: Store, project: str, commits: CommitCounters, *, version: str, started_s: float, whole: bool = True
+) -> Json:
+    """What the server says of itself. `started_s` is on the monotonic clock; `whole`: also what all projects make together."""
     about = store.health()
     clients = store.clients(project, limit=MAX_CLIENTS)
     return {
@@ -141,12 +143,16 @@ def health(store: Store, project: str, commits: CommitCounters, *, version: str,
         "uptime_s": round(time.monotonic() - started_s, 1),
         "store": {
             "kind": about.kind,
+        }
+        if not whole
+        else {
+            "kind": about.kind,
             "location": about.location,
             "runs": about.runs,
             "newest_run_at": iso(about.newest_us),
             **about.details,
         },
-        "ingest": {"lag_s": round(commits.oldest_waiting_s, 3), **asdict(commits)},
+        "ingest": {"lag_s": round(commits.oldest_waiting_s, 3), **(asdict(commits) if whole else {})},
         "clients": [
             {
                 "part": client.part,

@@ -5,7 +5,6 @@ Owns the process. Imports uvicorn and FastAPI, so it is imported only when somet
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import signal
 import socket
@@ -18,18 +17,12 @@ import uvicorn
 
 from xray_core.errors import ConfigurationError
 from xray_core.plugins import PluginHost
+from xray_server.access import is_loopback
 from xray_server.app import create_app
-from xray_server.store import open_store
+from xray_server.keys import KeyStore
+from xray_server.store import Store, open_store, shown_url
 
 _SHUTDOWN_S: Final = 10
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -59,22 +52,16 @@ def serve(*, host: str, port: int, database_url: str, insecure: bool, log_level:
     Raises:
         ConfigurationError: address or database cannot be used, or the address is open to others and there are no keys.
     """
-    if not is_loopback(host):
-        if not insecure:
-            raise ConfigurationError(
-                f"{host} can be reached by others, and there are no keys: whoever reaches it could read and write all. "
-                "Serve on 127.0.0.1, or say --insecure"
-            )
-        print(f"xray: WARNING: --insecure: anyone who can reach {host} can read and write everything", file=sys.stderr)
     disabled = [name.strip() for name in os.environ.get("XRAY_DISABLE_PLUGINS", "").split(",")]
     store = open_store(database_url, plugins=PluginHost(disabled=disabled))
     try:
+        closed = _must_be_closed(host, store, database_url, insecure=insecure)
         sock = listen(host, port)
         bound = sock.getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        print(f"X-Ray on http://{shown}:{bound[1]} (data in {database_url}); Ctrl-C stops it", flush=True)
+        print(f"X-Ray on http://{shown}:{bound[1]} (data in {shown_url(database_url)}); Ctrl-C stops it", flush=True)
         config = uvicorn.Config(
-            create_app(store),
+            create_app(store, closed=closed, any_host=insecure),
             log_level=log_level,
             access_log=False,
             server_header=False,
@@ -84,6 +71,25 @@ def serve(*, host: str, port: int, database_url: str, insecure: bool, log_level:
         _Server(config).run(sockets=[sock])
     finally:
         store.close()
+
+
+def _must_be_closed(host: str, store: Store, database_url: str, *, insecure: bool) -> bool:
+    """Whether a key is needed whatever happens to the keys: others can reach the address, and nobody said --insecure."""
+    if is_loopback(host):
+        return False
+    if isinstance(store, KeyStore) and store.keys():
+        return True
+    if not insecure:
+        raise ConfigurationError(
+            f"{host} can be reached by others, and there are no keys: whoever reaches it could read and write all. "
+            f"Create one: xray keys create admin --scope admin --db {shown_url(database_url)} . Or serve on 127.0.0.1, or say --insecure"
+        )
+    print(
+        f"xray: WARNING: --insecure, and no keys: anyone who can reach {host} can read and write everything",
+        file=sys.stderr,
+        flush=True,
+    )
+    return False
 
 
 class _Server(uvicorn.Server):

@@ -10,13 +10,15 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
-from xray_server import sqlite_items
+from xray_server import sqlite_items, sqlite_keys
+from xray_server.keys import Key
 from xray_server.records import VerdictsRecord
 from xray_server.refusals import write_what_can_be
 from xray_server.rows import make_cursor, parse_cursor
@@ -168,6 +170,26 @@ class SQLiteStore:
     def health(self) -> StoreHealth:
         runs, newest_us, size_bytes = self._read(lambda reader: reader.figures())
         return StoreHealth("sqlite", str(self.path), runs, newest_us, {"bytes": size_bytes})
+
+    def keys(self) -> list[Key]:
+        return self._read(lambda reader: sqlite_keys.all_keys(reader.db))
+
+    def add_key(self, key: Key) -> bool:
+        return self._change(lambda db: sqlite_keys.add_key(db, key))
+
+    def revoke_key(self, name: str, at_us: int) -> bool:
+        return self._change(lambda db: sqlite_keys.revoke_key(db, name, at_us))
+
+    def _change(self, statement: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one statement on a connection of its own: the writing one is its thread's."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None)) as db:
+                db.execute("PRAGMA synchronous = FULL")
+                return statement(db)
+        except sqlite3.OperationalError as error:
+            if _retryable(error):
+                raise StoreUnavailableError(f"SQLite cannot take this just now: {error}") from error
+            raise
 
     def close(self) -> None:
         self._compactor.close()

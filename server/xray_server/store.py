@@ -321,6 +321,13 @@ class Store(Protocol):
         """Let go of all connections. No call may follow."""
 
 
+def shown_url(url: str) -> str:
+    """A store's address as it may be printed: without what stands before an `@`, or in parameters (passwords)."""
+    address = url.split("?", 1)[0]
+    scheme, mark, rest = address.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+
+
 def open_store(url: str, *, plugins: PluginHost | None = None) -> Store:
     """The store that an address names, its schema brought up to date: a plugin's (`xray_make_store`), else one of ours.
 
