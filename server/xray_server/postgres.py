@@ -215,7 +215,7 @@ class PostgresStore:
     # -- keys ------------------------------------------------------------------------------------------------------
 
     def keys(self) -> list[Key]:
-        return self._read(lambda reader: postgres_keys.all_keys(reader.db))
+        return self._read(lambda reader: reader.keys())
 
     def add_key(self, key: Key) -> bool:
         return self._change(lambda db: postgres_keys.add_key(db, key))

@@ -14,7 +14,8 @@ from psycopg import Connection
 
 from xray_core import verdicts
 from xray_core.model import STATUS_RANK, item_id_text
-from xray_server import states
+from xray_server import postgres_keys, states
+from xray_server.keys import Key
 from xray_server.postgres_text import given_id, given_text, kept_id, kept_id_range, kept_text
 from xray_server.records import SAMPLE_FIELDS, unpack
 from xray_server.rows import (
@@ -120,6 +121,9 @@ class Reader:
             [self.number("project", project), kept_id(run_id)],
         )
         return self._stored_run(rows[0]) if rows else None
+
+    def keys(self) -> list[Key]:
+        return postgres_keys.all_keys(self._db)
 
     def _stored_run(self, row: Any) -> StoredRun:
         _, at_us, key, parts, part, doc, steps, flagged = row
