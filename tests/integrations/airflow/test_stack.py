@@ -72,17 +72,17 @@ def test_a_dag_with_every_case_ends_as_a_run_whose_every_step_says_how_it_ended(
 
     steps = steps_of(run)
     shown = {name: each[-1]["status"] for name, each in steps.items()}
+    why = {name: each[-1]["error"]["message"] for name, each in steps.items() if each[-1].get("error")}
     assert shown == {
         "numbers": "completed", "double": "completed", "total": "completed", "second_time_lucky": "completed",
         "fails": "failed", "after_failure": "skipped", "skips_itself": "skipped", "dies": "failed", "marked": shown["marked"],
         "defers": "completed", "pokes": "completed", "empty": "completed", "group.bash": "completed",
         "chooses": "completed", "taken": "completed", "not_taken": "skipped", "after_not_taken": "skipped",
         "stops": "completed", "after_stop": "skipped", "triggers": "completed",
-    }  # fmt: skip
+    }, why  # fmt: skip
     assert len(steps["double"]) == 3
     assert [each["attempt"] for each in steps["second_time_lucky"]] == [1, 2]
     assert [each["status"] for each in steps["second_time_lucky"]] == ["failed", "completed"]
-    why = {name: each[-1]["error"]["message"] for name, each in steps.items() if each[-1].get("error")}
     assert why["fails"] == "the price is missing"
     assert why["skips_itself"] == "nothing to do today"
     assert why["after_failure"] == "upstream failed: fails"

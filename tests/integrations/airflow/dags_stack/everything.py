@@ -20,10 +20,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 from xray_core import current_step
 
 
+# Airflow itself fails a task that is queued again while its last process is still going: on a busy machine that takes
+# seconds, with and without X-Ray, so what waits here waits long.
 class Deferring(BaseOperator):
     def execute(self, context: Any) -> None:
         current_step().reject("before", "deferral")
-        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=1)), method_name="resumed")
+        self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=20)), method_name="resumed")
 
     def resumed(self, context: Any, event: Any = None) -> list[int]:
         current_step().reject("after", "deferral")
@@ -86,7 +88,7 @@ with DAG(
     PythonOperator(task_id="dies", python_callable=die)
     PythonOperator(task_id="marked", python_callable=sleep_long)
     Deferring(task_id="defers")
-    Poking(task_id="pokes", mode="reschedule", poke_interval=3)
+    Poking(task_id="pokes", mode="reschedule", poke_interval=20)
     EmptyOperator(task_id="empty")
     with TaskGroup("group"):
         BashOperator(
