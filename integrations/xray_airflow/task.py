@@ -78,6 +78,7 @@ def on_starting(component: Any) -> None:
         _task_process = os.getpid()
     elif "airflow.jobs.scheduler_job_runner" in sys.modules:
         client()  # made before the executor forks, so that task processes find everything imported
+        import requests  # noqa: F401  # the sender's, too: no fork of the executor's has to wait for that import
 
 
 def on_running(ti: Any) -> None:

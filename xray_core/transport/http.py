@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from xray_core.transport import Refusal, Reply, TransportError
@@ -26,6 +27,45 @@ _MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024  # a full batch refused line by line 
 _MAX_CONNECT_S: Final = 3.05  # just over TCP's first retransmission after 3 s
 # These log every request at DEBUG. A handler that captures what is logged would feed our own traffic back to us.
 _CHATTY_LOGGERS: Final = ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry", "charset_normalizer")
+
+
+# Held while the sender's thread imports. A process forked in the middle of that would inherit the modules' import locks,
+# held by a thread that it does not have, and stop for ever at its own `import http.client`.
+_importing = threading.Lock()
+_IMPORT_BEFORE_FORK_S: Final = 10.0
+_held_for_fork = False
+
+
+def _load_requests() -> ModuleType:
+    """requests, and what it would import at the first post."""
+    with _importing:
+        import encodings.idna
+        import netrc
+
+        import idna
+        import requests
+
+        del encodings, netrc, idna
+        return requests
+
+
+def _before_fork() -> None:
+    global _held_for_fork
+    _held_for_fork = _importing.acquire(timeout=_IMPORT_BEFORE_FORK_S)
+
+
+def _after_fork_in_parent() -> None:
+    if _held_for_fork:
+        _importing.release()
+
+
+def _after_fork_in_child() -> None:
+    global _importing
+    _importing = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 class HttpTransport:
@@ -49,8 +89,7 @@ class HttpTransport:
         Raises:
             TransportError: there was no answer, or none that is HTTP.
         """
-        import requests
-
+        requests = _load_requests()
         deadline = time.monotonic() + timeout_s
         with self._quiet.in_this_thread():
             try:
