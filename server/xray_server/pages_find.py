@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from xray_core.errors import XRayError
 from xray_core.journey import Entry, Why
-from xray_core.model import item_id_text
 from xray_server import explain, queries
 from xray_server.pages_funnel import MAX_TONES
 from xray_server.store import RunFilter, StepFilter, Store, TrendPoint
@@ -17,15 +15,8 @@ from xray_server.times import iso
 FOUND_EACH: Final = 10
 STEPS_PER_PAGE: Final = 50
 ENTRIES_PER_PAGE: Final = 60  # of a journey
-ITEM_RUNS: Final = 25  # runs that are searched for an item on one page
+ITEM_RUNS: Final = 25  # runs that hold an item, on one page
 TREND_BARS: Final = 48
-_TELLING: Final = (
-    "errored",
-    "rejected",
-    "not_selected",
-    "selected",
-    "accepted",
-)  # what says most of an item's fate first
 _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US
 _MAX_TREND_US: Final = 90 * _DAY_US
@@ -33,15 +24,14 @@ _MAX_TREND_US: Final = 90 * _DAY_US
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found. `item_runs` are (run, outcomes there) of the newest runs that know it as an item."""
+    """What a search found. `item_runs` are the newest runs that know it as an item, as `explain.item_across_runs` tells."""
 
     text: str
     run: Mapping[str, Any] | None
     runs: Sequence[Mapping[str, Any]]
     steps: Sequence[Mapping[str, Any]]
     reasons: Sequence[Mapping[str, Any]]
-    item_runs: Sequence[tuple[Mapping[str, Any], Sequence[str]]]
-    searched: int
+    item_runs: Sequence[Mapping[str, Any]]
 
     @property
     def nothing(self) -> bool:
@@ -54,36 +44,15 @@ def search(store: Store, project: str, text: str) -> Found:
     runs = store.runs(project, RunFilter(q=text), limit=FOUND_EACH).items
     steps = store.steps(project, StepFilter(name=text), limit=FOUND_EACH).items
     reasons = store.steps(project, StepFilter(reason=text), limit=FOUND_EACH).items
-    found, searched = item_runs(store, project, text)
+    items = explain.item_across_runs(store, project, text, pipeline=None, limit=ITEM_RUNS, cursor=None)["runs"]
     return Found(
         text,
         None if run is None else queries.run_json(run),
         [queries.run_json(each) for each in runs],
         [queries.step_json(each) for each in steps],
         [queries.step_json(each) for each in reasons],
-        found,
-        searched,
+        items,
     )
-
-
-def item_runs(
-    store: Store, project: str, item_id: str, *, pipeline: str | None = None, but: str | None = None
-) -> tuple[list[tuple[Mapping[str, Any], list[str]]], int]:
-    """The newest runs in which an item is known, each with what it was there, and how many runs were searched."""
-    try:
-        text = item_id_text(item_id)
-    except TypeError as error:  # pragma: no cover  # a parameter is always text
-        raise XRayError(str(error)) from None
-    page = store.runs(project, RunFilter(pipeline=pipeline), limit=ITEM_RUNS)
-    found: list[tuple[Mapping[str, Any], list[str]]] = []
-    for run in page.items:
-        if run.run_id == but:
-            continue
-        outcomes = [each.outcome for each in store.look_up(project, run.run_id, text) if each.found]
-        if outcomes:
-            told = sorted({each for each in outcomes if each in _TELLING}, key=_TELLING.index)
-            found.append((queries.run_json(run), told[:1] or ["seen"]))
-    return found, len(page.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +62,7 @@ class ItemPage:
     Attributes:
         entries: the part of its journey on this page; of a long one only the steps that tell something.
         total: entries to page through; `silent`: steps left out that tell nothing.
-        others: (run, what it was there), newest first, of the `searched` newest runs.
+        others: the newest other runs of the pipeline that hold it, as `explain.item_across_runs` tells.
     """
 
     run: Mapping[str, Any]
@@ -102,8 +71,7 @@ class ItemPage:
     offset: int
     total: int
     silent: int
-    others: Sequence[tuple[Mapping[str, Any], Sequence[str]]]
-    searched: int
+    others: Sequence[Mapping[str, Any]]
 
     @property
     def after(self) -> int:
@@ -119,10 +87,13 @@ def item_page(store: Store, project: str, run_id: str, item_id: str, *, offset: 
     told = list(why.journey)
     if len(told) > ENTRIES_PER_PAGE:
         told = [entry for entry in told if entry.outcome is not None]
-    others, searched = item_runs(store, project, why.item_id, pipeline=run.state["pipeline"], but=run_id)
+    known = explain.item_across_runs(
+        store, project, item_id, pipeline=run.state["pipeline"], limit=ITEM_RUNS, cursor=None
+    )
+    others = [each for each in known["runs"] if each["run_id"] != run_id]
     return ItemPage(
         queries.run_json(run), why, told[offset : offset + ENTRIES_PER_PAGE], offset, len(told),
-        len(why.journey) - len(told) + why.journey_omitted, others, searched,
+        len(why.journey) - len(told) + why.journey_omitted, others,
     )  # fmt: skip
 
 
