@@ -125,6 +125,8 @@ class Pages:
             ledger_warnings=pages_words.ledger_warnings,
             dropped_warnings=pages_words.dropped_warnings,
             sampling_words=pages_words.sampling_words,
+            trouble=pages_words.trouble,
+            trouble_words=pages_words.trouble_words,
             MAX_VALUE_CHARS=pages_words.MAX_VALUE_CHARS,
             LIVE_EVERY_MS=LIVE_EVERY_MS,
             NODE=(pages_charts.NODE_WIDTH, pages_charts.NODE_HEIGHT),

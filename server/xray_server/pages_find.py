@@ -17,6 +17,7 @@ STEPS_PER_PAGE: Final = 50
 ENTRIES_PER_PAGE: Final = 60  # of a journey
 ITEM_RUNS: Final = 25  # runs that hold an item, on one page
 TREND_BARS: Final = 48
+_MIN_TREND_BARS: Final = 12
 _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US
 _MAX_TREND_US: Final = 90 * _DAY_US
@@ -123,13 +124,19 @@ class TrendBar:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The rejection rate over time, split by reason. `reasons` are (tone, reason) in the order of the colours."""
+    """The rejection rate over time, split by reason.
+
+    Attributes:
+        reasons: (tone, reason, n) in the order of the colours.
+        mixed: some steps gave reasons for other outcomes too, which are in the split as well.
+    """
 
     bars: Sequence[TrendBar]
     reasons: Sequence[tuple[str, str, int]]
     since: str | None
     until: str | None
     bucket_us: int
+    mixed: bool
 
 
 def trend(
@@ -143,13 +150,14 @@ def trend(
     start = points[0].at_us if since_us is None else first_us // _HOUR_US * _HOUR_US
     hours = max(1, -(-(until_us - start) // _HOUR_US))
     bucket_us = -(-hours // TREND_BARS) * _HOUR_US
-    count = max(12, -(-(until_us - start) // bucket_us))
-    start = max(0, -(-until_us // bucket_us) - count) * bucket_us
+    end = -(-until_us // bucket_us)
+    start = min(start // bucket_us, max(0, end - _MIN_TREND_BARS)) * bucket_us
+    count = end - start // bucket_us
     totals: dict[str, int] = {}
     buckets: dict[int, list[TrendPoint]] = {}
     for point in points:
         buckets.setdefault((point.at_us - start) // bucket_us, []).append(point)
-        for reason, n in point.reasons.items():
+        for reason, n in _no_reasons(point).items():
             totals[reason] = totals.get(reason, 0) + n
     ranked = sorted(totals, key=lambda reason: (-totals[reason], reason))
     tones = {reason: f"r{min(place, MAX_TONES)}" for place, reason in enumerate(ranked, 1)}
@@ -161,14 +169,20 @@ def trend(
     return Trend(
         bars, [(tones[reason], reason, totals[reason]) for reason in ranked[:MAX_TONES]],
         iso(start), iso(start + count * bucket_us), bucket_us,
+        any(sum(_no_reasons(point).values()) > point.rejected for point in points),
     )  # fmt: skip
+
+
+def _no_reasons(point: TrendPoint) -> Mapping[str, int]:
+    """The reasons of a point that may speak for a no: where nothing was rejected they spoke for something else."""
+    return point.reasons if point.rejected else {}
 
 
 def _bar(points: Sequence[TrendPoint], at_us: int, x: float, width: float, tones: Mapping[str, str]) -> TrendBar:
     entered = sum(point.input for point in points)
     reasons: dict[str, int] = {}
     for point in points:
-        for reason, n in point.reasons.items():
+        for reason, n in _no_reasons(point).items():
             reasons[reason] = reasons.get(reason, 0) + n
     rejected = sum(point.rejected for point in points)
     known = sum(reasons.values()) or 1

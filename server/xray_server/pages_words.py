@@ -255,6 +255,36 @@ def dropped_warnings(dropped: Mapping[str, int] | None) -> list[str]:
     ]
 
 
+_GOES_WELL: Final = ("sent", "retried", "adopted", "synced")  # counters of clients that tell of no loss
+
+
+def trouble(counters: Mapping[str, Any]) -> dict[str, Any]:
+    """The counters of a client that tell of something lost, refused or swallowed."""
+    return {name: n for name, n in sorted(counters.items()) if n and name not in _GOES_WELL}
+
+
+def trouble_words(names: Sequence[str]) -> list[str]:
+    """What to do about the trouble that clients report."""
+    found = []
+    if "quarantined" in names:
+        found.append(
+            "Quarantined: this server refused a record; it lies in the client's spool, and `xray doctor` there says why."
+        )
+    if any(name.startswith("dropped") for name in names):
+        found.append(
+            "Dropped: the spool was full while the server was away. Raise XRAY_SPOOL_MAX_BYTES, or run `xray sync --watch` there."
+        )
+    if "damaged" in names:
+        found.append(
+            'Damaged: bytes in the spool could not be read, as after a power cut; durability="fsync" prevents that.'
+        )
+    if any(name.startswith("swallowed") for name in names):
+        found.append(
+            "Swallowed: X-Ray failed at its own work and let the pipeline go on; the client's log has the first of each."
+        )
+    return found
+
+
 def sampling_words(sampling: Mapping[str, Any] | None, capture: str | None, kept: int) -> str:
     """What the samples shown stand for."""
     if capture == "full" or (sampling and sampling.get("rate") == 1):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx
 import pytest
+from xray_server.times import iso
 
 MAX_PAGE_BYTES = 200_000
 
@@ -74,6 +76,18 @@ def test_warnings_say_what_is_wrong_and_what_to_do(http: httpx.Client) -> None:
     assert "Captured at level minimal: step 1" in text
 
 
+def test_health_flags_what_a_client_lost_and_not_what_it_sent(http: httpx.Client) -> None:
+    ingest(
+        http,
+        {"kind": "client", "host": "h", "pid": 1, "pipeline": "p", "counters": {"sent": 240, "dropped_details": 7}},
+    )
+    text = http.get("/ui/health").text
+    assert '<span class="flag">dropped details 7</span>' in text
+    assert "XRAY_SPOOL_MAX_BYTES" in text
+    assert "sent 240" not in text
+    assert ">240<" in text
+
+
 def test_forms_may_leave_fields_empty_and_a_wrong_one_is_named(http: httpx.Client) -> None:
     assert http.get("/ui?pipeline=&status=&since=&q=").status_code == 200
     assert http.get("/ui/steps?name=&step_type=&rejection_rate_gt=&since=").status_code == 200
@@ -109,3 +123,17 @@ def test_the_address_alone_makes_the_page(http: httpx.Client) -> None:
     prices = [samples[int(each[1:3])]["details"]["price"] for each in shown[-20:]]
     assert prices == sorted(prices, reverse=True)
     assert "26–40 of 40" in http.get("/ui/runs/r/steps/s0?sort=item&offset=25").text
+
+
+def test_every_bar_of_a_trend_lies_inside_its_chart(http: httpx.Client) -> None:
+    hour_us = 3_600_000_000
+    start = 1_760_000_000_000_000
+    for hours in (1, 7, 47, 61, 500):
+        at = [start, start + hours * hour_us]
+        name = f"over {hours} hours"
+        ingest(http, *(step(f"trend {hours}", n, name=name, started_us=at[n], step_id=f"s{n}") for n in (0, 1)))
+        until = iso(at[1] + hour_us)
+        text = http.get("/ui/steps", params={"name": name, "since": iso(start), "until": until}).text
+        bars = re.findall(r'class="hit" x="([-0-9.]+)%" width="([0-9.]+)%"', text)
+        assert len(bars) == 2, name
+        assert all(float(x) >= 0 and float(x) + float(width) <= 100 for x, width in bars), name
