@@ -42,7 +42,7 @@ format: $(VENV)/.dev   ## put the code in shape
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 bench: $(VENV)/.dev    ## cost per step and per item, beside OpenTelemetry and structlog
-	@$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tests.benchmarks $(ONLY)
 
 clean:          ## remove the environment and the demo's data
 	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache
