@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_run: ContextVar[Run | None] = ContextVar("xray_run", default=None)
-_step: ContextVar[Step | None] = ContextVar("xray_step", default=None)
+Place = tuple["Run | None", "Step | None"]
+_NOWHERE: Final[Place] = (None, None)
+_place: ContextVar[Place] = ContextVar("xray_place", default=_NOWHERE)
 
 # Adapters add a way to find the step from the framework's own context (its threads may not carry ours).
 _step_finders: list[Callable[[], Step | None]] = []
@@ -78,7 +79,7 @@ def current_step() -> Step | NoStep:
     Follows contextvars: asyncio tasks inherit it, threads do not (see `carry`). Inside Prefect, Airflow and Dagster the
     enabled adapter is asked too; in a child process, `XRAY_RUN_ID` and `XRAY_STEP_ID`.
     """
-    step = _step.get()
+    step = _place.get()[1]
     if step is not None:
         return step
     found = _found()
@@ -90,7 +91,7 @@ def current_step() -> Step | NoStep:
 
 def current_run_or_none() -> Run | None:
     """As `current_run`, with None for nothing."""
-    run = _run.get()
+    run = _place.get()[0]
     if run is not None:
         return run
     step = _found()
@@ -99,8 +100,13 @@ def current_run_or_none() -> Run | None:
 
 def current_step_or_none() -> Step | None:
     """As `current_step`, with None for nothing, and without the warning about threads."""
-    step = _step.get()
+    step = _place.get()[1]
     return step if step is not None else _found()
+
+
+def here() -> Step | None:
+    """The step of our own context variable, without asking anybody else."""
+    return _place.get()[1]
 
 
 def carry(function: Callable[P, T]) -> Callable[P, T]:
@@ -128,23 +134,22 @@ def remove_step_finder(finder: Callable[[], Step | None]) -> None:
         _step_finders.remove(finder)
 
 
-def enter(run: Run | None, step: Step | None) -> tuple[Token[Run | None], Token[Step | None]]:
+def enter(run: Run | None, step: Step | None) -> Token[Place]:
     """Make these current. Returns what `leave` takes."""
-    return _run.set(run), _step.set(step)
+    return _place.set((run, step))
 
 
-def leave(tokens: tuple[Token[Run | None], Token[Step | None]]) -> tuple[Run | None, Step | None]:
+def leave(token: Token[Place]) -> Place:
     """Undo `enter`; in another context than the one entered (a generator closed elsewhere) it does nothing.
 
     Returns what was current until now. Code that is entered piecewise (a generator, between its yields) is given it back
     at the next `enter`, so that a step it opened itself stays current for it.
     """
-    current = _run.get(), _step.get()
-    for variable, token in ((_run, tokens[0]), (_step, tokens[1])):
-        try:
-            variable.reset(token)  # type: ignore[arg-type]  # the pairs match by construction
-        except ValueError:
-            pass
+    current = _place.get()
+    try:
+        _place.reset(token)
+    except ValueError:
+        pass
     return current
 
 

@@ -24,22 +24,20 @@ class Facts:
     """The facts of one run or step. Methods raise what goes wrong; their callers swallow it.
 
     Attributes:
-        changed: whether there is news since it was last set to False.
-        said: whether anything was ever said; an empty step's record need not ask for the parts.
+        changed: whether anything was said since it was last set to False.
         counts: given and observed counts by name.
         dropped: what could not be kept -> how often.
     """
 
     __slots__ = (
         "_full", "_named_outputs", "_sanitizer", "changed", "counts", "dropped", "input", "metadata", "output",
-        "said",
     )  # fmt: skip
 
     def __init__(self, sanitizer: Sanitizer, *, full: bool) -> None:
         self._sanitizer = sanitizer
         self._full = full
         self._named_outputs: dict[str, Held] = {}
-        self.changed = self.said = False
+        self.changed = False
         self.counts: dict[str, int] = {}
         self.dropped: dict[str, int] = {}
         self.input: Held | None = None
@@ -48,12 +46,12 @@ class Facts:
 
     def hold(self, value: Any) -> Held:
         """A value as it may be stored, and its fingerprint."""
-        self.changed = self.said = True
+        self.changed = True
         return self._sanitizer.clean(value), canonical.fingerprint(value)
 
     def set_count(self, name: str, n: int) -> None:
         self.counts[name] = max(0, int(n))
-        self.changed = self.said = True
+        self.changed = True
 
     def set_metadata(self, key: str, value: Any) -> None:
         if key not in self.metadata and len(self.metadata) >= MAX_METADATA:
@@ -61,7 +59,7 @@ class Facts:
             return
         secret = self._sanitizer.is_secret(str(key))
         self.metadata[str(key)[:MAX_NAME_CHARS]] = REDACTED if secret else self._sanitizer.clean(value)
-        self.changed = self.said = True
+        self.changed = True
 
     def observe_input(self, value: Any) -> None:
         """What a framework passed in: its known size counts, the value itself is kept at capture level full only."""
@@ -78,7 +76,7 @@ class Facts:
         if self.input is None and arguments:
             shown = dict(arguments) if self._full else {n: about(value, sizes[n]) for n, value in arguments.items()}
             self.input = (self._sanitizer.clean(shown), canonical.fingerprint(dict(arguments)))
-            self.changed = self.said = True
+            self.changed = True
 
     def observe_output(self, value: Any, name: str | None) -> None:
         """What a framework got back. Named outputs are several; none of them sets the count, which would be a guess."""
@@ -93,7 +91,7 @@ class Facts:
 
     def drop(self, what: str) -> None:
         self.dropped[what] = self.dropped.get(what, 0) + 1
-        self.changed = self.said = True
+        self.changed = True
 
     def as_record(self) -> dict[str, Any]:
         """The fields of a record that follow from these facts."""
@@ -114,7 +112,7 @@ class Facts:
             self.set_count(name, size)
 
     def _observed(self, value: Any) -> Held:
-        self.changed = self.said = True
+        self.changed = True
         shown = self._sanitizer.clean(value) if self._full else about(value, known_size(value))
         return shown, canonical.fingerprint(value)
 

@@ -124,6 +124,7 @@ class Recorder:
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.settings = settings
+        self._enabled = settings.enabled
         self._sink = sink
         self.hooks: Hooks = hooks if hooks is not None else NoHooks()
         self.sampler: Sampler = sampler if sampler is not None else BottomKSampler()
@@ -142,7 +143,7 @@ class Recorder:
 
     def write(self, record: Record) -> None:
         """Redact a record and append it to the spool."""
-        if not self.settings.enabled:
+        if not self._enabled:
             return
         safe = self._redacted(record) if self.hooks.redacts else record
         if safe is not None:
@@ -162,7 +163,7 @@ class Recorder:
 
     def write_hashes(self, header: Record, sets: list[tuple[str, str | None, Any]]) -> None:
         """Append raw verdict hashes. They carry no text but the reasons, which the step's own record carries too."""
-        if self.settings.enabled:
+        if self._enabled:
             self.sink.append("verdicts", wire.verdicts_payload(header, sets))
 
     def next_step_id(self) -> str:
@@ -174,7 +175,7 @@ class Recorder:
 
     def has_something_to_say(self) -> None:
         """A step that was silent has its first item: in a forked child this may be the first thing that happens."""
-        if self.settings.enabled:
+        if self._enabled:
             self.sink.start()
 
     def closed(self, thing: Snapshottable) -> None:

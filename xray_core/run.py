@@ -316,7 +316,7 @@ class Run:
         self.close("failed" if failed else "completed", error=error if failed else None, trace=trace)
 
     def _enclosing_step_id(self) -> str | None:
-        step = context._step.get()
+        step = context.here()
         return step.step_id if step is not None and step.run is self else None
 
 

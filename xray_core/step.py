@@ -49,8 +49,8 @@ class Step:
     """
 
     __slots__ = (
-        "__weakref__", "_clock_start", "_decisions", "_duration_us", "_ended_us", "_error", "_facts", "_head", "_hidden",
-        "_item_sets", "_lock", "_log", "_recorder", "_rejected", "_rev", "_seed", "_started_us", "_tokens", "attempt",
+        "__weakref__", "_clock_start", "_decisions", "_duration_us", "_ended_us", "_error", "_facts_made", "_head", "_hidden",
+        "_item_sets", "_lock", "_log", "_news", "_recorder", "_rejected", "_rev", "_seed", "_started_us", "_tokens", "attempt",
         "capture", "name", "part", "run", "status", "step_id", "step_type",
     )  # fmt: skip
 
@@ -86,7 +86,8 @@ class Step:
         self._seed = run.seed
         self._rejected: dict[str, Bucket] = {}
         self._log: VerdictLog | None = None
-        self._facts = Facts(recorder.sanitizer, full=self.capture == "full")
+        self._facts_made: Facts | None = None
+        self._news = False
         self._item_sets: dict[str, dict[str, Any]] = {}
         self._decisions: list[dict[str, Any]] = []
         self._error: dict[str, Any] | None = None
@@ -216,7 +217,7 @@ class Step:
                 at_us=recorder.now_us(),
             )
         )  # fmt: skip
-        self._facts.changed = True
+        self._news = True
 
     # ------------------------------------------------------------------ the step as a whole
 
@@ -310,7 +311,7 @@ class Step:
     def set_origin(self, origin: Origin) -> None:
         """For adapters: the framework object behind this step."""
         self._head["origin"] = self._recorder.sanitizer.clean(origin.as_json())
-        self._facts.changed = True
+        self._news = True
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -344,8 +345,8 @@ class Step:
             if not self._hidden:
                 self._rev = self._recorder.now_us()
                 brief = {**self._head, "rev": self._rev, "status": self.status}
-                if self._facts.metadata:
-                    brief["metadata"] = dict(self._facts.metadata)
+                if self._facts_made is not None and self._facts_made.metadata:
+                    brief["metadata"] = dict(self._facts_made.metadata)
                 self._recorder.write(brief)
         except Exception as error:  # noqa: BLE001
             swallow("step.open", error)
@@ -377,7 +378,7 @@ class Step:
         if error is not None:
             self._error = recorder.sanitizer.error(error, trace)
         recorder.closed(self)
-        self._facts.changed = True
+        self._news = True
         self.snapshot()
         if recorder.hooks.observes_steps:
             recorder.hooks.step_finished(self)
@@ -402,10 +403,12 @@ class Step:
         """Write what changed since the last time: verdicts first, so that counts never promise what is not there."""
         with self._lock:
             drained = self._log is not None and self._log.drain()
-            if not (drained or self._facts.changed):
+            facts = self._facts_made
+            if not (drained or self._news or (facts is not None and facts.changed)):
                 return
-            self._facts.changed = False
-            self._hidden = False
+            if facts is not None:
+                facts.changed = False
+            self._news = self._hidden = False
             if self._log is not None:
                 self._log.write_samples()
             self._recorder.write(self._record())
@@ -415,7 +418,7 @@ class Step:
         self._lock = threading.RLock()  # the parent's may be held by a thread that does not exist here
         self.part = self._head["part"] = self._recorder.part
         self._rejected, self._log = {}, None
-        self._facts = Facts(self._recorder.sanitizer, full=self.capture == "full")
+        self._facts_made, self._news = None, False
         self._item_sets, self._decisions = {}, []
         self._hidden = True
 
@@ -427,13 +430,14 @@ class Step:
         }  # fmt: skip
         if self._log is not None:
             record.update(self._log.facts())
-        if self._facts.counts or self._item_sets:
+        facts = self._facts_made
+        if self._item_sets or (facts is not None and facts.counts):
             for side in ("input", "output"):
                 n = self._count(side)
                 if n is not None:
                     record[f"{side}_count"] = n
-        if self._facts.said:
-            record.update(self._facts.as_record())
+        if facts is not None:
+            record.update(facts.as_record())
         if self._item_sets:
             record["items"] = dict(self._item_sets)
         if self._decisions:
@@ -441,6 +445,15 @@ class Step:
         if self._error is not None:
             record["error"] = self._error
         return record
+
+    @property
+    def _facts(self) -> Facts:
+        """What was said of the whole, made with the first word: most steps say little or nothing."""
+        if self._facts_made is None:
+            with self._lock:
+                if self._facts_made is None:
+                    self._facts_made = Facts(self._recorder.sanitizer, full=self.capture == "full")
+        return self._facts_made
 
     def _verdicts(self) -> VerdictLog:
         """The log of this step's items, made with the first of them: most steps of a scripted run have none."""
@@ -457,7 +470,7 @@ class Step:
                         capture=self.capture,
                         rejected=self._rejected,
                         lock=self._lock,
-                        drop=self._facts.drop,
+                        drop=self._drop,
                     )
         return self._log
 
@@ -494,19 +507,22 @@ class Step:
     def _set_items(self, side: str, items: Any, key: Any) -> None:
         try:
             self._item_sets[side] = self._verdicts().write_items(side, ids_of(items, key))
-            self._facts.changed = True
+            self._news = True
         except Exception as error:  # noqa: BLE001
             self._facts.drop(f"items_{side}")
             swallow(f"step.set_{'input' if side == ITEMS_IN else 'output'}_items", error)
 
     def _count(self, side: str) -> int | None:
         """Items in or out, where known: what the user set, then the item set, then what the framework passed."""
-        counts = self._facts.counts
+        counts = self._facts_made.counts if self._facts_made is not None else {}
         given = counts.get(f"{side}_count")
         if given is not None:
             return given
         items = self._item_sets.get(ITEMS_IN if side == "input" else ITEMS_OUT)
         return items["n"] if items is not None else counts.get(f"observed_{side}")
+
+    def _drop(self, what: str) -> None:
+        self._facts.drop(what)
 
     @guarded("step.reject_many / accept_many", default=())
     def _listed(self, items: Iterable[Any]) -> Sequence[Any]:

@@ -38,7 +38,7 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -62,12 +62,8 @@ STREAM_OF: Final[dict[str, Stream]] = {
 # Sorting holds the GIL: 64k fingerprints take about 20 ms, a million would stop the pipeline for half a second.
 MAX_VERDICTS_PER_CHUNK: Final = 1 << 16
 
-_encode = msgspec.json.Encoder().encode
-
-
-def to_payload(record: Mapping[str, Any]) -> bytes:
-    """A sanitised record as the bytes that go to the spool."""
-    return _encode(record)
+# A sanitised record as the bytes that go to the spool.
+to_payload: Final[Callable[[Mapping[str, Any]], bytes]] = msgspec.json.Encoder().encode
 
 
 def verdicts_payload(header: Mapping[str, Any], sets: list[tuple[str, str | None, array[int]]]) -> bytes:
@@ -78,7 +74,7 @@ def verdicts_payload(header: Mapping[str, Any], sets: list[tuple[str, str | None
         sets: (outcome, reason, 64-bit hashes as array("Q")).
     """
     plan = [[outcome, reason, len(hashes)] for outcome, reason, hashes in sets]
-    head = _encode({**header, "raw": plan, "order": sys.byteorder})
+    head = to_payload({**header, "raw": plan, "order": sys.byteorder})
     return b"".join([b"V", head, b"\n", *(hashes.tobytes() for _, _, hashes in sets)])
 
 

@@ -161,7 +161,7 @@ class Spool:
         if self._late or self._late_drops:
             self._fold_late()
         need = len(payload) + frames.FRAME_BYTES
-        if len(payload) > frames.MAX_PAYLOAD_BYTES:
+        if need > frames.MAX_PAYLOAD_BYTES:
             self._drop(stream, 1)
             return
         if self._disk_ok:
@@ -170,27 +170,25 @@ class Spool:
                 self._drop(stream, 1)
                 return
             try:
-                self._append_to_disk(stream, payload)
+                self._append_to_disk(stream, payload, need)
                 return
             except OSError as error:
                 self._leave_disk(f"{self.directory} does not take records ({error.strerror or error})")
         self._append_to_memory(stream, payload)
 
-    def _append_to_disk(self, stream: Stream, payload: bytes) -> None:
+    def _append_to_disk(self, stream: Stream, payload: bytes, need: int) -> None:
         segment = self._live.get(stream)
         if segment is None or segment.size >= self._roll_bytes or not isinstance(segment, DiskSegment):
             segment = self._roll(stream)
-        before = segment.size
         started = time.perf_counter()
         segment.append(payload)
         if self._fsync:
             segment.sync()
-        took_s = time.perf_counter() - started
-        self._disk_used += segment.size - before
-        if took_s < _SLOW_WRITE_S:
-            self._slow_writes = 0
-        else:
+        self._disk_used += need
+        if time.perf_counter() - started >= _SLOW_WRITE_S:
             self._slow_write()
+        elif self._slow_writes:
+            self._slow_writes = 0
 
     def _slow_write(self) -> None:
         # A write gives the GIL away and gets it back only after other threads had their turn: if doing nothing at all
