@@ -76,7 +76,9 @@ def test_the_same_dag_gives_the_same_run_in_every_version(
         airflow.start(legacy=version.startswith("2."))
         airflow.trigger("matrix", "m1", {"limit": 3})
         run = eventually(
-            lambda: finished(xray, "matrix", "m1"), timeout_s=600, what=f"the run under {version}\n{airflow.log()}"
+            lambda: finished(xray, "matrix", "m1", tasks=10),
+            timeout_s=600,
+            what=f"the run under {version}\n{airflow.log()}",
         )
     finally:
         airflow.stop()

@@ -64,7 +64,9 @@ def test_a_dag_with_every_case_ends_as_a_run_whose_every_step_says_how_it_ended(
         lambda: airflow.run_state("everything", "r1") == "failed", timeout_s=300, what=f"the run ends\n{airflow.log()}"
     )
     run = eventually(
-        lambda: finished(xray, "everything", "r1"), timeout_s=60, what=f"X-Ray has the whole run\n{airflow.log()}"
+        lambda: finished(xray, "everything", "r1", tasks=20),
+        timeout_s=60,
+        what=f"X-Ray has the whole run\n{airflow.log()}",
     )
     assert (run["status"], run["pipeline"]) == ("failed", "everything")
     assert run["input"] == {"limit": 3, "password": "[redacted]"}
@@ -101,24 +103,26 @@ def test_a_dag_with_every_case_ends_as_a_run_whose_every_step_says_how_it_ended(
     assert child["parent"]["step_id"] == steps["triggers"][0]["step_id"]
 
     flights = eventually(
-        lambda: finished(xray, "flight_rebooking", "f1"), timeout_s=120, what=f"the flights\n{airflow.log()}"
+        lambda: finished(xray, "flight_rebooking", "f1", tasks=6), timeout_s=120, what=f"the flights\n{airflow.log()}"
     )
     assert flights["status"] == "completed"
     answer = xray.get(f"/runs/{flights['run_id']}/items/UA-1545-0101").json()
     assert answer["outcome"] == "rejected"
     # the DAG that ends in the triggerer is still there, and what it does not report is swept up
-    beside = eventually(lambda: finished(xray, "in_trigger", "t1"), timeout_s=120, what=f"in_trigger\n{airflow.log()}")
+    beside = eventually(
+        lambda: finished(xray, "in_trigger", "t1", tasks=2), timeout_s=120, what=f"in_trigger\n{airflow.log()}"
+    )
     assert {each["status"] for each in beside["steps"]} == {"completed"}
 
 
-def finished(xray: httpx.Client, dag_id: str, dag_run_id: str) -> dict[str, Any] | None:
-    """The run, once it and everything in it has ended."""
+def finished(xray: httpx.Client, dag_id: str, dag_run_id: str, *, tasks: int) -> dict[str, Any] | None:
+    """The run, once it, this many tasks and everything in it have ended; what never ran is told of last."""
     answer = xray.get(f"/runs/{run_id_of(dag_id, dag_run_id)}")
     if answer.status_code != 200:
         return None
     run: dict[str, Any] = answer.json()
     done = run["status"] in FINISHED and run["steps"] and all(each["status"] in FINISHED for each in run["steps"])
-    return run if done else None
+    return run if done and len({each["name"] for each in run["steps"]}) >= tasks else None
 
 
 def steps_of(run: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
