@@ -21,6 +21,9 @@ from fastapi.security import HTTPBearer
 
 from xray_server import explain_routes, pages, posted, queries
 from xray_server.access import Access, Asker, Identity, Project
+from xray_server.alerts.routes import add_alerts
+from xray_server.alerts.service import Alerts, AlertSettings
+from xray_server.alerts.store import KeepsAlerts
 from xray_server.answers import HTTPError, JsonResponse
 from xray_server.commit import MAX_WAITING_BATCHES, Committer, QueueFullError
 from xray_server.guard import Guard
@@ -72,6 +75,7 @@ def create_app(
     closed: bool = False,
     any_host: bool = False,
     keys_fresh_s: float = FRESH_S,
+    alert_settings: AlertSettings | None = None,
 ) -> FastAPI:
     """The ASGI application over a store. It closes neither the store nor anything else that it was given.
 
@@ -81,8 +85,14 @@ def create_app(
         max_waiting_batches: requests that may wait for the commit; more are turned away with 429.
         closed: a key is needed even while there is none; any_host: without keys, answer under any name.
         keys_fresh_s: after how long a key that was created or revoked is known.
+        alert_settings: of alerts, where the store keeps them.
     """
-    committer = Committer(store, max_waiting_batches=max_waiting_batches)
+    alerts = None
+    if isinstance(store, KeepsAlerts):
+        alerts = Alerts(store, store.alert_store(), alert_settings or AlertSettings())
+    committer = Committer(
+        store, max_waiting_batches=max_waiting_batches, after_commit=None if alerts is None else alerts.committed
+    )
     uploads = Uploads()
     decoding = anyio.CapacityLimiter(_DECODE_THREADS)
     keyring = Keyring(store if isinstance(store, KeyStore) else None, fresh_s=keys_fresh_s)
@@ -93,8 +103,12 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _READ_THREADS
+        if alerts is not None:
+            alerts.start()
         yield
         await anyio.to_thread.run_sync(committer.close)
+        if alerts is not None:
+            await anyio.to_thread.run_sync(alerts.close)
 
     app = FastAPI(
         title="X-Ray",
@@ -237,11 +251,13 @@ def create_app(
         return JsonResponse(told_health(asker) if asker.may("read") else {"status": "ok"})
 
     explain_routes.add_explanations(app, store)
+    add_alerts(app, alerts)
 
     def told_health(asker: Identity) -> queries.Json:
         counters = committer.counters()
         whole = asker.may("admin")  # figures of the whole server add up all projects
-        return queries.health(store, asker.project, counters, version=version, started_s=started_s, whole=whole)
+        told = queries.health(store, asker.project, counters, version=version, started_s=started_s, whole=whole)
+        return {**told, "alerts": alerts.health()} if whole and alerts is not None else told
 
     add_sign_in(app, access, pages.add_pages(app, store, told_health))
     return app

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
@@ -56,8 +56,10 @@ class Committer:
         *,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
         max_waiting_batches: int = MAX_WAITING_BATCHES,
+        after_commit: Callable[[], None] | None = None,
     ) -> None:
         self._store = store
+        self._after_commit = after_commit  # called on the writing thread: must be quick and never raise
         self._max_bytes = max_waiting_bytes
         self._max_batches = max_waiting_batches
         self._waiting: deque[tuple[Batch, int, float, Future[Refusals]]] = deque()
@@ -139,3 +141,5 @@ class Committer:
             self._last_commit_s = time.monotonic() - began
         for (_, future), refused in zip(group, answers):
             future.set_result(refused)
+        if self._after_commit is not None:
+            self._after_commit()

@@ -18,6 +18,8 @@ import uvicorn
 from xray_core.errors import ConfigurationError
 from xray_core.plugins import PluginHost
 from xray_server.access import is_loopback
+from xray_server.alerts.service import AlertSettings
+from xray_server.alerts.targets import ALLOW_PRIVATE
 from xray_server.app import create_app
 from xray_server.keys import KeyStore
 from xray_server.store import Store, open_store, shown_url
@@ -61,7 +63,9 @@ def serve(*, host: str, port: int, database_url: str, insecure: bool, log_level:
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         print(f"X-Ray on http://{shown}:{bound[1]} (data in {shown_url(database_url)}); Ctrl-C stops it", flush=True)
         config = uvicorn.Config(
-            create_app(store, closed=closed, any_host=insecure),
+            create_app(
+                store, closed=closed, any_host=insecure, alert_settings=_alert_settings(f"http://{shown}:{bound[1]}")
+            ),
             log_level=log_level,
             access_log=False,
             server_header=False,
@@ -90,6 +94,17 @@ def _must_be_closed(host: str, store: Store, database_url: str, *, insecure: boo
         flush=True,
     )
     return False
+
+
+def _alert_settings(address: str) -> AlertSettings:
+    """From the environment; links in messages lead to XRAY_PUBLIC_URL, else to the address that is listened on."""
+    public_url = os.environ.get("XRAY_PUBLIC_URL") or address
+    if not public_url.startswith(("http://", "https://")):
+        raise ConfigurationError(f"XRAY_PUBLIC_URL: {public_url!r} is not an http(s) address")
+    allowed = os.environ.get(ALLOW_PRIVATE, "").strip().lower()
+    if allowed not in ("", "0", "1", "true", "false", "yes", "no"):
+        raise ConfigurationError(f"{ALLOW_PRIVATE}: {allowed!r} is neither 1 nor 0")
+    return AlertSettings(public_url=public_url, allow_private=allowed in ("1", "true", "yes"))
 
 
 class _Server(uvicorn.Server):

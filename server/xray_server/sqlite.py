@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,6 +19,7 @@ from typing import Any, Final, TypeVar
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
 from xray_server import sqlite_items, sqlite_keys
+from xray_server.alerts.sqlite import SQLiteAlertStore
 from xray_server.keys import Key
 from xray_server.records import VerdictsRecord
 from xray_server.refusals import write_what_can_be
@@ -64,6 +66,7 @@ class SQLiteStore:
             raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.path} as SQLite: {error}") from error
         self._writer = Writer(self._writing)
         self._compactor = Compactor(lambda: self._connect(readonly=False))
+        self._alerts: SQLiteAlertStore | None = None
 
     @classmethod
     def from_url(cls, url: str) -> SQLiteStore:
@@ -91,6 +94,14 @@ class SQLiteStore:
         with self._lock:
             self._connections.append(db)
         return db
+
+    def alert_store(self) -> SQLiteAlertStore:
+        """What alerts keep in this file (`xray_server.alerts.store.KeepsAlerts`)."""
+        if self._alerts is None:
+            self._alerts = SQLiteAlertStore(
+                partial(self._connect, readonly=False), lambda select: setattr(self._writer, "watch", select)
+            )
+        return self._alerts
 
     def _read(self, question: Callable[[Reader], T]) -> T:
         reader: Reader | None = getattr(self._local, "reader", None)

@@ -7,7 +7,7 @@ cost one row. Owned by the writer thread; nothing here is called from another. R
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from xray_core.model import STATUS_RANK
@@ -73,6 +73,7 @@ class Writer:
         self._parts = _Dictionary(connection, "part", "text")
         self._runs: dict[RunKey, int] = {}
         self._data_version = -1
+        self.watch: Callable[[Sequence[Batch]], list[bytes]] | None = None  # what is to be judged (alerts/watch.py)
 
     def write(self, batches: Sequence[Batch]) -> None:
         """Write all batches in one transaction. Raises whatever sqlite3 raises, with nothing written."""
@@ -83,6 +84,8 @@ class Writer:
                 self._forget()
                 self._data_version = version
             self._apply(batches)
+            for note in self.watch(batches) if self.watch is not None else ():
+                self._db.execute("INSERT INTO alert_note (doc) VALUES (?)", (note,))
             self._db.execute("COMMIT")
         except BaseException:
             self._forget()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,11 +86,11 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Start `xray serve` as a process on a free port; it is gone at the end of the test."""
     started: list[ServerProcess] = []
 
-    def start(*arguments: str, cwd: Path = tmp_path) -> ServerProcess:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("XRAY_")}
+    def start(*arguments: str, cwd: Path = tmp_path, environ: Mapping[str, str] | None = None) -> ServerProcess:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("XRAY_")}
         process = subprocess.Popen(
             [sys.executable, "-m", "xray_server", "serve", "--port", "0", *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd, env=environ,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd, env={**kept, **(environ or {})},
         )  # fmt: skip
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from xray_server.access import needed_scope
+from xray_server.alerts.rules import Rule, StoredRule
+from xray_server.alerts.store import KeepsAlerts
 from xray_server.app import create_app
 from xray_server.keys import SCOPES
 from xray_server.store import Store
@@ -19,7 +21,7 @@ from xray_server.store import Store
 from tests.server.conftest import LoopbackServer
 from tests.server.keys_of import PROJECTS, Keys, create_keys
 
-RUN, STEP, ITEM = "run-of-shop", "step-of-shop", "item-of-shop"
+RUN, STEP, ITEM, RULE = "run-of-shop", "step-of-shop", "item-of-shop", "rule-of-shop"
 MARK = "shopsecret"  # in every name, reason and value of the first project
 
 
@@ -43,6 +45,12 @@ TABLE: dict[tuple[str, str], Endpoint] = {
     ("GET", "/items/{item_id:id}"): Endpoint("read", f"/items/{ITEM}"),
     ("GET", "/decisions"): Endpoint("read", "/decisions?limit=5"),
     ("GET", "/trends"): Endpoint("read", "/trends?since=2025-10-01T00:00:00Z&until=2025-10-20T00:00:00Z"),
+    ("GET", "/alerts/rules"): Endpoint("read", "/alerts/rules"),
+    ("POST", "/alerts/rules"): Endpoint("admin", "/alerts/rules", '{"name": "n", "metric": "failed"}'),
+    ("POST", "/alerts/test"): Endpoint("admin", "/alerts/test", '{"name": "n", "metric": "failed"}'),
+    ("GET", "/alerts/rules/{rule_id:id}/test"): Endpoint("read", f"/alerts/rules/{RULE}/test?since=2025-10-01"),
+    ("DELETE", "/alerts/rules/{rule_id:id}"): Endpoint("admin", f"/alerts/rules/{RULE}"),
+    ("GET", "/alerts/history"): Endpoint("read", "/alerts/history"),
     ("GET", "/health"): Endpoint(None, "/health"),
     ("GET", "/openapi.json"): Endpoint("read", "/openapi.json"),
     ("GET", "/docs"): Endpoint("read", "/docs"),
@@ -115,6 +123,9 @@ class Case(NamedTuple):
 @pytest.fixture
 def case(store: Store) -> Iterator[Case]:
     keys = create_keys(store)
+    if isinstance(store, KeepsAlerts):
+        rule = Rule(name=f"{MARK}-rule", metric="zero_output", to=[f"https://{MARK}.example/"])
+        store.alert_store().add_rule(StoredRule(rule_id=RULE, project=PROJECTS[0], created_us=1, rule=rule))
     server = LoopbackServer(store, keys_fresh_s=0)
     with httpx.Client(base_url=server.url, timeout=20) as http:
         body = "\n".join(json.dumps(line) for run_id in (RUN, f"{RUN}-2") for line in of_shop(run_id))
@@ -171,7 +182,7 @@ def test_nothing_of_one_project_is_seen_by_the_other(case: Case) -> None:
         if "health" not in endpoint.address:  # it holds an uptime
             assert theirs.text.replace("of-shop", "of-none") == absent.text, endpoint
     seen = "".join(case.http.get(each.address, headers=case.keys.headers("read")).text for each in READS)
-    for what in ("pipeline", "tag", "metadata", "input", "name", "reason", "detail", "host"):
+    for what in ("pipeline", "tag", "metadata", "input", "name", "reason", "detail", "host", "rule"):
         assert f"{MARK}-{what}" in seen, f"the data holds no {what} to be kept apart"
 
 

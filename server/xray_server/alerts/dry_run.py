@@ -1,0 +1,88 @@
+"""When a rule would have fired: its judging replayed over what the store has. Sends nothing, writes nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from xray_server.alerts.judge import Figures, judge, run_figures, step_figures
+from xray_server.alerts.rules import CHANGED, Rule
+from xray_server.alerts.series import SeriesState, advance
+from xray_server.store import MAX_PAGE, RunFilter, StepFilter, Store
+from xray_server.times import iso
+
+MAX_LOOKED_AT: Final = 20_000
+MAX_TOLD: Final = 200
+
+
+@dataclass(slots=True)
+class DryRun:
+    """What would have been told, oldest first; `complete` is False when there was more history than is looked at."""
+
+    judged: int = 0
+    breaches: int = 0
+    unsaid: int = 0
+    suppressed: int = 0
+    complete: bool = True
+    events: list[dict[str, Any]] = field(default_factory=list)
+    fired: int = 0
+
+
+def dry_run(store: Store, project: str, rule: Rule, *, since_us: int, until_us: int) -> DryRun:
+    """Replay a rule over what finished in a window of time (microseconds); a subject's end is its clock."""
+    result = DryRun()
+    found, result.complete = _finished(store, project, rule, since_us, until_us)
+    states: dict[str, SeriesState] = {}
+    past: dict[str, list[Figures]] = defaultdict(list)
+    for each in sorted(found, key=lambda figures: figures.ended_us):
+        state = states.get(each.series) or SeriesState()
+        before: list[Figures] = []
+        if rule.metric in CHANGED:
+            frozen = state.firing and state.breaches < rule.window
+            until = min(each.at_us, state.started_at_us) if frozen else each.at_us
+            fits = [p for p in past[each.series] if p.at_us < until and p.run_id != each.run_id]
+            before = sorted(fits, key=lambda p: -p.at_us)[: rule.window]
+            if each.status == "completed" and each.input > 0:
+                past[each.series] = [*past[each.series], each][-3 * rule.window :]
+        judgement = judge(rule, each, before)
+        result.judged += 1
+        result.breaches += judgement.state == "breach"
+        result.unsaid += judgement.state == "unsaid"
+        after, event = advance(
+            state, each, judgement, now_us=max(1, each.ended_us), cooldown_us=int(rule.cooldown_s * 1e6)
+        )
+        states[each.series] = after
+        result.suppressed += event == "suppressed"
+        result.fired += event == "fired"
+        if event in ("fired", "resolved") and len(result.events) < MAX_TOLD:
+            result.events.append(
+                {
+                    "kind": event, "at": iso(each.ended_us), "pipeline": each.pipeline, "step": each.name, "run_id": each.run_id,
+                    "step_id": each.step_id, "attempt": each.attempt, "sentence": judgement.sentence, "value": judgement.value,
+                }
+            )  # fmt: skip
+    return result
+
+
+def _finished(store: Store, project: str, rule: Rule, since_us: int, until_us: int) -> tuple[list[Figures], bool]:
+    """The newest finished subjects in the rule's scope, and whether they are all."""
+    found: list[Figures] = []
+    cursor: str | None = None
+    while len(found) < MAX_LOOKED_AT:
+        if rule.of_runs:
+            runs = store.runs(
+                project, RunFilter(pipeline=rule.pipeline, since_us=since_us, until_us=until_us), limit=MAX_PAGE, cursor=cursor
+            )  # fmt: skip
+            found += [run_figures(project, run) for run in runs.items if run.state["status"] != "running"]
+            cursor = runs.next_cursor
+        else:
+            where = StepFilter(
+                pipeline=rule.pipeline, name=rule.step, step_type=rule.step_type, since_us=since_us, until_us=until_us
+            )
+            steps = store.steps(project, where, limit=MAX_PAGE, cursor=cursor)
+            found += [step_figures(project, step) for step in steps.items if step.state["status"] != "running"]
+            cursor = steps.next_cursor
+        if cursor is None:
+            return found, True
+    return found, False

@@ -1,0 +1,134 @@
+"""Rules: what is watched, when it is a breach, and whom to tell. Owns their shape and what makes one wrong.
+
+Knows neither HTTP nor a store; a rule is kept as the JSON of its fields.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from xray_server.alerts.targets import check_spelling
+
+Metric = Literal[
+    "rejection_rate",
+    "reason_share",
+    "unaccounted",
+    "zero_output",
+    "failed",
+    "duration",
+    "changed_rate",
+    "changed_reasons",
+]
+MAX_RULES: Final = 500  # of a project
+MAX_TARGETS: Final = 10
+# Below these many items a metric says nothing: with one item the rate is always 0 or 1.
+DEFAULT_MIN_ITEMS: Final[dict[str, int]] = {
+    "rejection_rate": 20,
+    "reason_share": 20,
+    "unaccounted": 0,
+    "zero_output": 1,
+    "changed_rate": 50,
+    "changed_reasons": 50,
+}
+_BOUNDED: Final = ("rejection_rate", "reason_share", "unaccounted", "duration")
+_SHARES: Final = ("rejection_rate", "reason_share")
+CHANGED: Final = ("changed_rate", "changed_reasons")
+
+Word = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+Bound = Annotated[float, Field(ge=0, le=1e13, allow_inf_nan=False)]
+
+
+class Rule(BaseModel):
+    """What a user says of an alert. A metric over the finished steps (or runs) of a scope, its bounds, and whom to tell.
+
+    Without `step` and `step_type`, `failed` and `duration` are about runs; everything else is always about steps.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
+    metric: Metric
+    pipeline: Word | None = None
+    step: Word | None = Field(None, description="a step's name")
+    step_type: Word | None = None
+    reason: Word | None = Field(None, description="of `reason_share`")
+    above: Bound | None = Field(None, description="breach above this: a share from 0 to 1, items, or milliseconds")
+    below: Bound | None = Field(None, description="breach below this")
+    min_items: int | None = Field(None, ge=0, le=10**12, description="with fewer items in, nothing is said")
+    window: int = Field(20, ge=5, le=200, description="`changed_*`: compare with so many runs before")
+    min_runs: int = Field(5, ge=4, le=200, description="`changed_*`: with fewer runs to compare with, nothing is said")
+    min_change: float = Field(0.1, ge=0.01, le=1, description="`changed_*`: smaller changes are not worth telling")
+    cooldown_s: float = Field(900, ge=0, le=2_592_000, description="after a message, tell of no new breach for so long")
+    to: list[Annotated[str, StringConstraints(min_length=1, max_length=2048)]] = Field(
+        default_factory=list, max_length=MAX_TARGETS, description="http(s) webhooks, or addresses of Apprise"
+    )
+    secret: Annotated[str, StringConstraints(min_length=16, max_length=256)] | None = Field(
+        None, description="signs webhooks; made when not given", repr=False
+    )
+
+    @field_validator("to")
+    @classmethod
+    def _targets(cls, value: list[str]) -> list[str]:
+        for target in value:
+            check_spelling(target)
+        return value
+
+    @model_validator(mode="after")
+    def _fits_its_metric(self) -> Rule:
+        given = self.above is not None or self.below is not None
+        if self.metric in _BOUNDED and not given and self.metric != "unaccounted":
+            raise ValueError(f"{self.metric} needs `above` or `below`")
+        if self.metric not in _BOUNDED and given:
+            raise ValueError(f"{self.metric} has no bounds: leave out `above` and `below`")
+        if self.metric in _SHARES and any(bound is not None and bound > 1 for bound in (self.above, self.below)):
+            raise ValueError(f"{self.metric} is a share: `above` and `below` are from 0 to 1")
+        if (self.metric == "reason_share") != (self.reason is not None):
+            raise ValueError("`reason` goes with reason_share, and reason_share needs it")
+        if self.metric in CHANGED and self.min_runs > self.window:
+            raise ValueError("`min_runs` is more than `window`")
+        return self
+
+    @property
+    def of_runs(self) -> bool:
+        return self.metric in ("failed", "duration") and self.step is None and self.step_type is None
+
+    @property
+    def least_items(self) -> int:
+        return DEFAULT_MIN_ITEMS.get(self.metric, 0) if self.min_items is None else self.min_items
+
+    def covers(self, *, run: bool, pipeline: str | None, step: str | None, step_type: str | None) -> bool:
+        """Whether a run or step is in the rule's scope."""
+        return (
+            run == self.of_runs
+            and (self.pipeline is None or self.pipeline == pipeline)
+            and (self.step is None or self.step == step)
+            and (self.step_type is None or self.step_type == step_type)
+        )
+
+    def words(self) -> str:
+        """What the rule says, as in "rejection_rate above 0.9 of step filter in shop"."""
+        bounds = " or ".join(f"{way} {bound:g}" for way, bound in (("above", self.above), ("below", self.below)) if bound is not None)  # fmt: skip
+        scope = [
+            f"{kind} {name}" for kind, name in (("step", self.step), ("type", self.step_type), ("pipeline", self.pipeline)) if name
+        ]  # fmt: skip
+        metric = f"{self.metric} of {self.reason}" if self.reason else self.metric
+        return " ".join(filter(None, (metric, bounds, "in " + ", ".join(scope) if scope else "anywhere")))
+
+
+class StoredRule(BaseModel):
+    """A rule as kept: whose it is, and since when."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rule_id: str
+    project: str
+    created_us: int
+    rule: Rule
+
+
+def rule_problem(error: Any) -> tuple[str, str]:
+    """The field and the words of the first thing that pydantic found wrong."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return ".".join(map(str, first["loc"])), str(first["msg"]).removeprefix("Value error, ")

@@ -1,0 +1,177 @@
+"""Alerts of one server: wires the watch, the judging and the delivery to a store, and answers what the API and page ask.
+
+Knows no HTTP and no SQL.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from xray_core.errors import XRayError
+from xray_core.model import new_id
+from xray_server.alerts.delivery import Deliverer
+from xray_server.alerts.dry_run import DryRun, dry_run
+from xray_server.alerts.engine import Engine
+from xray_server.alerts.rules import MAX_RULES, Rule, StoredRule
+from xray_server.alerts.series import SeriesState
+from xray_server.alerts.store import AlertStore, PastEvent
+from xray_server.alerts.targets import masked
+from xray_server.alerts.watch import Watch
+from xray_server.store import Store
+from xray_server.times import iso
+
+Json = dict[str, Any]
+MAX_SERIES_TOLD: Final = 20
+
+
+class TooManyRulesError(XRayError):
+    """The project has as many rules as it may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """Attributes:
+    public_url: where people reach this server; links in messages begin with it.
+    allow_private: whether targets may be on private addresses (XRAY_ALERTS_ALLOW_PRIVATE).
+    first_retry_s: the pause after a first failed delivery; it doubles with each.
+    """
+
+    public_url: str = "http://127.0.0.1:8000"
+    allow_private: bool = False
+    first_retry_s: float = 1.0
+
+
+class Alerts:
+    """Everything about alerts of one store. Made before the first write; `start` begins to judge, `close` ends it."""
+
+    def __init__(
+        self,
+        store: Store,
+        alerts: AlertStore,
+        settings: AlertSettings,
+        *,
+        clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._store, self._alerts, self._clock_us = store, alerts, clock_us
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._watch = Watch()
+        self._deliverer = Deliverer(
+            alerts,
+            secrets=lambda: {each.rule_id: each.rule.secret or "" for each in alerts.rules()},
+            allow_private=settings.allow_private,
+            clock_us=clock_us,
+            first_pause_s=settings.first_retry_s,
+        )
+        self._engine = Engine(
+            store, alerts, self._watch, base_url=settings.public_url.rstrip("/"), told=self._deliverer.wake, clock_us=clock_us
+        )  # fmt: skip
+        self._engine.reload()
+        alerts.watch(self._watch.select)
+
+    def start(self) -> None:
+        self._deliverer.start()
+        self._engine.start()
+        self._engine.wake()  # what an earlier server left to be judged
+
+    def committed(self) -> None:
+        """Records were committed. From any thread; does not block."""
+        self._engine.wake()
+
+    def close(self) -> None:
+        self._engine.close()
+        self._deliverer.close()
+        self._alerts.watch(None)
+
+    def add(self, project: str, rule: Rule) -> Json:
+        """Keep a rule; the answer holds its signing secret, this once.
+
+        Raises:
+            TooManyRulesError: the project has 500.
+        """
+        if rule.secret is None:
+            rule = rule.model_copy(update={"secret": secrets.token_hex(32)})
+        stored = StoredRule(rule_id=new_id(), project=project, created_us=self._clock_us(), rule=rule)
+        with self._lock:
+            if sum(each.project == project for each in self._alerts.rules()) >= MAX_RULES:
+                raise TooManyRulesError(f"a project has {MAX_RULES} rules at most; remove some")
+            self._alerts.add_rule(stored)
+            self._engine.reload()
+        return {**self._rule_json(stored, []), "secret": rule.secret}
+
+    def remove(self, project: str, rule_id: str) -> bool:
+        """Forget a rule; False when there is none."""
+        with self._lock:
+            gone = self._alerts.remove_rule(project, rule_id)
+            self._engine.reload()
+        return gone
+
+    def rules(self, project: str) -> list[Json]:
+        """The rules of a project with what is firing; no secrets."""
+        firing: dict[str, list[tuple[str, SeriesState]]] = {}
+        for (rule_id, series), state in self._alerts.firing(project).items():
+            firing.setdefault(rule_id, []).append((series, state))
+        return [
+            self._rule_json(each, firing.get(each.rule_id, []))
+            for each in self._alerts.rules()
+            if each.project == project
+        ]
+
+    def _rule_json(self, stored: StoredRule, firing: list[tuple[str, SeriesState]]) -> Json:
+        fields = stored.rule.model_dump(exclude={"secret", "to"})
+        series = [
+            {"run_id": state.run_id, "step_id": state.step_id, "attempt": state.attempt, "since": iso(state.since_at_us),
+             "breaches": state.breaches, "told": state.told, "sentence": state.sentence}
+            for _, state in firing[:MAX_SERIES_TOLD]
+        ]  # fmt: skip
+        return {
+            "rule_id": stored.rule_id,
+            **fields,
+            "to": [masked(target) for target in stored.rule.to],
+            "says": stored.rule.words(),
+            "created_at": iso(stored.created_us),
+            "state": "firing" if firing else "ok",
+            "firing_count": len(firing),
+            "firing": series,
+        }
+
+    def find(self, project: str, wanted: str) -> Rule | None:
+        """The rule of an id."""
+        return next((e.rule for e in self._alerts.rules() if e.project == project and e.rule_id == wanted), None)
+
+    def test(self, project: str, rule: Rule, *, since_us: int, until_us: int) -> DryRun:
+        """When the rule would have fired."""
+        return dry_run(self._store, project, rule, since_us=since_us, until_us=until_us)
+
+    def history(
+        self, project: str, *, limit: int, before: int | None, rule_id: str | None = None
+    ) -> tuple[list[Json], int | None]:
+        """Past events, newest first, with what became of their deliveries."""
+        past, following = self._alerts.history(project, limit=limit, before=before, rule_id=rule_id)
+        return [_past_json(each) for each in past], following
+
+    def health(self) -> Json:
+        """How far behind judging and delivery are, and what they had to let go. For the health page."""
+        return {
+            "waiting_notes": self._alerts.note_count(),
+            "judged": self._engine.judged,
+            "too_late": self._engine.too_late,
+            "passed_over": self._watch.passed_over,
+            "sent": self._deliverer.sent,
+            "retried": self._deliverer.retried,
+            "given_up": self._deliverer.given_up + self._engine.undeliverable,
+        }
+
+
+def _past_json(past: PastEvent) -> Json:
+    return {
+        **past.event.body,
+        "deliveries": [
+            {"to": masked(each.target), "status": each.status, "tries": each.tries, "note": each.note} for each in past.deliveries
+        ],
+    }  # fmt: skip
