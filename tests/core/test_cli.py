@@ -54,6 +54,12 @@ def test_runs_and_steps_are_tables_on_a_terminal_and_json_in_a_pipe(capsys: pyte
     assert "no steps fit" in capsys.readouterr().out
 
 
+def test_the_trend_of_a_step_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["steps", "--trend", "--pipeline", "nightly", "--since", "2h"]) == 0
+    assert "nightly/filter" in capsys.readouterr().out
+    assert main(["steps", "--trend", "--reason", "x"]) == 2
+
+
 @pytest.mark.parametrize("run_id", ["last", "0199aaaa", "0199aaaa-0000-7000-8000-000000000001"])
 def test_show_draws_the_funnel_and_says_what_is_unaccounted(run_id: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", run_id, "--pipeline", "nightly"]) == 0

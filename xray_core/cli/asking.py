@@ -39,6 +39,7 @@ def register(subparsers: Any) -> None:
         ("duration-ms-gt", "milliseconds"),
     ):
         parser.add_argument(f"--{name}", type=float, metavar="X", help=what)
+    parser.add_argument("--trend", action="store_true", help="rejection rate over time instead, a line per step")
     _times(parser)
 
     parser = _command(
@@ -103,11 +104,30 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _steps(arguments: argparse.Namespace) -> int:
+    if arguments.trend:
+        return _trend(arguments)
     chosen = _chosen(
         arguments, "step_type", "name", "pipeline", "status", "reason", "rejection_rate_gt", "rejection_rate_lt",
         "duration_ms_gt",
     )  # fmt: skip
     return _out(arguments, reader(arguments).get("steps", **chosen), render.steps)
+
+
+def _trend(arguments: argparse.Namespace) -> int:
+    unused = [name for name in ("step_type", "status", "reason", "rejection_rate_gt", "duration_ms_gt", "cursor")
+              if getattr(arguments, name) is not None]  # fmt: skip
+    if unused:
+        raise ApiError(
+            f"--trend goes with --pipeline, --name, --since and --until, not with --{unused[0].replace('_', '-')}"
+        )
+    answer = reader(arguments).get(
+        "trends",
+        pipeline=arguments.pipeline,
+        step=arguments.name,
+        since=_moment(arguments.since),
+        until=_moment(arguments.until),
+    )
+    return _out(arguments, answer, render.trend)
 
 
 def _why(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from xray_core.cli.trend import trend_lines
+
 _BAR = 28
 _STATUS = {"completed": "green", "failed": "red", "running": "yellow", "skipped": "dim"}
 _OUTCOME = {"selected": "green", "accepted": "green", "rejected": "red", "not_selected": "yellow", "errored": "red"}
@@ -105,6 +107,13 @@ def run(answer: Mapping[str, Any]) -> None:
                 out.print(f"[yellow]{escape(step['name'])}: the counts given and the verdicts contradict each other[/]")
         for what, n in (step.get("dropped") or {}).items():
             out.print(f"[yellow]{escape(step['name'])}: {n} x {escape(what)} could not be kept[/]")
+
+
+def trend(answer: Mapping[str, Any]) -> None:
+    """A line per step: its rejection rate over time."""
+    lines = trend_lines(answer)
+    for line in lines or ["no steps in this time"]:
+        console().print(_plain(line), soft_wrap=True)
 
 
 def answer(answer: Mapping[str, Any]) -> None:
