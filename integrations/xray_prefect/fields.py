@@ -52,7 +52,9 @@ def page(kind: str, prefect_id: object) -> str | None:
     settings = sys.modules.get("prefect.settings")
     if settings is None:
         return None
-    base = settings.get_current_settings().ui_url
+    current = settings.get_current_settings()
+    # the first of Prefect 3 kept its settings under the names of their variables
+    base = current.ui_url if hasattr(current, "ui_url") else settings.PREFECT_UI_URL.value()
     return f"{str(base).rstrip('/')}/runs/{kind}/{prefect_id}" if base else None
 
 
