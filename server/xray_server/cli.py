@@ -7,8 +7,8 @@ import os
 import sys
 from typing import Any
 
-from xray_core.errors import ConfigurationError
-from xray_server import keys_cli
+from xray_core.errors import ConfigurationError, XRayError
+from xray_server import admin_cli, keys_cli
 
 DEFAULT_DATABASE_URL = "sqlite:///xray.db"
 
@@ -34,6 +34,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
     parser.set_defaults(run=_serve)
     keys_cli.register(subparsers)
+    admin_cli.register(subparsers)
 
 
 def _port(text: str) -> int:
@@ -67,5 +68,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m xray_server")
     register(parser.add_subparsers(required=True, metavar="COMMAND"))
     arguments = parser.parse_args(argv)
-    result: int = arguments.run(arguments)
+    try:
+        result: int = arguments.run(arguments)
+    except XRayError as error:
+        print(f"xray: {error}", file=sys.stderr)
+        return 2
     return result

@@ -19,7 +19,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
-from xray_server import postgres_items, postgres_keys, postgres_partitions
+from xray_server import postgres_dump, postgres_items, postgres_keys, postgres_partitions, postgres_prune
 from xray_server.keys import Key
 from xray_server.postgres_read import Reader
 from xray_server.postgres_write import RacedError, Writer
@@ -27,8 +27,10 @@ from xray_server.refusals import write_what_can_be
 from xray_server.rows import make_cursor, parse_cursor
 from xray_server.store import (
     Batch,
+    DumpedRun,
     ItemRun,
     Page,
+    Prune,
     RunFilter,
     StepFilter,
     StepGroup,
@@ -205,6 +207,23 @@ class PostgresStore:
         self, project: str, *, pipeline: str | None, name: str | None, since_us: int, until_us: int
     ) -> list[TrendPoint]:
         return self._read(lambda reader: reader.trend(project, pipeline, name, since_us, until_us))
+
+    def dump(self, *, cursor: str | None, limit: int) -> Page[DumpedRun]:
+        after = 0 if cursor is None else parse_cursor(cursor, parts=1)[0]
+        runs, more = self._read(lambda reader: postgres_dump.dump(reader, after, limit))
+        return Page(runs, None if more is None else make_cursor(more))
+
+    def prune(self, order: Prune, *, cursor: str | None, limit: int) -> tuple[int, str | None]:
+        try:
+            with closing(self.connect()) as db:
+                return postgres_prune.prune(db, order, cursor, limit)
+        except psycopg.Error as error:
+            if _unavailable(error):
+                raise StoreUnavailableError(f"PostgreSQL cannot prune just now: {error}") from error
+            raise
+
+    def check(self) -> list[str]:
+        return self._read(postgres_prune.check)
 
     def health(self) -> StoreHealth:
         runs, newest_us = self._read(lambda reader: reader.figures())

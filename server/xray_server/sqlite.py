@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
-from xray_server import sqlite_items, sqlite_keys
+from xray_server import sqlite_dump, sqlite_items, sqlite_keys, sqlite_prune, sqlite_upkeep
 from xray_server.alerts.sqlite import SQLiteAlertStore
 from xray_server.keys import Key
 from xray_server.records import VerdictsRecord
@@ -29,8 +29,10 @@ from xray_server.sqlite_read import Reader
 from xray_server.sqlite_write import Writer
 from xray_server.store import (
     Batch,
+    DumpedRun,
     ItemRun,
     Page,
+    Prune,
     RunFilter,
     StepFilter,
     StepGroup,
@@ -65,6 +67,7 @@ class SQLiteStore:
         except sqlite3.Error as error:
             raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.path} as SQLite: {error}") from error
         self._writer = Writer(self._writing)
+        self._pruning: sqlite3.Connection | None = None
         self._compactor = Compactor(lambda: self._connect(readonly=False))
         self._alerts: SQLiteAlertStore | None = None
 
@@ -177,6 +180,24 @@ class SQLiteStore:
         self, project: str, *, pipeline: str | None, name: str | None, since_us: int, until_us: int
     ) -> list[TrendPoint]:
         return self._read(lambda reader: reader.trend(project, pipeline, name, since_us, until_us))
+
+    def dump(self, *, cursor: str | None, limit: int) -> Page[DumpedRun]:
+        after = 0 if cursor is None else parse_cursor(cursor, parts=1)[0]
+        runs, more = self._read(lambda reader: sqlite_dump.dump(reader, after, limit))
+        return Page(runs, None if more is None else make_cursor(more))
+
+    def prune(self, order: Prune, *, cursor: str | None, limit: int) -> tuple[int, str | None]:
+        try:
+            if self._pruning is None:
+                self._pruning = self._connect(readonly=False)
+            return sqlite_prune.prune(self._pruning, order, cursor, limit)
+        except sqlite3.OperationalError as error:
+            if _retryable(error):
+                raise StoreUnavailableError(f"SQLite cannot prune just now: {error}") from error
+            raise
+
+    def check(self) -> list[str]:
+        return self._read(lambda reader: sqlite_upkeep.check(reader.db))
 
     def health(self) -> StoreHealth:
         runs, newest_us, size_bytes = self._read(lambda reader: reader.figures())

@@ -417,6 +417,12 @@ class Reader:
             )
         return text
 
+    def word_text(self, number: int | None) -> str | None:
+        return None if number is None else self._text(number)
+
+    def part_text(self, number: int) -> str:
+        return self._part(number)
+
     def _part(self, number: int) -> str:
         return str(self._db.execute("SELECT text FROM part WHERE id = ?", (number,)).fetchone()[0])
 

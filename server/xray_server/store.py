@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 from xray_core.errors import ConfigurationError, XRayError
 from xray_core.journey import LookedUp
@@ -240,6 +240,38 @@ class TrendPoint:
     reasons: Mapping[str, int] = field(default_factory=dict)
 
 
+Kept = Literal["details", "verdicts", "ledgers"]
+KINDS_KEPT: Final[tuple[Kept, ...]] = ("details", "verdicts", "ledgers")  # in the order in which they may expire
+
+
+@dataclass(frozen=True, slots=True)
+class Prune:
+    """Remove what is too old: of one kind, and what hangs on it (verdicts take details along, ledgers everything).
+
+    Attributes:
+        before_us: runs that started before it; `from_us`: and not before this (what is older was seen to already).
+        pipeline: of this one only; None: of all but those in `but`.
+        nobody_keeps_longer: no pipeline's limit is later, so a store may drop whole stretches of time, if late.
+    """
+
+    kind: Kept
+    before_us: int
+    from_us: int = 0
+    pipeline: str | None = None
+    but: tuple[str, ...] = ()
+    nobody_keeps_longer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DumpedRun:
+    """A run as wire records: all its parts, steps, verdicts and samples, as they were sent. All of it in memory."""
+
+    project: str
+    run_id: str
+    received_us: int
+    records: list[dict[str, Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
     """What the store says of itself; `details` are the store's own words and figures."""
@@ -313,6 +345,19 @@ class Store(Protocol):
         self, project: str, *, pipeline: str | None, name: str | None, since_us: int, until_us: int
     ) -> list[TrendPoint]:
         """Hourly sums per pipeline and step name, oldest first."""
+
+    def dump(self, *, cursor: str | None, limit: int) -> Page[DumpedRun]:
+        """All that is kept of some runs, of all projects, in the order in which they were first heard of."""
+
+    def prune(self, order: Prune, *, cursor: str | None, limit: int) -> tuple[int, str | None]:
+        """Remove about `limit` rows in one short transaction; may run beside `write`, one caller at a time.
+
+        Returns:
+            how many rows went, and the cursor to go on with (None: all that the order names is gone).
+        """
+
+    def check(self) -> list[str]:
+        """What is wrong with the database, in its own words; empty when it is sound. Reads all of it."""
 
     def health(self) -> StoreHealth:
         """What `/health` shows. Cheap: no scan."""

@@ -1,0 +1,159 @@
+"""What is PostgreSQL's own: several processes at once, migrations, partitions, lost connections, ids and text."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from xray_server import postgres_partitions as partitions
+from xray_server.postgres import PostgresStore
+from xray_server.postgres_text import given_id, given_text, kept_id, kept_text
+from xray_server.records import Record, RunRecord, SamplesRecord, StepRecord, VerdictSet, VerdictsRecord
+from xray_server.store import Batch, RunFilter, Store, open_store
+
+from tests.server import postgresql
+from xray_core.errors import ConfigurationError
+
+PROJECT = "default"
+T0 = 1_760_000_000_000_000
+
+
+@pytest.fixture
+def url(postgres_url: str) -> Iterator[str]:
+    with postgresql.schema(postgres_url) as own:
+        yield own
+
+
+@contextmanager
+def stores(url: str, n: int) -> Iterator[list[Store]]:
+    opened = [open_store(url) for _ in range(n)]
+    yield opened
+    for store in opened:
+        store.close()
+
+
+def records_of(run: int, part: str) -> list[Record]:
+    run_id = f"run-{run}"
+    return [
+        RunRecord(v=1, run_id=run_id, part=part, rev=1, pipeline="p", started_us=T0 + run, tags={part: run}),
+        StepRecord(v=1, run_id=run_id, step_id="s", attempt=1, part=part, rev=1, name=f"step of {part}", counts={"rejected": 1},
+                   reasons={"rejected": {f"reason {part} {run}": 1}}, started_us=T0 + run),
+        VerdictsRecord(1, run_id, "s", [VerdictSet("rejected", 1, "late", [part])], 1, part, "0"),
+        SamplesRecord(1, run_id, "s", [], 1, part, "live", 1),
+    ]  # fmt: skip
+
+
+def test_processes_that_write_the_same_new_runs_at_once_come_to_one_state(url: str) -> None:
+    """Every run is written by four stores at the same moment, in different orders: no deadlock, no double, no loss."""
+    runs = 25
+    with stores(url, 4) as opened:
+        start = threading.Barrier(len(opened))
+        refused: list[object] = []
+
+        def write(number: int, store: Store) -> None:
+            order = sorted(range(runs), key=lambda run: (run * (number + 3)) % runs)
+            start.wait(20)
+            for first in range(0, runs, 5):
+                batch = [record for run in order[first : first + 5] for record in records_of(run, f"part {number}")]
+                refused.extend(store.write([Batch(batch, PROJECT, T0)]))
+
+        threads = [threading.Thread(target=write, args=(number, store)) for number, store in enumerate(opened)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert refused == [{}] * (5 * len(opened))
+        found = opened[0].runs(PROJECT, RunFilter(), limit=100).items
+        assert sorted(run.run_id for run in found) == sorted(f"run-{run}" for run in range(runs))
+        for run in found:
+            (step,) = opened[1].run_steps(PROJECT, run.run_id, limit=10).items
+            assert step.ledger.rejected == len(opened)
+            assert {part for each in opened[2].sets(PROJECT, run.run_id) for part in each.ids or ()} == {
+                f"part {number}" for number in range(len(opened))
+            }
+        points = opened[3].trend(PROJECT, pipeline=None, name=None, since_us=0, until_us=T0 * 2)
+        assert sum(point.steps for point in points) == runs
+        assert sum(point.rejected for point in points) == runs * len(opened)
+        assert opened[0].check() == []
+
+
+def test_processes_that_start_at_once_on_an_empty_database_migrate_it_once(url: str) -> None:
+    failures: list[BaseException] = []
+    start = threading.Barrier(4)
+
+    def begin() -> None:
+        try:
+            start.wait(20)
+            PostgresStore(url).close()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=begin) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+
+
+def test_a_database_of_a_newer_x_ray_is_refused_in_words(url: str) -> None:
+    PostgresStore(url).close()
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("INSERT INTO schema_version (number) VALUES (9999)")
+    with pytest.raises(ConfigurationError, match=r"newer X-Ray.*schema 9999"):
+        PostgresStore(url)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://nobody:secret@127.0.0.1:1/none", "postgresql://host/db?no_such_option=1", "postgresql://[bad"],
+)
+def test_an_address_that_cannot_be_used_is_refused_in_words_without_its_password(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="XRAY_DATABASE_URL") as refused:
+        open_store(address)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_store_whose_connections_were_cut_goes_on(url: str, postgres_url: str) -> None:
+    """As after a restart of the database: one write may be refused with `try again`, reads find new connections."""
+    from xray_server.store import StoreUnavailableError
+
+    with closing(PostgresStore(url)) as store:
+        store.write([Batch(records_of(1, "a"), PROJECT, T0)])
+        assert store.run(PROJECT, "run-1") is not None
+        with psycopg.connect(postgres_url, autocommit=True) as db:
+            db.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
+        assert store.run(PROJECT, "run-1") is not None
+        with pytest.raises(StoreUnavailableError):
+            store.write([Batch(records_of(2, "a"), PROJECT, T0)])
+        assert store.write([Batch(records_of(2, "a"), PROJECT, T0)]) == [{}]
+        assert store.run(PROJECT, "run-2") is not None
+
+
+def test_a_run_lies_in_the_week_of_its_start_whatever_its_id_and_a_mad_clock_opens_no_other(url: str) -> None:
+    week_us = 7 * partitions.DAY_US
+    with closing(PostgresStore(url)) as store:
+        for i, started in enumerate((T0, T0 - 3 * week_us, 0, 253_402_300_799_999_999, None)):
+            run = RunRecord(v=1, run_id=f"run {i}", part="a", started_us=started)
+            store.write([Batch([run, StepRecord(v=1, run_id=f"run {i}", step_id="s", part="a")], PROJECT, T0)])
+        with closing(store.connect()) as db:
+            weeks = partitions.existing(db)["step"]
+    this = T0 // partitions.DAY_US // 7
+    assert set(weeks) <= {this, this + 1, this - 3, this - 104, this - 105}
+    assert {this, this - 3} <= set(weeks)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])), st.text(alphabet=["a", "\x00", "\ue000", "0"]))
+def test_text_and_ids_come_back_as_they_were_written(any_text: str, nasty: str) -> None:
+    for text in (any_text, nasty):
+        assert given_text(kept_text(text)) == text
+        assert "\x00" not in kept_text(text)
+        assert given_id(kept_id(text)) == text
+    assert (kept_text(any_text) == kept_text(nasty)) == (any_text == nasty)
