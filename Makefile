@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 UV      = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 PORT   ?= 8000
 
-.PHONY: demo test test-stack check bench format clean help
+.PHONY: demo test test-stack check bench bench-store format clean help
 help:           ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 16
 
@@ -43,6 +43,9 @@ format: $(VENV)/.dev   ## put the code in shape
 
 bench: $(VENV)/.dev    ## cost per step and per item, beside OpenTelemetry and structlog
 	@$(BIN)/python -m tests.benchmarks $(ONLY)
+
+bench-store: $(VENV)/.dev  ## both stores: ingest rate, bytes a step, latency of every query; ARGS="--steps 10000000"
+	@$(BIN)/python -m tests.benchmarks.store $(ARGS)
 
 clean:          ## remove the environment and the demo's data
 	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache

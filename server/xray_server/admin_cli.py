@@ -155,14 +155,28 @@ def _prune(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check(arguments: argparse.Namespace) -> int:
+def check_store(url: str) -> dict[str, Any]:
+    """`xray doctor --server` (entry point `xray.checks`): where a store is, and what is wrong with it. Reads all of it.
+
+    Args:
+        url: of the store; "" for $XRAY_DATABASE_URL.
+    """
+    import sqlite3
+
     from xray_server.store import open_store
 
-    with closing(open_store(_url(arguments))) as store:
-        problems = store.check()
-        location = store.health().location
-    for problem in problems:
-        print(f"{location}: {problem}", file=sys.stderr)
-    if not problems:
-        print(f"{location} is sound")
-    return 1 if problems else 0
+    known = _url(argparse.Namespace(db=url))
+    try:
+        with closing(open_store(known)) as store:
+            return {"location": store.health().location, "problems": store.check()}
+    except sqlite3.DatabaseError as error:
+        return {"location": known, "problems": [str(error)]}
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    found = check_store(arguments.db or "")
+    for problem in found["problems"]:
+        print(f"{found['location']}: {problem}", file=sys.stderr)
+    if not found["problems"]:
+        print(f"{found['location']} is sound")
+    return 1 if found["problems"] else 0

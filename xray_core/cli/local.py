@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from typing import Any
 
 from rich.markup import escape
 
 from xray_core.cli import render
-from xray_core.errors import ApiError
+from xray_core.errors import ApiError, ConfigurationError
 from xray_core.reader import Reader
 
 
@@ -49,6 +49,13 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--api-url", metavar="URL", help="the server (default: $XRAY_API_URL, else this machine's)")
     parser.add_argument("--check", action="store_true", help="also import each framework, and try what can be captured")
+    parser.add_argument(
+        "--server",
+        metavar="DB",
+        nargs="?",
+        const="",
+        help="check a server's database instead: reads all of it (default: $XRAY_DATABASE_URL)",
+    )
     parser.set_defaults(run=_doctor)
 
 
@@ -118,6 +125,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from xray_core.settings import load
     from xray_core.spool import spool_report
 
+    if arguments.server is not None:
+        return _check_store(arguments)
     settings = load({"api_url": arguments.api_url})
     spool = spool_report(settings)
     plugins = PluginHost(disabled=settings.disable_plugins)
@@ -158,6 +167,19 @@ def _doctor(arguments: argparse.Namespace) -> int:
     else:
         _show_report(report)
     return 0
+
+
+def _check_store(arguments: argparse.Namespace) -> int:
+    checks = [entry.load() for entry in entry_points(group="xray.checks", name="store")]
+    if not checks:
+        raise ConfigurationError("checking a database needs the server: pip install 'xray-pipelines[server]'")
+    found: dict[str, Any] = checks[0](arguments.server)
+    if arguments.json:
+        print(json.dumps(found, indent=2))
+    else:
+        for problem in found["problems"] or ["sound"]:
+            render.console().print(f"{escape(found['location'])}: {escape(problem)}")
+    return 1 if found["problems"] else 0
 
 
 def _show_report(report: dict[str, Any]) -> None:
