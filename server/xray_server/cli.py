@@ -31,6 +31,14 @@ def register(subparsers: Any) -> None:
         help=f"where data is kept (default: $XRAY_DATABASE_URL, else {DEFAULT_DATABASE_URL} in the working directory)",
     )
     parser.add_argument("--insecure", action="store_true", help="allow an address that others can reach, without keys")
+    parser.add_argument("--retain", action="append", default=[], metavar="AGES", help=admin_cli.RETAIN_HELP)
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="processes on this address; more than one needs PostgreSQL",
+    )
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
     parser.set_defaults(run=_serve)
     keys_cli.register(subparsers)
@@ -43,24 +51,32 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _workers(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError("a number of processes, from 1 to 64")
+    return int(text)
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     try:
+        from xray_server.retention import parse_policy
         from xray_server.serve import serve
     except ImportError as error:
         print(f"xray: the server needs its extra: pip install 'xray-pipelines[server]' ({error})", file=sys.stderr)
         return 2
     try:
-        serve(
+        return serve(
             host=arguments.host,
             port=arguments.port,
             database_url=arguments.db or os.environ.get("XRAY_DATABASE_URL") or DEFAULT_DATABASE_URL,
             insecure=arguments.insecure,
             log_level=arguments.log_level,
+            retain=parse_policy(admin_cli.retain_arguments(arguments.retain)),
+            workers=arguments.workers,
         )
     except ConfigurationError as error:
         print(f"xray: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 def main(argv: list[str] | None = None) -> int:

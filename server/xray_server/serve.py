@@ -10,10 +10,12 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from typing import Final
 
 import uvicorn
+from fastapi import FastAPI
 
 from xray_core.errors import ConfigurationError
 from xray_core.plugins import PluginHost
@@ -22,7 +24,9 @@ from xray_server.alerts.service import AlertSettings
 from xray_server.alerts.targets import ALLOW_PRIVATE
 from xray_server.app import create_app
 from xray_server.keys import KeyStore
+from xray_server.retention import Policy, Pruner
 from xray_server.store import Store, open_store, shown_url
+from xray_server.workers import run_workers
 
 _SHUTDOWN_S: Final = 10
 
@@ -48,33 +52,69 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def serve(*, host: str, port: int, database_url: str, insecure: bool, log_level: str = "warning") -> None:
+def serve(
+    *,
+    host: str,
+    port: int,
+    database_url: str,
+    insecure: bool,
+    log_level: str = "warning",
+    retain: Policy | None = None,
+    workers: int = 1,
+) -> int:
     """Serve until SIGINT or SIGTERM; returns after everything accepted is committed.
+
+    Args:
+        retain: how long what is kept; None: for ever.
+        workers: processes on the one address.
+
+    Returns:
+        the exit code.
 
     Raises:
         ConfigurationError: address or database cannot be used, or the address is open to others and there are no keys.
     """
+    if workers > 1 and database_url.startswith("sqlite:"):
+        raise ConfigurationError("--workers: SQLite has one writer, so it takes one process; use PostgreSQL for more")
     disabled = [name.strip() for name in os.environ.get("XRAY_DISABLE_PLUGINS", "").split(",")]
-    store = open_store(database_url, plugins=PluginHost(disabled=disabled))
-    try:
+    with closing(open_store(database_url, plugins=PluginHost(disabled=disabled))) as store:
         closed = _must_be_closed(host, store, database_url, insecure=insecure)
         sock = listen(host, port)
         bound = sock.getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        print(f"X-Ray on http://{shown}:{bound[1]} (data in {shown_url(database_url)}); Ctrl-C stops it", flush=True)
-        config = uvicorn.Config(
-            create_app(
-                store, closed=closed, any_host=insecure, alert_settings=_alert_settings(f"http://{shown}:{bound[1]}")
-            ),
-            log_level=log_level,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_SHUTDOWN_S,
-            h11_max_incomplete_event_size=64 * 1024,
-        )
+        address = f"http://{shown}:{bound[1]}"
+        app = partial(create_app, closed=closed, any_host=insecure, alert_settings=_alert_settings(address))
+        announced = f"X-Ray on {address} (data in {shown_url(database_url)}); Ctrl-C stops it"
+        if workers == 1:
+            print(announced, flush=True)
+            _serve_on(sock, store, app(store), log_level=log_level, retain=retain)
+            return 0
+    # every process opens its own: neither connections nor threads survive a fork
+
+    def serve_one() -> int:
+        with closing(open_store(database_url, plugins=PluginHost(disabled=disabled))) as own:
+            _serve_on(sock, own, app(own), log_level=log_level, retain=retain)
+        return 0
+
+    print(announced, flush=True)
+    return run_workers(workers, serve_one)
+
+
+def _serve_on(sock: socket.socket, store: Store, app: FastAPI, *, log_level: str, retain: Policy | None) -> None:
+    config = uvicorn.Config(
+        app,
+        log_level=log_level,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    pruner = Pruner(store, retain) if retain else None
+    try:
         _Server(config).run(sockets=[sock])
     finally:
-        store.close()
+        if pruner is not None:
+            pruner.close()
 
 
 def _must_be_closed(host: str, store: Store, database_url: str, *, insecure: bool) -> bool:

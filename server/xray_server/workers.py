@@ -1,0 +1,74 @@
+"""Several server processes on one address: `xray serve --workers N`, for stores that many may write to.
+
+The parent binds the address and forks; the children serve, each with a store of its own. A child that dies is replaced.
+Owns the processes; knows nothing of what they serve.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+_SETTLED_S: Final = 5.0  # a child that lived so long did not die of its start
+_MAX_EARLY_DEATHS: Final = 5
+
+
+def run_workers(n: int, serve_one: Callable[[], int]) -> int:
+    """Fork `n` processes that run `serve_one`, and keep them so until SIGINT or SIGTERM. No thread may be running yet.
+
+    Returns:
+        0 after an orderly end; 1 when the children keep dying as they start.
+    """
+    children: dict[int, float] = {}
+    ending = False
+
+    def end(number: int, frame: object) -> None:
+        nonlocal ending
+        ending = True
+        for pid in children:
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass  # it is gone, and not yet waited for
+
+    def start() -> None:
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            code = 1
+            try:
+                code = serve_one()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        children[pid] = time.monotonic()
+        if ending:  # the signal came while we forked
+            os.kill(pid, signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    early = 0
+    for _ in range(n):
+        start()
+    while children:
+        pid, status = os.wait()
+        if pid not in children:
+            continue
+        lived_s = time.monotonic() - children.pop(pid)
+        if ending:
+            continue
+        early = early + 1 if lived_s < _SETTLED_S else 0
+        if early >= _MAX_EARLY_DEATHS:
+            print("xray: the server's processes die as they start; see above", file=sys.stderr)
+            end(signal.SIGTERM, None)
+            continue
+        print(f"xray: a server process ended with {status}; starting another", file=sys.stderr)
+        start()
+    return 0 if early < _MAX_EARLY_DEATHS else 1

@@ -1,0 +1,109 @@
+"""`xray serve` on PostgreSQL, with several processes, and with an age for what it keeps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.server import postgresql
+from tests.server.conftest import ServerProcess
+
+DAY_US = 86_400_000_000
+
+
+@pytest.fixture
+def postgres(postgres_url: str) -> Iterator[str]:
+    with postgresql.schema(postgres_url) as own:
+        yield own
+
+
+def line(run_id: str, started_us: int) -> str:
+    return json.dumps({"v": 1, "kind": "run", "run_id": run_id, "part": "a", "pipeline": "p", "started_us": started_us})
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 40
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+def test_processes_share_one_address_and_one_that_dies_is_replaced(
+    start_server: Callable[..., ServerProcess], postgres: str
+) -> None:
+    now_us = time.time_ns() // 1000
+    server = start_server("--db", postgres, "--workers", "2")
+    until(lambda: len(children_of(server.process.pid)) == 2, "two processes were not started")
+    before = children_of(server.process.pid)
+    for i in range(20):  # a connection each, so that both take some
+        assert httpx.post(f"{server.url}/ingest", content=line(f"r{i}", now_us), timeout=20).json()["accepted"] == 1
+    assert len(httpx.get(f"{server.url}/runs", timeout=20).json()["runs"]) == 20
+    os.kill(min(before), signal.SIGKILL)
+    until(lambda: len(children_of(server.process.pid) - before) == 1, "no other process was started")
+    assert len(httpx.get(f"{server.url}/runs", timeout=20).json()["runs"]) == 20
+    children = children_of(server.process.pid)
+    assert server.terminate() == 0
+    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "a process was left behind")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_server_prunes_what_is_too_old_when_it_starts(
+    start_server: Callable[..., ServerProcess], tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    url = f"sqlite:///{tmp_path}/xray.db" if kind == "sqlite" else request.getfixturevalue("postgres")
+    now_us = time.time_ns() // 1000
+    server = start_server("--db", url)
+    body = "\n".join([line("old", now_us - 60 * DAY_US), line("new", now_us)])
+    assert httpx.post(f"{server.url}/ingest", content=body, timeout=20).json()["accepted"] == 2
+    assert server.terminate() == 0
+    server = start_server("--db", url, "--retain", "30d")
+    until(
+        lambda: [r["run_id"] for r in httpx.get(f"{server.url}/runs", timeout=20).json()["runs"]] == ["new"],
+        "not pruned",
+    )
+    assert server.terminate() == 0
+
+
+def test_sqlite_takes_one_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from xray_server.cli import main
+
+    assert main(["serve", "--db", f"sqlite:///{tmp_path}/xray.db", "--workers", "2", "--port", "0"]) == 2
+    assert "PostgreSQL" in capsys.readouterr().err
+
+
+def test_a_database_of_an_older_schema_is_brought_up_to_date_with_its_data(tmp_path: Path) -> None:
+    """The first schema of SQLite, filled by its own statements' rows, opened by this program."""
+    from importlib import resources
+
+    from xray_server.records import RunRecord, StepRecord, VerdictSet, VerdictsRecord
+    from xray_server.sqlite import SQLiteStore
+    from xray_server.sqlite_write import Writer
+    from xray_server.store import Batch
+
+    path = tmp_path / "old.db"
+    first = resources.files("xray_server").joinpath("migrations/sqlite/0001_first.sql").read_text(encoding="utf-8")
+    db = sqlite3.connect(path, isolation_level=None)
+    db.executescript(f"BEGIN;\n{first}\nPRAGMA user_version = 1;\nCOMMIT;")
+    Writer(db).write([Batch([
+        RunRecord(v=1, run_id="r", part="a", pipeline="p"),
+        StepRecord(v=1, run_id="r", step_id="s", attempt=1, part="a", name="filter"),
+        VerdictsRecord(1, "r", "s", [VerdictSet("rejected", 1, "late", ["item"])], 1, "a", "0"),
+    ])])  # fmt: skip
+    db.close()
+    store = SQLiteStore(path)
+    (found,) = store.item_runs("default", "item", pipeline=None, limit=10).items
+    assert (found.run_id, found.sightings[0].reason) == ("r", "late")
+    assert store.check() == []
+    store.close()
