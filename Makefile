@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 UV      = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 PORT   ?= 8000
 
-.PHONY: demo test test-stack check bench bench-store format clean help
+.PHONY: demo test test-stack check audit bench bench-store format clean help
 help:           ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 16
 
@@ -37,6 +37,9 @@ test-stack: $(VENV)/.dev  ## slower tests on real stacks
 
 check: $(VENV)/.dev    ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+audit: $(VENV)/.dev    ## known weaknesses of what is installed (needs the network)
+	@$(BIN)/python -m tests.audit
 
 format: $(VENV)/.dev   ## put the code in shape
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

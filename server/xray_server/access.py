@@ -21,7 +21,7 @@ from starlette.types import Scope
 from xray_server.answers import HTTPError
 from xray_server.keys import SCOPES, Key, Keyring
 from xray_server.sessions import Sessions
-from xray_server.store import DEFAULT_PROJECT
+from xray_server.store import DEFAULT_PROJECT, StoreUnavailableError
 
 COOKIE: Final = "xray_session"
 SIGN_IN: Final = "/ui/sign-in"
@@ -100,8 +100,14 @@ class Access:
 
         Raises:
             HTTPError: 401 without a valid key, 403 with one that may not, 421 under another machine's name.
+            StoreUnavailableError: the keys cannot be read.
         """
-        await self.refresh()
+        try:
+            await self.refresh()
+        except StoreUnavailableError:
+            if needed_scope(scope["method"], scope["path"]) is None:
+                return _NOBODY  # alive, and says so
+            raise
         headers = dict(scope["headers"])
         if self.open:
             host = headers.get(b"host", b"").decode("latin-1")

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBearer
 
 from xray_server import explain_routes, pages, posted, queries
@@ -38,7 +39,10 @@ from xray_server.ingest import (
     too_deep,
 )
 from xray_server.keys import FRESH_S, Keyring, KeyStore
+from xray_server.metrics import CONTENT_TYPE as METRICS_TYPE
+from xray_server.metrics import Metrics
 from xray_server.params import NoParameters, RunParameters, RunsParameters, StepsParameters
+from xray_server.rates import PER_S, Rates
 from xray_server.sessions import Sessions
 from xray_server.sign_in import add_sign_in
 from xray_server.store import BadCursorError, Batch, Store, StoreUnavailableError
@@ -76,6 +80,7 @@ def create_app(
     any_host: bool = False,
     keys_fresh_s: float = FRESH_S,
     alert_settings: AlertSettings | None = None,
+    rate_per_key_s: float = PER_S,
 ) -> FastAPI:
     """The ASGI application over a store. It closes neither the store nor anything else that it was given.
 
@@ -86,6 +91,7 @@ def create_app(
         closed: a key is needed even while there is none; any_host: without keys, answer under any name.
         keys_fresh_s: after how long a key that was created or revoked is known.
         alert_settings: of alerts, where the store keeps them.
+        rate_per_key_s: requests a second that one key may make; 0: no limit.
     """
     alerts = None
     if isinstance(store, KeepsAlerts):
@@ -120,11 +126,12 @@ def create_app(
         default_response_class=JsonResponse,
         # for the document alone: what decides is the guard, before any route is looked up
         dependencies=[Depends(HTTPBearer(auto_error=False, description="a key; none needed while there are none"))],
-        responses=_errors(401, 403, 421, 503),
+        responses=_errors(401, 403, 421, 429, 503),
     )
     app.state.committer = committer
     app.state.store = store
-    app.add_middleware(Guard, access=access)
+    metrics = Metrics(committer.counters, store)
+    app.add_middleware(Guard, access=access, rates=Rates(rate_per_key_s), metrics=metrics)
 
     @app.exception_handler(HTTPError)
     async def told(_: Request, error: HTTPError) -> Response:
@@ -248,7 +255,25 @@ def create_app(
     @app.get("/health", responses=_answer("status") | _READ_ERRORS, tags=["operate"])
     def get_health(asker: Asker, _: Annotated[NoParameters, Query()]) -> Response:
         """Whether the server lives; to a key that may read also what it has, how far behind it is, what clients dropped."""
-        return JsonResponse(told_health(asker) if asker.may("read") else {"status": "ok"})
+        if not asker.may("read"):
+            return JsonResponse({"status": "ok"})
+        try:
+            return JsonResponse(told_health(asker))
+        except StoreUnavailableError as error:  # restarting what lives would not bring the store back: see /ready
+            return JsonResponse({"status": "store unavailable", "error": str(error)})
+
+    @app.get("/ready", responses=_answer("ready") | _errors(422, 503), tags=["operate"])
+    def get_ready(_: Annotated[NoParameters, Query()]) -> Response:
+        """Whether the server can take and answer requests: its store answers and its writer runs."""
+        store.health()
+        if not committer.alive:
+            raise HTTPError(503, "the server is stopping", retry_after_s=2)
+        return JsonResponse({"ready": True})
+
+    @app.get("/metrics", response_class=PlainTextResponse, responses=_errors(422), tags=["operate"])
+    def get_metrics(_: Annotated[NoParameters, Query()]) -> Response:
+        """Counters and gauges of this process for Prometheus. Takes a key of scope metrics or admin."""
+        return Response(metrics.render(), media_type=METRICS_TYPE)
 
     explain_routes.add_explanations(app, store)
     add_alerts(app, alerts)

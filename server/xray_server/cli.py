@@ -39,7 +39,20 @@ def register(subparsers: Any) -> None:
         metavar="N",
         help="processes on this address; more than one needs PostgreSQL",
     )
-    parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
+    parser.add_argument(
+        "--log-level",
+        default="warning",
+        choices=["debug", "info", "warning", "error"],
+        help="info writes a line for every request (default: %(default)s)",
+    )
+    parser.add_argument("--log-format", default="text", choices=["text", "json"], help="of the log, on stderr")
+    parser.add_argument(
+        "--rate-per-key",
+        metavar="N",
+        type=float,
+        default=200.0,
+        help="requests a second that one key may make, on average; 0: no limit (default: %(default)g)",
+    )
     parser.set_defaults(run=_serve)
     keys_cli.register(subparsers)
     admin_cli.register(subparsers)
@@ -73,6 +86,8 @@ def _serve(arguments: argparse.Namespace) -> int:
             log_level=arguments.log_level,
             retain=parse_policy(admin_cli.retain_arguments(arguments.retain)),
             workers=arguments.workers,
+            log_format=arguments.log_format,
+            rate_per_key_s=arguments.rate_per_key,
         )
     except ConfigurationError as error:
         print(f"xray: {error}", file=sys.stderr)

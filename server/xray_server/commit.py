@@ -96,6 +96,11 @@ class Committer:
                 self._turned_away, self._failed, self._last_commit_s,
             )  # fmt: skip
 
+    @property
+    def alive(self) -> bool:
+        """Whether it takes and writes batches."""
+        return not self._closed and self._thread.is_alive()
+
     def close(self, *, timeout_s: float = 30.0) -> bool:
         """Take no more, write what waits, stop. False when that took longer than `timeout_s`. May be called twice."""
         with self._wake:

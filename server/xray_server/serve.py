@@ -12,23 +12,26 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 import uvicorn
 from fastapi import FastAPI
 
 from xray_core.errors import ConfigurationError
 from xray_core.plugins import PluginHost
+from xray_server import connections, logs
 from xray_server.access import is_loopback
 from xray_server.alerts.service import AlertSettings
 from xray_server.alerts.targets import ALLOW_PRIVATE
 from xray_server.app import create_app
 from xray_server.keys import KeyStore
+from xray_server.rates import PER_S
 from xray_server.retention import Policy, Pruner
 from xray_server.store import Store, open_store, shown_url
 from xray_server.workers import run_workers
 
 _SHUTDOWN_S: Final = 10
+_MAX_CONNECTIONS: Final = 1_000  # more are answered 503; a client that waits for no answer costs a descriptor
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -61,6 +64,8 @@ def serve(
     log_level: str = "warning",
     retain: Policy | None = None,
     workers: int = 1,
+    log_format: Literal["text", "json"] = "text",
+    rate_per_key_s: float = PER_S,
 ) -> int:
     """Serve until SIGINT or SIGTERM; returns after everything accepted is committed.
 
@@ -74,6 +79,7 @@ def serve(
     Raises:
         ConfigurationError: address or database cannot be used, or the address is open to others and there are no keys.
     """
+    logs.configure(log_level, log_format)
     if workers > 1 and database_url.startswith("sqlite:"):
         raise ConfigurationError("--workers: SQLite has one writer, so it takes one process; use PostgreSQL for more")
     disabled = [name.strip() for name in os.environ.get("XRAY_DISABLE_PLUGINS", "").split(",")]
@@ -83,7 +89,13 @@ def serve(
         bound = sock.getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         address = f"http://{shown}:{bound[1]}"
-        app = partial(create_app, closed=closed, any_host=insecure, alert_settings=_alert_settings(address))
+        app = partial(
+            create_app,
+            closed=closed,
+            any_host=insecure,
+            rate_per_key_s=rate_per_key_s,
+            alert_settings=_alert_settings(address),
+        )
         announced = f"X-Ray on {address} (data in {shown_url(database_url)}); Ctrl-C stops it"
         if workers == 1:
             print(announced, flush=True)
@@ -107,7 +119,9 @@ def _serve_on(sock: socket.socket, store: Store, app: FastAPI, *, log_level: str
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,
-        h11_max_incomplete_event_size=64 * 1024,
+        log_config=None,
+        limit_concurrency=_MAX_CONNECTIONS,
+        **connections.limits(),
     )
     pruner = Pruner(store, retain) if retain else None
     try:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,23 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened = SQLiteStore(tmp_path / "xray.db")
     yield opened
     opened.close()
+
+
+@contextmanager
+def listening_on_a_thread(config: uvicorn.Config) -> Iterator[int]:
+    """Serve as configured on a free port, until the end of the block."""
+    server = uvicorn.Server(config)
+    with listen("127.0.0.1", 0) as sock:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 20
+        while not server.started:
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.005)
+        yield sock.getsockname()[1]
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive(), "the server did not stop"
 
 
 class LoopbackServer:

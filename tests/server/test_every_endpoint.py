@@ -52,6 +52,8 @@ TABLE: dict[tuple[str, str], Endpoint] = {
     ("DELETE", "/alerts/rules/{rule_id:id}"): Endpoint("admin", f"/alerts/rules/{RULE}"),
     ("GET", "/alerts/history"): Endpoint("read", "/alerts/history"),
     ("GET", "/health"): Endpoint(None, "/health"),
+    ("GET", "/ready"): Endpoint(None, "/ready"),
+    ("GET", "/metrics"): Endpoint("metrics", "/metrics"),
     ("GET", "/openapi.json"): Endpoint("read", "/openapi.json"),
     ("GET", "/docs"): Endpoint("read", "/docs"),
     ("GET", "/"): Endpoint("read", "/"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import httpx
@@ -13,8 +14,12 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
+from xray_server.access import needed_scope
+from xray_server.keys import SCOPES
+from xray_server.store import Store
 
 from tests.server.conftest import LoopbackServer
+from tests.server.keys_of import create_keys
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -32,12 +37,45 @@ def test_every_generated_request_to_every_endpoint_is_answered_as_documented(
         ask(server, operation, mode)
 
 
-def ask(server: LoopbackServer, operation: Any, mode: GenerationMode) -> None:
-    @settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("scope", [None, "ingest", "admin"])
+def test_with_keys_every_generated_request_is_answered_as_documented_and_as_the_key_allows(
+    store: Store, scope: str | None
+) -> None:
+    """Every endpoint of the document without a key, and with one of each scope."""
+    keys = create_keys(store)
+    server = LoopbackServer(store, rate_per_key_s=0)
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json", headers=keys.headers("read"))
+    headers = keys.headers(scope) if scope else {}
+    for operation in [each.ok() for each in schema.get_all_operations()]:
+        if operation.label == "POST /ingest":
+            continue
+        needed = needed_scope(operation.method.upper(), operation.path)
+        allowed = needed is None or (scope is not None and needed in SCOPES[scope])
+        refused = set() if allowed else {403 if scope else 401}
+        ask(server, operation, GenerationMode.POSITIVE, examples=2, headers=headers, statuses=refused)
+    server.stop()
+
+
+def ask(
+    server: LoopbackServer,
+    operation: Any,
+    mode: GenerationMode,
+    *,
+    examples: int = 8,
+    headers: dict[str, str] | None = None,
+    statuses: Collection[int] = (),
+) -> None:
+    """Ask one operation; its answers are as documented, and of `statuses` where any are given (else neither 401 nor 403)."""
+
+    @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(data=st.data())
     def each(data: st.DataObject) -> None:
         case = data.draw(operation.as_strategy(generation_mode=mode))
-        response = case.call(base_url=server.url)
+        case.headers.pop("Authorization", None)
+        response = case.call(base_url=server.url, headers=headers or {})
+        if headers is not None:
+            assert (response.status_code in statuses) if statuses else (response.status_code not in (401, 403))
         checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
         case.validate_response(response, checks=checks)
 
