@@ -58,6 +58,24 @@ def existing(db: Connection[Any]) -> dict[str, list[int]]:
     return {table: sorted(weeks) for table, weeks in found.items()}
 
 
+def drop(db: Connection[Any], table: str, week: int) -> None:
+    """Drop a week of a table. In autocommit mode: detaching concurrently, nobody's reading or writing waits.
+
+    Killed in between, it leaves a detachment that is pending, which is finished here, or a table that is detached, which
+    `make` removes when that week is written to again.
+    """
+    name = partition_name(table, week)
+    pending = db.execute(
+        "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(%s)",
+        (sql.Identifier(name).as_string(db),),
+    ).fetchone()
+    how = sql.SQL("FINALIZE" if pending is not None and pending[0] else "CONCURRENTLY")
+    db.execute(
+        sql.SQL("ALTER TABLE {} DETACH PARTITION {} {}").format(sql.Identifier(table), sql.Identifier(name), how)
+    )
+    db.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+
+
 def make(db: Connection[Any], weeks: Iterable[int]) -> None:
     """Make what these weeks lack. In a transaction of its own, under a lock that all processes share; blocks.
 
@@ -75,6 +93,7 @@ def make(db: Connection[Any], weeks: Iterable[int]) -> None:
                 parent = sql.Identifier(table)
                 db.execute(
                     sql.SQL(
+                        "DROP TABLE IF EXISTS {name};"  # detached, and its dropping was interrupted
                         "CREATE TABLE {name} (LIKE {parent} INCLUDING ALL);"
                         "ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES FROM ({low}) TO ({high})"
                     ).format(name=name, parent=parent, low=sql.Literal(low), high=sql.Literal(high))

@@ -55,9 +55,7 @@ def _drop_weeks(db: Connection[Any], order: Prune) -> int:
         for week in known[table]:
             if week >= _first_kept(order):
                 break
-            name = sql.Identifier(partitions.partition_name(table, week))
-            db.execute(sql.SQL("ALTER TABLE {} DETACH PARTITION {} CONCURRENTLY").format(sql.Identifier(table), name))
-            db.execute(sql.SQL("DROP TABLE {}").format(name))
+            partitions.drop(db, table, week)
             dropped += 1
     return dropped
 

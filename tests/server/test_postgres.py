@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xray_server import postgres_partitions as partitions
 from xray_server.postgres import PostgresStore
+from xray_server.postgres_read import Reader
 from xray_server.postgres_text import given_id, given_text, kept_id, kept_text
 from xray_server.records import Record, RunRecord, SamplesRecord, StepRecord, VerdictSet, VerdictsRecord
-from xray_server.store import Batch, RunFilter, Store, open_store
+from xray_server.rows import make_cursor
+from xray_server.store import Batch, RunFilter, StepFilter, Store, open_store
 
 from tests.server import postgresql
 from xray_core.errors import ConfigurationError
@@ -150,6 +152,23 @@ def test_a_run_lies_in_the_week_of_its_start_whatever_its_id_and_a_mad_clock_ope
     assert {this, this - 3} <= set(weeks)
 
 
+def test_dropping_a_week_that_was_interrupted_is_finished_and_does_not_stop_writing(url: str) -> None:
+    with closing(PostgresStore(url)) as store, psycopg.connect(url) as reading:
+        store.write([Batch(records_of(1, "a"), PROJECT, T0)])
+        week = T0 // partitions.DAY_US // 7
+        with closing(store.connect()) as db:
+            reading.execute("SELECT count(*) FROM step")  # in a transaction: detaching waits for its end
+            db.execute("SET statement_timeout = '300ms'")
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                partitions.drop(db, "step", week)
+            reading.rollback()
+            partitions.drop(db, "step", week)
+            name = partitions.partition_name("step_reason", week)
+            db.execute(f"ALTER TABLE step_reason DETACH PARTITION {name}")  # and killed before the DROP
+        assert store.write([Batch(records_of(2, "a"), PROJECT, T0)]) == [{}]
+        assert [step.step_id for step in store.run_steps(PROJECT, "run-2", limit=10).items] == ["s"]
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])), st.text(alphabet=["a", "\x00", "\ue000", "0"]))
 def test_text_and_ids_come_back_as_they_were_written(any_text: str, nasty: str) -> None:
     for text in (any_text, nasty):
@@ -157,3 +176,40 @@ def test_text_and_ids_come_back_as_they_were_written(any_text: str, nasty: str) 
         assert "\x00" not in kept_text(text)
         assert given_id(kept_id(text)) == text
     assert (kept_text(any_text) == kept_text(nasty)) == (any_text == nasty)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        StepFilter(), StepFilter(since_us=5), StepFilter(step_type="filter"), StepFilter(name="step of a"), StepFilter(pipeline="p"),
+        StepFilter(step_type="filter", rejection_rate_gt=0.9), StepFilter(status="failed"), StepFilter(duration_us_gt=20_000_000),
+        StepFilter(reason="reason a 1"), RunFilter(), RunFilter(pipeline="p", since_us=1), RunFilter(status="failed"), RunFilter(tag="a:1"),
+    ],
+)  # fmt: skip
+def test_a_list_walks_an_index_in_its_order_in_every_week(url: str, where: StepFilter | RunFilter) -> None:
+    """No sequential scan, no hash, no sort of all: at most of the rows that share a microsecond."""
+    with closing(PostgresStore(url)) as store:
+        for week in range(3):
+            run = RunRecord(
+                v=1, run_id=f"w{week}", part="a", pipeline="p", started_us=T0 - week * 7 * partitions.DAY_US
+            )
+            store.write(
+                [
+                    Batch(
+                        [run, *records_of(1, "a"), StepRecord(v=1, run_id=f"w{week}", step_id="s", part="a")],
+                        PROJECT,
+                        T0,
+                    )
+                ]
+            )
+
+        def explain(reader: Reader) -> str:
+            query = reader.steps_query if isinstance(where, StepFilter) else reader.runs_query
+            sql, values = query(PROJECT, where, make_cursor(T0, 1))  # type: ignore[operator]
+            return "\n".join(row[0] for row in reader.rows(f"EXPLAIN {sql} LIMIT 50", values))
+
+        plan = store._read(explain)
+    assert "Index" in plan
+    for word in ("Seq Scan", "Hash", "Materialize", "Bitmap"):
+        assert word not in plan, plan
+    assert "Sort" not in plan.replace("Incremental Sort", "").replace("Sort Key", "").replace("Presorted", ""), plan
