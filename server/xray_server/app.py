@@ -81,6 +81,7 @@ def create_app(
     keys_fresh_s: float = FRESH_S,
     alert_settings: AlertSettings | None = None,
     rate_per_key_s: float = PER_S,
+    session_secret: bytes | None = None,
 ) -> FastAPI:
     """The ASGI application over a store. It closes neither the store nor anything else that it was given.
 
@@ -92,6 +93,7 @@ def create_app(
         keys_fresh_s: after how long a key that was created or revoked is known.
         alert_settings: of alerts, where the store keeps them.
         rate_per_key_s: requests a second that one key may make; 0: no limit.
+        session_secret: signs the browsers' sessions; processes that share an address share it.
     """
     alerts = None
     if isinstance(store, KeepsAlerts):
@@ -102,7 +104,7 @@ def create_app(
     uploads = Uploads()
     decoding = anyio.CapacityLimiter(_DECODE_THREADS)
     keyring = Keyring(store if isinstance(store, KeyStore) else None, fresh_s=keys_fresh_s)
-    access = Access(keyring, Sessions(), closed=closed, any_host=any_host)
+    access = Access(keyring, Sessions(session_secret), closed=closed, any_host=any_host)
     started_s = time.monotonic()
     version = metadata.version("xray-pipelines")
 

@@ -6,6 +6,7 @@ Owns the process. Imports uvicorn and FastAPI, so it is imported only when somet
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -94,6 +95,7 @@ def serve(
             closed=closed,
             any_host=insecure,
             rate_per_key_s=rate_per_key_s,
+            session_secret=secrets.token_bytes(32),
             alert_settings=_alert_settings(address),
         )
         announced = f"X-Ray on {address} (data in {shown_url(database_url)}); Ctrl-C stops it"

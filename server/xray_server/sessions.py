@@ -1,11 +1,13 @@
-"""Sessions of browsers: a random token in a cookie stands for a key that signed in. In memory; a restart signs everybody out.
+"""Sessions of browsers: a signed token in a cookie stands for a key that signed in, until it expires, is ended, or its key is.
 
-Only the digests of tokens are kept, and a session ends with its key. Knows no HTTP.
+The secret that signs is drawn when the server starts and shared by its worker processes; it is written nowhere, so whoever
+has the database cannot sign, and a restart signs everybody out. Which tokens were ended each process knows for itself.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 import threading
 import time
@@ -14,41 +16,45 @@ from collections.abc import Callable
 from typing import Final
 
 SESSION_S: Final = 12 * 3600
-MAX_SESSIONS: Final = 10_000
+MAX_ENDED: Final = 10_000  # remembered; beyond, the oldest is forgotten, and ends when it expires
 
 
 class Sessions:
-    """Who is signed in. Any thread; nothing blocks. At the bound the oldest session ends.
+    """Who is signed in. Any thread; nothing blocks.
 
     Args:
-        clock: seconds, monotonic.
+        secret: 32 random bytes, the same in all processes that answer under one name; None draws one.
+        clock: seconds, monotonic, the same in all of them.
     """
 
-    def __init__(self, *, max_sessions: int = MAX_SESSIONS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._max = max_sessions
+    def __init__(self, secret: bytes | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._secret = secret or secrets.token_bytes(32)
         self._clock = clock
         self._lock = threading.Lock()
-        self._by_digest: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+        self._ended: OrderedDict[str, None] = OrderedDict()
 
     def begin(self, key_id: str) -> str:
         """A token for a new session of a key."""
-        token = secrets.token_urlsafe(32)
-        with self._lock:
-            while len(self._by_digest) >= self._max:
-                self._by_digest.popitem(last=False)
-            self._by_digest[_digest(token)] = (key_id, self._clock() + SESSION_S)
-        return token
+        said = f"{key_id}.{int(self._clock()) + SESSION_S}.{secrets.token_urlsafe(16)}"
+        return f"{said}.{self._signature(said)}"
 
     def key_id(self, token: str) -> str | None:
         """The key whose session a token is, or None once it has ended."""
+        said, _, signature = token.rpartition(".")
+        if not hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), self._signature(said).encode()):
+            return None
+        key_id, ends_s, _ = said.split(".")
         with self._lock:
-            key_id, ends_s = self._by_digest.get(_digest(token), (None, 0.0))
-            return key_id if self._clock() < ends_s else None
+            return key_id if self._clock() < int(ends_s) and said not in self._ended else None
 
     def end(self, token: str) -> None:
+        """End a session. What is no token of ours is not remembered."""
+        if self.key_id(token) is None:
+            return
         with self._lock:
-            self._by_digest.pop(_digest(token), None)
+            self._ended[token.rpartition(".")[0]] = None
+            if len(self._ended) > MAX_ENDED:
+                self._ended.popitem(last=False)
 
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+    def _signature(self, said: str) -> str:
+        return hmac.new(self._secret, said.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

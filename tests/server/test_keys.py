@@ -230,13 +230,32 @@ def test_a_session_ends_with_its_key(closed: LoopbackServer, keys: Keys, store: 
         assert http.get("/ui").status_code == 303
 
 
-def test_sessions_end_by_time_and_the_oldest_gives_way() -> None:
+def test_a_session_holds_in_every_process_of_a_server_until_its_time_is_over() -> None:
     now = [0.0]
-    sessions = Sessions(max_sessions=2, clock=lambda: now[0])
-    first, second, third = sessions.begin("a"), sessions.begin("b"), sessions.begin("c")
-    assert [sessions.key_id(token) for token in (first, second, third)] == [None, "b", "c"]
+    one, other = (Sessions(b"s" * 32, clock=lambda: now[0]) for _ in range(2))
+    token = one.begin("a")
+    assert one.key_id(token) == other.key_id(token) == "a"
+    one.end(token)
+    assert one.key_id(token) is None
     now[0] = SESSION_S
-    assert sessions.key_id(third) is None
+    assert other.key_id(token) is None
+
+
+def test_no_session_is_made_up() -> None:
+    sessions = Sessions()
+    said, signature = sessions.begin("a").rsplit(".", 1)
+    for forged in (
+        "",
+        ".",
+        "a.b.c.d",
+        f"{said}.",
+        f"b{said[1:]}.{signature}",
+        f"{said}.{'0' * 64}",
+        Sessions().begin("a"),
+        "é\ud800.x",
+    ):
+        assert sessions.key_id(forged) is None
+        sessions.end(forged)
 
 
 class AwayStore(SQLiteStore):
