@@ -1,4 +1,4 @@
-"""GET a JSON answer of the server. Knows the address, the key and what an error answer means; not what is asked."""
+"""Asks the server for a JSON answer. Knows the address, the key and what an error answer means; not what is asked."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ class Reader:
             NotFoundError: 404, with the server's words.
             ApiError: no answer, not JSON, or another error; one line that says what to do.
         """
+        return self._ask("GET", path, parameters, None)
+
+    def send(self, method: str, *path: str, body: Any = None, **parameters: Any) -> dict[str, Any]:
+        """The answer to another method, with a body as JSON where there is one. Raises as `get` does."""
+        return self._ask(method, path, parameters, body)
+
+    def _ask(self, method: str, path: tuple[str, ...], parameters: Mapping[str, Any], body: Any) -> dict[str, Any]:
         import requests
 
         if self._session is None:
@@ -39,23 +46,23 @@ class Reader:
         url = "/".join([self._settings.api_url, *(quote(part, safe="") for part in path)])
         query = {name: _text(value) for name, value in parameters.items() if value is not None}
         try:
-            answer = self._session.get(url, params=query, timeout=self._settings.timeout_s)
+            answer = self._session.request(method, url, params=query, json=body, timeout=self._settings.timeout_s)
         except requests.RequestException as error:
             raise ApiError(
                 f"cannot reach the X-Ray server at {self._settings.api_url} ({_cause(error)}); "
                 "start one with `xray serve`, or set XRAY_API_URL"
             ) from None
         try:
-            body = answer.json()
+            told = answer.json()
         except ValueError:
-            body = None
-        if answer.ok and isinstance(body, dict):
-            return body
-        told = body.get("error") if isinstance(body, Mapping) else None
+            told = None
+        if answer.ok and isinstance(told, dict):
+            return told
+        words = told.get("error") if isinstance(told, Mapping) else None
         text = str(
-            told or f"{self._settings.api_url} answered {answer.status_code}, which is not an X-Ray server's answer"
+            words or f"{self._settings.api_url} answered {answer.status_code}, which is not an X-Ray server's answer"
         )
-        if answer.status_code == 404 and told:
+        if answer.status_code == 404 and words:
             raise NotFoundError(text, status=404)
         if answer.status_code in (401, 403):
             text += "; set XRAY_API_KEY to a key that may read"

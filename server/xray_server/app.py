@@ -22,6 +22,7 @@ from fastapi.security import HTTPBearer
 
 from xray_server import explain_routes, pages, posted, queries
 from xray_server.access import Access, Asker, Identity, Project
+from xray_server.alerts.pages import add_alert_pages
 from xray_server.alerts.routes import add_alerts
 from xray_server.alerts.service import Alerts, AlertSettings
 from xray_server.alerts.store import KeepsAlerts
@@ -286,7 +287,9 @@ def create_app(
         told = queries.health(store, asker.project, counters, version=version, started_s=started_s, whole=whole)
         return {**told, "alerts": alerts.health()} if whole and alerts is not None else told
 
-    add_sign_in(app, access, pages.add_pages(app, store, told_health))
+    drawn = pages.add_pages(app, store, told_health)
+    add_alert_pages(app, drawn, alerts)
+    add_sign_in(app, access, drawn)
     return app
 
 

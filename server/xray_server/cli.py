@@ -9,6 +9,7 @@ from typing import Any
 
 from xray_core.errors import ConfigurationError, XRayError
 from xray_server import admin_cli, keys_cli
+from xray_server.alerts import cli as alerts_cli
 
 DEFAULT_DATABASE_URL = "sqlite:///xray.db"
 
@@ -56,6 +57,7 @@ def register(subparsers: Any) -> None:
     parser.set_defaults(run=_serve)
     keys_cli.register(subparsers)
     admin_cli.register(subparsers)
+    alerts_cli.register(subparsers)
 
 
 def _port(text: str) -> int:

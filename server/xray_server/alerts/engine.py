@@ -1,6 +1,6 @@
 """Judging what was committed: a thread that reads notes, judges their subjects, and settles each note in one transaction.
 
-It is in nobody's way: it works in pieces of a few milliseconds, and while records are being committed it rests in between, so
+It is in nobody's way: it works two milliseconds at a stretch, and while records are being committed it rests in between, so
 that it takes about a twentieth of one core; notes wait in the store meanwhile, across restarts too. Owns no rule of judging.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from xray_core.safety import swallow
@@ -22,10 +23,14 @@ from xray_server.store import MAX_PAGE, StepFilter, Store, StoreUnavailableError
 
 TOO_LATE_US: Final = 86_400_000_000  # what ended a day before it came is history: a backfill must not ring at night
 _BUSY_SHARE: Final = 0.05  # of a core, while records are committed
+_SLICE_S: Final = 0.002  # worked at a stretch
 _BUSY_S: Final = 0.5  # for so long after a commit the server counts as busy
 _POLL_S: Final = 1.0  # how long a wake-up that was missed is missed
 _RELOAD_S: Final = 5.0  # rules may be changed by another server on the same store
 _RETRY_S: Final = 1.0
+_KEPT_WINDOWS: Final = 3  # as many windows of the newest steps are kept in memory, of so many step names:
+_MAX_RECENT: Final = 200
+_RECENT_S: Final = 10.0  # steps may reach the store through another server
 
 
 class Engine:
@@ -45,7 +50,10 @@ class Engine:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._busy_until_s = 0.0
+        self._slice_began_s = 0.0
         self._loaded_s = float("-inf")
+        self._recent: OrderedDict[tuple[str, str | None, str | None, int], _Recent] = OrderedDict()
+        self._known: dict[SeriesKey, SeriesState] = {}  # of the note at hand
         self.judged = self.too_late = self.undeliverable = 0
 
     def start(self) -> None:
@@ -88,14 +96,20 @@ class Engine:
         if not notes:
             self._watch.waiting = 0
             return False
-        began = time.monotonic()
         number, note = notes[0]
+        self._slice_began_s = time.monotonic()
         self.settle(number, subjects_of(note))
         self._watch.waiting = max(0, self._watch.waiting - 1)
-        worked_s = time.monotonic() - began
-        if time.monotonic() < self._busy_until_s:
-            self._closing.wait(worked_s * (1 / _BUSY_SHARE - 1))
+        self._rest()
         return True
+
+    def _rest(self) -> None:
+        """Let others work: a thread that computes makes every other wait for the interpreter, milliseconds at a time."""
+        worked_s = time.monotonic() - self._slice_began_s
+        if worked_s > _SLICE_S:
+            if time.monotonic() < self._busy_until_s:
+                self._closing.wait(min(1.0, worked_s * (1 / _BUSY_SHARE - 1)))
+            self._slice_began_s = time.monotonic()
 
     def settle(self, number: int, subjects: Sequence[Subject]) -> None:
         """Judge the subjects of a note and write what follows.
@@ -104,18 +118,24 @@ class Engine:
             StoreUnavailableError: nothing was written; the note waits.
         """
         now_us = self._clock_us()
-        found = [figures for subject in subjects if (figures := self._figures(subject)) is not None]
+        found: list[Figures] = []
+        for subject in subjects:
+            self._rest()
+            figures = self._figures(subject)
+            if figures is not None:
+                found.append(figures)
         seen = self._alerts.seen([each.subject for each in found])
         fresh = sorted(
             (each for each in found if seen.get(each.subject) != each.digest), key=lambda each: each.ended_us
         )
+        self._known = {}
         settlement = Settlement(number, seen={each.subject: each.digest for each in fresh})
         for each in fresh:
+            self._rest()
             if now_us - each.ended_us > TOO_LATE_US:
                 self.too_late += 1
                 continue
-            place = (each.project, each.step_id is None, each.pipeline, each.name, each.step_type)
-            for stored in self._watch.covering(place):
+            for stored in self._watch.covering(_place(each)):
                 try:
                     self._apply(stored, each, settlement, now_us)
                 except StoreUnavailableError:
@@ -123,6 +143,7 @@ class Engine:
                 except Exception as error:  # noqa: BLE001  # one rule's trouble is not another's
                     swallow(f"alerts rule {stored.rule.metric}", error)
             self.judged += 1
+            self._remember(each)
         self.undeliverable += self._alerts.settle(settlement, now_us=now_us)
         if settlement.events:
             self._told()
@@ -153,17 +174,67 @@ class Engine:
             )
 
     def _state(self, key: SeriesKey, settlement: Settlement) -> SeriesState:
-        known = settlement.states.get(key)
-        return known if known is not None else self._alerts.states([key]).get(key) or SeriesState()
+        state = settlement.states.get(key) or self._known.get(key)
+        if state is None:
+            state = self._known[key] = self._alerts.states([key]).get(key) or SeriesState()
+        return state
 
     def _before(self, rule: Rule, found: Figures, state: SeriesState) -> list[Figures]:
         """The last finished steps of the same name in other runs: while firing those before it fired, so that what is
         wrong does not become its own measure; after a whole window of it, it is the new normal."""
-        frozen = state.firing and state.breaches < rule.window
-        until_us = min(found.at_us, state.started_at_us) if frozen else found.at_us
-        where = StepFilter(name=found.name, pipeline=found.pipeline, status="completed", until_us=until_us)
         if found.name is None:
             return []
-        page = self._store.steps(found.project, where, limit=min(MAX_PAGE, rule.window * 2))
-        steps = [step_figures(found.project, step) for step in page.items if step.run_id != found.run_id]
-        return [each for each in steps if each.input > 0][: rule.window]
+        frozen = state.firing and state.breaches < rule.window
+        until_us = min(found.at_us, state.started_at_us) if frozen else found.at_us
+        recent = self._recent_of(found, rule.window)
+        fits = _latest(recent.steps.values(), found, until_us, rule.window)
+        if len(fits) == rule.window or len(recent.steps) < rule.window * _KEPT_WINDOWS:
+            return fits
+        where = StepFilter(name=found.name, pipeline=found.pipeline, status="completed", until_us=until_us)
+        page = self._store.steps(found.project, where, limit=min(MAX_PAGE, rule.window * _KEPT_WINDOWS))
+        return _latest((step_figures(found.project, step) for step in page.items), found, until_us, rule.window)
+
+    def _recent_of(self, found: Figures, window: int) -> _Recent:
+        key = (found.project, found.pipeline, found.name, window)
+        recent = self._recent.get(key)
+        now_s = time.monotonic()
+        if recent is None or now_s - recent.loaded_s > _RECENT_S:
+            where = StepFilter(name=found.name, pipeline=found.pipeline, status="completed")
+            page = self._store.steps(found.project, where, limit=min(MAX_PAGE, window * _KEPT_WINDOWS))
+            figures = [step_figures(found.project, step) for step in page.items[::-1]]
+            recent = self._recent[key] = _Recent({each.subject: each for each in figures if each.input > 0}, now_s)
+        self._recent.move_to_end(key)
+        if len(self._recent) > _MAX_RECENT:
+            self._recent.popitem(last=False)
+        return recent
+
+    def _remember(self, found: Figures) -> None:
+        """A judged step is one that later ones are compared with."""
+        if found.step_id is None or found.status != "completed" or found.input == 0:
+            return
+        for window in {
+            stored.rule.window for stored in self._watch.covering(_place(found)) if stored.rule.metric in CHANGED
+        }:
+            recent = self._recent.get((found.project, found.pipeline, found.name, window))
+            if recent is not None:
+                recent.steps[found.subject] = found
+                while len(recent.steps) > window * _KEPT_WINDOWS:
+                    del recent.steps[next(iter(recent.steps))]
+
+
+class _Recent:
+    """The newest finished steps of one name, so that each is read once and not again for every step after it."""
+
+    __slots__ = ("loaded_s", "steps")
+
+    def __init__(self, steps: dict[bytes, Figures], loaded_s: float) -> None:
+        self.steps, self.loaded_s = steps, loaded_s
+
+
+def _latest(steps: Iterable[Figures], found: Figures, until_us: int, window: int) -> list[Figures]:
+    fits = [each for each in steps if each.at_us < until_us and each.run_id != found.run_id and each.input > 0]
+    return sorted(fits, key=lambda each: -each.at_us)[:window]
+
+
+def _place(found: Figures) -> tuple[str, bool, str | None, str | None, str | None]:
+    return found.project, found.step_id is None, found.pipeline, found.name, found.step_type

@@ -31,6 +31,7 @@ class Watch:
     def __init__(self) -> None:
         self._rules: tuple[StoredRule, ...] = ()
         self._covered: dict[_Place, bool] = {}
+        self._covering: dict[_Place, list[StoredRule]] = {}
         self._lock = threading.Lock()
         self.waiting = 0  # notes; an estimate that the engine corrects
         self.passed_over = 0  # subjects that were not noted, since too many waited
@@ -39,15 +40,24 @@ class Watch:
         with self._lock:
             self._rules = tuple(rules)
             self._covered = {}
+            self._covering = {}
 
     def covering(self, place: _Place) -> list[StoredRule]:
         """The rules that cover a run or step: (project, whether a run, pipeline, step name, step type)."""
-        project, run, pipeline, step, step_type = place
-        return [
-            each
-            for each in self._rules
-            if each.project == project and each.rule.covers(run=run, pipeline=pipeline, step=step, step_type=step_type)
-        ]
+        known = self._covering
+        found = known.get(place)
+        if found is None:
+            project, run, pipeline, step, step_type = place
+            found = [
+                each
+                for each in self._rules
+                if each.project == project
+                and each.rule.covers(run=run, pipeline=pipeline, step=step, step_type=step_type)
+            ]
+            if len(known) >= _MAX_CACHED:
+                known.clear()
+            known[place] = found
+        return found
 
     def select(self, batches: Sequence[Batch]) -> list[bytes]:
         """The notes of these batches; none without rules. Never raises."""
