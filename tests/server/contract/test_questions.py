@@ -287,3 +287,26 @@ def test_an_item_is_found_across_the_runs_that_hold_it_in_pages(store: Store) ->
     assert [run.run_id for run in only] == ["r24", "r18", "r12", "r6", "r0"]
     assert store.item_runs(PROJECT, "never", pipeline=None, limit=10).items == []
     assert store.item_runs("another project", "wanted", pipeline=None, limit=10).items == []
+
+
+def test_huge_values_are_kept_and_a_word_that_a_store_cannot_hold_is_refused_alone(store: Store) -> None:
+    big = {"text": "é\x00" * 1_000_000, "deep": [[["x"] * 1000] * 100]}
+    letters = "".join(map(chr, range(0x4E00, 0x4E00 + 256)))  # of three bytes each, and no two alike
+    records: list[Record] = [
+        RunRecord(v=1, run_id=letters, part="a", pipeline=letters * 2, input=big, tags={letters: letters}),
+        StepRecord(v=1, run_id=letters, step_id=letters, part=letters, name=letters * 2, step_type=letters, output=big),
+        SamplesRecord(1, letters, letters, [Sample(letters, "rejected", letters, big)], 0, "a", letters, 1),
+        StepRecord(v=1, run_id="odd", step_id="s", part="a", name="\ue000" * 512),  # doubled in PostgreSQL, beyond an index entry
+        RunRecord(v=1, run_id="last", part="a", pipeline="p"),
+    ]  # fmt: skip
+    (refused,) = store.write([Batch(records, PROJECT, T0)])
+    assert set(refused) <= {3}
+    run = store.run(PROJECT, letters)
+    assert run is not None
+    assert (run.state["pipeline"], run.state["input"], run.state["tags"]) == (letters * 2, big, {letters: letters})
+    (step,) = store.step(PROJECT, letters, letters)
+    assert (step.state["name"], step.state["output"]) == (letters * 2, big)
+    assert store.samples(PROJECT, letters)[letters, 0][0]["details"] == big
+    assert store.run(PROJECT, "last") is not None
+    found = store.steps(PROJECT, StepFilter(name="\ue000" * 512), limit=10).items
+    assert len(found) == (0 if refused else 1)
