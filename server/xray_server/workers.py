@@ -1,6 +1,7 @@
 """Several server processes on one address: `xray serve --workers N`, for stores that many may write to.
 
-The parent binds the address and forks; the children serve, each with a store of its own. A child that dies is replaced.
+The parent binds the address and forks; the children serve, each with a store of its own. A child that dies is replaced; when
+the parent dies, however it does, the pipe that only it holds open ends, and with it the children.
 Owns the processes; knows nothing of what they serve.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -25,6 +27,7 @@ def run_workers(n: int, serve_one: Callable[[], int]) -> int:
     """
     children: dict[int, float] = {}
     ending = False
+    parents_end, held_open = os.pipe()
 
     def end(number: int, frame: object) -> None:
         nonlocal ending
@@ -39,6 +42,8 @@ def run_workers(n: int, serve_one: Callable[[], int]) -> int:
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
+            os.close(held_open)
+            threading.Thread(target=_end_with_parent, args=(parents_end,), daemon=True).start()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             code = 1
@@ -72,3 +77,8 @@ def run_workers(n: int, serve_one: Callable[[], int]) -> int:
         print(f"xray: a server process ended with {status}; starting another", file=sys.stderr)
         start()
     return 0 if early < _MAX_EARLY_DEATHS else 1
+
+
+def _end_with_parent(parents_end: int) -> None:
+    os.read(parents_end, 1)  # returns when the other end is closed: by the parent's death
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -33,6 +33,14 @@ def children_of(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
 
+def is_running(pid: int) -> bool:
+    """Whether there is such a process that is no zombie: nobody may be there to wait for an orphan."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def until(holds: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + 40
     while not holds():
@@ -55,9 +63,22 @@ def test_processes_share_one_address_and_one_that_dies_is_replaced(
     assert len(httpx.get(f"{server.url}/runs", timeout=20).json()["runs"]) == 20
     children = children_of(server.process.pid)
     assert server.terminate() == 0
-    until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "a process was left behind")
+    until(lambda: not any(is_running(child) for child in children), "a process was left behind")
 
 
+@pytest.mark.stack
+def test_processes_end_with_their_parent_even_when_it_is_killed(
+    start_server: Callable[..., ServerProcess], postgres: str
+) -> None:
+    server = start_server("--db", postgres, "--workers", "2")
+    until(lambda: len(children_of(server.process.pid)) == 2, "two processes were not started")
+    children = children_of(server.process.pid)
+    assert httpx.get(f"{server.url}/health", timeout=20).status_code == 200
+    server.kill()
+    until(lambda: not any(is_running(child) for child in children), "a process was left behind")
+
+
+@pytest.mark.stack
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_server_prunes_what_is_too_old_when_it_starts(
     start_server: Callable[..., ServerProcess], tmp_path: Path, kind: str, request: pytest.FixtureRequest
