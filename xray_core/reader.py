@@ -68,7 +68,14 @@ class Reader:
             text += "; set XRAY_API_KEY to a key that may read"
         raise ApiError(text, status=answer.status_code)
 
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
     def close(self) -> None:
+        """Let go of the connection."""
         if self._session is not None:
             self._session.close()
 

@@ -393,7 +393,9 @@ class Step:
         """For steps owned by another process: nothing is written until this one has something of its own to say, and
         nothing is claimed about how the step goes."""
         self._hidden = True
-        self._facts.changed = False  # what it was made with, its owner knows
+        self._news = False  # what it was made with, its owner knows
+        if self._facts_made is not None:
+            self._facts_made.changed = False
         self.status = None
         return self
 

@@ -117,14 +117,14 @@ def _start_server(port: int) -> subprocess.Popen[bytes]:
 
 
 def _wait_for(api_url: str, server: subprocess.Popen[bytes]) -> None:
-    reader = Reader(load({"api_url": api_url}))
     deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            reader.get("health")
-            return
-        except ApiError:
-            time.sleep(0.1)
+    with Reader(load({"api_url": api_url})) as reader:
+        while time.monotonic() < deadline and server.poll() is None:
+            try:
+                reader.get("health")
+                return
+            except ApiError:
+                time.sleep(0.1)
     raise SystemExit(f"the server did not start; see {DIRECTORY / 'server.log'}")
 
 

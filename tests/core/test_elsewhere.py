@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 from tests.core.capturing import Captured
 from xray_core.merge import merge_run, merge_step, newest
-from xray_core.model import epoch_us
+from xray_core.model import Origin, epoch_us
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)
 
@@ -58,3 +58,16 @@ def test_what_is_said_of_a_run_that_another_process_owns_arrives_and_claims_noth
     assert (said["metadata"], said["status"], said["ended_us"]) == ({"rows": 7}, None, None)
     owner = {"part": "owner", "status": "completed", "rev": 1, "started_us": 1}
     assert merge_run([owner, said])["status"] == "completed"
+
+
+def test_an_attached_step_is_silent_about_what_it_was_made_with() -> None:
+    captured = Captured()
+    run = captured.run().attached()
+    step = run.open_step_unwritten(
+        "s", step_id="theirs", origin=Origin("airflow", "task"), metadata={"a": 1}, upstream=["t"]
+    ).attached()
+    step.snapshot()
+    assert not captured.of_kind("step")
+    step.reject("x", "r")
+    step.snapshot()
+    assert captured.of_kind("step")[-1]["counts"] == {"rejected": 1}

@@ -166,7 +166,7 @@ def test_a_client_that_sends_its_body_slowly_is_cut_off_and_others_are_served_me
     server = LoopbackServer(store, body_timeout_s=0.5)
     try:
         slow = socket.create_connection(("127.0.0.1", server.port), timeout=20)
-        slow.sendall(b"POST /ingest HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        slow.sendall(b"POST /ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
         with httpx.Client(base_url=server.url) as client:
             assert client.get("/health").status_code == 200
         assert b" 408 " in slow.recv(4096).split(b"\r\n")[0]

@@ -87,16 +87,16 @@ def reader(arguments: argparse.Namespace) -> Reader:
 
 
 def _runs(arguments: argparse.Namespace) -> int:
-    answer = reader(arguments).get("runs", **_chosen(arguments, "pipeline", "status", "tag", "q"))
+    with reader(arguments) as server:
+        answer = server.get("runs", **_chosen(arguments, "pipeline", "status", "tag", "q"))
     return _out(arguments, answer, render.runs)
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    server = reader(arguments)
-    run_id = resolve(server, arguments.run_id, arguments.pipeline)
-    answer = server.get("runs", run_id)
-    if not arguments.json:
-        while answer.get("next_cursor") and len(answer["steps"]) < 1_000:
+    with reader(arguments) as server:
+        run_id = resolve(server, arguments.run_id, arguments.pipeline)
+        answer = server.get("runs", run_id)
+        while not arguments.json and answer.get("next_cursor") and len(answer["steps"]) < 1_000:
             page = server.get("runs", run_id, cursor=answer["next_cursor"])
             answer["steps"] += page["steps"]
             answer["next_cursor"] = page.get("next_cursor")
@@ -110,7 +110,9 @@ def _steps(arguments: argparse.Namespace) -> int:
         arguments, "step_type", "name", "pipeline", "status", "reason", "rejection_rate_gt", "rejection_rate_lt",
         "duration_ms_gt",
     )  # fmt: skip
-    return _out(arguments, reader(arguments).get("steps", **chosen), render.steps)
+    with reader(arguments) as server:
+        answer = server.get("steps", **chosen)
+    return _out(arguments, answer, render.steps)
 
 
 def _trend(arguments: argparse.Namespace) -> int:
@@ -120,20 +122,21 @@ def _trend(arguments: argparse.Namespace) -> int:
         raise ApiError(
             f"--trend goes with --pipeline, --name, --since and --until, not with --{unused[0].replace('_', '-')}"
         )
-    answer = reader(arguments).get(
-        "trends",
-        pipeline=arguments.pipeline,
-        step=arguments.name,
-        since=_moment(arguments.since),
-        until=_moment(arguments.until),
-    )
+    with reader(arguments) as server:
+        answer = server.get(
+            "trends",
+            pipeline=arguments.pipeline,
+            step=arguments.name,
+            since=_moment(arguments.since),
+            until=_moment(arguments.until),
+        )
     return _out(arguments, answer, render.trend)
 
 
 def _why(arguments: argparse.Namespace) -> int:
-    server = reader(arguments)
-    run_id = resolve(server, arguments.run_id, arguments.pipeline)
-    answer = server.get("runs", run_id, "items", arguments.item_id)
+    with reader(arguments) as server:
+        run_id = resolve(server, arguments.run_id, arguments.pipeline)
+        answer = server.get("runs", run_id, "items", arguments.item_id)
     code = _out(arguments, answer, render.answer if arguments.brief else render.why)
     return 1 if answer.get("outcome") == "never_entered" else code
 
@@ -141,10 +144,10 @@ def _why(arguments: argparse.Namespace) -> int:
 def _diff(arguments: argparse.Namespace) -> int:
     if bool(arguments.other) == arguments.baseline:
         raise ApiError("give a second run, or --baseline for the last good run of its pipeline")
-    server = reader(arguments)
-    run_id = resolve(server, arguments.run_id, arguments.pipeline)
-    other = "baseline" if arguments.baseline else resolve(server, arguments.other, arguments.pipeline)
-    answer = server.get("runs", run_id, "diff", other)
+    with reader(arguments) as server:
+        run_id = resolve(server, arguments.run_id, arguments.pipeline)
+        other = "baseline" if arguments.baseline else resolve(server, arguments.other, arguments.pipeline)
+        answer = server.get("runs", run_id, "diff", other)
     return _out(arguments, answer, render.parting if arguments.brief else render.diff)
 
 

@@ -133,7 +133,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
     health: dict[str, Any] | None = None
     problem: str | None = None
     try:
-        health = Reader(settings).get("health")
+        with Reader(settings) as server:
+            health = server.get("health")
     except ApiError as error:
         problem = str(error)
     report: dict[str, Any] = {

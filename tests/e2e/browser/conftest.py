@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("browser"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
@@ -55,14 +55,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     server = Live(tmp_path_factory.mktemp("browser"))
     yield server
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def flights(live: Live, tmp_path_factory: pytest.TempPathFactory) -> Flights:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("XRAY_")}
     environ |= {"XRAY_API_URL": live.url, "XRAY_SPOOL_DIR": str(tmp_path_factory.mktemp("spool"))}
@@ -99,7 +99,7 @@ def visit(browser: Browser, live: Live) -> Iterator[Callable[..., Visitor]]:
         context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def axe_source() -> str:
     if not AXE.exists():
         missing("axe-core: `make .venv/.axe` installs it with npm")

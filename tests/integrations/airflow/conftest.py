@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xray_airflow import config
 
 from xray_core import XRay
 from xray_core.merge import merge_run, merge_step, newest
@@ -100,6 +101,14 @@ class Outcome:
 
     def body_of(self, ending: str) -> Any:
         return next(body for _, path, body in self.calls if path.endswith(ending))
+
+
+@pytest.fixture(autouse=True)
+def patterns_of_this_test() -> Iterator[None]:
+    """Task processes are forked from this one, and inherit what it has read of the dag patterns."""
+    config.dag_filter.cache_clear()
+    yield
+    config.dag_filter.cache_clear()
 
 
 @pytest.fixture(scope="session")
