@@ -199,7 +199,8 @@ class Engine:
         recent = self._recent.get(key)
         now_s = time.monotonic()
         if recent is None or now_s - recent.loaded_s > _RECENT_S:
-            where = StepFilter(name=found.name, pipeline=found.pipeline, status="completed")
+            # those before this one: when judging is behind, the newest of all are later than it
+            where = StepFilter(name=found.name, pipeline=found.pipeline, status="completed", until_us=found.at_us)
             page = self._store.steps(found.project, where, limit=min(MAX_PAGE, window * _KEPT_WINDOWS))
             figures = [step_figures(found.project, step) for step in page.items[::-1]]
             recent = self._recent[key] = _Recent({each.subject: each for each in figures if each.input > 0}, now_s)
