@@ -56,7 +56,10 @@ _PLANS: Final = (
     "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off; "
     "SET jit = off; SET plan_cache_mode = force_custom_plan; "
 )
-_READING: Final = _PLANS + "SET default_transaction_read_only = on; SET statement_timeout = '60s'"
+_READING: Final = (
+    _PLANS
+    + "SET join_collapse_limit = 1; SET max_parallel_workers_per_gather = 0; SET enable_sort = off; SET default_transaction_read_only = on; SET statement_timeout = '60s'"
+)
 _WRITING: Final = (
     _PLANS
     + "SET lock_timeout = '20s'; SET statement_timeout = '120s'; SET idle_in_transaction_session_timeout = '120s'"
