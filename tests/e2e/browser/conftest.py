@@ -38,6 +38,7 @@ def missing(what: str) -> None:
     pytest.skip(f"missing: {what}")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:

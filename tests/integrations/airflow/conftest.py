@@ -30,6 +30,7 @@ DAGS = Path(__file__).parent / "dags"
 NOBODY = "http://127.0.0.1:9"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = str(Path(__file__).parent)
     for item in items:

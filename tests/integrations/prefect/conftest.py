@@ -35,6 +35,7 @@ if find_spec("prefect") is None:
     collect_ignore_glob = ["test_*.py"]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The server starts once: all in one process. Prefect's own warnings are not ours to fix."""
     for item in items:
