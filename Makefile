@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 UV      = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 PORT   ?= 8000
 
+# Frameworks and browsers change the process they run in (loggers, loaders, event loops): each has one to itself.
+APART := tests/integrations/airflow tests/integrations/prefect tests/integrations/dagster tests/e2e/browser
+
 .PHONY: demo test test-stack check audit bench bench-store format clean help
 help:           ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 16
@@ -30,7 +33,11 @@ demo: $(VENV)/.demo    ## the flights example: two runs, and why the traveller w
 	@PORT=$(PORT) $(BIN)/python -m examples.flights.demo
 
 test: $(VENV)/.dev $(AXE)  ## the tests (under 6 minutes)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not stack"
+	@$(BIN)/python -m pytest -q -n 2 -m "not stack" $(addprefix --ignore=,$(APART))
+	@$(MAKE) --no-print-directory -j2 --output-sync=target $(addprefix test-in-,$(notdir $(APART)))
+
+test-in-%:
+	@$(BIN)/python -m pytest -q -m "not stack" $(filter %/$*,$(APART))
 
 test-stack: $(VENV)/.dev  ## slower tests on real stacks
 	@$(BIN)/python -m pytest -q -m stack

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -187,3 +188,21 @@ def test_disabled_capture_leaves_no_trace(xray: XRay, memory: MemoryTransport) -
     assert off.flush(1)
     off.close()
     assert memory.records == []
+
+
+def test_a_pipeline_that_seeded_its_randomness_gets_the_same_numbers_with_x_ray() -> None:
+    """Also while the server is away and retries are spread at random."""
+
+    class Away(MemoryTransport):
+        def send(self, body: bytes, *, timeout_s: float) -> Reply:
+            return Reply(503)
+
+    random.seed(7)
+    expected = [random.random() for _ in range(5)]
+    client = XRay("p", transport=Away())
+    random.seed(7)
+    with client.run() as run, run.step("s") as step:
+        step.reject("a", "r")
+    assert not client.flush(0.3)
+    assert [random.random() for _ in range(5)] == expected
+    client.close(0)

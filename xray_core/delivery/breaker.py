@@ -5,6 +5,7 @@ Pure arithmetic over an injected clock and random source. Knows nothing of HTTP 
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable
@@ -16,6 +17,12 @@ PAUSE_BASE_S: Final = 5.0
 PAUSE_CAP_S: Final = 60.0
 _OPENS_AFTER: Final = 3  # failures in a row
 _MAX_FLOOR_S: Final = 24 * 3600.0
+
+
+# A generator of our own: drawing from the global one would change what a pipeline that seeded it does.
+_generator = random.Random()  # noqa: S311  # spreads retries, guards nothing
+_uniform = _generator.uniform
+os.register_at_fork(after_in_child=_generator.seed)
 
 
 class Breaker:
@@ -34,7 +41,7 @@ class Breaker:
         self,
         *,
         clock: Callable[[], float] = time.monotonic,
-        uniform: Callable[[float, float], float] = random.uniform,
+        uniform: Callable[[float, float], float] = _uniform,
     ) -> None:
         self._clock = clock
         self._uniform = uniform

@@ -30,12 +30,10 @@ DAGS = Path(__file__).parent / "dags"
 NOBODY = "http://127.0.0.1:9"
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = str(Path(__file__).parent)
     for item in items:
         if str(item.path).startswith(here):
-            item.add_marker(pytest.mark.xdist_group("airflow"))  # one import of Airflow, in one worker
             # Airflow's supervisor leaves its ends of the task's sockets and its log file to the garbage collector
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
             item.add_marker(

@@ -18,7 +18,7 @@ from tests.integrations.airflow.a_whole_airflow import ROOT, Airflow, eventually
 from tests.integrations.airflow.test_stack import finished, steps_of
 from tests.server.conftest import LoopbackServer
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900), pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 # The newest is the development environment's (test_stack.py). Packages are taken as of a day when the version was new:
 # what Airflow's own constraint files are for.

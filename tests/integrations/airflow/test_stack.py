@@ -15,7 +15,7 @@ from xray_server.sqlite import SQLiteStore
 from tests.integrations.airflow.a_whole_airflow import ROOT, Airflow, eventually
 from tests.server.conftest import LoopbackServer
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600), pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 DAGS = [
     Path(__file__).parent / "dags_stack" / "everything.py",

@@ -35,12 +35,10 @@ if find_spec("prefect") is None:
     collect_ignore_glob = ["test_*.py"]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The server starts once: all in one process. Prefect's own warnings are not ours to fix."""
+    """Prefect's own warnings are not ours to fix."""
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("prefect"))
             item.add_marker(pytest.mark.timeout(240))
             item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning:prefect.*"))
             item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
