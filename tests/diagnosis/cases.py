@@ -286,7 +286,7 @@ def different_request(xray: XRay, faulty: bool) -> str:
     """Nothing is wrong with the pipeline: it was asked something else."""
     to = "SFO" if faulty else "LAX"
     with xray.run(input={"to": to, "day": 3}) as run:
-        with run.step("retrieve") as step:
+        with run.step("retrieve", step_type="retrieve") as step:
             step.set_output_items([f"{to}-{n}" for n in range(4)])
         with run.step("select") as step:
             step.decide("first", selected=f"{to}-0", alternatives=[f"{to}-{n}" for n in range(1, 4)])

@@ -11,6 +11,8 @@ from xray_core.journey.marks import Mark
 from xray_core.journey.shapes import NEGATIVE, POSITIVE, Certainty, State, Why
 
 _MAX_DETAILS_CHARS: Final = 200
+# Items begin in these steps: what they did not put out was never in the run.
+_SOURCES: Final = frozenset({"generate", "retrieve"})
 
 
 def settle_by_neighbours(marks: Sequence[Mark], flow: Flow) -> None:
@@ -30,8 +32,11 @@ def settle_by_neighbours(marks: Sequence[Mark], flow: Flow) -> None:
                 mark.say("dropped", how)
                 mark.note = f"it entered, left no verdict, and never reached {related[0].path}"
         elif mark.out is False and not before:
-            mark.say("never_entered", "exact")
-            mark.note = "it is not among the items that this step put out"
+            if mark.state["step_type"] in _SOURCES:
+                mark.say("never_entered", "exact")
+                mark.note = "it is not among the items that this step put out"
+            else:  # it may have gone in, and been lost inside
+                mark.note = "it did not come out; step.set_input_items() would tell whether it entered"
 
 
 def inside(inner: Mark, outer: Mark, flow: Flow) -> bool:
