@@ -141,7 +141,7 @@ def test_row_14_workers_of_a_multiprocessing_pool_deliver(
     )
     assert int(out) >= 1
     # Nobody adopts: the workers delivered it themselves, before multiprocessing ended them by os._exit.
-    assert sorted(server.names()) == sorted(f"task-{n}" for n in range(40))
+    assert sorted(set(server.names())) == sorted(f"task-{n}" for n in range(40))
 
 
 def test_row_14_a_task_runner_that_forks_and_ends_by_os_exit(
@@ -161,7 +161,7 @@ def test_row_14_a_task_runner_that_forks_and_ends_by_os_exit(
     )
     delivery().sync()
     names = server.names()
-    assert sorted(names) == sorted(["supervisor", *(f"task-{task}-{n}" for task in range(5) for n in range(10))])
+    assert sorted(set(names)) == sorted(["supervisor", *(f"task-{task}-{n}" for task in range(5) for n in range(10))])
 
 
 GUNICORN_APP = """
