@@ -101,7 +101,7 @@ def _around_generator(function: Callable[..., Any], begin: Callable[..., Step | 
         except GeneratorExit:
             _end(step, yielded)
             raise
-        except BaseException as error:
+        except BaseException as error:  # told of, and raised on: KeyboardInterrupt fails a step too
             step.close("failed", error=error)
             raise
 
@@ -143,7 +143,7 @@ def _around_async_generator(function: Callable[..., Any], begin: Callable[..., S
             if step is not None:
                 _end(step, yielded)
             raise
-        except BaseException as error:
+        except BaseException as error:  # told of, and raised on: KeyboardInterrupt fails a step too
             if step is not None:
                 step.close("failed", error=error)
             raise

@@ -124,7 +124,7 @@ def _wait_for(api_url: str, server: subprocess.Popen[bytes]) -> None:
                 reader.get("health")
                 return
             except ApiError:
-                time.sleep(0.1)
+                time.sleep(0.1)  # the server is still starting
     raise SystemExit(f"the server did not start; see {DIRECTORY / 'server.log'}")
 
 

@@ -113,7 +113,7 @@ class _Sweeper:
     def _sweep(self, finished: Finished) -> None:
         instances: list[Instance] = []
         for pause_s in _COMMITTED_AFTER_S:
-            time.sleep(pause_s)
+            time.sleep(pause_s)  # on our own thread: until the scheduler has committed
             with self.busy:
                 state, instances = _read(finished)
             if state == finished.state and all(each.state in _STATUS or not each.last for each in instances):
@@ -139,7 +139,7 @@ def finish(timeout_s: float = 5.0) -> None:
     if sweeper is None or sweeper.pid != os.getpid():
         return
     while sweeper.waiting and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.05)  # the process is ending, and the sweep has its own thread
 
 
 def tell(finished: Finished, instances: Iterable[Instance]) -> None:

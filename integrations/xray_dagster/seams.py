@@ -27,7 +27,7 @@ def around_run(original: Events) -> Events:
             return (yield from events)
         try:
             result = yield from watched(events, capture.observe)
-        except BaseException as error:
+        except BaseException as error:  # told of, and raised on untouched
             capture.end(error)
             raise
         capture.end(None)
@@ -47,7 +47,7 @@ def around_step(original: Events) -> Events:
             return (yield from events)
         try:
             result = yield from inside(events, capture)
-        except BaseException as error:
+        except BaseException as error:  # told of, and raised on untouched
             capture.end(error)
             raise
         capture.end(None)
@@ -69,7 +69,7 @@ def around_data(original: Events) -> Events:
             return (yield from watched(events, capture.observe_output))
         try:
             result = yield from inside(events, capture, observe=capture.observe_output)
-        except BaseException as error:
+        except BaseException as error:  # told of, and raised on untouched
             capture.end_body(error)
             raise
         capture.end_body(None)

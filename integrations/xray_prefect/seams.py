@@ -108,7 +108,7 @@ class _TaskRun:
     def __enter__(self) -> Any:
         try:
             value = self.inner.__enter__()
-        except BaseException as error:
+        except BaseException as error:  # Prefect aborts tasks by BaseExceptions: told of, and raised on
             _safely(self.refused, error)
             raise
         self.token = _safely(self.begins)
@@ -125,7 +125,7 @@ class _TaskRun:
     async def __aenter__(self) -> Any:
         try:
             value = await self.inner.__aenter__()
-        except BaseException as error:
+        except BaseException as error:  # Prefect aborts tasks by BaseExceptions: told of, and raised on
             _safely(self.refused, error)
             raise
         self.token = _safely(self.begins)

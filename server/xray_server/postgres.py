@@ -116,7 +116,7 @@ class PostgresStore:
                 if isinstance(error, errors.CheckViolation) and "no partition" not in str(error):
                     raise
                 writer.forget_partitions()
-                time.sleep(0.005 * attempt)
+                time.sleep(0.005 * attempt)  # another server holds the rows: let it commit first
             except psycopg.Error:
                 self._disconnect_if_broken()
                 raise

@@ -33,7 +33,7 @@ def prune(db: sqlite3.Connection, order: Prune, cursor: str | None, limit: int) 
         if not runs and order.kind == "ledgers":
             removed += _sums(db, order, project)
         db.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # whatever ends it, no transaction may stay open and hold the writer
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise

@@ -138,7 +138,7 @@ def _replace(db: sqlite3.Connection, keys: Sequence[int], old: Sequence[int], bi
         db.executemany("DELETE FROM item_tail WHERE chunk = ?", [(key,) for key in keys])
         db.executemany("DELETE FROM item_segment WHERE pk = ?", [(pk,) for pk in old])
         db.execute("COMMIT")
-    except BaseException:
+    except BaseException:  # whatever ends it, no transaction may stay open and hold the writer
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise

@@ -87,7 +87,7 @@ class Writer:
             for note in self.watch(batches) if self.watch is not None else ():
                 self._db.execute("INSERT INTO alert_note (doc) VALUES (?)", (note,))
             self._db.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever ends it, no transaction may stay open and hold the writer
             self._forget()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")

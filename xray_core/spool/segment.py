@@ -83,7 +83,7 @@ class DiskSegment:
                 return cls(path, fd, stream, size=start, cursor=start, written=0, disk=disk)
             except (BlockingIOError, FileNotFoundError):
                 os.close(fd)  # an adopter took it for a dead process's between two of our calls: make another
-            except BaseException:
+            except BaseException:  # a KeyboardInterrupt too must leave no locked, half-made file behind
                 os.close(fd)
                 _unlink(hidden)
                 raise
