@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
+from ipaddress import ip_address
 from typing import Final, Literal
 
 import uvicorn
@@ -90,13 +91,15 @@ def serve(
         bound = sock.getsockname()
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         address = f"http://{shown}:{bound[1]}"
+        # nobody can follow a link to "every address": the machine's own name is what others may know
+        linked = f"http://{socket.gethostname()}:{bound[1]}" if ip_address(bound[0]).is_unspecified else address
         app = partial(
             create_app,
             closed=closed,
             any_host=insecure,
             rate_per_key_s=rate_per_key_s,
             session_secret=secrets.token_bytes(32),
-            alert_settings=_alert_settings(address),
+            alert_settings=_alert_settings(linked),
         )
         announced = f"X-Ray on {address} (data in {shown_url(database_url)}); Ctrl-C stops it"
         if workers == 1:
@@ -153,7 +156,7 @@ def _must_be_closed(host: str, store: Store, database_url: str, *, insecure: boo
 
 
 def _alert_settings(address: str) -> AlertSettings:
-    """From the environment; links in messages lead to XRAY_PUBLIC_URL, else to the address that is listened on."""
+    """From the environment; links in messages begin with XRAY_PUBLIC_URL, else with `address`."""
     public_url = os.environ.get("XRAY_PUBLIC_URL") or address
     if not public_url.startswith(("http://", "https://")):
         raise ConfigurationError(f"XRAY_PUBLIC_URL: {public_url!r} is not an http(s) address")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from typing import Any, Final
 
 from xray_core.errors import ApiError, NotFoundError
@@ -94,6 +95,8 @@ def _add(arguments: argparse.Namespace) -> int:
     print(f"added {_plain(answer['name'])}: {_plain(answer['says'])} ({answer['rule_id']})")
     if not answer["to"]:
         print("it tells nobody but the history: --to says whom")
+    for warning in answer["warnings"]:
+        print(f"warning: {_plain(warning)}", file=sys.stderr)
     print(f"secret (signs its webhooks, shown this once): {answer['secret']}")
     return 0
 
@@ -148,11 +151,16 @@ def _history(arguments: argparse.Namespace) -> int:
     if not answer["events"]:
         print("nothing fired yet")
     for event in answer["events"]:
-        sent = ", ".join(f"{_plain(each['to'])} {each['status']}" for each in event["deliveries"]) or "not sent"
+        sent = ", ".join(map(_delivery, event["deliveries"])) or "not sent"
         print(
             f"{event['at']} {_plain(event['title'])}: {_plain(event['why']['sentence'])} [{sent}] {_plain(event['link'])}"
         )
     return 0
+
+
+def _delivery(each: dict[str, Any]) -> str:
+    note = f" ({_plain(each['note'])})" if each["note"] else ""
+    return f"{_plain(each['to'])} {each['status'].replace('_', ' ')}{note}"
 
 
 def _find(reader: Reader, wanted: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def add_alert_pages(app: FastAPI, pages: Pages, alerts: Alerts | None) -> None:
 
     def render(
         request: Request, asker: Any, *, before: int | None = None, status: int = 200, wrong: str = "",
-        said: Mapping[str, str] | None = None, secret: str | None = None, added: str | None = None,
+        said: Mapping[str, str] | None = None, made: Mapping[str, Any] | None = None,
     ) -> Response:  # fmt: skip
         rules: list[dict[str, Any]] = []
         events: list[dict[str, Any]] = []
@@ -44,7 +44,7 @@ def add_alert_pages(app: FastAPI, pages: Pages, alerts: Alerts | None) -> None:
         return pages.page(
             "alerts.html", request, status,
             rules=rules, events=events, next_before=following, metrics=get_args(Metric), wrong=wrong, kept=alerts is not None,
-            may_change=asker.may("admin"), given={"said": {**dict.fromkeys(_FIELDS, ""), **(said or {})}, "secret": secret, "added": added},
+            may_change=asker.may("admin"), given={"said": {**dict.fromkeys(_FIELDS, ""), **(said or {})}, "made": made},
         )  # fmt: skip
 
     @app.get("/ui/alerts", include_in_schema=False)
@@ -68,7 +68,7 @@ def add_alert_pages(app: FastAPI, pages: Pages, alerts: Alerts | None) -> None:
         except TooManyRulesError as error:
             problem = str(error)
             return await to_thread.run_sync(lambda: render(request, asker, status=422, wrong=problem, said=said))
-        return await to_thread.run_sync(lambda: render(request, asker, secret=made["secret"], added=made["name"]))
+        return await to_thread.run_sync(lambda: render(request, asker, made=made))
 
     @app.post("/ui/alerts/remove", include_in_schema=False)
     async def remove(request: Request, asker: Asker) -> Response:

@@ -20,7 +20,7 @@ from xray_server.alerts.engine import Engine
 from xray_server.alerts.rules import MAX_RULES, Rule, StoredRule
 from xray_server.alerts.series import SeriesState
 from xray_server.alerts.store import AlertStore, PastEvent
-from xray_server.alerts.targets import masked
+from xray_server.alerts.targets import foreseen_refusal, masked
 from xray_server.alerts.watch import Watch
 from xray_server.store import Store
 from xray_server.times import iso
@@ -89,7 +89,7 @@ class Alerts:
         self._alerts.watch(None)
 
     def add(self, project: str, rule: Rule) -> Json:
-        """Keep a rule; the answer holds its signing secret, this once.
+        """Keep a rule; the answer holds its signing secret, this once, and `warnings` of targets that cannot be reached.
 
         Raises:
             TooManyRulesError: the project has 500.
@@ -102,7 +102,9 @@ class Alerts:
                 raise TooManyRulesError(f"a project has {MAX_RULES} rules at most; remove some")
             self._alerts.add_rule(stored)
             self._engine.reload()
-        return {**self._rule_json(stored, []), "secret": rule.secret}
+        refusals = [foreseen_refusal(target, allow_private=self.settings.allow_private) for target in rule.to]
+        warnings = [f"nothing will be delivered to {why}" for why in refusals if why is not None]
+        return {**self._rule_json(stored, []), "secret": rule.secret, "warnings": warnings}
 
     def remove(self, project: str, rule_id: str) -> bool:
         """Forget a rule; False when there is none."""

@@ -66,6 +66,23 @@ def is_public(text: str) -> bool:
     return address is not None and address.is_global and not address.is_multicast
 
 
+def foreseen_refusal(target: str, *, allow_private: bool) -> str | None:
+    """Why a webhook to this target will not be delivered, as far as its spelling tells: told when a rule is made, since the
+    history tells it only after the first alert went nowhere. Asks no name server; `resolve` decides at each delivery."""
+    if allow_private or not is_webhook(target):
+        return None
+    host = urlsplit(target).hostname or ""
+    try:
+        public = host != "localhost" and is_public(host)
+    except ValueError:
+        return None  # a name: what it leads to is known when it is used
+    return None if public else _not_public(host)
+
+
+def _not_public(where: str) -> str:
+    return f"{where}, which is not a public address; {ALLOW_PRIVATE}=1 on the server allows it"
+
+
 def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
     """The addresses of a host that may be connected to: all of them public, unless private ones are allowed. Blocks on DNS.
 
@@ -77,7 +94,5 @@ def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
     if not allow_private:
         for address in found:
             if not is_public(address):
-                raise TargetRefusedError(
-                    f"{host} is at {address}, which is not a public address; {ALLOW_PRIVATE}=1 on the server allows it"
-                )
+                raise TargetRefusedError(f"{host} is at {_not_public(address)}")
     return found

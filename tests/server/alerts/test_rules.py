@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from xray_server.alerts.apprise_target import installed
-from xray_server.alerts.targets import is_public, masked
+from xray_server.alerts.targets import foreseen_refusal, is_public, masked
 
 from tests.server.alerts.conftest import RULE, SECRET, Receiver, add_rule, eventually, ingest, judged, step
 from tests.server.conftest import LoopbackServer
@@ -51,6 +51,31 @@ def test_secrets_are_shown_once_and_targets_masked(http: httpx.Client) -> None:
         assert made["secret"] not in text
         assert "T0KEN" not in text
     assert masked("https://hooks.example:8443/T0KEN?x=y") == "https://hooks.example:8443/***"
+
+
+def test_a_target_that_says_itself_that_it_is_private_is_kept_with_a_warning(
+    server: LoopbackServer, http: httpx.Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = ["https://hooks.example/a", "http://10.0.0.7/T0KEN", "http://localhost:9/T0KEN", "https://[2606:4700::1]/b"]
+    never = {"step": "never", "to": to}
+    warnings = http.post("/alerts/rules", json={**RULE, **never}).json()["warnings"]
+    assert [each.split(",")[0] for each in warnings] == [
+        "nothing will be delivered to 10.0.0.7",
+        "nothing will be delivered to localhost",
+    ]
+    assert [foreseen_refusal(each, allow_private=True) for each in to] == [None] * 4
+    form = {"name": "a", "metric": "unaccounted", "step": "never", "to": " ".join(to)}
+    assert "XRAY_ALERTS_ALLOW_PRIVATE=1 on the server allows it" in http.post("/ui/alerts", data=form).text
+
+    monkeypatch.setenv("XRAY_API_URL", server.url)
+    assert (
+        xray(["alerts", "add", "too many", "rejection_rate", "--above", "0.9", "--to", "http://127.0.0.1:9/T0KEN"]) == 0
+    )
+    assert "warning: nothing will be delivered to 127.0.0.1" in capsys.readouterr().err
+    ingest(http, step("r1", rejected=95, accepted=5))
+    eventually(lambda: http.get("/health").json()["alerts"]["given_up"], "it was not tried")
+    assert xray(["alerts", "history"]) == 0
+    assert "http://127.0.0.1:9/*** given up (127.0.0.1 is at 127.0.0.1, which is not" in capsys.readouterr().out
 
 
 def test_what_would_have_fired_is_told_without_sending(allowed: httpx.Client, receiver: Receiver) -> None:
