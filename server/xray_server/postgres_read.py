@@ -18,7 +18,7 @@ from xray_core.model import STATUS_RANK, item_id_text
 from xray_server import postgres_keys, states
 from xray_server.keys import Key
 from xray_server.postgres_text import given_id, given_text, kept_id, kept_id_range, kept_text
-from xray_server.records import SAMPLE_FIELDS, unpack
+from xray_server.records import unpack
 from xray_server.rows import (
     FP40,
     HIGH_RATE,
@@ -26,6 +26,7 @@ from xray_server.rows import (
     SET_NAMES,
     SLOW_US,
     STATUS_NAMES,
+    gathered_samples,
     make_cursor,
     parse_cursor,
 )
@@ -259,18 +260,7 @@ class Reader:
         if steps is not None:
             statement += " AND (step.id, step.attempt) IN (SELECT * FROM unnest(%s::bytea[], %s::int[]))"
             values += [[kept_id(step_id) for step_id, _ in steps], [attempt for _, attempt in steps]]
-        found: dict[tuple[str, int], dict[Any, Mapping[str, Any]]] = {}
-        for key, attempt, doc in self.rows(statement, values):
-            once = found.setdefault((given_id(key), attempt), {})
-            for sample_values in unpack(doc):
-                sample = dict(zip(SAMPLE_FIELDS, sample_values))
-                # the same sample may come in two chunks: a live snapshot and a final one, a run posted twice
-                identity = (sample["item_id"], sample["outcome"], sample["reason"], sample["at_us"])
-                if identity not in once or repr(once[identity]) < repr(sample):
-                    once[identity] = sample
-        return {
-            step: sorted(once.values(), key=lambda s: (s["at_us"] or 0, s["item_id"])) for step, once in found.items()
-        }
+        return gathered_samples(((given_id(key), attempt), doc) for key, attempt, doc in self.rows(statement, values))
 
     def chunks(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[tuple[Any, ...]]:
         """(step number, step id, attempt, head, data) of a run's chunks, or of a step's; `data` is read as it is sliced."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -18,6 +18,7 @@ from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES, STATUS_RANK
 from xray_server import states
 from xray_server.records import (
     MAX_DURATION_US,
+    SAMPLE_FIELDS,
     ClientRecord,
     RunRecord,
     SamplesRecord,
@@ -28,6 +29,7 @@ from xray_server.records import (
     plain,
     run_values,
     step_values,
+    unpack,
 )
 from xray_server.states import StepState
 from xray_server.store import BadCursorError, Batch
@@ -175,6 +177,23 @@ def verdict_documents(record: VerdictsRecord) -> tuple[bytes, bytes]:
         data.append(blob)
         at += len(blob)
     return pack(head), b"".join(data)
+
+
+def gathered_samples(
+    rows: Iterable[tuple[tuple[str, int], bytes]],
+) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
+    """The samples of steps from their chunks' documents, each once, in an order in which the chunks' arrival has no part."""
+    found: dict[tuple[str, int], dict[Any, Mapping[str, Any]]] = {}
+    for step, doc in rows:
+        once = found.setdefault(step, {})
+        for values in unpack(doc):
+            sample = dict(zip(SAMPLE_FIELDS, values))
+            # the same sample may come in two chunks: a live snapshot and a final one, a run posted twice
+            at_us, reason = sample["at_us"], sample["reason"]
+            identity = (at_us or 0, sample["item_id"], sample["outcome"], reason or "", at_us is None, reason is None)
+            if identity not in once or repr(once[identity]) < repr(sample):
+                once[identity] = sample
+    return {step: [once[identity] for identity in sorted(once)] for step, once in found.items()}
 
 
 def step_document(parts: Parts, state: StepState, part_key: Callable[[str], Any]) -> bytes:

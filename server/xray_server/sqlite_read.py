@@ -15,7 +15,7 @@ import msgspec
 from xray_core import verdicts
 from xray_core.model import STATUS_RANK, item_id_text
 from xray_server import states
-from xray_server.records import SAMPLE_FIELDS, unpack
+from xray_server.records import unpack
 from xray_server.rows import (
     FP40,
     HIGH_RATE,
@@ -23,6 +23,7 @@ from xray_server.rows import (
     SET_NAMES,
     SLOW_US,
     STATUS_NAMES,
+    gathered_samples,
     id_key,
     id_prefix_range,
     id_text,
@@ -272,18 +273,7 @@ class Reader:
                     (run, id_key(step_id), attempt),
                 )
             ]
-        found: dict[tuple[str, int], dict[Any, Mapping[str, Any]]] = {}
-        for key, attempt, doc in rows:
-            once = found.setdefault((id_text(key), attempt), {})
-            for values in unpack(doc):
-                sample = dict(zip(SAMPLE_FIELDS, values))
-                # the same sample may come in two chunks: a live snapshot and a final one, a run posted twice
-                identity = (sample["item_id"], sample["outcome"], sample["reason"], sample["at_us"])
-                if identity not in once or repr(once[identity]) < repr(sample):
-                    once[identity] = sample
-        return {
-            step: sorted(once.values(), key=lambda s: (s["at_us"] or 0, s["item_id"])) for step, once in found.items()
-        }
+        return gathered_samples(((id_text(key), attempt), doc) for key, attempt, doc in rows)
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         text = item_id_text(item_id)

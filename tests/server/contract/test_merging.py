@@ -126,6 +126,26 @@ def test_order_duplication_and_split_make_no_difference(
     assert state_of(scattered) == state_of(at_once)
 
 
+def test_samples_of_several_processes_come_in_one_order_whichever_arrived_first(new_store: Callable[[], Store]) -> None:
+    def of(part: str, outcome: Any, reason: str | None, at_us: int | None) -> SamplesRecord:
+        sample = Sample(item_id="i", outcome=outcome, reason=reason, at_us=at_us)
+        return SamplesRecord(1, "r1", "s1", [sample], 1, part, "live", 1)
+
+    records = [
+        of("a", "rejected", "no", 5),
+        of("b", "accepted", None, 5),
+        of("c", "accepted", "", 5),
+        of("d", "accepted", None, None),
+    ]
+    orders = []
+    for arrived in (records, records[::-1]):
+        store = new_store()
+        write(store, *[[record] for record in arrived])
+        orders.append(store.samples(PROJECT, "r1"))
+    assert len(orders[0]["s1", 1]) == 4
+    assert orders[0] == orders[1]
+
+
 @_quick
 @given(records=st.lists(st.one_of(_runs, _steps), min_size=1, max_size=8))
 def test_a_run_and_its_steps_are_what_the_merge_rule_says(
