@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import pytest
 from hypothesis import settings
 
 from xray_core import safety
+
+# A shell's background job is born ignoring Ctrl-C, and so would be every process of the tests that send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # CI must say the same of the same commit twice; a developer's machine goes on looking for new counterexamples.
 settings.register_profile("ci", derandomize=True, database=None)

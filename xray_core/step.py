@@ -28,7 +28,7 @@ from xray_core.model import (
     make_ledger,
 )
 from xray_core.safety import guarded, swallow
-from xray_core.verdict_log import Bucket, VerdictLog, xxh3
+from xray_core.verdict_log import FastWay, VerdictLog, xxh3
 
 if TYPE_CHECKING:
     from xray_core.recorder import Recorder
@@ -84,7 +84,7 @@ class Step:
         self.status: Status | None = "running"
         self._recorder = recorder
         self._seed = run.seed
-        self._rejected: dict[str, Bucket] = {}
+        self._rejected: dict[str, FastWay] = {}
         self._log: VerdictLog | None = None
         self._facts_made: Facts | None = None
         self._news = False
@@ -134,12 +134,11 @@ class Step:
     ) -> None:
         """An explicit no. `reason` is a short code ("price_too_high"); text and values go into `details`."""
         try:
-            bucket = self._rejected.get(reason)
-            if bucket is None:
-                bucket = self._verdicts().bucket("rejected", reason)
-            if bucket.slow:
-                self._verdicts().add(bucket, item_id, details, score, rank)
+            way = self._rejected.get(reason)
+            if way is None:
+                self._verdicts().reject(item_id, reason, details, score, rank)
                 return
+            append, sampler, seed, bucket = way
             try:
                 data = item_id.encode()  # type: ignore[union-attr]  # ints and odd strings go the slow way below
                 if len(data) > MAX_ITEM_ID_CHARS:
@@ -147,9 +146,9 @@ class Step:
             except (AttributeError, ValueError):
                 item_id = item_id_text(item_id)
                 data = item_id.encode()
-            bucket.hashes.append(xxh3(data))
-            drawn = xxh3(data, self._seed)
-            if drawn < bucket.sampler.limit or score is not None:
+            append(xxh3(data))
+            drawn = xxh3(data, seed)
+            if drawn < sampler.limit or score is not None:
                 self._verdicts().sample(bucket, drawn, item_id, details, score, rank)
         except Exception as error:  # noqa: BLE001
             self._unnamed("rejected", reason, error)

@@ -59,6 +59,11 @@ class Bucket:
         return self.written + len(self.hashes) + len(self.ids) + len(self.ticks) + self.unnamed
 
 
+# What `Step.reject` needs of a reason whose items are fingerprinted, found by one look-up: where a hash goes, what says
+# whether the item is sampled, the seed for that, and the bucket itself.
+FastWay = tuple[Callable[[int], None], ReasonSampler, int, Bucket]
+
+
 class VerdictLog:
     """What one part of one step attempt knows of its items.
 
@@ -70,8 +75,8 @@ class VerdictLog:
     """
 
     __slots__ = (
-        "_capture", "_chunk", "_drop", "_header", "_lock", "_names_left", "_recorder", "_sampler", "_scores", "_seed",
-        "_verdicts", "buckets", "changed", "rejected",
+        "_capture", "_chunk", "_drop", "_header", "_lock", "_names_left", "_recorder", "_rejected", "_sampler", "_scores",
+        "_seed", "_spellings", "_verdicts", "buckets", "changed",
     )  # fmt: skip
 
     def __init__(
@@ -81,13 +86,14 @@ class VerdictLog:
         *,
         seed: int,
         capture: str,
-        rejected: dict[str, Bucket],
+        rejected: dict[str, FastWay],
         lock: threading.RLock,
         drop: Callable[[str], None],
     ) -> None:
         settings = recorder.settings
         self.buckets: dict[tuple[str, str | None], Bucket] = {}
-        self.rejected = rejected  # the same buckets under the spelling that `reject` was given: the hot path's way in
+        self._spellings: dict[str, Bucket] = {}  # buckets of rejections under the spelling that `reject` was given
+        self._rejected = rejected  # of these, those that no longer need us: the hot path's way in
         self.changed = False
         self._recorder = recorder
         self._header = header
@@ -116,9 +122,22 @@ class VerdictLog:
                 sampler = KeepAll() if self._capture == "full" else self._sampler.reason()
                 slow = not self._verdicts or self._names_left > 0
                 found = self.buckets[(outcome, text)] = Bucket(outcome, text, sampler, slow=slow)
-            if outcome == "rejected" and text is not None and len(self.rejected) < 2 * MAX_REASONS:
-                self.rejected[reason if type(reason) is str else text] = found
             return found
+
+    def reject(self, item_id: Any, reason: Any, details: Any, score: float | None, rank: int | None) -> None:
+        """A rejection whose reason has no fast way yet; makes one once the reason's items are fingerprinted.
+
+        Raises:
+            TypeError: as `add` does.
+        """
+        bucket = self._spellings.get(reason)
+        if bucket is None:
+            bucket = self.bucket("rejected", reason)
+            if type(reason) is str and len(self._spellings) < 2 * MAX_REASONS:
+                self._spellings[reason] = bucket
+        self.add(bucket, item_id, details, score, rank)
+        if not bucket.slow and reason in self._spellings:
+            self._rejected[reason] = (bucket.hashes.append, bucket.sampler, self._seed, bucket)
 
     def add(
         self, bucket: Bucket, item_id: Any, details: Any = None, score: float | None = None, rank: int | None = None

@@ -42,15 +42,44 @@ def fingerprint(item_id: object) -> int:
     return hash64(item_id_text(item_id)) & MASK
 
 
-def encode(fingerprints: Iterable[int]) -> bytes:
-    """A set of fingerprints (40 bits each; higher bits are cut off; duplicates stay) as an `fp40` blob."""
-    values = sorted([value & MASK for value in fingerprints])
-    if len(values) < _SMALL:
-        return b"\x01" + b"".join([value.to_bytes(5, "big") for value in values])
-    offsets = array("I", [bisect_left(values, bucket << 32) for bucket in range(256)])
-    offsets.append(len(values))
-    lows = array("I", [value & _LOW for value in values])
-    return b"\x02" + _little(offsets) + _little(lows)
+def encode(hashes: Iterable[int]) -> bytes:
+    """A set of 64-bit hashes (of which 40 bits are kept; duplicates stay) as an `fp40` blob. Fastest from an array("Q")."""
+    hashes = array("Q", hashes)
+    n = len(hashes)
+    planes = _sorted_planes(hashes)  # the sorted fingerprints' bytes, the lowest first: byte i of item k at 8 * k + i
+    if n < _SMALL:
+        small = bytearray(5 * n)
+        for place in range(5):
+            small[place::5] = planes[4 - place :: 8]
+        return b"\x01" + bytes(small)
+    lows = bytearray(4 * n)
+    for place in range(4):
+        lows[place::4] = planes[place::8]
+    tops = planes[4::8]
+    offsets = array("I", [bisect_left(tops, bucket) for bucket in range(256)])
+    offsets.append(n)
+    return b"\x02" + _little(offsets) + bytes(lows)
+
+
+def _sorted_planes(hashes: array[int]) -> bytes:
+    """The low 40 bits of each hash, sorted, as little-endian bytes, 8 an item, of which the upper three mean nothing.
+
+    Python compares floats in half the time that integers beyond 30 bits take. So each fingerprint is made the mantissa of
+    a double between 2**52 and 2**53, by writing its exponent over the upper bytes, and nothing is done item by item.
+    """
+    n = len(hashes)
+    raw = bytearray(_little(hashes))
+    if (planes := _sorted_by_numpy(raw)) is not None:
+        return planes
+    raw[5::8], raw[6::8], raw[7::8] = bytes(n), b"\x30" * n, b"\x43" * n
+    doubles = array("d")
+    doubles.frombytes(raw)
+    if sys.byteorder == "big":  # pragma: no cover
+        doubles.byteswap()
+    doubles = array("d", sorted(doubles))
+    if sys.byteorder == "big":  # pragma: no cover
+        doubles.byteswap()
+    return doubles.tobytes()
 
 
 def size(blob: bytes) -> int:
@@ -124,6 +153,23 @@ def decode_below(blob: bytes, buckets: int) -> list[int]:
 def false_positive_probability(set_sizes: Sequence[int]) -> float:
     """The chance that an item which is in none of these sets is found in one of them all the same: n / 2**40."""
     return min(1.0, sum(set_sizes) / float(1 << BITS))
+
+
+def _sorted_by_numpy(raw: bytearray) -> bytes | None:
+    """As `_sorted_planes`, in a fifth of the time and without the GIL, where the pipeline has loaded numpy; else None.
+
+    Loading it for this would cost the pipeline 0.1 s and 20 MB.
+    """
+    numpy = sys.modules.get("numpy")
+    if numpy is None:
+        return None
+    try:
+        values = numpy.frombuffer(raw, dtype="<u8") & numpy.uint64(MASK)
+        values.sort()
+        sorted_planes: bytes = values.tobytes()
+    except Exception:  # noqa: BLE001  # half imported by another thread, or something else of that name
+        return None
+    return sorted_planes
 
 
 def _little(values: array[int]) -> bytes:

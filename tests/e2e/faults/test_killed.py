@@ -109,7 +109,6 @@ def test_row_02_a_signal_without_a_handler_loses_nothing(
 ) -> None:
     process = program("""
         import signal
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job is born ignoring it
         before = {n: signal.getsignal(n) for n in signal.valid_signals()}
         delivery = make()
         for n in range(50):
