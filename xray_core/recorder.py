@@ -18,6 +18,7 @@ from xray_core.model import new_id
 from xray_core.safety import swallow
 from xray_core.sampling import BottomKSampler, Sampler
 from xray_core.sanitize import Sanitizer
+from xray_core.wire import STREAM_OF, to_payload
 
 if TYPE_CHECKING:
     from xray_core.settings import Settings
@@ -147,7 +148,8 @@ class Recorder:
             return
         safe = self._redacted(record) if self.hooks.redacts else record
         if safe is not None:
-            self.sink.append(wire.STREAM_OF[safe["kind"]], wire.to_payload(safe))
+            sink = self._sink if _diversion is None else _diversion
+            sink.append(STREAM_OF[safe["kind"]], to_payload(safe))
 
     def _redacted(self, record: Record) -> Record | None:
         """The record after the redactors; its bare counts when one failed; None when nothing of it is safe."""

@@ -93,11 +93,10 @@ class Step:
         self._error: dict[str, Any] | None = None
         self._lock = threading.RLock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
-        self._rev = 0
         self._hidden = False
         self._ended_us: int | None = None
         self._duration_us: int | None = None
-        self._started_us = now_us = recorder.now_us()
+        self._started_us = self._rev = now_us = recorder.now_us()
         self._clock_start = recorder.clock_ns()
         if started_at is not None:
             self._started_us = epoch_us(started_at)
@@ -342,7 +341,6 @@ class Step:
         try:
             self._recorder.opened(self)
             if not self._hidden:
-                self._rev = self._recorder.now_us()
                 brief = {**self._head, "rev": self._rev, "status": self.status}
                 if self._facts_made is not None and self._facts_made.metadata:
                     brief["metadata"] = dict(self._facts_made.metadata)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import get_ident
+from time import perf_counter
 from typing import Final, Literal
 
 from xray_core import safety
@@ -77,6 +78,7 @@ class Spool:
         self.directory = directory
         self._api_url = api_url
         self._max_bytes = max_bytes
+        self._share_bytes = {stream: max_bytes * share for stream, share in _SHARE.items()}
         self._memory_max_bytes = min(memory_bytes, max_bytes)
         self._roll_bytes = max(32 * 1024, min(4 * 1024 * 1024, max_bytes // 32))
         self._fsync = fsync
@@ -121,7 +123,20 @@ class Spool:
             return
         self._owner = get_ident()
         try:
-            self._append(stream, payload)
+            if self._late or self._late_drops:
+                self._fold_late()
+            need = len(payload) + frames.FRAME_BYTES
+            segment = self._live.get(stream)
+            if (
+                type(segment) is DiskSegment
+                and segment.size < self._roll_bytes
+                and self._disk_ok
+                and self._disk_used + self._others_bytes + need <= self._share_bytes[stream]
+                and need <= frames.MAX_PAYLOAD_BYTES
+            ):
+                self._append_to_disk(segment, payload, need)
+            else:
+                self._append(stream, payload)
         except Exception as error:  # noqa: BLE001
             self._count(f"dropped_{stream}", 1)
             self._notices.append(f"a record could not be kept ({type(error).__name__}: {error})")
@@ -158,44 +173,51 @@ class Spool:
         self._late.append((stream, payload))
 
     def _append(self, stream: Stream, payload: bytes) -> None:
-        if self._late or self._late_drops:
-            self._fold_late()
+        """What `append` does where there is more to it than one write: a new segment, no room, no disk."""
         need = len(payload) + frames.FRAME_BYTES
         if need > frames.MAX_PAYLOAD_BYTES:
             self._drop(stream, 1)
             return
         if self._disk_ok:
-            used = self._disk_used + self._others_bytes
-            if used + need > self._max_bytes * _SHARE[stream] and not self._make_room(stream, need):
+            if not self._fits(stream, need) and not self._make_room(stream, need):
                 self._drop(stream, 1)
                 return
             try:
-                self._append_to_disk(stream, payload, need)
-                return
+                segment = self._live.get(stream)
+                if segment is None or segment.size >= self._roll_bytes or not isinstance(segment, DiskSegment):
+                    segment = self._roll(stream)
             except OSError as error:
-                self._leave_disk(f"{self.directory} does not take records ({error.strerror or error})")
+                self._leave(error)
+            else:
+                self._append_to_disk(segment, payload, need)
+                return
         self._append_to_memory(stream, payload)
 
-    def _append_to_disk(self, stream: Stream, payload: bytes, need: int) -> None:
-        segment = self._live.get(stream)
-        if segment is None or segment.size >= self._roll_bytes or not isinstance(segment, DiskSegment):
-            segment = self._roll(stream)
-        started = time.perf_counter()
-        segment.append(payload)
-        if self._fsync:
-            segment.sync()
+    def _append_to_disk(self, segment: DiskSegment, payload: bytes, need: int) -> None:
+        started = perf_counter()
+        try:
+            segment.append(payload)
+            if self._fsync:
+                segment.sync()
+        except OSError as error:
+            self._leave(error)
+            self._append_to_memory(segment.stream, payload)
+            return
         self._disk_used += need
-        if time.perf_counter() - started >= _SLOW_WRITE_S:
+        if perf_counter() - started >= _SLOW_WRITE_S:
             self._slow_write()
         elif self._slow_writes:
             self._slow_writes = 0
 
+    def _leave(self, error: OSError) -> None:
+        self._leave_disk(f"{self.directory} does not take records ({error.strerror or error})")
+
     def _slow_write(self) -> None:
         # A write gives the GIL away and gets it back only after other threads had their turn: if doing nothing at all
         # takes long too, it is the machine that is busy and not the disk.
-        started = time.perf_counter()
+        started = perf_counter()
         time.sleep(0)
-        if time.perf_counter() - started > _SLOW_WRITE_S / 2:
+        if perf_counter() - started > _SLOW_WRITE_S / 2:
             return
         self._slow_writes += 1
         if self._slow_writes >= _SLOW_WRITES:
@@ -260,7 +282,7 @@ class Spool:
 
     def _fits(self, stream: Stream, need: int) -> bool:
         if self._disk_ok:
-            return self._disk_used + self._others_bytes + need <= self._max_bytes * _SHARE[stream]
+            return self._disk_used + self._others_bytes + need <= self._share_bytes[stream]
         return self._memory_used + need <= self._memory_max_bytes * _SHARE[stream]
 
     def _evict(self, segment: Segment) -> None:
@@ -362,7 +384,7 @@ class Spool:
         directory = self.directory
         if directory is None:
             return
-        started = time.perf_counter()
+        started = perf_counter()
         moved: list[tuple[MemorySegment, DiskSegment]] = []
         try:
             destination.prepare(directory, self._api_url)
@@ -373,7 +395,7 @@ class Spool:
             failed = False
         except OSError:
             failed = True
-        took_s = time.perf_counter() - started
+        took_s = perf_counter() - started
         with self._locked(patient=True):
             for segment in spill:
                 segment.busy = False

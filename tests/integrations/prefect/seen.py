@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from xray_core.client import XRay
@@ -77,3 +78,11 @@ class Seen:
     def now(self) -> Captured:
         assert self._xray.flush(20)
         return Captured(self._transport.records)
+
+
+def read_spool(tmp_path: Path) -> Captured:
+    """What processes left behind in `spool`, delivered by this one."""
+    transport = MemoryTransport()
+    with XRay("reader", transport=transport, spool_dir=tmp_path / "spool", api_url="http://127.0.0.1:9") as xray:
+        xray.sync_offline()
+    return Captured(transport.records)

@@ -14,9 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integrations.prefect.seen import Captured
-from xray_core import XRay
-from xray_core.transport.memory import MemoryTransport
+from tests.integrations.prefect.seen import Captured, read_spool
 
 ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
@@ -40,14 +38,6 @@ def environment(prefect_server: str, tmp_path: Path) -> dict[str, str]:
 
 def run(command: list[str], environment: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=200, check=False)
-
-
-def read_spool(tmp_path: Path) -> Captured:
-    """What the processes left behind, delivered by this one."""
-    transport = MemoryTransport()
-    with XRay("reader", transport=transport, spool_dir=tmp_path / "spool", api_url="http://127.0.0.1:9") as xray:
-        xray.sync_offline()
-    return Captured(transport.records)
 
 
 POOL = """

@@ -7,15 +7,20 @@ import os
 import subprocess
 import sys
 import tempfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.integrations.prefect.seen import Captured
+from tests.integrations.prefect.seen import Captured, read_spool
 
 ROOT = Path(__file__).parents[3]
-VENVS = Path(tempfile.gettempdir()) / f"xray-prefect-matrix-{os.getuid()}"
+# one place a checkout: the environments hold it as it stands
+VENVS = Path(tempfile.gettempdir()) / f"xray-prefect-matrix-{os.getuid()}-{zlib.crc32(os.fsencode(ROOT)):08x}"
+DASK = ("3.9.1", ["prefect-dask"])
 MATRIX = [
+    ("3.9.1", "plugin"),
     ("3.8.8", "plugin"),
     ("3.7.7", "plugin"),
     ("3.4.24", "plugin"),
@@ -40,15 +45,21 @@ def _key(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
-def environment(version: str) -> Path:
+def environment(version: str, more: Sequence[str] = ()) -> Path:
     """The Python of an environment with this Prefect and this checkout; made once, and kept for the next time."""
-    venv = VENVS / version
+    venv = VENVS / "-".join([version, *more])
     python = venv / "bin" / "python"
     if not (venv / "complete").exists():
         run = [str(Path(sys.executable).parent / "uv")]
         settings = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
         subprocess.run([*run, "venv", "-q", "--clear", "--python", sys.executable, str(venv)], check=True, env=settings)
-        packages = [f"prefect=={version}", "-e", str(ROOT), *(pin for below, pin in PERIOD if _key(version) < below)]
+        packages = [
+            f"prefect=={version}",
+            *more,
+            "-e",
+            str(ROOT),
+            *(pin for below, pin in PERIOD if _key(version) < below),
+        ]
         subprocess.run(
             [*run, "pip", "install", "-q", "--python", str(python), *packages], check=True, env=settings, timeout=400
         )
@@ -99,3 +110,60 @@ def test_this_version_is_captured(version: str, way: str, tmp_path: Path) -> Non
     assert captured.run("parent")["input"] == {"api_key": "[redacted]"}
     assert captured.run("child")["parent"]["step_id"] == captured.step("child")["step_id"]
     assert captured.run("crashes")["origin"]["state"] == "Crashed"
+
+
+ON_DASK = """
+from prefect import flow, task
+from prefect.testing.utilities import prefect_test_harness
+from prefect_dask import DaskTaskRunner
+from xray_core import current_step
+
+@task
+def work(n):
+    import os
+    current_step().reject(f"item{n}", "r", {"pid": os.getpid()})
+    return n
+
+@flow(task_runner=DaskTaskRunner(cluster_kwargs={"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}))
+def on_dask():
+    return sum(work.map(range(4)).result())
+
+if __name__ == "__main__":
+    import os
+    print(os.getpid())
+    with prefect_test_harness():
+        assert on_dask() == 6
+"""
+
+
+@pytest.mark.timeout(600)
+def test_tasks_on_dask_workers_are_steps_of_the_flow_they_belong_to(tmp_path: Path) -> None:
+    version, more = DASK
+    python = environment(version, more)
+    (tmp_path / "flow.py").write_text(ON_DASK)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "XRAY_"))}
+    variables = {
+        **clean,
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "200",
+        "DO_NOT_TRACK": "1",
+        "XRAY_SPOOL_DIR": str(tmp_path / "spool"),
+        "XRAY_API_URL": "http://127.0.0.1:9",
+    }
+    command = [str(python.parent / "xray"), "run", "--", str(python), "flow.py"]
+    done = subprocess.run(command, env=variables, cwd=tmp_path, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3_000:]
+    captured = read_spool(tmp_path)
+    steps = captured.steps("work")
+    assert sorted(captured.rejected(step) for step in steps) == [["item0"], ["item1"], ["item2"], ["item3"]]
+    assert {step["run_id"] for step in steps} == {captured.run("on_dask")["run_id"]}
+    assert {step["status"] for step in steps} == {"completed"}
+    pids = {
+        sample["details"]["pid"]
+        for record in captured.records
+        if record["kind"] == "samples"
+        for sample in record["samples"]
+    }
+    assert int(done.stdout.split()[0]) not in pids, "tasks ran in Dask's own processes"
