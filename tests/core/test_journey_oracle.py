@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xray_core import XRay
+from xray_core.journey import Why
 from xray_core.model import make_ledger
 from xray_core.testing import Captured, capture
 
@@ -96,13 +97,24 @@ def check_item(result: Captured, run_id: str, item: str, plan: list[StepPlan], t
     if item in truth.ended:
         number, fate = truth.ended[item]
         if says_nothing(plan[number], truth.entered[number]):
-            return  # the answer stops at the last step that spoke of items (docs/why.md)
+            assert_the_answer_says_where_it_stops(why, number)
+            return
         assert why.outcome == fate, (why, truth.ended[item])
         assert fate == "dropped" or why.step == f"step{number}"
     elif item in truth.entered[0]:
         assert why.outcome in ("accepted", "selected"), why
     else:
         assert why.outcome == "never_entered", why
+
+
+def assert_the_answer_says_where_it_stops(why: Why, number: int) -> None:
+    """An item that ended in a step which says nothing of items: what came before is told, and that this step was not asked."""
+    told = [int(entry.step.removeprefix("step")) for entry in why.journey if entry.outcome is not None]
+    if told and max(told) < number:
+        assert f"step{number}" in why.unasked
+        assert "nothing about items" in why.sentence
+    assert why.outcome in ("accepted", "selected", "dropped"), why
+    assert why.step != f"step{number}", why
 
 
 def says_nothing(step: StepPlan, entered: set[str]) -> bool:

@@ -67,12 +67,7 @@ def answer(item_id: str, run_id: str, run: State, marks: Sequence[Mark], flow: F
     if not seen:
         return replace(_not_seen(item_id, run_id, told), pipeline=pipeline)
     last = seen[-1]
-    ancestors = set(flow.ancestors(last.state["step_id"]))
-    after = [
-        mark
-        for mark in told[told.index(last) + 1 :]
-        if mark.state["step_id"] not in ancestors and not flow.unrelated(last.state["step_id"], mark.state["step_id"])
-    ]
+    after = _following(last, told, flow)
     noes = [mark for mark in seen if mark.outcome in NEGATIVE]
     if last.outcome in NEGATIVE:
         inner = [mark for mark in noes if inside(mark, last, flow)]
@@ -82,6 +77,7 @@ def answer(item_id: str, run_id: str, run: State, marks: Sequence[Mark], flow: F
     else:
         decisive = last
     unsure = [mark for mark in after if mark.outcome is None] if decisive.outcome in POSITIVE else []
+    unasked: list[str] = []
     entered = next((mark for mark in reversed(unsure) if mark.entered), None)
     if entered is not None:
         return replace(_still_inside(item_id, run_id, entered, unsure), pipeline=pipeline)
@@ -96,12 +92,30 @@ def answer(item_id: str, run_id: str, run: State, marks: Sequence[Mark], flow: F
         sentence += f"; what became of it after that is not captured ({unsure[0].path}: {unsure[0].note})"
     elif last is not decisive and last.outcome in POSITIVE:
         sentence += f" (though {last.path} {last.outcome} it)"
+    elif decisive.outcome in POSITIVE:
+        unasked = [
+            mark.path for mark in _following(last, marks, flow) if mark.silent and mark.state["status"] != "skipped"
+        ]
+        if unasked:
+            sentence += (
+                f"; after that, {_listed(unasked)} {'tells' if len(set(unasked)) == 1 else 'tell'} nothing about items"
+            )
     return Why(
         run_id=run_id, item_id=item_id, outcome=fate or "not_captured", sentence=sentence, reason=at.reason,
         details=at.details, score=at.score, step=at.state["name"] or at.state["step_id"], step_id=at.state["step_id"],
         certainty="not_captured" if unsure else decisive.certainty, p_false=decisive.p_false,
-        unsure=[mark.path for mark in unsure][:20], pipeline=pipeline,
+        unsure=[mark.path for mark in unsure][:20], unasked=unasked[:20], pipeline=pipeline,
     )  # fmt: skip
+
+
+def _following(last: Mark, marks: Sequence[Mark], flow: Flow) -> list[Mark]:
+    """Those of the marks that came after one and could have handled what it let through."""
+    ancestors = set(flow.ancestors(last.state["step_id"]))
+    return [
+        mark
+        for mark in marks[marks.index(last) + 1 :]
+        if mark.state["step_id"] not in ancestors and not flow.unrelated(last.state["step_id"], mark.state["step_id"])
+    ]
 
 
 def _not_seen(item_id: str, run_id: str, told: Sequence[Mark]) -> Why:

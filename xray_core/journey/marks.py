@@ -112,7 +112,7 @@ class Mark:
             self.say("never_entered", "exact")
         else:
             self.without_verdict = True  # neither a no, nor a sign that it was here
-            self.note = "no verdict here: it was not rejected; step.set_input_items() would tell whether it entered"
+            self.note = "not rejected there, and nothing says whether it entered; step.set_input_items() would tell"
 
     def _without_a_verdict(self, entered_how: Certainty) -> None:
         state = self.state

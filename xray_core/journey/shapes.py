@@ -85,6 +85,7 @@ class Why:
         sentence: the answer in words, saying how certain it is when it is not exact.
         certainty, p_false: of `outcome`. "not_captured" beside an outcome: some step could have told more, and cannot.
         unsure: steps whose sets cannot tell, and that could change the answer.
+        unasked: steps after that one which tell nothing about items at all: if one of them drops items, nobody can know.
     """
 
     run_id: str
@@ -100,6 +101,7 @@ class Why:
     certainty: Certainty = "exact"
     p_false: float = 0.0
     unsure: Sequence[str] = ()
+    unasked: Sequence[str] = ()
     pipeline: str | None = None
     journey_omitted: int = 0
 
