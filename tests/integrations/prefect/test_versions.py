@@ -131,7 +131,7 @@ def on_dask():
 if __name__ == "__main__":
     import os
     print(os.getpid())
-    with prefect_test_harness():
+    with prefect_test_harness(server_startup_timeout=200):
         assert on_dask() == 6
 """
 
