@@ -103,12 +103,14 @@ def _across(
     for key in sorted(suspected, reverse=True):
         if before is not None and key >= before:
             continue
+        if not _sightings(
+            reader, [key], text, wanted
+        ):  # most suspects are the tail's: it decides before it is asked whose it is
+            continue
         row = reader.db.execute(_WHOSE, (key,)).fetchone()
         if row is None or row[1] != project or row[0] in told or (pipeline is not None and row[4] != pipeline):
             continue
         run, _, run_key, at_us, name = row
-        if not _sightings(reader, [key], text, wanted):
-            continue
         told.add(run)
         of_run = [pk for (pk,) in reader.db.execute(_OF_RUN, (run,)) if pk in suspected]
         if before is not None and _sightings(reader, [pk for pk in of_run if pk >= before], text, wanted):
