@@ -14,6 +14,12 @@ from xray_core.model import STATUS_RANK
 Part = Mapping[str, Any]
 _MODULUS: Final = 1 << 64
 MAX_DECISIONS: Final = 100
+_FIRST_TO_SAY: Final = (
+    "run_id", "step_id", "attempt", "name", "step_type", "parent_id", "map_index", "capture", "code_version", "input",
+    "input_fp", "sampling",
+)  # fmt: skip
+# a resumed segment knows the outcome better than the first
+_LAST_TO_SAY: Final = ("input_count", "output_count", "output", "output_fp")
 
 
 def newest(a: Part | None, b: Part) -> Part:
@@ -39,24 +45,52 @@ def merge_run(parts: Iterable[Part]) -> dict[str, Any]:
 def merge_step(parts: Iterable[Part]) -> dict[str, Any]:
     """One step attempt from its parts (newest revision of each; at least one)."""
     ordered = _ordered(parts)
+    return _only_step(ordered[0]) if len(ordered) == 1 else _merged_step(ordered)
+
+
+def _only_step(part: Part) -> dict[str, Any]:
+    """What `_merged_step` makes of one part, in a third of the time: nearly every step of every store is one."""
+    get = part.get
+    started, ended, status = get("started_us"), get("ended_us"), get("status") or "running"
+    duration = get("duration_us")
+    if duration is None or ended is None:
+        duration = None if ended is None or started is None or status == "running" else max(0, ended - started)
+    origin = dict(get("origin") or {})
+    if "ids" in origin:
+        origin["ids"] = dict(origin["ids"] or {})
+    index = get("index")
+    merged: dict[str, Any] = {
+        "pipeline": get("pipeline"),
+        "status": status,
+        "started_us": started,
+        "ended_us": ended if status != "running" else None,
+        "duration_us": duration,
+        "metadata": dict(get("metadata") or {}),
+        "origin": origin or None,
+        "error": get("error"),
+        "index": index,
+        "upstream": sorted(set(get("upstream") or ())),
+        "counts": dict(get("counts") or {}),
+        "dropped": dict(get("dropped") or {}),
+        "reasons": {outcome: dict(reasons) for outcome, reasons in (get("reasons") or {}).items()},
+        "sums": _summed([part]) if get("sums") else {},
+        "items": {side: dict(given) for side, given in (get("items") or {}).items() if given is not None},
+        "scores": _scores([part]) if get("scores") else {},
+        "decisions": sorted(get("decisions") or (), key=lambda d: d.get("at_us") or 0)[:MAX_DECISIONS],
+    }
+    for name in _FIRST_TO_SAY:
+        merged[name] = get(name)
+    for name in _LAST_TO_SAY:
+        merged[name] = get(name)
+    return merged
+
+
+def _merged_step(ordered: Sequence[Part]) -> dict[str, Any]:
     merged = _common(ordered)
-    for name in [
-        "run_id",
-        "step_id",
-        "attempt",
-        "name",
-        "step_type",
-        "parent_id",
-        "map_index",
-        "capture",
-        "code_version",
-        "input",
-        "input_fp",
-        "sampling",
-    ]:
+    for name in _FIRST_TO_SAY:
         merged[name] = _first(ordered, name)
-    for name in ("input_count", "output_count", "output", "output_fp"):
-        merged[name] = _first(ordered[::-1], name)  # a resumed segment knows the outcome better than the first
+    for name in _LAST_TO_SAY:
+        merged[name] = _first(ordered[::-1], name)
     indexes = [part["index"] for part in ordered if part.get("index") is not None]
     merged["index"] = min(indexes) if indexes else None
     merged["upstream"] = sorted({step for part in ordered for step in part.get("upstream") or ()})

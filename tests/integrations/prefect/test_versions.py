@@ -158,7 +158,7 @@ def test_tasks_on_dask_workers_are_steps_of_the_flow_they_belong_to(tmp_path: Pa
     captured = read_spool(tmp_path)
     steps = captured.steps("work")
     assert sorted(captured.rejected(step) for step in steps) == [["item0"], ["item1"], ["item2"], ["item3"]]
-    assert {step["run_id"] for step in steps} == {captured.run("on_dask")["run_id"]}
+    assert {step["run_id"] for step in steps} == {captured.run("on-dask")["run_id"]}
     assert {step["status"] for step in steps} == {"completed"}
     pids = {
         sample["details"]["pid"]
