@@ -22,6 +22,7 @@ from xray_server.rows import (
     StepKey,
     Sums,
     merged,
+    moved_us,
     step_document,
     step_figures,
     step_state,
@@ -91,7 +92,7 @@ class StepRows:
             else:
                 pk = row[0]
                 if parts:
-                    self._update(key[0], run, parts, row)
+                    self._update(key[0], run, parts, row, received[key[0], key[1]])
             pks[key] = (run, pk)
         return pks
 
@@ -106,7 +107,7 @@ class StepRows:
             self._give_reasons(state, project, run, pk, at_us)
         self.sums.new_step(run)
 
-    def _update(self, project: int, run: int, parts: Parts, row: Sequence[Any]) -> None:
+    def _update(self, project: int, run: int, parts: Parts, row: Sequence[Any], received_us: int) -> None:
         pk, old_at_us, doc, pipeline, name, kind, status, position, duration_us = row
         pipeline, name, kind = (None if word is None else self._words.text(word) for word in (pipeline, name, kind))
         columns = (pipeline, name, kind, STATUS_NAMES[status], position, old_at_us, duration_us)
@@ -115,7 +116,7 @@ class StepRows:
         if not changed:
             return
         before, after = step_state(before_parts), step_state(now)
-        at_us = old_at_us if after.values["started_us"] is None else after.values["started_us"]
+        at_us = moved_us(before, after, old_us=old_at_us, received_us=received_us)
         self._updates.append((*self._row(after, at_us), step_document(now, after, self._parts.id), run, pk))
         if before_parts:
             self.sums.add(before, project=project, run=run, at_us=old_at_us, sign=-1)

@@ -217,6 +217,15 @@ def step_state(parts: Parts) -> StepState:
     return states.step_state([states.step_part(name, values) for name, values in parts.items()])
 
 
+def moved_us(before: StepState, after: StepState, *, old_us: int, received_us: int) -> int:
+    """The place in time of a step that changed: its start, and while that is not told when it was heard of. Of a start that
+    was told and then taken back nothing may remain, or the order of arrival would show."""
+    started_us: int | None = after.values["started_us"]
+    if started_us is not None:
+        return started_us
+    return old_us if before.values["started_us"] is None else received_us
+
+
 def keep_newest(parts: Parts, name: str, values: list[Any], as_part: Any) -> None:
     known = parts.get(name)
     if known is None or values[0] > known[0]:

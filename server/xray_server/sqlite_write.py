@@ -24,6 +24,7 @@ from xray_server.rows import (
     fold,
     id_key,
     merged,
+    moved_us,
     step_document,
     step_figures,
     step_state,
@@ -249,7 +250,7 @@ class _StepRows:
             else:
                 pks[key] = int(row[0])
                 if parts:
-                    self._update(project, run, parts, row)
+                    self._update(project, run, parts, row, received[project, run_id])
         self._flush()
         return pks
 
@@ -271,7 +272,7 @@ class _StepRows:
         self._count(state, bool(parts), project, run, pk, at_us, 1)
         self._sums.new_step(run)
 
-    def _update(self, project: int, run: int, parts: Parts, row: Sequence[Any]) -> None:
+    def _update(self, project: int, run: int, parts: Parts, row: Sequence[Any], received_us: int) -> None:
         pk, old_at_us, doc, pipeline, name, kind, status, position, duration_us = row
         pipeline, name, kind = (None if word is None else self._words.text(word) for word in (pipeline, name, kind))
         columns = (pipeline, name, kind, STATUS_NAMES[status], position, old_at_us, duration_us)
@@ -280,7 +281,7 @@ class _StepRows:
         if not changed:
             return
         before, after = step_state(known), step_state(now)
-        at_us = old_at_us if after.values["started_us"] is None else after.values["started_us"]
+        at_us = moved_us(before, after, old_us=old_at_us, received_us=received_us)
         self._updates.append((*self._columns(after, at_us), step_document(now, after, self._parts.id), pk))
         self._db.executemany(
             "DELETE FROM step_reason WHERE project = ? AND reason = ? AND at_us = ? AND step = ? AND outcome = ?",

@@ -126,6 +126,18 @@ def test_order_duplication_and_split_make_no_difference(
     assert state_of(scattered) == state_of(at_once)
 
 
+def test_a_start_that_was_told_and_taken_back_leaves_no_trace(new_store: Callable[[], Store]) -> None:
+    told = StepRecord(1, "r1", "s1", 1, "a", rev=1, started_us=T0)
+    taken_back = StepRecord(1, "r1", "s1", 1, "a", rev=2)
+    states = []
+    for arrived in ([[told], [taken_back]], [[taken_back], [told]], [[told, taken_back]]):
+        store = new_store()
+        write(store, *arrived[:1])
+        write(store, *arrived[1:])
+        states.append(state_of(store))
+    assert states[0] == states[1] == states[2]
+
+
 def test_samples_of_several_processes_come_in_one_order_whichever_arrived_first(new_store: Callable[[], Store]) -> None:
     def of(part: str, outcome: Any, reason: str | None, at_us: int | None) -> SamplesRecord:
         sample = Sample(item_id="i", outcome=outcome, reason=reason, at_us=at_us)
