@@ -112,6 +112,7 @@ class Recorder:
     Attributes:
         part: names this process's part of every run and step it captures; another one after a fork.
         counters: what was lost on the way here, by name.
+        open_things: the runs and steps to be snapshotted while they are open, by `id`. They enter and strike themselves.
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Recorder:
         self.clock_ns = clock_ns
         self.part = _part_name()
         self.counters: dict[str, int] = {}
-        self._open: dict[int, Snapshottable] = {}
+        self.open_things: dict[int, Snapshottable] = {}
         self._step_numbers = count()
 
     @property
@@ -150,6 +151,17 @@ class Recorder:
         if safe is not None:
             sink = self._sink if _diversion is None else _diversion
             sink.append(STREAM_OF[safe["kind"]], to_payload(safe))
+
+    def write_step(self, head: Record, head_json: bytes, rest: Record) -> None:
+        """As `write`, for the snapshots of a step: they begin alike, and what they begin with need be encoded only once.
+
+        `head_json` is the encoded head with a comma for its closing brace; `rest` is not empty and repeats no key of it.
+        """
+        if self.hooks.redacts:
+            self.write({**head, **rest})
+        elif self._enabled:
+            sink = self._sink if _diversion is None else _diversion
+            sink.append("counts", head_json + to_payload(rest)[1:])
 
     def _redacted(self, record: Record) -> Record | None:
         """The record after the redactors; its bare counts when one failed; None when nothing of it is safe."""
@@ -172,23 +184,17 @@ class Recorder:
         """An id for a step, unique in its run: this process's part and a number."""
         return f"{self.part}-{next(self._step_numbers)}"
 
-    def opened(self, thing: Snapshottable) -> None:
-        self._open[id(thing)] = thing
-
     def has_something_to_say(self) -> None:
         """A step that was silent has its first item: in a forked child this may be the first thing that happens."""
         if self._enabled:
             self.sink.start()
 
-    def closed(self, thing: Snapshottable) -> None:
-        self._open.pop(id(thing), None)
-
     def has_open_steps(self) -> bool:
-        return bool(self._open)
+        return bool(self.open_things)
 
     def snapshot_open(self) -> None:
         """Write down what changed in the runs and steps that are open. Called about once a second by the sender."""
-        for thing in list(self._open.values()):
+        for thing in list(self.open_things.values()):
             try:
                 thing.snapshot()
             except Exception as error:  # noqa: BLE001
@@ -197,7 +203,7 @@ class Recorder:
     def after_fork_in_child(self) -> None:
         """Everything open goes on as a part of this process, without what the parent has not yet written."""
         self.part = _part_name()
-        for thing in list(self._open.values()):
+        for thing in list(self.open_things.values()):
             try:
                 thing.become_part_of_child()
             except Exception as error:  # noqa: BLE001

@@ -93,16 +93,20 @@ class Run:
             capture: "minimal", "sample" or "full", for this step alone.
             code_version: what changes when the step's code does; tells changed code from a changed answer.
         """
-        return Step(
+        if parent_id is None:
+            around = context.here()
+            if around is not None and around.run is self:
+                parent_id = around.step_id
+        return Step(  # by position: that is cheaper, and this is done for every step
             self,
             self._recorder,
             _short(name),
-            step_type=step_type if step_type is None else _short(step_type),
-            index=next(self._indexes),
-            parent_id=parent_id if parent_id is not None else self._enclosing_step_id(),
-            capture=_level(capture),
-            code_version=code_version if code_version is not None else self._code_version,
-            metadata=metadata,
+            step_type if step_type is None else _short(step_type),
+            next(self._indexes),
+            parent_id,
+            capture if capture is None else _level(capture),
+            code_version if code_version is not None else self._code_version,
+            metadata,
         )
 
     def open_step(self, name: str, **options: Any) -> Step:
@@ -143,7 +147,7 @@ class Run:
             index=next(self._indexes) if index is None else index,
             upstream=upstream,
             map_index=map_index,
-            capture=_level(capture),
+            capture=capture if capture is None else _level(capture),
             code_version=code_version if code_version is not None else self._code_version,
             origin=origin,
             metadata=metadata,
@@ -153,7 +157,7 @@ class Run:
     def attach_step(self, step_id: str, *, name: str = "", attempt: int = 1, part: str | None = None) -> Step:
         """For adapters: a handle on a step that another process owns. What is said here is added to it."""
         step = self.open_step_unwritten(name, step_id=step_id, attempt=attempt, part=part, index=None).attached()
-        self._recorder.opened(step)
+        self._recorder.open_things[id(step)] = step
         return step
 
     @guarded("run.set_input")
@@ -217,7 +221,7 @@ class Run:
     def open(self) -> Run:
         """Write down that the run has begun. `with` does this; adapters call it, and `close`, themselves."""
         try:
-            self._recorder.opened(self)
+            self._recorder.open_things[id(self)] = self
             self._recorder.write(self._record())
             self._facts.changed = False
             self._recorder.hooks.run_started(self)
@@ -249,7 +253,7 @@ class Run:
         self._ended_us = self._started_us + self._duration_us
         self.status = status
         self._error = recorder.sanitizer.error(error, trace) if error is not None else None
-        recorder.closed(self)
+        recorder.open_things.pop(id(self), None)
         self._facts.changed = True
         self.snapshot()
         recorder.hooks.run_finished(self)
@@ -257,7 +261,7 @@ class Run:
     @guarded("run.detach")
     def detach(self) -> None:
         """For adapters: write down what there is and let go without an end; another process will close this run."""
-        self._recorder.closed(self)
+        self._recorder.open_things.pop(id(self), None)
         self.snapshot()
 
     def snapshot(self) -> None:
@@ -284,14 +288,14 @@ class Run:
     def _has_news(self) -> None:
         self._facts.changed = True
         if self._hidden:
-            self._recorder.opened(self)
+            self._recorder.open_things[id(self)] = self
             self._recorder.has_something_to_say()
 
     def _record(self) -> dict[str, Any]:
         self._rev = max(self._rev + 1, self._recorder.now_us())
         record: dict[str, Any] = {
-            "v": wire.VERSION, "kind": "run", "run_id": self.run_id, "part": self.part, "rev": self._rev,
-            "pipeline": self.pipeline, "status": self.status, "started_us": self._started_us,
+            "v": wire.VERSION, "kind": "run", "run_id": self.run_id, "part": self.part,
+            "pipeline": self.pipeline, "rev": self._rev, "status": self.status, "started_us": self._started_us,
             "ended_us": self._ended_us, "duration_us": self._duration_us, "capture": self.capture,
             "client": self._recorder.client(),
         }  # fmt: skip
@@ -315,14 +319,10 @@ class Run:
         failed = error is not None and not isinstance(error, GeneratorExit)
         self.close("failed" if failed else "completed", error=error if failed else None, trace=trace)
 
-    def _enclosing_step_id(self) -> str | None:
-        step = context.here()
-        return step.step_id if step is not None and step.run is self else None
 
-
-def _level(capture: str | None) -> str | None:
-    """A capture level, or None for the run's own; a wrong one is the run's own too, and said once."""
-    if capture is None or capture in CAPTURE_LEVELS:
+def _level(capture: str) -> str | None:
+    """A capture level; None, which is the run's own, for a wrong one, and that is said once."""
+    if capture in CAPTURE_LEVELS:
         return capture
     swallow("a step's capture level", ValueError(f"{capture!r} is none of {', '.join(CAPTURE_LEVELS)}"))
     return None

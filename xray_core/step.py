@@ -6,7 +6,7 @@ verdict_log.py's, of values facts.py's, how records travel recorder.py's.
 
 from __future__ import annotations
 
-import threading
+from _thread import RLock  # threading.RLock is a function around it
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -49,7 +49,7 @@ class Step:
     """
 
     __slots__ = (
-        "__weakref__", "_clock_start", "_decisions", "_duration_us", "_ended_us", "_error", "_facts_made", "_head", "_hidden",
+        "__weakref__", "_clock_start", "_decisions", "_duration_us", "_ended_us", "_error", "_facts_made", "_head", "_head_json", "_hidden",
         "_item_sets", "_lock", "_log", "_news", "_recorder", "_rejected", "_rev", "_seed", "_started_us", "_tokens", "attempt",
         "capture", "name", "part", "run", "status", "step_id", "step_type",
     )  # fmt: skip
@@ -59,19 +59,19 @@ class Step:
         run: Run,
         recorder: Recorder,
         name: str,
-        *,
         step_type: str | None = None,
+        index: int | None = None,
+        parent_id: str | None = None,
+        capture: str | None = None,
+        code_version: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
         step_id: str | None = None,
         attempt: int = 1,
         part: str | None = None,
-        parent_id: str | None = None,
-        index: int | None = None,
         upstream: Sequence[str] = (),
         map_index: int | None = None,
-        capture: str | None = None,
-        code_version: str | None = None,
         origin: Origin | None = None,
-        metadata: Mapping[str, Any] | None = None,
         started_at: datetime | None = None,
     ) -> None:
         self.run = run
@@ -89,9 +89,9 @@ class Step:
         self._facts_made: Facts | None = None
         self._news = False
         self._item_sets: dict[str, dict[str, Any]] = {}
-        self._decisions: list[dict[str, Any]] = []
+        self._decisions: list[dict[str, Any]] | None = None
         self._error: dict[str, Any] | None = None
-        self._lock = threading.RLock()  # re-entrant: a signal handler may capture in the middle of a capture
+        self._lock = RLock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
         self._hidden = False
         self._ended_us: int | None = None
@@ -114,6 +114,7 @@ class Step:
             self._head["map_index"] = map_index
         if code_version is not None:
             self._head["code_version"] = code_version
+        self._head_json = wire.to_payload(self._head)[:-1] + b","
         if origin is not None:
             self.set_origin(origin)
         if metadata:
@@ -205,6 +206,8 @@ class Step:
             self._item("selected", item_id, reason, details, score if len(chosen) == 1 else None, rank)
         for rank, other in enumerate(others, len(chosen) + 1):
             self._item("not_selected", other.item_id, other.reason, other.details, other.score, rank)
+        if self._decisions is None:
+            self._decisions = []
         if len(self._decisions) >= MAX_DECISIONS:
             self._facts.drop("decisions")
             return
@@ -309,6 +312,7 @@ class Step:
     def set_origin(self, origin: Origin) -> None:
         """For adapters: the framework object behind this step."""
         self._head["origin"] = self._recorder.sanitizer.clean(origin.as_json())
+        self._head_changed()
         self._news = True
 
     # ------------------------------------------------------------------ opening and closing
@@ -324,8 +328,10 @@ class Step:
         tokens, self._tokens = self._tokens, None
         if tokens is not None:
             context.leave(tokens)
-        failed = error is not None and not isinstance(error, GeneratorExit)  # closing a generator is not a failure
-        self.close("failed" if failed else "completed", error=error if failed else None, trace=trace)
+        if error is None or isinstance(error, GeneratorExit):  # closing a generator is not a failure
+            self.close()
+        else:
+            self.close("failed", error=error, trace=trace)
         return False
 
     async def __aenter__(self) -> Step:
@@ -339,17 +345,17 @@ class Step:
     def open(self) -> Step:
         """Write down that the step has begun. `with` does this; adapters call it, and `close`, themselves."""
         try:
-            self._recorder.opened(self)
+            recorder = self._recorder
+            recorder.open_things[id(self)] = self
             if not self._hidden:
-                brief = {**self._head, "rev": self._rev, "status": self.status}
+                brief: dict[str, Any] = {"rev": self._rev, "status": self.status}
                 if self._facts_made is not None and self._facts_made.metadata:
                     brief["metadata"] = dict(self._facts_made.metadata)
-                self._recorder.write(brief)
+                recorder.write_step(self._head, self._head_json, brief)
         except Exception as error:  # noqa: BLE001
             swallow("step.open", error)
         return self
 
-    @guarded("step.close")
     def close(
         self,
         status: Status = "completed",
@@ -362,28 +368,32 @@ class Step:
 
         `ended_at` is for adapters that learn of an end later than it was; the default is now.
         """
-        if self._ended_us is not None:
-            return
-        recorder = self._recorder
-        if ended_at is not None:
-            self._duration_us = max(0, epoch_us(ended_at) - self._started_us)
-        else:
-            self._duration_us = max(0, recorder.clock_ns() - self._clock_start) // 1_000
-        # the end follows from the monotonic clock, so that a jump of the wall clock cannot turn time around
-        self._ended_us = self._started_us + self._duration_us
-        self.status = status
-        if error is not None:
-            self._error = recorder.sanitizer.error(error, trace)
-        recorder.closed(self)
-        self._news = True
-        self.snapshot()
-        if recorder.hooks.observes_steps:
-            recorder.hooks.step_finished(self)
+        try:
+            if self._ended_us is not None:
+                return
+            recorder = self._recorder
+            if ended_at is not None:
+                duration_us = max(0, epoch_us(ended_at) - self._started_us)
+            else:
+                duration_us = max(0, recorder.clock_ns() - self._clock_start) // 1_000
+            self._duration_us = duration_us
+            # the end follows from the monotonic clock, so that a jump of the wall clock cannot turn time around
+            self._ended_us = self._started_us + duration_us
+            self.status = status
+            if error is not None:
+                self._error = recorder.sanitizer.error(error, trace)
+            recorder.open_things.pop(id(self), None)
+            self._news = True
+            self.snapshot()
+            if recorder.hooks.observes_steps:
+                recorder.hooks.step_finished(self)
+        except Exception as problem:  # noqa: BLE001
+            swallow("step.close", problem)
 
     @guarded("step.detach")
     def detach(self) -> None:
         """Write down what there is and let go without an end: another process will continue or close this step."""
-        self._recorder.closed(self)
+        self._recorder.open_things.pop(id(self), None)
         self.snapshot()
 
     def attached(self) -> Step:
@@ -401,31 +411,37 @@ class Step:
     def snapshot(self) -> None:
         """Write what changed since the last time: verdicts first, so that counts never promise what is not there."""
         with self._lock:
-            drained = self._log is not None and self._log.drain()
-            facts = self._facts_made
-            if not (drained or self._news or (facts is not None and facts.changed)):
+            log, facts = self._log, self._facts_made
+            drained = log is not None and log.drain()
+            if not (self._news or drained or (facts is not None and facts.changed)):
                 return
             if facts is not None:
                 facts.changed = False
             self._news = self._hidden = False
-            if self._log is not None:
-                self._log.write_samples()
-            self._recorder.write(self._record())
+            if log is not None:
+                log.write_samples()
+            self._recorder.write_step(self._head, self._head_json, self._changing())
 
     def become_part_of_child(self) -> None:
         """After a fork: what the parent has not written yet is the parent's to write."""
-        self._lock = threading.RLock()  # the parent's may be held by a thread that does not exist here
+        self._lock = RLock()  # the parent's may be held by a thread that does not exist here
         self.part = self._head["part"] = self._recorder.part
+        self._head_changed()
         self._rejected, self._log = {}, None
         self._facts_made, self._news = None, False
-        self._item_sets, self._decisions = {}, []
+        self._item_sets, self._decisions = {}, None
         self._hidden = True
 
-    def _record(self) -> dict[str, Any]:
-        self._rev = max(self._rev + 1, self._recorder.now_us())
+    def _head_changed(self) -> None:
+        # without its closing brace, so that what changes can be put behind it
+        self._head_json = wire.to_payload(self._head)[:-1] + b","
+
+    def _changing(self) -> dict[str, Any]:
+        """What a snapshot says beyond the head, which stays."""
+        now_us = self._ended_us if self._ended_us is not None else self._recorder.now_us()
+        self._rev = now_us if now_us > self._rev else self._rev + 1
         record: dict[str, Any] = {
-            **self._head, "rev": self._rev, "status": self.status, "ended_us": self._ended_us,
-            "duration_us": self._duration_us,
+            "rev": self._rev, "status": self.status, "ended_us": self._ended_us, "duration_us": self._duration_us,
         }  # fmt: skip
         if self._log is not None:
             record.update(self._log.facts())

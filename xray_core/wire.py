@@ -36,6 +36,7 @@ caller's thread only copies memory, and the sender sorts and packs (`to_line`).
 from __future__ import annotations
 
 import base64
+import re
 import sys
 from array import array
 from collections.abc import Callable, Mapping
@@ -79,13 +80,13 @@ def verdicts_payload(header: Mapping[str, Any], sets: list[tuple[str, str | None
 
 
 def to_line(payload: bytes) -> bytes:
-    """A spool payload as one NDJSON line, newline included.
+    """A spool payload as one NDJSON line, without its newline.
 
     Raises:
         ValueError: the payload is neither form (a damaged spool, or one from a newer X-Ray).
     """
     if payload[:1] == b"{":
-        return payload + b"\n"
+        return payload
     if payload[:1] != b"V":
         raise ValueError("not an X-Ray spool payload")
     end = payload.index(b"\n")
@@ -104,7 +105,22 @@ def to_line(payload: bytes) -> bytes:
         packed = base64.b64encode(verdicts.encode(hashes)).decode("ascii")
         sets.append({"outcome": outcome, "reason": reason, "n": n, "fp40": packed})
     record["sets"] = sets
-    return to_payload(record) + b"\n"
+    return to_payload(record)
+
+
+def head_of(payload: bytes) -> bytes:
+    """The beginning of a run's or a step's record, up to what it says: equal for two snapshots of one part."""
+    return payload[: payload.find(b',"pipeline":')]
+
+
+def names_a_part(head: bytes) -> bool:
+    """Whether a head holds a whole key, so that equal heads mean the same part: not so where a redactor reordered it."""
+    return _PART.fullmatch(head) is not None
+
+
+_PART: Final = re.compile(
+    rb'{"v":1,"kind":"(run","run_id":"[^"\\]*"|step","run_id":"[^"\\]*","step_id":"[^"\\]*","attempt":\d+),"part":"[^"\\]*"'
+)
 
 
 def from_line(line: bytes) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xray_core import safety
 from xray_core.delivery.breaker import Breaker
+from xray_core.delivery.forked import mark_process
 from xray_core.delivery.sender import Sender
 from xray_core.delivery.signal import Wake
 from xray_core.spool import Quarantine, Spool, directory_for
@@ -88,7 +89,7 @@ class Delivery:
         _deliveries.add(self)
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
+        self._process = mark_process()
         self._started = False
         self._start_again_at = 0.0
         self._starting = threading.Lock()
@@ -116,7 +117,7 @@ class Delivery:
         Any thread, also inside signal handlers, `__del__` and log handlers, and after a fork. Never raises; does not
         wait for the network.
         """
-        if os.getpid() != self._pid:
+        if not self._process[0]:
             self._after_fork()  # a fork that ran no hooks (uWSGI does that)
         self._spool.append(stream, payload)
         if not self._started:
@@ -293,8 +294,8 @@ class Delivery:
                 self._sending.release()
             if outcome == "failed" and hurried:
                 self._sender_wake.wait(min(_FLUSH_RETRY_S, self._sender.breaker.wait_s()))
-            if outcome != "sent":
-                return
+            if outcome != "sent" or not (hurried or self._spool.much_waits()):
+                return  # a few records are worth gathering more: a round costs the pipeline's threads the GIL ten times
 
     def _send_the_rest(self) -> None:
         """At exit: until all of ours is confirmed, the first failure, or the deadline."""
@@ -354,7 +355,7 @@ class Delivery:
 
     def _after_fork(self) -> None:
         """In the child: the parent's records, threads and connection are the parent's."""
-        if self._pid == os.getpid():
+        if self._process[0]:
             return
         self._spool.after_fork()
         self._sender.reset()

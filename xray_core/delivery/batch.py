@@ -7,48 +7,67 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from xray_core import wire
-from xray_core.spool import Item, Segment, Taken
+from xray_core.spool import Segment, Taken
 
 _GZIP: Final = 31  # zlib's word for a gzip header around the largest window
 _FINGERPRINTS_BYTES: Final = 4096  # a member costs 20 bytes and 20 us of its own
+_SNAPSHOTS: Final = (b'{"v":1,"kind":"step",', b'{"v":1,"kind":"run",')
 _LEVEL: Final = 1  # JSON shrinks 6-10 times at level 1; level 6 takes three times the CPU for a tenth less
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One record on its way.
 
     Attributes:
         segment, position: acknowledging `position` says that this record, and all before it, need no sending.
-        line: the NDJSON line; None for what cannot be sent (`problem` says why).
-        raw: the payload as it was in the spool; None for damaged bytes.
+        payload: as it was in the spool; None for damaged bytes.
+        line: the NDJSON line; None for what is not sent: damaged, unreadable (`problem` says why), or superseded.
     """
 
-    taken: Taken
+    segment: Segment
     position: int
+    payload: bytes | None
     line: bytes | None
-    raw: bytes | None
     problem: str | None = None
 
 
 def entries_of(taken: Sequence[Taken]) -> list[Entry]:
-    """The records of several segments as entries, each segment's in their order."""
-    return [_entry(one, item) for one in taken for item in one.items]
+    """The records of several segments as entries, each segment's in their order.
+
+    Of the snapshots of one part only the newest is sent: it says all that the earlier ones said. Most steps open and
+    close within one batch, and half of what they write need not travel.
+    """
+    entries: list[Entry] = []
+    for segment, items in taken:
+        told: set[bytes] = set()
+        own: list[Entry] = []
+        for position, payload in reversed(items):  # within a segment, what stands later is newer
+            line, problem = payload, None
+            if payload is None:
+                pass
+            elif payload.startswith(_SNAPSHOTS):
+                head = wire.head_of(payload)
+                if head in told and wire.names_a_part(head):
+                    line = None
+                told.add(head)
+            else:
+                line, problem = _line(payload)
+            own.append(Entry(segment, position, payload, line, problem))
+        own.reverse()
+        entries += own
+    return entries
 
 
-def _entry(taken: Taken, item: Item) -> Entry:
-    position, payload = item
-    if payload is None:
-        return Entry(taken, position, None, None)
+def _line(payload: bytes) -> tuple[bytes | None, str | None]:
     try:
-        return Entry(taken, position, wire.to_line(payload), payload)
+        return wire.to_line(payload), None
     except Exception as error:  # noqa: BLE001  # bytes that some other version wrote can fail in any way
-        return Entry(taken, position, None, payload, f"not sent: {type(error).__name__}: {error}")
+        return None, f"not sent: {type(error).__name__}: {error}"
 
 
 def body_of(lines: Sequence[bytes]) -> bytes:
@@ -57,7 +76,8 @@ def body_of(lines: Sequence[bytes]) -> bytes:
     for random, stretch in groupby(lines, key=_is_random):
         strategy = zlib.Z_HUFFMAN_ONLY if random else zlib.Z_DEFAULT_STRATEGY
         packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP, zlib.DEF_MEM_LEVEL, strategy)
-        members += [packer.compress(b"".join(stretch)), packer.flush()]  # one call: each hands the GIL over and back
+        text = b"\n".join([*stretch, b""])
+        members += [packer.compress(text), packer.flush()]  # one call: each hands the GIL over and back
     return b"".join(members)
 
 
@@ -76,7 +96,7 @@ def halves(entries: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
 def acknowledgements(entries: Sequence[Entry]) -> list[tuple[Segment, int, int]]:
     """Per segment: how far it is done, and how many records that were. A segment's entries stand together."""
     done: list[tuple[Segment, int, int]] = []
-    for segment, group in groupby(entries, key=lambda entry: entry.taken.segment):
+    for segment, group in groupby(entries, key=attrgetter("segment")):
         own = list(group)
-        done.append((segment, own[-1].position, sum([entry.raw is not None for entry in own])))
+        done.append((segment, own[-1].position, sum([entry.payload is not None for entry in own])))
     return done

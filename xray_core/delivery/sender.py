@@ -91,11 +91,9 @@ class Sender:
             return "waiting"
         probing = self.breaker.state == "half_open"
         self._first = "old" if self._first == "fresh" else "fresh"
-        taken = self._spool.take(
-            max_bytes=min(self._max_bytes, _PROBE_BYTES) if probing else self._max_bytes,
-            max_records=min(self._max_records, _PROBE_RECORDS) if probing else self._max_records,
-            first=self._first,
-        )
+        max_bytes = min(self._max_bytes, _PROBE_BYTES) if probing else self._max_bytes
+        max_records = min(self._max_records, _PROBE_RECORDS) if probing else self._max_records
+        taken = self._spool.take(max_bytes=max_bytes, max_records=max_records, first=self._first)
         try:
             deadline = None if timeout_s is None else self._clock() + timeout_s
             return self._deliver(entries_of(taken), deadline=deadline)
@@ -161,7 +159,7 @@ class Sender:
                 line += 1
             if problem is not None:
                 self._put_aside(entry, problem)
-            elif entry.raw is None:
+            elif entry.payload is None:
                 self._count("damaged")
                 log.warning("X-Ray: damaged bytes in the spool were skipped; what is around them was kept.")
             else:
@@ -174,7 +172,7 @@ class Sender:
         self._count("quarantined")
         self._warn("quarantine", f"the server refused a record ({problem}); it is kept in the spool's quarantine")
         try:
-            self._quarantine.keep(entry.line or entry.raw or b"", error=problem)
+            self._quarantine.keep(entry.line or entry.payload or b"", error=problem)
         except OSError as error:
             safety.swallow("quarantine", error)
 
@@ -253,8 +251,7 @@ class Sender:
     def _note(self) -> bytes | None:
         if self._client_record is None or (self._told == self._telling() and self._clock() < self._tell_at):
             return None
-        line = self._client_line()
-        return None if line is None else line + b"\n"
+        return self._client_line()
 
     def _client_line(self) -> bytes | None:
         try:

@@ -10,9 +10,11 @@ noise that the checksum rejects. Pure functions; knows nothing of files.
 from __future__ import annotations
 
 import struct
-import zlib
-from collections.abc import Iterator
+import sys
 from typing import Final
+from zlib import crc32
+
+from xxhash import xxh3_64_intdigest as _xxh3
 
 SEGMENT_MAGIC: Final = b"XRAYSEG1"
 HEADER_BYTES: Final = 16
@@ -21,14 +23,17 @@ MAX_PAYLOAD_BYTES: Final = 16 * 1024 * 1024
 
 _MARK: Final = b"\xabXR\x01"
 _HEAD: Final = struct.Struct("<4sII")
+_pack_head: Final = _HEAD.pack
+_unpack_head: Final = _HEAD.unpack_from
 _CURSOR: Final = struct.Struct("<Q")
 FRAME_BYTES: Final = _HEAD.size
+_LOW_HALF: Final = 0xFFFFFFFF
 _OFFSET_MASK: Final = (1 << 48) - 1
 
 
 def frame(payload: bytes) -> bytes:
     """A payload with its head: what one record is on disk."""
-    return _HEAD.pack(_MARK, len(payload), zlib.crc32(payload)) + payload
+    return _pack_head(_MARK, len(payload), _xxh3(payload) & _LOW_HALF) + payload
 
 
 def header() -> bytes:
@@ -52,33 +57,39 @@ def read_cursor(head: bytes, *, size: int) -> int:
     return offset
 
 
-def scan(buffer: bytes) -> Iterator[tuple[int, bytes | None]]:
-    """The frames in a buffer that begins at a frame, as (end offset in the buffer, payload).
+def scan(
+    buffer: bytes, *, base: int = 0, max_bytes: int = sys.maxsize, max_records: int = sys.maxsize
+) -> list[tuple[int, bytes | None]]:
+    """The frames in a buffer that begins at a frame, as (offset where it ends, payload): one, then up to the limits.
 
     A region that is not a frame comes out once, as (offset where it ends, None); reading goes on at the next intact
-    frame behind it. Never raises, whatever the bytes.
+    frame behind it. Offsets count from `base`. Never raises, whatever the bytes.
     """
-    at, size, damaged = 0, len(buffer), False
-    while at < size:
-        if at + FRAME_BYTES <= size:
-            mark, length, checksum = _HEAD.unpack_from(buffer, at)
-            end = at + FRAME_BYTES + length
-            if mark == _MARK and length <= MAX_PAYLOAD_BYTES and end <= size:
-                payload = buffer[at + FRAME_BYTES : end]
-                if zlib.crc32(payload) == checksum:
-                    if damaged:
-                        yield at, None
-                        damaged = False
-                    yield end, payload
-                    at = end
-                    continue
+    found: list[tuple[int, bytes | None]] = []
+    at, size, last = 0, len(buffer) - FRAME_BYTES, min(len(buffer), max_bytes)
+    damaged = False
+    while at <= size:
+        mark, length, checksum = _unpack_head(buffer, at)
+        start = at + FRAME_BYTES
+        end = start + length
+        payload = buffer[start:end]
+        if mark == _MARK and len(payload) == length <= MAX_PAYLOAD_BYTES and _xxh3(payload) & _LOW_HALF == checksum:
+            if damaged:
+                found.append((base + at, None))
+                damaged = False
+            if found and (end > last or len(found) >= max_records):
+                return found
+            found.append((base + end, payload))
+            at = end
+            continue
         damaged = True
         at = buffer.find(_MARK, at + 1)
         if at < 0:
-            break
-    if damaged:
-        yield size, None
+            at = len(buffer)
+    if damaged or at < len(buffer):
+        found.append((base + len(buffer), None))
+    return found
 
 
 def _check(offset: int) -> int:
-    return zlib.crc32(offset.to_bytes(6, "little")) & 0xFFFF
+    return crc32(offset.to_bytes(6, "little")) & 0xFFFF

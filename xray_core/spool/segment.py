@@ -14,6 +14,7 @@ from typing import Final
 
 from xray_core.model import new_id
 from xray_core.spool import frames
+from xray_core.spool.frames import FRAME_BYTES, frame
 from xray_core.wire import STREAMS, Stream
 
 SUFFIX: Final = ".seg"
@@ -43,14 +44,26 @@ class DiskSegment:
 
     Attributes:
         size: bytes in the file, acknowledged ones included.
+        room: bytes that may be appended without asking whether the segment or the disk is full. `Shelf` grants it.
         busy: the sender has read from it and not yet said what became of that.
         lost: deleted with records in it that nobody confirmed.
     """
 
-    __slots__ = ("_acked", "_cursor", "_disk", "_written", "busy", "fd", "lost", "path", "size", "stream", "unsynced")
+    __slots__ = (
+        "_acked", "_cursor", "_disk", "_pwrite", "_synced", "_written", "busy", "fd", "lost", "path", "room", "size", "stream",
+    )  # fmt: skip
 
     def __init__(
-        self, path: Path, fd: int, stream: Stream, *, size: int, cursor: int, written: int | None, disk: Disk
+        self,
+        path: Path,
+        fd: int,
+        stream: Stream,
+        *,
+        size: int,
+        cursor: int,
+        written: int | None,
+        disk: Disk,
+        fsync: bool = False,
     ) -> None:
         self.path = path
         self.fd = fd
@@ -58,9 +71,11 @@ class DiskSegment:
         self.size = size
         self.busy = False
         self.lost = False
-        self.unsynced = False
+        self.room = 0
+        self._synced = size
         self._cursor = cursor
         self._disk = disk
+        self._pwrite = disk.pwrite
         self._written = written  # None: another process wrote it, and its records are not counted yet
         self._acked = 0
 
@@ -116,6 +131,16 @@ class DiskSegment:
     def done(self) -> bool:
         return self._cursor >= self.size
 
+    @property
+    def behind(self) -> int:
+        """Bytes not acknowledged."""
+        return self.size - self._cursor
+
+    @property
+    def unsynced(self) -> bool:
+        """Whether there is something in the file that a power cut would take."""
+        return self._synced != self.size
+
     def passed(self, size: int) -> bool:
         return not self.lost and self._cursor >= size
 
@@ -125,18 +150,18 @@ class DiskSegment:
         Raises:
             OSError: it could not be written whole. What was written before stays readable.
         """
-        data = frames.frame(payload)
-        written = self._disk.pwrite(self.fd, data, self.size)
-        if written != len(data):
+        data = frame(payload)
+        need = len(data)
+        if self._pwrite(self.fd, data, self.size) != need:
             self._cut()
             raise OSError(errno.ENOSPC, "short write")
-        self.size += written
-        self._written = (self._written or 0) + 1
-        self.unsynced = True
+        self.size += need
+        self.room -= need
+        self._written += 1  # type: ignore[operator]  # counted from the start in a segment of our own
 
     def append_many(self, payloads: list[bytes]) -> None:
         """Write several records with one call; all or none. Raises OSError as `append` does."""
-        data = b"".join([frames.frame(payload) for payload in payloads])
+        data = b"".join([frame(payload) for payload in payloads])
         try:
             _write_all(self._disk, self.fd, data, self.size)
         except OSError:
@@ -144,12 +169,11 @@ class DiskSegment:
             raise
         self.size += len(data)
         self._written = (self._written or 0) + len(payloads)
-        self.unsynced = True
 
     def read(self, *, max_bytes: int, max_records: int) -> list[Item]:
         """The records behind the cursor, oldest first: at least one where there is one, then up to the limits."""
         rest = self.size - self._cursor
-        window = min(rest, max_bytes + frames.FRAME_BYTES)
+        window = min(rest, max_bytes + FRAME_BYTES)
         items = self._scan(window, max_bytes=max_bytes, max_records=max_records)
         if window < rest:
             if items and items[-1][1] is None:
@@ -161,13 +185,8 @@ class DiskSegment:
         return items
 
     def _scan(self, length: int, *, max_bytes: int, max_records: int) -> list[Item]:
-        base = self._cursor
-        items: list[Item] = []
-        for end, payload in frames.scan(os.pread(self.fd, length, base)):
-            if items and (end > max_bytes or len(items) >= max_records):
-                break
-            items.append((base + end, payload))
-        return items
+        window = os.pread(self.fd, length, self._cursor)
+        return frames.scan(window, base=self._cursor, max_bytes=max_bytes, max_records=max_records)
 
     def acknowledge(self, position: int, *, records: int) -> None:
         """Everything before `position` is the server's now; `records` of them are new."""
@@ -187,7 +206,7 @@ class DiskSegment:
 
     def sync(self) -> None:
         """Make what was appended survive a power cut. Raises OSError."""
-        self.unsynced = False
+        self._synced = self.size
         self._disk.sync(self.fd)
 
     def discard(self) -> None:
@@ -215,10 +234,11 @@ class DiskSegment:
 class MemorySegment:
     """Records that could not go to disk. They die with the process; `Spool` bounds and counts them."""
 
-    __slots__ = ("_first", "_payloads", "busy", "lost", "moved_to", "size", "stream")
+    __slots__ = ("_first", "_payloads", "busy", "lost", "moved_to", "room", "size", "stream")
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
+        self.room = 0
         self.size = 0
         self.busy = False
         self.lost = False
@@ -230,6 +250,11 @@ class MemorySegment:
     def done(self) -> bool:
         return self._first >= len(self._payloads)
 
+    @property
+    def behind(self) -> int:
+        """Bytes not acknowledged."""
+        return self.size
+
     def passed(self, size: int) -> bool:
         if self.moved_to is not None:
             return self.moved_to.passed(self.moved_to.size)
@@ -237,7 +262,7 @@ class MemorySegment:
 
     def append(self, payload: bytes) -> None:
         self._payloads.append(payload)
-        self.size += len(payload) + frames.FRAME_BYTES
+        self.size += len(payload) + FRAME_BYTES
 
     def read(self, *, max_bytes: int, max_records: int) -> list[Item]:
         """As `DiskSegment.read`; positions count records."""
@@ -253,7 +278,7 @@ class MemorySegment:
 
     def acknowledge(self, position: int, *, records: int) -> None:
         for index in range(self._first, position):
-            self.size -= len(self._payloads[index]) + frames.FRAME_BYTES
+            self.size -= len(self._payloads[index]) + FRAME_BYTES
             self._payloads[index] = b""  # positions stay, the bytes go
         self._first = max(self._first, position)
 

@@ -1,48 +1,37 @@
 """`Spool`: one process's segments for one server, written by any thread and read by the sender.
 
-Owns which segment a record goes to, the size cap, the way to memory when the disk fails, and adoption. The caller's
-path takes no lock that it could wait for long, because captures happen inside signal handlers, `__del__`, logging
-handlers and right after a fork: whoever finds the lock taken by its own thread, or by one that hangs on a slow disk,
-goes around it.
+Owns how a record gets to disk, the way to memory when the disk fails and back, and what the sender takes. Which segments
+there are and how much room they take is shelf.py's, who may touch them when is gate.py's.
 """
 
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from threading import get_ident
 from time import perf_counter
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from xray_core import safety
-from xray_core.spool import destination, frames
+from xray_core.spool import destination
+from xray_core.spool.frames import FRAME_BYTES, MAX_PAYLOAD_BYTES
+from xray_core.spool.gate import Gate
 from xray_core.spool.segment import Disk, DiskSegment, Item, MemorySegment, Segment, stream_in
+from xray_core.spool.shelf import Shelf
 from xray_core.wire import STREAMS, Stream
 
-# Details stop at 80 % of the cap and verdicts at 90 %, so that counts find room at once; beyond that counts evict.
-_SHARE: Final[dict[Stream, float]] = {"counts": 1.0, "verdicts": 0.9, "details": 0.8}
-_FIRST_TO_GO: Final[dict[Stream, tuple[Stream, ...]]] = {
-    "counts": ("details", "verdicts"),
-    "verdicts": ("details",),
-    "details": (),
-}
 _MEMORY_BYTES: Final = 16 * 1024 * 1024
-_WAIT_FOR_LOCK_S: Final = 1.0  # many busy threads make each wait for the GIL, 5 ms apiece: less is no sign of a hang
 _SLOW_WRITE_S: Final = 0.05
 _SLOW_WRITES: Final = 3
+_MUCH_BYTES: Final = 256 * 1024
 _RETRY_DISK_S: Final = 5.0
-_FULL_FOR_S: Final = 0.5
 _MAX_ADOPTED: Final = 16  # open at a time: bounds descriptors, and lets several adopters share the work
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """Records read from one segment, which stays `busy` until `Spool.give_back`."""
 
     segment: Segment
@@ -78,9 +67,7 @@ class Spool:
         self.directory = directory
         self._api_url = api_url
         self._max_bytes = max_bytes
-        self._share_bytes = {stream: max_bytes * share for stream, share in _SHARE.items()}
         self._memory_max_bytes = min(memory_bytes, max_bytes)
-        self._roll_bytes = max(32 * 1024, min(4 * 1024 * 1024, max_bytes // 32))
         self._fsync = fsync
         self._disk = disk or Disk()
         self._clock = clock
@@ -88,21 +75,15 @@ class Spool:
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._owner = 0
-        self._stuck = False
-        self._lock_lost = False
-        self._live: dict[Stream, Segment] = {}
-        self._sealed: deque[Segment] = deque()
-        self._adopted: list[DiskSegment] = []
-        self._late: deque[tuple[Stream, bytes]] = deque()
+        self._gate = Gate()
+        self._shelf = Shelf(
+            max_bytes=self._max_bytes,
+            memory_bytes=self._memory_max_bytes,
+            on_disk=self.directory is not None,
+            on_drop=self._drop,
+        )
+        self._late: deque[tuple[Stream, bytes | None]] = deque()  # None: there was no room even to wait
         self._late_bytes = 0
-        self._late_drops: deque[Stream] = deque()
-        self._memory_used = 0
-        self._disk_used = 0
-        self._others_bytes = 0
-        self._full_until: dict[Stream, float] = {}
-        self._disk_ok = self.directory is not None
         self._retry_disk_at = 0.0
         self._slow_writes = 0
         self._prepared = False
@@ -115,102 +96,95 @@ class Spool:
         """Keep one record: on disk when this returns, or in memory (bounded, counted) when the disk does not take it.
 
         Any thread, signal handlers, `__del__`, after a fork. Never raises, never waits for the network; waits for the
-        disk at most once for long (`_WAIT_FOR_LOCK_S`).
+        disk at most once for long (a second).
         """
-        lock = self._lock
-        if not lock.acquire(False) and not self._wait(lock):
+        gate = self._gate
+        lock = gate.lock
+        if not lock.acquire(False) and not gate.wait(lock):
             self._append_around(stream, payload)
             return
-        self._owner = get_ident()
+        gate.owner = get_ident()
         try:
-            if self._late or self._late_drops:
-                self._fold_late()
-            need = len(payload) + frames.FRAME_BYTES
-            segment = self._live.get(stream)
-            if (
-                type(segment) is DiskSegment
-                and segment.size < self._roll_bytes
-                and self._disk_ok
-                and self._disk_used + self._others_bytes + need <= self._share_bytes[stream]
-                and need <= frames.MAX_PAYLOAD_BYTES
-            ):
-                self._append_to_disk(segment, payload, need)
+            segment = self._shelf.live.get(stream)
+            if segment is not None and len(payload) + FRAME_BYTES <= segment.room and not self._late:
+                started = perf_counter()
+                segment.append(payload)
+                if perf_counter() - started >= _SLOW_WRITE_S or self._slow_writes:
+                    self._judge(perf_counter() - started)
             else:
+                self._fold_late()
                 self._append(stream, payload)
         except Exception as error:  # noqa: BLE001
-            self._count(f"dropped_{stream}", 1)
-            self._notices.append(f"a record could not be kept ({type(error).__name__}: {error})")
+            self._not_taken(stream, payload, error)
         finally:
-            self._owner = 0
-            self._stuck = False
+            gate.owner = 0
+            gate.stuck = False
             lock.release()
-
-    def _wait(self, lock: threading.Lock) -> bool:
-        if self._stuck or self._owner == get_ident():
-            return False
-        if lock.acquire(timeout=_WAIT_FOR_LOCK_S):
-            return True
-        self._stuck = True
-        return False
 
     def _append_around(self, stream: Stream, payload: bytes) -> None:
         """Without the lock: a segment of its own when our own thread holds it, else memory until somebody can write."""
-        if self._owner == get_ident() and self._disk_ok and self.directory is not None:
+        if self._gate.mine() and self._shelf.on_disk and self.directory is not None:
             try:
                 segment = DiskSegment.create(self.directory, stream, disk=self._disk)
                 segment.append(payload)
                 if self._fsync:
                     segment.sync()
-                self._disk_used += segment.size  # not exact between threads; `maintain` sums up
-                self._sealed.append(segment)
+                self._shelf.sealed.append(segment)
                 return
             except OSError:
                 pass  # memory, below; whoever holds the lock finds out for itself what is wrong with the disk
         if self._late_bytes + len(payload) > self._memory_max_bytes:
-            self._late_drops.append(stream)
+            self._late.append((stream, None))
             return
         self._late_bytes += len(payload)  # not exact between threads: a bound, not a count
         self._late.append((stream, payload))
 
     def _append(self, stream: Stream, payload: bytes) -> None:
         """What `append` does where there is more to it than one write: a new segment, no room, no disk."""
-        need = len(payload) + frames.FRAME_BYTES
-        if need > frames.MAX_PAYLOAD_BYTES:
+        shelf = self._shelf
+        need = len(payload) + FRAME_BYTES
+        if need > MAX_PAYLOAD_BYTES:
             self._drop(stream, 1)
             return
-        if self._disk_ok:
-            if not self._fits(stream, need) and not self._make_room(stream, need):
+        if shelf.on_disk:
+            if not shelf.make_room(stream, need, now=self._clock()):
                 self._drop(stream, 1)
                 return
             try:
-                segment = self._live.get(stream)
-                if segment is None or segment.size >= self._roll_bytes or not isinstance(segment, DiskSegment):
+                segment = shelf.live.get(stream)
+                if segment is None or segment.size >= shelf.roll_bytes or not isinstance(segment, DiskSegment):
                     segment = self._roll(stream)
-            except OSError as error:
-                self._leave(error)
-            else:
-                self._append_to_disk(segment, payload, need)
+                self._write(segment, payload)
                 return
+            except OSError as error:
+                self._leave_disk(f"{self.directory} does not take records ({error.strerror or error})")
         self._append_to_memory(stream, payload)
 
-    def _append_to_disk(self, segment: DiskSegment, payload: bytes, need: int) -> None:
+    def _write(self, segment: DiskSegment, payload: bytes) -> None:
         started = perf_counter()
-        try:
-            segment.append(payload)
-            if self._fsync:
-                segment.sync()
-        except OSError as error:
-            self._leave(error)
-            self._append_to_memory(segment.stream, payload)
-            return
-        self._disk_used += need
-        if perf_counter() - started >= _SLOW_WRITE_S:
+        segment.append(payload)
+        if self._fsync:
+            segment.sync()
+        else:
+            self._shelf.grant(segment)
+        self._judge(perf_counter() - started)
+
+    def _judge(self, took_s: float) -> None:
+        if took_s >= _SLOW_WRITE_S:
             self._slow_write()
-        elif self._slow_writes:
+        else:
             self._slow_writes = 0
 
-    def _leave(self, error: OSError) -> None:
-        self._leave_disk(f"{self.directory} does not take records ({error.strerror or error})")
+    def _not_taken(self, stream: Stream, payload: bytes, error: Exception) -> None:
+        try:
+            if isinstance(error, OSError):
+                self._leave_disk(f"{self.directory} does not take records ({error.strerror or error})")
+                self._append_to_memory(stream, payload)
+                return
+        except Exception as another:  # noqa: BLE001
+            error = another
+        self._count(f"dropped_{stream}", 1)
+        self._notices.append(f"a record could not be kept ({type(error).__name__}: {error})")
 
     def _slow_write(self) -> None:
         # A write gives the GIL away and gets it back only after other threads had their turn: if doing nothing at all
@@ -226,16 +200,17 @@ class Spool:
             self._retry_disk_at = 0.0  # the background thread writes for us, and finds out when it is fast again
 
     def _append_to_memory(self, stream: Stream, payload: bytes) -> None:
-        need = len(payload) + frames.FRAME_BYTES
-        if self._memory_used + need > self._memory_max_bytes * _SHARE[stream] and not self._make_room(stream, need):
+        shelf = self._shelf
+        need = len(payload) + FRAME_BYTES
+        if not shelf.make_room(stream, need, now=self._clock()):
             self._drop(stream, 1)
             return
-        segment = self._live.get(stream)
-        if not isinstance(segment, MemorySegment) or segment.size >= self._roll_bytes:
-            self._seal(stream)
-            segment = self._live[stream] = MemorySegment(stream)
+        segment = shelf.live.get(stream)
+        if not isinstance(segment, MemorySegment) or segment.size >= shelf.roll_bytes:
+            segment = MemorySegment(stream)
+            shelf.begin(segment)
         segment.append(payload)
-        self._memory_used += need
+        shelf.took_memory(need)
 
     def _roll(self, stream: Stream) -> DiskSegment:
         if self.directory is None:
@@ -243,77 +218,20 @@ class Spool:
         if not self._prepared:
             destination.prepare(self.directory, self._api_url)
             self._prepared = True
-            self._others_bytes = self._measure_others()
+            self._shelf.others_bytes = self._shelf.measure(self.directory)
         segment = DiskSegment.create(self.directory, stream, disk=self._disk)
         if self._fsync:
             self._disk.sync_directory(self.directory)
-        self._seal(stream)
-        self._live[stream] = segment
-        self._disk_used += segment.size
+        self._shelf.begin(segment)
         return segment
 
-    def _seal(self, stream: Stream) -> None:
-        segment = self._live.pop(stream, None)
-        if segment is None:
-            return
-        if segment.done and not segment.busy:
-            self._forget(segment)
-        else:
-            self._sealed.append(segment)
-
-    # -- bounds --------------------------------------------------------------------------------------------------
-
-    def _make_room(self, stream: Stream, need: int) -> bool:
-        """Evict what matters less than `stream`, oldest first, until `need` bytes fit."""
-        now = self._clock()
-        if now < self._full_until.get(stream, 0.0):
-            return False
-        for victim in _FIRST_TO_GO[stream]:
-            for segment in [s for s in (*self._adopted, *self._sealed) if s.stream == victim]:
-                if self._fits(stream, need):
-                    return True
-                self._evict(segment)
-            if not self._fits(stream, need) and victim in self._live:
-                self._evict(self._live[victim])
-        if self._fits(stream, need):
-            return True
-        self._full_until[stream] = now + _FULL_FOR_S
-        return False
-
-    def _fits(self, stream: Stream, need: int) -> bool:
-        if self._disk_ok:
-            return self._disk_used + self._others_bytes + need <= self._share_bytes[stream]
-        return self._memory_used + need <= self._memory_max_bytes * _SHARE[stream]
-
-    def _evict(self, segment: Segment) -> None:
-        if segment.busy or isinstance(segment, DiskSegment) is not self._disk_ok:
-            return
-        waiting = segment.waiting()
-        self._forget(segment)
-        self._drop(segment.stream, waiting)
-
-    def _forget(self, segment: Segment) -> None:
-        """Delete a segment and strike it from every list."""
-        if self._live.get(segment.stream) is segment:
-            del self._live[segment.stream]
-        if segment in self._sealed:
-            self._sealed.remove(segment)
-        if isinstance(segment, DiskSegment):
-            if segment in self._adopted:
-                self._adopted.remove(segment)
-                self._others_bytes = max(0, self._others_bytes - segment.size)
-            else:
-                self._disk_used -= segment.size
-        else:
-            self._memory_used -= segment.size
-        segment.discard()
-        self._full_until.clear()
+    # -- what is told --------------------------------------------------------------------------------------------
 
     def _drop(self, stream: Stream, records: int) -> None:
         if not records:
             return
         self._count(f"dropped_{stream}", records)
-        if self.directory is None or not self._disk_ok:
+        if not self._shelf.on_disk:
             self._notice("dropped", "records were dropped: the server cannot be reached and memory is full")
         else:
             self._notice("dropped", f"records were dropped: {self.directory} is at its cap of {self._max_bytes} bytes")
@@ -336,7 +254,7 @@ class Spool:
     # -- the disk fails, and comes back --------------------------------------------------------------------------
 
     def _leave_disk(self, why: str) -> None:
-        self._disk_ok = False
+        self._shelf.on_disk = False
         self._prepared = False
         self._retry_disk_at = self._clock() + _RETRY_DISK_S
         self._count("degraded", 1)
@@ -347,37 +265,31 @@ class Spool:
 
         May block on the disk; holds the lock only for moments, unless the disk hangs.
         """
-        with self._locked() as held:
+        shelf = self._shelf
+        with self._gate.held() as held:
             if not held:
-                self._mend_lock()
+                self._gate.mend()
                 return
-            self._lock_lost = False
             self._fold_late()
-            self._disk_used = sum(s.size for s in self._disk_segments() if s not in self._adopted)
-            spill = [] if self.directory is None or self._disk_ok else self._memory_segments()
-            due = self.directory is not None and not self._disk_ok and self._clock() >= self._retry_disk_at
+            spill = [] if self.directory is None or shelf.on_disk else self._memory_segments()
+            due = self.directory is not None and not shelf.on_disk and self._clock() >= self._retry_disk_at
             for segment in spill:
                 segment.busy = due
         if due:
             self._return_to_disk(spill)
         self._sync_to_disk()
-        if self._disk_ok and self._prepared:
-            others = self._measure_others()
-            with self._locked() as held:
+        if shelf.on_disk and self._prepared and self.directory is not None:
+            others = shelf.measure(self.directory)
+            with self._gate.held() as held:
                 if held:
-                    self._others_bytes = others
-
-    def _mend_lock(self) -> None:
-        # A KeyboardInterrupt between `acquire` and the next bytecode leaves the lock taken by nobody, for ever.
-        if self._lock_lost and self._owner == 0:
-            self._lock, self._stuck, self._lock_lost = threading.Lock(), False, False
-        else:
-            self._lock_lost = self._owner == 0
+                    shelf.others_bytes = others
 
     def _memory_segments(self) -> list[MemorySegment]:
-        for stream in [s for s, segment in self._live.items() if isinstance(segment, MemorySegment)]:
-            self._seal(stream)
-        return [s for s in self._sealed if isinstance(s, MemorySegment) and not s.busy]
+        shelf = self._shelf
+        for segment in shelf.in_memory():
+            if shelf.live.get(segment.stream) is segment:
+                shelf.seal(segment.stream)
+        return [segment for segment in shelf.in_memory() if not segment.busy]
 
     def _return_to_disk(self, spill: list[MemorySegment]) -> None:
         """Write down what waits in memory; if that works and is fast, callers may write to the disk again."""
@@ -396,22 +308,23 @@ class Spool:
         except OSError:
             failed = True
         took_s = perf_counter() - started
-        with self._locked(patient=True):
+        with self._gate.held(patient=True):
             for segment in spill:
                 segment.busy = False
             for old, new in moved:
-                self._sealed.append(new)
-                self._disk_used += new.size
+                self._shelf.sealed.append(new)
                 old.moved_to = new
-                self._forget(old)
+                self._shelf.forget(old)
             if failed:
                 self._retry_disk_at = self._clock() + _RETRY_DISK_S
             elif took_s < _SLOW_WRITE_S * (1 + len(spill)):
-                self._disk_ok = True
+                self._shelf.on_disk = True
                 self._slow_writes = 0
 
     def _write_down(self, directory: Path, segment: MemorySegment) -> DiskSegment:
-        with self._locked(patient=True):  # a fork must not happen between the opening of a file and our knowing of it
+        with self._gate.held(
+            patient=True
+        ):  # a fork must not happen between the opening of a file and our knowing of it
             new = DiskSegment.create(directory, segment.stream, disk=self._disk)
         try:
             new.append_many(segment.remaining())
@@ -422,8 +335,8 @@ class Spool:
         return new
 
     def _sync_to_disk(self) -> None:
-        for segment in [s for s in (*self._live.values(), *self._sealed) if isinstance(s, DiskSegment)]:
-            if segment.unsynced and segment.fd >= 0:
+        for segment in self._shelf.own():
+            if isinstance(segment, DiskSegment) and segment.unsynced and segment.fd >= 0:
                 try:
                     segment.sync()
                 except OSError as error:
@@ -434,45 +347,15 @@ class Spool:
             except OSError as error:
                 safety.swallow("spool.sync_directory", error)
 
-    def _measure_others(self) -> int:
-        if self.directory is None:
-            return 0
-        own = {s.path.name for s in (*self._live.values(), *self._sealed) if isinstance(s, DiskSegment)}
-        total = 0
-        try:
-            with os.scandir(self.directory) as entries:
-                for entry in entries:
-                    if entry.name not in own and stream_in(entry.name):
-                        total += entry.stat().st_size
-        except OSError:
-            pass  # files go while we look; the next look is a second away
-        return total
-
     def _fold_late(self) -> None:
-        while self._late_drops:
-            self._drop(self._late_drops.popleft(), 1)
         while self._late:
             stream, payload = self._late.popleft()
             if not self._late:
                 self._late_bytes = 0
-            self._append(stream, payload)
-
-    @contextmanager
-    def _locked(self, *, patient: bool = False) -> Iterator[bool]:
-        """The lock, off the caller's path; yields whether it is held, always True for the patient.
-
-        Only a writer that hangs in the disk makes others wait for long.
-        """
-        lock = self._lock
-        held = lock.acquire(timeout=-1 if patient else _WAIT_FOR_LOCK_S)
-        if held:
-            self._owner = get_ident()
-        try:
-            yield held
-        finally:
-            if held:
-                self._owner = 0
-                lock.release()
+            if payload is None:
+                self._drop(stream, 1)
+            else:
+                self._append(stream, payload)
 
     # -- the sender's side ---------------------------------------------------------------------------------------
 
@@ -485,13 +368,14 @@ class Spool:
             first: whether half of the room is for what this process writes now, or for what waited longer. Who
                 alternates starves neither.
         """
-        with self._locked() as held:
+        with self._gate.held() as held:
             if not held:
                 return []
             self._fold_late()
-            fresh = [self._live[stream] for stream in STREAMS if stream in self._live]
+            shelf = self._shelf
+            fresh = [shelf.live[stream] for stream in STREAMS if stream in shelf.live]
             old: dict[Stream, Segment] = {}
-            for segment in (*self._adopted, *self._sealed):
+            for segment in (*shelf.adopted, *shelf.sealed):
                 if not segment.done and not segment.busy:
                     old.setdefault(segment.stream, segment)
             waited = [old[stream] for stream in STREAMS if stream in old]
@@ -515,7 +399,7 @@ class Spool:
                 segment.busy = False
                 continue
             taken.append(Taken(segment, items))
-            room_bytes -= sum(len(payload or b"") for _, payload in items)
+            room_bytes -= sum([len(payload or b"") for _, payload in items])
             room_records -= len(items)
         return taken
 
@@ -524,32 +408,30 @@ class Spool:
         before = segment.size
         segment.acknowledge(position, records=records)
         if isinstance(segment, MemorySegment):
-            with self._locked(patient=True):
-                self._memory_used -= before - segment.size
+            with self._gate.held(patient=True):
+                self._shelf.took_memory(segment.size - before)
 
     def give_back(self, taken: list[Taken]) -> None:
         """The sender is done with these for now; finished segments are deleted."""
-        with self._locked() as held:
+        with self._gate.held() as held:
             for segment in [entry.segment for entry in taken]:
                 segment.busy = False
                 if not held:
                     continue  # a writer hangs, perhaps in this very segment
-                live = self._live.get(segment.stream) is segment
+                live = self._shelf.live.get(segment.stream) is segment
                 if segment.done and (
-                    not live or isinstance(segment, MemorySegment) or segment.size > self._roll_bytes // 4
+                    not live or isinstance(segment, MemorySegment) or segment.size > self._shelf.roll_bytes // 4
                 ):
-                    self._forget(segment)
+                    self._shelf.forget(segment)
 
     def discard_everything(self) -> None:
         """Give up on all that waits in memory (offline_mode="drop"), counted."""
-        with self._locked() as held:
+        with self._gate.held() as held:
             if not held:
                 return
             self._fold_late()
-            for segment in [s for s in (*self._live.values(), *self._sealed) if isinstance(s, MemorySegment)]:
-                waiting = segment.waiting()
-                self._forget(segment)
-                self._drop(segment.stream, waiting)
+            for segment in self._shelf.in_memory():
+                self._shelf.drop(segment)
 
     def adopt(self) -> int:
         """Take over segments of dead processes, oldest first; returns how many there were to take.
@@ -563,14 +445,14 @@ class Spool:
             names = [name for name in os.listdir(directory) if stream_in(name)]
         except OSError:
             return 0
-        own = {s.path.name for s in self._disk_segments()}
+        own = {s.path.name for s in self._shelf.on_the_disk()}
         found = 0
         for name in sorted(names, key=lambda n: n.partition("-")[2]):
-            if len(self._adopted) >= _MAX_ADOPTED:
+            if len(self._shelf.adopted) >= _MAX_ADOPTED:
                 break
             if name in own:
                 continue
-            with self._locked() as held:
+            with self._gate.held() as held:
                 if not held:
                     break
                 segment = DiskSegment.adopt(directory / name, disk=self._disk)
@@ -579,79 +461,67 @@ class Spool:
                 if segment.done:
                     segment.discard()
                 else:
-                    self._adopted.append(segment)
+                    self._shelf.adopted.append(segment)
                     found += 1
         return found
-
-    def _disk_segments(self) -> list[DiskSegment]:
-        return [s for s in (*self._live.values(), *self._sealed, *self._adopted) if isinstance(s, DiskSegment)]
 
     # -- questions -----------------------------------------------------------------------------------------------
 
     def mark(self) -> list[tuple[Segment, int]]:
         """What this process has appended up to now; see `passed`."""
-        with self._locked() as held:
+        with self._gate.held() as held:
             if held:
                 self._fold_late()
-            return [(segment, segment.size) for segment in (*self._live.values(), *self._sealed)]
+            return [(segment, segment.size) for segment in self._shelf.own()]
 
     def passed(self, mark: list[tuple[Segment, int]]) -> bool:
         """Whether everything up to the mark needs no sending any more, and none of it was dropped since."""
         return all(segment.passed(size) for segment, size in mark)
 
+    def much_waits(self) -> bool:
+        """Whether so much is not confirmed that it is worth sending at once. An estimate."""
+        shelf = self._shelf
+        return bool(shelf.sealed or shelf.adopted) or sum(s.behind for s in list(shelf.live.values())) > _MUCH_BYTES
+
     def confirmed(self) -> bool:
         """Whether nothing that this process appended waits."""
-        return not self._late and all(segment.done for segment in (*self._live.values(), *self._sealed))
+        return not self._late and all(segment.done for segment in self._shelf.own())
 
     def waiting(self) -> int:
         """Records in all segments held by this process, adopted ones too. Reads adopted files."""
-        with self._locked() as held:
+        with self._gate.held() as held:
             if held:
                 self._fold_late()
-            return sum(segment.waiting() for segment in (*self._live.values(), *self._sealed, *self._adopted))
+            return sum(segment.waiting() for segment in (*self._shelf.own(), *self._shelf.adopted))
 
     # -- life and death ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Let go of everything: finished segments are deleted, the rest can be adopted at once. `append` still works."""
-        with self._locked() as held:
+        with self._gate.held() as held:
             if not held:
                 return  # a writer hangs; the descriptors go with the process
             self._fold_late()
-            for stream in list(self._live):
-                self._seal(stream)
-            for segment in [s for s in (*self._sealed, *self._adopted) if not s.busy]:
+            shelf = self._shelf
+            for stream in list(shelf.live):
+                shelf.seal(stream)
+            for segment in [s for s in (*shelf.sealed, *shelf.adopted) if not s.busy]:
                 if segment.done:
-                    self._forget(segment)
+                    shelf.forget(segment)
                 elif isinstance(segment, MemorySegment):
-                    waiting = segment.waiting()
-                    self._forget(segment)
-                    self._drop(segment.stream, waiting)
+                    shelf.drop(segment)
                 else:
-                    segment.let_go()
-                    if segment in self._adopted:
-                        self._adopted.remove(segment)
-                    else:
-                        self._sealed.remove(segment)
-                        self._disk_used -= segment.size
-                        self._others_bytes += segment.size
+                    shelf.leave_to_others(segment)
 
     def before_fork(self) -> bool:
         """Hold writers off, so that the child finds a whole state; returns whether `after_fork_in_parent` is due."""
-        if self._owner == get_ident():
-            return False
-        held = self._lock.acquire(timeout=_WAIT_FOR_LOCK_S)
-        if held:
-            self._owner = get_ident()
-        return held
+        return self._gate.before_fork()
 
     def after_fork_in_parent(self) -> None:
-        self._owner = 0
-        self._lock.release()
+        self._gate.after_fork_in_parent()
 
     def after_fork(self) -> None:
         """In the child: everything held is the parent's. Close it (never unlock: the lock is shared) and begin anew."""
-        for segment in (*self._live.values(), *self._sealed, *self._adopted):
-            if isinstance(segment, DiskSegment):
-                segment.let_go()
+        for segment in self._shelf.on_the_disk():
+            segment.let_go()
         self._reset()

@@ -473,5 +473,5 @@ def test_row_23_the_ticker_syncs_about_once_a_second(server: StandIn, delivery: 
     one = delivery(snapshot_interval_s=0.05)
     server.otherwise = "hang"
     one.append("counts", step_payload("a"))
-    eventually(lambda: not any(segment.unsynced for segment in one._spool._disk_segments()))
+    eventually(lambda: not any(segment.unsynced for segment in one._spool._shelf.on_the_disk()))
     server.let_go.set()
