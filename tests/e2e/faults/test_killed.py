@@ -80,7 +80,7 @@ def test_row_01_two_hundred_sigkills_lose_no_acknowledged_record(
 
 
 def test_row_02_sigterm_runs_the_users_handler_and_loses_nothing(
-    server: StandIn, program: Start, delivery: MakeDelivery
+    real_server: LoopbackServer, program: Start, delivery: MakeDelivery
 ) -> None:
     process = program("""
         import signal
@@ -101,7 +101,7 @@ def test_row_02_sigterm_runs_the_users_handler_and_loses_nothing(
     out, _ = process.communicate(timeout=30)
     assert (out, process.returncode) == ("handled\n", 3)
     delivery().sync()
-    assert sorted(set(server.names())) == sorted(f"a{n}" for n in range(50))
+    assert sorted(stored_steps(real_server)) == sorted(f"a{n}" for n in range(50))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.faults.conftest import PROLOGUE, ROOT, eventually, finish
+from tests.e2e.faults.conftest import PROLOGUE, ROOT, eventually, finish, stored_steps
 from tests.e2e.faults.stand_in import StandIn
+from tests.server.conftest import LoopbackServer
 from xray_core.delivery import Delivery
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -22,7 +23,7 @@ MakeDelivery = Callable[..., Delivery]
 
 
 def test_row_12_a_fork_while_other_threads_capture_neither_hangs_nor_duplicates(
-    server: StandIn, program: Start, delivery: MakeDelivery
+    server: StandIn, real_server: LoopbackServer, program: Start, delivery: MakeDelivery
 ) -> None:
     out = finish(
         program("""
@@ -60,12 +61,12 @@ def test_row_12_a_fork_while_other_threads_capture_neither_hangs_nor_duplicates(
     """)
     )
     delivery().sync()
-    names = server.names()
-    # A child that ends before it has read the answer leaves its own last batch to be sent again: at least once. What the
-    # parent had captured is the parent's alone to send.
-    of_parent = [name for name in names if name.startswith("parent-")]
+    # On the wire at least once: a child that ends before it has read the answer leaves its last batch to be sent again.
+    # What the parent had captured is the parent's alone to send.
+    of_parent = [name for name in server.names() if name.startswith("parent-")]
     assert len(of_parent) == len(set(of_parent)), "a child sent what it had inherited"
-    assert len(set(names)) == int(out)
+    stored = stored_steps(real_server)
+    assert len(stored) == len(set(stored)) == int(out), "in the store each is there once"
 
 
 def test_row_13_a_child_that_outlives_its_parent_does_not_hold_its_records(
@@ -110,7 +111,7 @@ def test_row_13_a_child_that_captures_adopts_its_dead_parents_records(server: St
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_row_14_workers_of_a_multiprocessing_pool_deliver(
-    server: StandIn, program: Start, tmp_path: Path, method: str
+    real_server: LoopbackServer, program: Start, tmp_path: Path, method: str
 ) -> None:
     module = tmp_path / "pool_tasks.py"
     module.write_text(
@@ -141,11 +142,11 @@ def test_row_14_workers_of_a_multiprocessing_pool_deliver(
     )
     assert int(out) >= 1
     # Nobody adopts: the workers delivered it themselves, before multiprocessing ended them by os._exit.
-    assert sorted(set(server.names())) == sorted(f"task-{n}" for n in range(40))
+    assert sorted(stored_steps(real_server)) == sorted(f"task-{n}" for n in range(40))
 
 
 def test_row_14_a_task_runner_that_forks_and_ends_by_os_exit(
-    server: StandIn, program: Start, delivery: MakeDelivery
+    real_server: LoopbackServer, program: Start, delivery: MakeDelivery
 ) -> None:
     finish(
         program("""
@@ -160,8 +161,8 @@ def test_row_14_a_task_runner_that_forks_and_ends_by_os_exit(
     """)
     )
     delivery().sync()
-    names = server.names()
-    assert sorted(set(names)) == sorted(["supervisor", *(f"task-{task}-{n}" for task in range(5) for n in range(10))])
+    expected = ["supervisor", *(f"task-{task}-{n}" for task in range(5) for n in range(10))]
+    assert sorted(stored_steps(real_server)) == sorted(expected)
 
 
 GUNICORN_APP = """
