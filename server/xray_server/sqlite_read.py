@@ -6,8 +6,9 @@ index it walks (`_steps_walk`), and tests assert the plans. Knows nothing of how
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -149,7 +150,7 @@ class Reader:
         rows = self._db.execute(f"{sql} LIMIT ?", (*values, limit + 1)).fetchall()
         more = len(rows) > limit
         return Page(
-            [self._stored_step(row) for row in rows[:limit]],
+            self._stored_steps(rows[:limit]),
             make_cursor(rows[limit - 1][1], rows[limit - 1][0]) if more else None,
         )
 
@@ -218,7 +219,7 @@ class Reader:
         ).fetchall()
         last = rows[limit - 1] if len(rows) > limit else None
         return Page(
-            [self._stored_step(row) for row in rows[:limit]],
+            self._stored_steps(rows[:limit]),
             None if last is None else make_cursor(last[1], last[12], last[0]),
         )
 
@@ -228,7 +229,7 @@ class Reader:
             "WHERE step.run = ? AND step.id = ? ORDER BY step.attempt",
             (self.run_pk(project, run_id), id_key(step_id)),
         ).fetchall()
-        return [self._stored_step(row) for row in rows]
+        return self._stored_steps(rows)
 
     def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
         rows = self._db.execute(
@@ -242,11 +243,16 @@ class Reader:
         ).fetchall()
         return [StepGroup(*row[:13]) for row in rows]
 
-    def _stored_step(self, row: Any) -> StoredStep:
-        _, at_us, run_key, step_key, attempt, doc, pipeline, name, kind, status, position, duration_us = row[:12]
+    def _stored_steps(self, rows: Sequence[Any]) -> list[StoredStep]:
+        docs = [unpack(row[5]) for row in rows]
+        parts = self._parts({part for doc in docs for part, _ in doc})
+        return [self._stored_step(row, doc, parts) for row, doc in zip(rows, docs)]
+
+    def _stored_step(self, row: Any, doc: Any, part_texts: Mapping[int, str]) -> StoredStep:
+        _, at_us, run_key, step_key, attempt, _, pipeline, name, kind, status, position, duration_us = row[:12]
         words = [None if word is None else self._text(word) for word in (pipeline, name, kind)]
         columns = (*words, STATUS_NAMES[status], position, at_us, duration_us)
-        parts = [states.step_part(self._part(part), states.full(values, columns)) for part, values in unpack(doc)]
+        parts = [states.step_part(part_texts[part], states.full(values, columns)) for part, values in doc]
         state = states.step_state(parts)
         run_id, step_id = id_text(run_key), id_text(step_key)
         state.values.update(run_id=run_id, step_id=step_id, attempt=attempt)
@@ -411,10 +417,14 @@ class Reader:
         return None if number is None else self._text(number)
 
     def part_text(self, number: int) -> str:
-        return self._part(number)
+        return self._parts([number])[number]
 
-    def _part(self, number: int) -> str:
-        return str(self._db.execute("SELECT text FROM part WHERE id = ?", (number,)).fetchone()[0])
+    def _parts(self, numbers: Collection[int]) -> dict[int, str]:
+        """The names of parts. Not kept from one question to the next: a number may name another part after a purge."""
+        rows = self._db.execute(
+            "SELECT id, text FROM part WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(numbers)),)
+        )
+        return dict(rows.fetchall())
 
     def run_pk(self, project: str, run_id: str) -> int:
         row = self._db.execute(
