@@ -74,8 +74,9 @@ class Facts:
         if len(known) == 1:
             self.set_count("observed_input", known[0])
         if self.input is None and arguments:
-            shown = dict(arguments) if self._full else {n: about(value, sizes[n]) for n, value in arguments.items()}
-            self.input = (self._sanitizer.clean(shown), canonical.fingerprint(dict(arguments)))
+            told = dict(arguments)
+            shown = told if self._full else {name: about(value, sizes[name]) for name, value in told.items()}
+            self.input = (self._sanitizer.clean(shown), canonical.fingerprint(told))
             self.changed = True
 
     def observe_output(self, value: Any, name: str | None) -> None:

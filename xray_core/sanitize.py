@@ -11,6 +11,7 @@ import math
 import re
 import traceback
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from types import TracebackType
 from typing import Any, Final
 
@@ -62,7 +63,12 @@ _IN_TEXT: Final = re.compile(
     r"|\b(?:sk|pk|ghp|gho|xox[abp]|AKIA|xray_[0-9a-f]{8}_)[-_A-Za-z0-9]{16,}",
     re.IGNORECASE,
 )
-# At a word's beginning, as above: "task_run_id" holds an "sk_", and the search below costs ten times this one.
+# Looked for first, in lower case: without one of these, nothing below can match, and both searches cost ten times this.
+_HINTS: Final = (
+    "@", "bearer", "basic", "passw", "pwd", "secret", "token", "key", "sk-", "sk_", "pk-", "pk_", "ghp", "gho", "xox",
+    "akia", "xray_",
+)  # fmt: skip
+# At a word's beginning, as above: "task_run_id" holds an "sk_".
 _WORTH_A_LOOK: Final = re.compile(
     r"://[^\s]*@|bearer|basic|passw|pwd|secret|token|api.?key|access.?key|\b(?:sk[-_]|pk[-_]|ghp|gho|xox|akia|xray_)",
     re.IGNORECASE,
@@ -77,12 +83,12 @@ class Sanitizer:
         max_bytes: size of one cleaned value, counted in characters of its strings and keys.
     """
 
-    __slots__ = ("_max_chars", "_patterns", "_secret_keys")
+    __slots__ = ("_keys", "_max_chars", "_patterns")
 
     def __init__(self, patterns: Iterable[str] = (), *, max_bytes: int = 16_384) -> None:
         self._patterns = tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)
         self._max_chars = max_bytes
-        self._secret_keys: dict[str, bool] = {}
+        self._keys: dict[str, tuple[str, bool]] = {}
 
     def clean(self, value: Any) -> Any:
         """`value` as JSON-ready dicts, lists, strings and numbers: bounded, redacted, its cuts marked."""
@@ -103,7 +109,7 @@ class Sanitizer:
             value = f"{value[:limit]}…[+{cut}]"
         if not value.isascii():
             value = value.encode("utf-8", "backslashreplace").decode("utf-8")
-        if _WORTH_A_LOOK.search(value):
+        if may_hold_a_secret(value):
             value = _IN_TEXT.sub(_mask, value)
         return value
 
@@ -131,16 +137,22 @@ class Sanitizer:
 
     def is_secret(self, key: str) -> bool:
         """Whether a value under this key must not leave the process."""
-        known = self._secret_keys.get(key)
+        return self.key(key)[1]
+
+    def key(self, key: str) -> tuple[str, bool]:
+        """A key as `text` would have it, and whether a value under it must not leave the process."""
+        known = self._keys.get(key)
         if known is None:
-            words = [word.lower() for word in _WORDS.findall(key)]
-            known = (
+            text = self.text(key, MAX_KEY_CHARS)
+            words = [word.lower() for word in _WORDS.findall(text)]
+            secret = (
                 any(word in _SECRET_WORDS for word in words)
                 or _SECRET_PARTS.search("".join(words)) is not None
-                or any(pattern.search(key) for pattern in self._patterns)
+                or any(pattern.search(text) for pattern in self._patterns)
             )
-            if len(self._secret_keys) < 4_096:
-                self._secret_keys[key] = known
+            known = text, secret
+            if len(self._keys) < 4_096 and len(key) <= MAX_KEY_CHARS:
+                self._keys[key] = known
         return known
 
 
@@ -167,7 +179,10 @@ class _Walk:
             return self._number(value)
         if id(value) in seen:
             return "[cycle]"
-        return self._view(view(value, MAX_ELEMENTS), depth, (*seen, id(value)))
+        seen = (*seen, id(value))
+        if kind is dict and depth < MAX_DEPTH:
+            return self._map(list(islice(value.items(), MAX_ELEMENTS)), len(value), {}, depth, seen)
+        return self._view(view(value, MAX_ELEMENTS), depth, seen)
 
     def _view(self, seen_as: View, depth: int, seen: tuple[int, ...]) -> Any:
         if seen_as.kind == "atom":
@@ -181,7 +196,8 @@ class _Walk:
         if depth >= MAX_DEPTH:
             return {"$depth": seen_as.type_name or seen_as.kind, "size": seen_as.size}
         if seen_as.kind == "map":
-            return self._map(seen_as, depth, seen)
+            cleaned_map = {} if seen_as.type_name is None else {"$type": seen_as.type_name}
+            return self._map(seen_as.value, seen_as.size, cleaned_map, depth, seen)
         cleaned = []
         for element in seen_as.value:
             if self.nodes < 0 or self.chars < 0:
@@ -191,30 +207,23 @@ class _Walk:
             cleaned.append({"$more": seen_as.size - len(cleaned)})
         return cleaned
 
-    def _map(self, seen_as: View, depth: int, seen: tuple[int, ...]) -> dict[str, Any]:
-        cleaned: dict[str, Any] = {} if seen_as.type_name is None else {"$type": seen_as.type_name}
-        done = 0
-        for key, value in seen_as.value:
+    def _map(
+        self, pairs: list[tuple[Any, Any]], size: int, cleaned: dict[str, Any], depth: int, seen: tuple[int, ...]
+    ) -> dict[str, Any]:
+        rules, done = self.rules, 0
+        for key, value in pairs:
             if self.nodes < 0 or self.chars < 0:
                 break
-            name = self._key(key)
-            secret = self.rules.is_secret(name) and value is not None and type(value) not in (bool, int, float)
-            cleaned[name] = REDACTED if secret else self.walk(value, depth + 1, seen)
+            name, secret = rules.key(key if type(key) is str else _key_text(key))
+            self.chars -= len(name)
+            if secret and value is not None and type(value) not in (bool, int, float):
+                cleaned[name] = REDACTED
+            else:
+                cleaned[name] = self._string(value) if type(value) is str else self.walk(value, depth + 1, seen)
             done += 1
-        if done < seen_as.size:
-            cleaned["$more"] = seen_as.size - done
+        if done < size:
+            cleaned["$more"] = size - done
         return cleaned
-
-    def _key(self, key: Any) -> str:
-        kind = type(key)
-        if kind is str or kind in (int, float, bool, type(None)):
-            name = key if kind is str else str(key)
-        else:
-            seen_as = view(key, 0)
-            plain = seen_as.kind in ("atom", "text")
-            name = str(seen_as.value) if plain else f"<{seen_as.type_name or type_name(kind)}>"
-        self.chars -= len(name)
-        return self.rules.text(name, MAX_KEY_CHARS)
 
     def _string(self, value: str) -> str:
         self.nodes -= 1
@@ -231,6 +240,24 @@ class _Walk:
         return (
             value if math.isfinite(value) else {"$float": "nan" if value != value else "inf" if value > 0 else "-inf"}
         )
+
+
+def _key_text(key: Any) -> str:
+    kind = type(key)
+    if kind in (int, float, bool, type(None)):
+        return str(key)
+    seen_as = view(key, 0)
+    plain = seen_as.kind in ("atom", "text")
+    return str(seen_as.value) if plain else f"<{seen_as.type_name or type_name(kind)}>"
+
+
+def may_hold_a_secret(text: str) -> bool:
+    """Whether a text is worth searching for secrets. Most are not, and every string that is captured is asked."""
+    folded = text.lower() if text.isascii() else text.casefold()
+    for hint in _HINTS:  # `any` of a generator takes twice as long
+        if hint in folded:
+            return _WORTH_A_LOOK.search(text) is not None
+    return False
 
 
 def _argument(argument: Any) -> str:

@@ -114,9 +114,9 @@ class Step:
             self._head["map_index"] = map_index
         if code_version is not None:
             self._head["code_version"] = code_version
-        self._head_json = wire.to_payload(self._head)[:-1] + b","
         if origin is not None:
-            self.set_origin(origin)
+            self._head["origin"] = recorder.sanitizer.clean(origin.as_json())
+        self._head_json = wire.to_payload(self._head)[:-1] + b","
         if metadata:
             for key, value in metadata.items():
                 self.set_metadata(key, value)
@@ -311,7 +311,15 @@ class Step:
     @guarded("step.set_origin")
     def set_origin(self, origin: Origin) -> None:
         """For adapters: the framework object behind this step."""
-        self._head["origin"] = self._recorder.sanitizer.clean(origin.as_json())
+        self._change_origin(self._recorder.sanitizer.clean(origin.as_json()))
+
+    @guarded("step.set_origin_state")
+    def set_origin_state(self, state: str) -> None:
+        """For adapters: the framework's own word for how the step is now; the rest of its origin stays."""
+        self._change_origin({**self._head.get("origin", {}), "state": self._recorder.sanitizer.text(state)})
+
+    def _change_origin(self, clean: Any) -> None:
+        self._head["origin"] = clean
         self._head_changed()
         self._news = True
 

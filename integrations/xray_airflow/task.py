@@ -11,7 +11,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -122,7 +122,7 @@ def before_stopping(component: Any) -> None:
             _end(watched, "skipped", word="skipped", error=None)
         else:
             if watched.step.status is not None:  # not a poke that has nothing to say
-                watched.step.set_origin(replace(watched.origin, state=kind))
+                watched.step.set_origin_state(kind)
             _let_go(watched)
     if _task_process == os.getpid():
         client().close(_patience_s())  # given up at the first failure
@@ -222,7 +222,7 @@ def _watch(task: Any, watched: Watched) -> None:
 def _end(watched: Watched, state: str, *, word: str, error: Any) -> None:
     step, raised = watched.step, watched.raised
     watched.word = word
-    step.set_origin(replace(watched.origin, state=word))
+    step.set_origin_state(word)
     with guard("airflow: telling of skipped tasks"):
         if raised is not None and type(raised).__name__ == "DownstreamTasksSkipped":
             _tell_of_skipped(watched, raised)

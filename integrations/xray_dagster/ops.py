@@ -5,7 +5,6 @@ Every function is called from inside Dagster's own generators: none raises, none
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 from xray_core import context
@@ -175,7 +174,7 @@ class OpCapture:
         for name, told in self._results.items():
             self.step.set_metadata(RESULT_METADATA + name, told)
         if state:
-            self.step.set_origin(replace(self.origin, state=state))
+            self.step.set_origin_state(state)
         self.step.close(status, error=error)
         self._of.after_step(status, error if isinstance(error, dict) else None)
 

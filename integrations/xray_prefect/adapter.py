@@ -220,7 +220,7 @@ class Adapter:
             step.observe_output(output)
         if name == "Cached":
             step.set_metadata("result.cached", True)
-        step.set_origin(fields.task_origin(engine.task_run, state=name))
+        step.set_origin_state(name)
         reason: Any = None
         if status == "failed":
             reason = error or _raised(engine) or fields.failure(state)

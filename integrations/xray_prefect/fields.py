@@ -53,9 +53,16 @@ def page(kind: str, prefect_id: object) -> str | None:
     if settings is None:
         return None
     current = settings.get_current_settings()
-    # the first of Prefect 3 kept its settings under the names of their variables
-    base = current.ui_url if hasattr(current, "ui_url") else settings.PREFECT_UI_URL.value()
-    return f"{str(base).rstrip('/')}/runs/{kind}/{prefect_id}" if base else None
+    global _ui
+    if _ui[0] is not current:
+        # the first of Prefect 3 kept its settings under the names of their variables
+        base = current.ui_url if hasattr(current, "ui_url") else settings.PREFECT_UI_URL.value()
+        _ui = (current, str(base).rstrip("/") if base else None)
+    return f"{_ui[1]}/runs/{kind}/{prefect_id}" if _ui[1] is not None else None
+
+
+# Prefect's settings object, and the address of its UI that followed from it: reading that takes as long as opening a step.
+_ui: tuple[Any, str | None] = (None, None)
 
 
 def flow_origin(flow_run: Any, *, state: str | None = None) -> Origin:

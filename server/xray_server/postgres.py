@@ -20,6 +20,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
 from xray_server import postgres_dump, postgres_items, postgres_keys, postgres_partitions, postgres_prune
+from xray_server.alerts.postgres import PostgresAlertStore
+from xray_server.alerts.store import Select
 from xray_server.keys import Key
 from xray_server.postgres_read import Reader, Words
 from xray_server.postgres_write import RacedError, Writer
@@ -93,6 +95,14 @@ class PostgresStore:
             ) from error
         self._writing: Connection[Any] | None = None
         self._writer: Writer | None = None
+        self._watch: Select | None = None
+        self._alerts: PostgresAlertStore | None = None
+
+    def alert_store(self) -> PostgresAlertStore:
+        """What alerts keep in this database (`xray_server.alerts.store.KeepsAlerts`)."""
+        if self._alerts is None:
+            self._alerts = PostgresAlertStore(self.connect, lambda select: setattr(self, "_watch", select))
+        return self._alerts
 
     def connect(self) -> Connection[Any]:
         """A connection of its own, in autocommit mode, for writing, pruning and moving; the caller closes it."""
@@ -109,7 +119,7 @@ class PostgresStore:
         for attempt in range(_TRIES):
             writer = self._writer_now()
             try:
-                writer.write(batches)
+                writer.write(batches, () if self._watch is None else self._watch(batches))
                 return
             except _RACES as error:
                 # another process was first, or retention dropped the partition: look again
@@ -257,6 +267,8 @@ class PostgresStore:
 
     def close(self) -> None:
         self._pool.close()
+        if self._alerts is not None:
+            self._alerts.close()
         if self._writing is not None:
             self._writing.close()
             self._writing = self._writer = None

@@ -103,8 +103,8 @@ class Writer:
         self._parts = Dictionary(db, "part")
         self._weeks: set[int] = set()
 
-    def write(self, batches: Sequence[Batch]) -> None:
-        """Write all batches in one transaction. Raises whatever psycopg raises, with nothing written.
+    def write(self, batches: Sequence[Batch], notes: Sequence[bytes] = ()) -> None:
+        """Write all batches, and notes of what alerts are to judge, in one transaction. Raises whatever psycopg raises, with nothing written.
 
         Raises:
             RacedError: to be done again.
@@ -115,6 +115,8 @@ class Writer:
         self._parts.learn(_parts_of(folded))
         with self._db.transaction():
             self._apply(folded)
+            for note in notes:
+                self._db.execute("INSERT INTO alert_note (doc) VALUES (%s)", (note,))
 
     def forget_partitions(self) -> None:
         """Another process may have dropped some."""

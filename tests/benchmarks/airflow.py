@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 
+from tests.benchmarks.machine import slowness, verdict
+
 _TASKS = """
 import json, os, sys, time, uuid, warnings
 warnings.simplefilter("ignore")
@@ -72,6 +74,7 @@ def main() -> None:
         )
         with_hooks = json.loads(_run(_TASKS, environment))
         without = json.loads(_run(_TASKS, {**environment, "XRAY_ENABLED": "0"}))
+    slow = slowness()
     for label, which in (("wall", 0), ("CPU", 1)):
         costs = sorted(each[which] * 1000 for each in with_hooks["rest"])
         bare = statistics.median(each[which] * 1000 for each in without["rest"])
@@ -79,6 +82,8 @@ def main() -> None:
             f"hooks + execute of an empty task, {label:4}   {statistics.median(costs):6.2f} ms with X-Ray, {bare:.2f} without: "
             f"{statistics.median(costs) - bare:.2f} ms a task   (p95 {costs[int(len(costs) * 0.95)]:.2f})"
         )
+        if label == "CPU":
+            print("  " + verdict(statistics.median(costs) - bare, 1.0, slow))
         cold = (with_hooks["first"][which] - without["first"][which]) * 1000
         print(
             f"a process's first task, {label:4}             {cold:6.0f} ms more (imports the client, unless a parent did)"

@@ -82,6 +82,8 @@ class Deliverer:
 
     def _round(self) -> float:
         """Try what is due, oldest first; how long to wait for the next, in seconds."""
+        if not self._alerts.leads():
+            return _POLL_S
         held: set[str] = set()
         next_us = self._clock_us() + int(_POLL_S * 1e6)
         for delivery in self._alerts.waiting(_LOOK_AT):

@@ -92,7 +92,7 @@ class Engine:
                 self._closing.wait(_RETRY_S)
 
     def _one_note(self) -> bool:
-        notes = self._alerts.notes(1)
+        notes = self._alerts.notes(1) if self._alerts.leads() else []
         if not notes:
             self._watch.waiting = 0
             return False

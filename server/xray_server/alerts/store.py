@@ -80,6 +80,9 @@ class AlertStore(Protocol):
         `select` is called on the writing thread inside the transaction: it must be quick and never raise.
         """
 
+    def leads(self) -> bool:
+        """Whether this process is the one that judges and delivers. Another may be, and this one take over at any time."""
+
     def add_rule(self, rule: StoredRule) -> None:
         """Keep a rule."""
 
