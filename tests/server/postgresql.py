@@ -95,5 +95,12 @@ def empty(url: str) -> None:
             "client",
             "rollup",
             "rollup_reason",
+            "access_key",
+            "alert_rule",
+            "alert_state",
+            "alert_note",
+            "alert_seen",
+            "alert_event",
+            "alert_delivery",
         ]
         db.execute("; ".join(f"DELETE FROM {table}" for table in tables))  # type: ignore[arg-type]

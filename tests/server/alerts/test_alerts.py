@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from xray_server.alerts.webhook import sign
+from xray_server.store import Store, open_store
 
+from tests.server import postgresql
 from tests.server.alerts.conftest import (
     SECRET,
     Receiver,
@@ -23,6 +25,30 @@ from tests.server.alerts.conftest import (
     run,
     step,
 )
+
+
+@pytest.fixture(scope="module")
+def postgres_schema(postgres_url: str) -> Iterator[str]:
+    with postgresql.schema(postgres_url) as url:
+        open_store(url).close()
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/xray.db"
+    url: str = request.getfixturevalue("postgres_schema")
+    postgresql.empty(url)
+    return url
+
+
+@pytest.fixture
+def store(database: str) -> Iterator[Store]:
+    opened = open_store(database)
+    yield opened
+    opened.close()
 
 
 def test_an_alert_fires_and_resolves_once_each_under_resends(allowed: httpx.Client, receiver: Receiver) -> None:
@@ -67,11 +93,11 @@ def test_a_webhook_is_signed_over_its_time_and_body(allowed: httpx.Client, recei
 
 @pytest.mark.parametrize("end", ["terminate", "kill"])
 def test_a_server_that_ends_right_after_its_answer_and_the_next_one_tell_once(
-    start_server: Callable[..., Any], receiver: Receiver, tmp_path: Path, end: str
+    start_server: Callable[..., Any], receiver: Receiver, database: str, end: str
 ) -> None:
     """The records are sent again to the next server, as a client would. A SIGKILL between a POST and the note that it was
     answered sends that message again, under the same id: no sender can know better."""
-    environ, database = {"XRAY_ALERTS_ALLOW_PRIVATE": "1"}, f"sqlite:///{tmp_path}/x.db"
+    environ = {"XRAY_ALERTS_ALLOW_PRIVATE": "1"}
     server = start_server("--db", database, environ=environ)
     bad, fine = step("r1", rejected=95, accepted=5, ago_s=60), step("r2", rejected=10, accepted=90, ago_s=30)
     with httpx.Client(base_url=server.url, timeout=20) as http:
@@ -91,6 +117,29 @@ def test_a_server_that_ends_right_after_its_answer_and_the_next_one_tell_once(
     if end == "terminate":
         assert len(receiver.requests) == 2
     assert re.match(r"http://127\.0\.0\.1:\d+/ui/runs/r1/steps/r1\.filter", receiver.bodies[0]["link"])
+
+
+def test_of_two_servers_on_one_database_one_judges_and_the_other_takes_over(
+    start_server: Callable[..., Any], receiver: Receiver, postgres_url: str
+) -> None:
+    environ = {"XRAY_ALERTS_ALLOW_PRIVATE": "1"}
+    with postgresql.schema(postgres_url) as database:
+        first = start_server("--db", database, environ=environ)
+        with httpx.Client(base_url=first.url, timeout=20) as http:
+            add_rule(http, to=[receiver.url])
+        second = start_server("--db", database, environ=environ)  # which knows the rule from its start
+        with httpx.Client(base_url=second.url, timeout=20) as http:
+            for n in range(10):
+                ingest(http, step(f"bad-{n}", rejected=95, accepted=5, ago_s=90 - n, pipeline=f"shop {n}"))
+            eventually(lambda: len(receiver.told) >= 10, "what the second took was not told of")
+            first.kill()
+            for n in range(10):
+                ingest(http, step(f"fine-{n}", rejected=10, accepted=90, ago_s=60 - n, pipeline=f"shop {n}"))
+            eventually(lambda: len(receiver.told) >= 20, "nobody took over")
+            judged(http)
+    assert sorted(receiver.told) == sorted(
+        [("fired", f"bad-{n}") for n in range(10)] + [("resolved", f"fine-{n}") for n in range(10)]
+    )
 
 
 def test_a_receiver_that_fails_is_tried_again_and_told_in_order(allowed: httpx.Client, receiver: Receiver) -> None:
