@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from xray_server.keys import new_key
 from xray_server.records import unpack
-from xray_server.sqlite import SQLiteStore
+from xray_server.store import open_store
 
+from tests.server import postgresql
 from tests.server.conftest import ServerProcess
 from tests.server.keys_of import create_keys
 from xray_core import XRay
@@ -21,16 +23,33 @@ SECRET = "canary7Secret4Of2Somebody"  # that it is found nowhere is the point
 DATA = "canary-data-of-a-run"  # no secret: it belongs into the run, and into nothing else
 
 
-def columns(path: Path) -> Iterator[tuple[str, str]]:
+_TABLES = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
+    "postgresql": "SELECT c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')",
+}
+
+
+def columns(database: str) -> Iterator[tuple[str, str]]:
     """Every value of every table as text, documents unpacked."""
-    db = sqlite3.connect(path)
-    for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+    kind = database.partition(":")[0]
+    db: Any = sqlite3.connect(database.removeprefix("sqlite:///")) if kind == "sqlite" else psycopg.connect(database)
+    for (table,) in db.execute(_TABLES[kind]).fetchall():
         cursor = db.execute(f'SELECT * FROM "{table}"')
         names = [each[0] for each in cursor.description]
         for row in cursor:
             for name, value in zip(names, row):
                 yield f"{table}.{name}", text_of(value)
     db.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/xray.db"
+        return
+    with postgresql.schema(request.getfixturevalue("postgres_url")) as url:
+        yield url
 
 
 def text_of(value: Any) -> str:
@@ -43,13 +62,13 @@ def text_of(value: Any) -> str:
 
 
 def test_secrets_are_in_no_log_page_metric_or_column_and_data_only_in_its_run(
-    start_server: Callable[..., ServerProcess], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    start_server: Callable[..., ServerProcess], database: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Placed in keys, headers, cookies, forms, paths, queries, details, inputs, metadata and errors, sent by the SDK."""
-    store = SQLiteStore(tmp_path / "xray.db")
+    store = open_store(database)
     keys = create_keys(store)
     store.close()
-    server = start_server("--log-level", "debug", "--log-format", "json")
+    server = start_server("--db", database, "--log-level", "debug", "--log-format", "json")
     spool = tmp_path / "spool"
     texts = {**{"/".join(name): text for name, text in keys.texts.items()}, "revoked": keys.revoked}
     reader = keys.headers("read")
@@ -101,7 +120,7 @@ def test_secrets_are_in_no_log_page_metric_or_column_and_data_only_in_its_run(
         "spool": spooled.decode("latin-1"),
         **pages,
     }
-    for column, value in columns(tmp_path / "xray.db"):
+    for column, value in columns(database):
         places[column] = places.get(column, "") + value
         stored[column.split(".")[0]] = stored.get(column.split(".")[0], "") + value
     assert DATA in stored["run"], "documents are unpacked before they are searched"
