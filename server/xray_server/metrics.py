@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.process_collector import ProcessCollector
@@ -63,6 +63,9 @@ class Metrics:
     def render(self) -> bytes:
         """The exposition text. Blocks for one question to the store."""
         return generate_latest(self._registry)
+
+
+disable_created_metrics()  # they double the series, and no alert or graph reads them
 
 
 class _Figures(Collector):
