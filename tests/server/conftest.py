@@ -131,3 +131,13 @@ def postgres_url() -> Iterator[str]:
     """A real PostgreSQL server; see postgresql.py."""
     with postgresql.running() as url:
         yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/xray.db"
+        return
+    with postgresql.schema(request.getfixturevalue("postgres_url")) as url:
+        yield url

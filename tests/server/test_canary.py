@@ -14,7 +14,6 @@ from xray_server.keys import new_key
 from xray_server.records import unpack
 from xray_server.store import open_store
 
-from tests.server import postgresql
 from tests.server.conftest import ServerProcess
 from tests.server.keys_of import create_keys
 from xray_core import XRay
@@ -40,16 +39,6 @@ def columns(database: str) -> Iterator[tuple[str, str]]:
             for name, value in zip(names, row):
                 yield f"{table}.{name}", text_of(value)
     db.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of an empty database."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/xray.db"
-        return
-    with postgresql.schema(request.getfixturevalue("postgres_url")) as url:
-        yield url
 
 
 def text_of(value: Any) -> str:

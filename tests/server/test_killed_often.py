@@ -5,28 +5,17 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 import httpx
 import pytest
 from xray_server.store import RunFilter, open_store
 
-from tests.server import postgresql
 from tests.server.conftest import ServerProcess
 
 ROUNDS = 20
 T0 = 1_760_000_000_000_000
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/xray.db"
-        return
-    with postgresql.schema(request.getfixturevalue("postgres_url")) as url:
-        yield url
 
 
 def body_of(run_id: str) -> str:

@@ -1,7 +1,7 @@
 """The bytes of a segment file: its header, and frames that can be found again after damage.
 
     header  b"XRAYSEG1" | u64 cursor          the cursor: 48 bits of offset, 16 bits that check them
-    frame   b"\\xabXR\\x01" | u32 length | u32 crc32(payload) | payload
+    frame   b"\\xabXR\\x01" | u32 length | u32 low half of xxh3_64(payload) | payload
 
 Little-endian. The frame mark cannot occur in JSON text (0x01 is escaped there), so a mark is a frame's beginning or
 noise that the checksum rejects. Pure functions; knows nothing of files.
