@@ -18,6 +18,7 @@ from xray_server.records import decode_record
 from xray_server.sqlite import SQLiteStore
 from xray_server.store import Batch
 
+from tests.benchmarks.machine import REFERENCE_US, slowness
 from tests.live import Live
 
 ROUNDS = 15
@@ -28,7 +29,10 @@ def main(steps: int = 20_000) -> None:
     with tempfile.TemporaryDirectory() as directory:
         live = Live(Path(directory))
         _fill(live.store, steps)
-        print(f"{steps + 6_000:,} steps stored; median of {ROUNDS}")
+        slow = slowness()
+        print(
+            f"{steps + 6_000:,} steps stored; median of {ROUNDS}; a span of OpenTelemetry's takes {slow * REFERENCE_US:.0f} us here"
+        )
         for name, path in [
             ("floor", "/runs/none"),
             ("runs", "/ui"),
@@ -51,7 +55,8 @@ def main(steps: int = 20_000) -> None:
                 times_ms.append((time.perf_counter() - began) * 1000)
                 cpu_ms.append((time.process_time() - busy) * 1000)
             print(
-                f"{name:22} {statistics.median(times_ms):7.1f} ms  {statistics.median(cpu_ms):7.1f} ms of CPU  {size / 1000:7.1f} kB"
+                f"{name:22} {statistics.median(times_ms):7.1f} ms  {statistics.median(cpu_ms):7.1f} ms of CPU  "
+                f"({statistics.median(cpu_ms) / slow:5.1f} where it takes {REFERENCE_US:.0f})  {size / 1000:7.1f} kB"
             )
         live.stop()
 
