@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xray_core import sanitize
 from xray_core.sanitize import REDACTED, Sanitizer
 
 clean = Sanitizer().clean
@@ -153,6 +154,15 @@ def test_row_25_secrets_in_text_are_masked() -> None:
     ):
         assert "s3cr3tpw" not in clean(text)
         assert "s3cr3tpw" not in Sanitizer().error(ValueError(text))["message"]
+
+
+_PIECES = ["://u:p@h", "Bearer", "BASIC", "passwd", "pwd", "Secret", "toKen", "api-key", "accessKEY", "sk-", " pk_", "ghp", "gho", "xoxb",
+           "AKIA", "xray_", "\u017f", "\u212a", "x", " ", "=", "\u00e4", "0123456789abcdef"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=8).map("".join))
+def test_row_25_no_text_that_is_worth_a_look_lacks_a_hint(text: str) -> None:
+    assert sanitize.may_hold_a_secret(text) is (sanitize._WORTH_A_LOOK.search(text) is not None)
 
 
 def test_row_25_user_patterns_are_redacted_too() -> None:
