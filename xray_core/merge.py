@@ -44,8 +44,8 @@ def merge_run(parts: Iterable[Part]) -> dict[str, Any]:
 
 def merge_step(parts: Iterable[Part]) -> dict[str, Any]:
     """One step attempt from its parts (newest revision of each; at least one)."""
-    ordered = _ordered(parts)
-    return _only_step(ordered[0]) if len(ordered) == 1 else _merged_step(ordered)
+    several = list(parts)
+    return _only_step(several[0]) if len(several) == 1 else _merged_step(_ordered(several))
 
 
 def _only_step(part: Part) -> dict[str, Any]:

@@ -65,11 +65,15 @@ class StepState:
 
 
 def run_part(part: str, values: Sequence[Any]) -> dict[str, Any]:
-    return {**dict(zip(RUN_FIELDS, values)), "part": part}
+    named = dict(zip(RUN_FIELDS, values))
+    named["part"] = part
+    return named
 
 
 def step_part(part: str, values: Sequence[Any]) -> dict[str, Any]:
-    return {**dict(zip(STEP_FIELDS, values)), "part": part}
+    named = dict(zip(STEP_FIELDS, values))
+    named["part"] = part
+    return named
 
 
 def run_state(parts: Iterable[Part]) -> dict[str, Any]:
