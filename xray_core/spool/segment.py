@@ -63,7 +63,6 @@ class DiskSegment:
         cursor: int,
         written: int | None,
         disk: Disk,
-        fsync: bool = False,
     ) -> None:
         self.path = path
         self.fd = fd
