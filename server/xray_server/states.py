@@ -82,9 +82,9 @@ def run_state(parts: Iterable[Part]) -> dict[str, Any]:
 
 
 def step_state(parts: Sequence[Part]) -> StepState:
-    """A step attempt from its parts; of no parts, one of which nothing is known but that it is."""
+    """A step attempt from its parts, sharing with them; of no parts, one of which nothing is known but that it is."""
     folded = fold_posted(parts)
-    values = merge_step(folded or [{}])
+    values = merge_step(folded or [{}], shared=True)
     given = values["items"]
     ledger = make_ledger(
         values["counts"],

@@ -38,7 +38,7 @@ class LookedUp:
     position: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # frozen, the making of each costs three times as much: there are thousands
 class Entry:
     """What happened to the item at one step attempt.
 
