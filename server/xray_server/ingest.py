@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from xray_server.records import Record, SamplesRecord, decode_record
+from xray_server.records import Record, decode_record
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 MAX_DECOMPRESSED_BYTES: Final = 32 * 1024 * 1024
@@ -92,8 +92,6 @@ def decode(body: bytes) -> Decoded:
         if too_deep(line):
             decoded.refuse(number, f"line: nested deeper than {MAX_DEPTH}")
             continue
-        if isinstance(record, SamplesRecord):
-            _ = record.document
         decoded.records.append(record)
         decoded.lines.append(number)
     return decoded

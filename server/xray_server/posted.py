@@ -30,6 +30,7 @@ from xray_server.records import (
     VerdictsRecord,
     Word,
     encode_json,
+    sample_text,
 )
 from xray_server.states import POSTED
 from xray_server.times import parse_iso
@@ -224,7 +225,7 @@ def _step_records(run: PostedRun, step: PostedStep, position: int) -> list[Recor
     chunk = _digest([samples, passed])
     return [
         record,
-        SamplesRecord(1, run.run_id, step_id, samples, attempt, POSTED, chunk),
+        SamplesRecord(1, run.run_id, step_id, sample_text(samples), attempt, POSTED, chunk),
         VerdictsRecord(1, run.run_id, step_id, _verdict_sets(samples + passed), attempt, POSTED, chunk),
     ]
 

@@ -19,7 +19,14 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
-from xray_server import postgres_dump, postgres_items, postgres_keys, postgres_partitions, postgres_prune
+from xray_server import (
+    postgres_dump,
+    postgres_items,
+    postgres_keys,
+    postgres_partitions,
+    postgres_prune,
+    postgres_samples,
+)
 from xray_server.alerts.postgres import PostgresAlertStore
 from xray_server.alerts.store import Select
 from xray_server.keys import Key
@@ -341,6 +348,8 @@ def migrate(db: Connection[Any], location: str) -> None:
             if number > version:
                 with db.transaction():
                     db.execute(file.read_text(encoding="utf-8").encode())
+                    if number == 4:
+                        postgres_samples.move_chunks(db)
                     db.execute("INSERT INTO schema_version (number) VALUES (%s)", (number,))
     finally:
         if not db.closed:

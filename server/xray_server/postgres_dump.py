@@ -52,8 +52,6 @@ def _records(reader: Reader, run: int, run_id: str, count: int, part: int, doc: 
         "SELECT step, part, chunk, head, data FROM verdict_chunk WHERE run = %s ORDER BY step, part, chunk", [run]
     ):
         records.append(wire_verdicts(keys[pk], reader.part(name), given_text(chunk), head, data))
-    for pk, name, chunk, rev, sample_doc in reader.rows(
-        "SELECT step, part, chunk, rev, doc FROM sample_chunk WHERE run = %s ORDER BY step, part, chunk", [run]
-    ):
-        records.append(wire_samples(keys[pk], reader.part(name), given_text(chunk), rev, sample_doc))
+    for (step, part, chunk), (rev, text) in reader.sample_records(run):
+        records.append(wire_samples(keys[step], reader.part(part), chunk, rev, text))
     return records

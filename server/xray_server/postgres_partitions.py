@@ -15,7 +15,7 @@ DAY_US: Final = 86_400_000_000
 KEY_BITS: Final = 40  # of the number below the day: 10**12 runs
 DAYS_A_PARTITION: Final = 7  # every list looks into every partition: a year of days would be 365 looks, of weeks 52
 MAX_AGE_DAYS: Final = 730  # a clock that is years behind must not open a partition a week; older runs share the oldest
-PARTITIONED: Final = ("step", "step_reason", "verdict_chunk", "sample_chunk")
+PARTITIONED: Final = ("step", "step_reason", "verdict_chunk", "sample_block")
 _LOCK: Final = 0x50617274  # with a hash of the schema: several may share one database
 
 

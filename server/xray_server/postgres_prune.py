@@ -18,9 +18,9 @@ from xray_server.store import Prune
 
 _RUNS_A_STEP: Final = 200
 _TABLES: Final = {
-    "details": ("sample_chunk",),
-    "verdicts": ("sample_chunk", "verdict_chunk"),
-    "ledgers": ("sample_chunk", "verdict_chunk", "step_reason", "step"),
+    "details": ("sample_block",),
+    "verdicts": ("sample_block", "verdict_chunk"),
+    "ledgers": ("sample_block", "verdict_chunk", "step_reason", "step"),
 }
 _LOCK: Final = 0x5072756E
 
@@ -136,13 +136,13 @@ def _sums(db: Connection[Any], order: Prune, before_us: int) -> int:
 def check(reader: Reader) -> list[str]:
     """What does not hang together. PostgreSQL checks its pages itself as it reads them (`initdb --data-checksums`)."""
     problems = []
-    for table in ("step", "run_tag", "run_part"):
+    for table in ("step", "run_tag", "run_part", "sample_block"):
         ((lost,),) = reader.rows(
             f"SELECT count(*) FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.pk = t.run)"  # noqa: S608
         )
         if lost:
             problems.append(f"{lost} rows of {table} belong to no run")
-    for table in ("verdict_chunk", "sample_chunk", "step_reason"):
+    for table in ("verdict_chunk", "step_reason"):
         ((lost,),) = reader.rows(
             f"SELECT count(*) FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM step WHERE step.run = t.run AND step.pk = t.step)"  # noqa: S608
         )

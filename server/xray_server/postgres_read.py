@@ -15,7 +15,7 @@ from psycopg import Connection
 
 from xray_core import verdicts
 from xray_core.model import STATUS_RANK, item_id_text
-from xray_server import postgres_keys, states
+from xray_server import postgres_keys, sample_blocks, states
 from xray_server.keys import Key
 from xray_server.postgres_text import given_id, given_text, kept_id, kept_id_range, kept_text
 from xray_server.records import unpack
@@ -252,15 +252,23 @@ class Reader:
         self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None
     ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
         run = self.run_pk(project, run_id)
-        statement = (
-            "SELECT step.id, step.attempt, c.doc FROM step JOIN sample_chunk c ON c.run = step.run AND c.step = step.pk "
-            "WHERE step.run = %s AND c.run = %s"
-        )
-        values: list[Any] = [run, run]
+        statement = "SELECT pk, id, attempt FROM step WHERE run = %s"
+        values: list[Any] = [run]
         if steps is not None:
-            statement += " AND (step.id, step.attempt) IN (SELECT * FROM unnest(%s::bytea[], %s::int[]))"
+            statement += " AND (id, attempt) IN (SELECT * FROM unnest(%s::bytea[], %s::int[]))"
             values += [[kept_id(step_id) for step_id, _ in steps], [attempt for _, attempt in steps]]
-        return gathered_samples(((given_id(key), attempt), doc) for key, attempt, doc in self.rows(statement, values))
+        wanted = {pk: (given_id(key), attempt) for pk, key, attempt in self.rows(statement, values)}
+        found = self.sample_records(run, min(wanted, default=0), max(wanted, default=-1))
+        return gathered_samples((wanted[step], text) for (step, _, _), (_, text) in found if step in wanted)
+
+    def sample_records(
+        self, run: int, first: int = 0, last: int = (1 << 63) - 1
+    ) -> Iterator[tuple[sample_blocks.Key, sample_blocks.Kept]]:
+        """The records of samples in those blocks of a run that may hold one of these steps."""
+        for (data,) in self.rows(
+            "SELECT data FROM sample_block WHERE run = %s AND low <= %s AND high >= %s ORDER BY low", [run, last, first]
+        ):
+            yield from sample_blocks.unpacked(data)
 
     def chunks(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[tuple[Any, ...]]:
         """(step number, step id, attempt, head, data) of a run's chunks, or of a step's; `data` is read as it is sliced."""

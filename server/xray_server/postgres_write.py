@@ -13,7 +13,7 @@ from typing import Any, Final
 from psycopg import Connection, Cursor, sql
 
 from xray_core.model import STATUS_RANK
-from xray_server import postgres_partitions, states
+from xray_server import postgres_partitions, postgres_samples, sample_blocks, states
 from xray_server.postgres_steps import StepRows
 from xray_server.postgres_text import given_text, kept_id, kept_text
 from xray_server.records import ClientRecord, SamplesRecord, VerdictsRecord, pack, unpack
@@ -131,7 +131,8 @@ class Writer:
             self._make_partitions({key[0] for key in pks.values()})
             runs.write(steps.sums.by_run)
             steps.write()
-            self._chunks(cursor, folded.chunks, pks, steps.fresh)
+            self._verdicts(cursor, folded.verdicts, pks, steps.fresh)
+            self._samples(cursor, folded.samples, pks, runs.fresh)
             steps.write_sums()
             self._clients(cursor, folded.clients)
 
@@ -141,28 +142,18 @@ class Writer:
             self._partition_maker(missing)
             self._weeks |= missing
 
-    def _chunks(
+    def _verdicts(
         self,
         cursor: Cursor[Any],
-        chunks: list[tuple[StepKey, VerdictsRecord | SamplesRecord]],
+        records: Sequence[tuple[StepKey, VerdictsRecord]],
         pks: Mapping[StepKey, tuple[int, int]],
         fresh: set[int],
     ) -> None:
         verdicts: dict[tuple[Any, ...], VerdictsRecord] = {}
-        samples: dict[tuple[Any, ...], SamplesRecord] = {}
-        for step_key, record in chunks:
-            key = (*pks[step_key], self._parts.id(record.part), kept_text(record.chunk))
-            if isinstance(record, VerdictsRecord):
-                verdicts.setdefault(key, record)
-            elif key not in samples or _is_newer(record, samples[key].rev, samples[key].document):
-                samples[key] = record
-        for key in _known_chunks(cursor, "verdict_chunk", "0::bigint, ''::bytea", verdicts, fresh):
+        for step_key, record in records:
+            verdicts.setdefault((*pks[step_key], self._parts.id(record.part), kept_text(record.chunk)), record)
+        for key in _known_chunks(cursor, verdicts, fresh):
             del verdicts[key]
-        changed = []
-        for key, (rev, doc) in _known_chunks(cursor, "sample_chunk", "c.rev, c.doc", samples, fresh).items():
-            record = samples.pop(key)
-            if _is_newer(record, rev, doc):
-                changed.append((record.rev, len(record.samples), record.document, *key))
         if verdicts:
             with cursor.copy(
                 "COPY verdict_chunk (run, step, part, chunk, head, data) FROM STDIN (FORMAT BINARY)"
@@ -170,18 +161,20 @@ class Writer:
                 copy.set_types(["int8", "int8", "int4", "text", "bytea", "bytea"])
                 for key, verdict in verdicts.items():
                     copy.write_row((*key, *verdict_documents(verdict)))
-        if samples:
-            with cursor.copy(
-                "COPY sample_chunk (run, step, part, chunk, rev, n, doc) FROM STDIN (FORMAT BINARY)"
-            ) as copy:
-                copy.set_types(["int8", "int8", "int4", "text", "int8", "int4", "bytea"])
-                for key, record in samples.items():
-                    copy.write_row((*key, record.rev, len(record.samples), record.document))
-        if changed:
-            cursor.executemany(
-                "UPDATE sample_chunk SET rev = %s, n = %s, doc = %s WHERE run = %s AND step = %s AND part = %s AND chunk = %s",
-                changed,
-            )
+
+    def _samples(
+        self,
+        cursor: Cursor[Any],
+        records: Sequence[tuple[StepKey, SamplesRecord]],
+        pks: Mapping[StepKey, tuple[int, int]],
+        fresh: set[int],
+    ) -> None:
+        by_run: dict[int, dict[sample_blocks.Key, sample_blocks.Kept]] = {}
+        for step_key, each in records:
+            run, step = pks[step_key]
+            place = (step, self._parts.id(each.part), each.chunk)
+            sample_blocks.keep(by_run.setdefault(run, {}), place, (each.rev, bytes(each.samples)))
+        postgres_samples.write(cursor, by_run, fresh)
 
     def _clients(self, cursor: Cursor[Any], clients: list[tuple[int, ClientRecord, int]]) -> None:
         rows = [
@@ -346,24 +339,17 @@ class _RunRows:
             raise RacedError
 
 
-def _known_chunks(
-    cursor: Cursor[Any], table: str, columns: str, keys: Iterable[tuple[Any, ...]], fresh: set[int]
-) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """Which of these chunks the table has; those of steps that are new it cannot have."""
+def _known_chunks(cursor: Cursor[Any], keys: Iterable[tuple[Any, ...]], fresh: set[int]) -> list[tuple[Any, ...]]:
+    """Which of these chunks of verdicts are there; those of steps that are new cannot be."""
     old = [key for key in keys if key[1] not in fresh]
     if not old:
-        return {}
-    rows = cursor.execute(
-        f"SELECT c.run, c.step, c.part, c.chunk, {columns} "  # noqa: S608  # literals of this file
+        return []
+    return cursor.execute(
+        "SELECT c.run, c.step, c.part, c.chunk "
         "FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::text[]) AS k(run, step, part, chunk) "
-        f"JOIN {table} c ON c.run = k.run AND c.step = k.step AND c.part = k.part AND c.chunk = k.chunk",
+        "JOIN verdict_chunk c ON c.run = k.run AND c.step = k.step AND c.part = k.part AND c.chunk = k.chunk",
         [list(column) for column in zip(*old)],
     ).fetchall()
-    return {tuple(row[:4]): tuple(row[4:]) for row in rows}
-
-
-def _is_newer(record: SamplesRecord, rev: int, doc: bytes) -> bool:
-    return record.rev > rev or (record.rev == rev and record.document > doc)
 
 
 def _words_of(folded: Folded) -> set[str]:
@@ -383,6 +369,7 @@ def _words_of(folded: Folded) -> set[str]:
 
 def _parts_of(folded: Folded) -> set[str]:
     names = {name for parts in (*folded.runs.values(), *folded.steps.values()) for name in parts}
-    names.update(record.part for _, record in folded.chunks)
+    names.update(record.part for _, record in folded.verdicts)
+    names.update(record.part for _, record in folded.samples)
     names.update(record.part for _, record, _ in folded.clients)
     return names

@@ -6,12 +6,12 @@ Owns the shape of what a client may send (`xray_core.wire` says what it means) a
 from __future__ import annotations
 
 import zlib
-from functools import cached_property
+from collections.abc import Iterable
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypedDict
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from xray_core import verdicts
 from xray_core.model import MAX_ITEM_ID_CHARS, Outcome
@@ -166,7 +166,7 @@ class VerdictsRecord(Struct, tag_field="kind", tag="verdicts"):
     chunk: Part = ""
 
 
-class Sample(Struct):
+class Sample(Struct, omit_defaults=True, gc=False):
     item_id: ItemId
     outcome: Outcome
     reason: Word | None = None
@@ -177,20 +177,18 @@ class Sample(Struct):
     at_us: Time | None = None
 
 
-class SamplesRecord(Struct, tag_field="kind", tag="samples", dict=True):
+class SamplesRecord(Struct, tag_field="kind", tag="samples"):
+    """`samples` is a JSON list of `Sample`, kept as it was sent: taking it apart to put it together again would cost more
+    than all else that is done with it."""
+
     v: Literal[1]
     run_id: Id
     step_id: Id
-    samples: list[Sample]
+    samples: Raw
     attempt: Attempt = 0
     part: Part = ""
     chunk: Part = ""
     rev: Revision = 0
-
-    @cached_property
-    def document(self) -> bytes:
-        """The samples as the store keeps them. Made where they are decoded, so that the writer thread need not."""
-        return pack([_sample_values(sample) for sample in self.samples])
 
 
 class ClientRecord(Struct, tag_field="kind", tag="client"):
@@ -205,7 +203,8 @@ class ClientRecord(Struct, tag_field="kind", tag="client"):
 
 
 Record: TypeAlias = RunRecord | StepRecord | VerdictsRecord | SamplesRecord | ClientRecord
-decode_record: Final = msgspec.json.Decoder(Record).decode
+_decode_record: Final = msgspec.json.Decoder(Record).decode
+_read_samples: Final = msgspec.json.Decoder(list[Sample]).decode
 
 # A part is kept as the values of these fields, in this order. Released orders are never changed, only appended to.
 RUN_FIELDS: Final = (
@@ -222,7 +221,10 @@ SAMPLE_FIELDS: Final = ("item_id", "outcome", "reason", "details", "score", "ran
 
 _run_values: Final = attrgetter(*RUN_FIELDS)
 _step_values: Final = attrgetter(*STEP_FIELDS)
-_sample_values: Final = attrgetter(*SAMPLE_FIELDS)
+_BUILT: Final = tuple(
+    STEP_FIELDS.index(name) for name in ("items", "scores")
+)  # what is decoded into more than JSON's own
+sample_values: Final = attrgetter(*SAMPLE_FIELDS)
 encode_json: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -239,12 +241,45 @@ _DICTIONARY_1: Final = (
 )
 
 
-def run_values(record: RunRecord) -> tuple[Any, ...]:
-    return _run_values(record)
+def decode_record(line: bytes) -> Record:
+    """A checked record.
+
+    Raises:
+        msgspec.DecodeError: not JSON, or not a record; says where.
+        UnicodeDecodeError: not UTF-8.
+    """
+    record: Record = _decode_record(line)
+    if isinstance(record, SamplesRecord):
+        try:
+            _read_samples(record.samples)
+        except msgspec.ValidationError as error:
+            why, _, path = str(error).partition(" - at `$")
+            raise msgspec.ValidationError(f"{why} - at `$.samples{path or '`'}") from None
+    return record
 
 
-def step_values(record: StepRecord) -> tuple[Any, ...]:
-    return _step_values(record)
+def read_samples(text: bytes) -> list[Sample]:
+    """The samples of a record that was checked."""
+    return _read_samples(text)
+
+
+def sample_text(samples: Iterable[Sample]) -> Raw:
+    """Samples as a record of them holds them."""
+    return Raw(encode_json(list(samples)))
+
+
+def run_values(record: RunRecord) -> list[Any]:
+    """The values of a run's part, as they read back from a document."""
+    return list(_run_values(record))
+
+
+def step_values(record: StepRecord) -> list[Any]:
+    """The values of a step's part, as they read back from a document: structures as dicts, tuples as lists."""
+    values = list(_step_values(record))
+    for place in _BUILT:
+        if values[place] is not None:
+            values[place] = msgspec.to_builtins(values[place])
+    return values
 
 
 def pack(value: Any) -> bytes:
@@ -270,8 +305,3 @@ def unpack(document: bytes) -> Any:
         return _decode(zlib.decompressobj(-15, zdict=_DICTIONARY_1).decompress(document[1:]))
     except (zlib.error, msgspec.DecodeError) as error:
         raise ValueError(f"a stored document is damaged: {error}") from None
-
-
-def plain(value: Any) -> Any:
-    """The same value as it reads back from a document: structures become dicts, tuples become lists."""
-    return msgspec.to_builtins(value)

@@ -56,10 +56,6 @@ def _records(reader: Reader, run: int, run_id: str, count: int, part: str, doc: 
         (run,),
     ):
         records.append(wire_verdicts(keys[pk], name, chunk, head, data))
-    for pk, name, chunk, rev, doc in db.execute(
-        "SELECT c.step, part.text, c.chunk, c.rev, c.doc FROM step JOIN sample_chunk c ON c.step = step.pk "
-        "JOIN part ON part.id = c.part WHERE step.run = ? ORDER BY c.pk",
-        (run,),
-    ):
-        records.append(wire_samples(keys[pk], name, chunk, rev, doc))
+    for (step, number, chunk), (rev, text) in reader.sample_records(run):
+        records.append(wire_samples(keys[step], reader.part_text(number), chunk, rev, text))
     return records

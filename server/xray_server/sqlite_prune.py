@@ -68,15 +68,17 @@ def _expired(db: sqlite3.Connection, order: Prune, project: int, at_us: int, pk:
 
 def _details_of(db: sqlite3.Connection, order: Prune, runs: list[int], limit: int) -> int:
     """Remove the samples of these runs, and their verdicts too unless only details are to go; at most `limit` rows."""
-    removed = 0
     marks = ", ".join("?" for _ in runs)
-    for table in ("sample_chunk",) if order.kind == "details" else ("sample_chunk", "verdict_chunk"):
-        if removed < limit:
-            removed += db.execute(
-                f"DELETE FROM {table} WHERE pk IN (SELECT c.pk FROM step CROSS JOIN {table} c ON c.step = step.pk "  # noqa: S608
-                f"WHERE step.run IN ({marks}) LIMIT ?)",
-                (*runs, limit - removed),
-            ).rowcount
+    removed = db.execute(
+        f"DELETE FROM sample_block WHERE (run, low) IN (SELECT run, low FROM sample_block WHERE run IN ({marks}) LIMIT ?)",  # noqa: S608
+        (*runs, limit),
+    ).rowcount
+    if order.kind != "details" and removed < limit:
+        removed += db.execute(
+            "DELETE FROM verdict_chunk WHERE pk IN (SELECT c.pk FROM step CROSS JOIN verdict_chunk c ON c.step = step.pk "  # noqa: S608
+            f"WHERE step.run IN ({marks}) LIMIT ?)",
+            (*runs, limit - removed),
+        ).rowcount
     return removed
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from xray_core import verdicts
 from xray_core.model import STATUS_RANK, item_id_text
-from xray_server import states
+from xray_server import sample_blocks, states
 from xray_server.records import unpack
 from xray_server.rows import (
     FP40,
@@ -265,21 +265,28 @@ class Reader:
     ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
         run = self.run_pk(project, run_id)
         if steps is None:
-            rows = self._db.execute(
-                "SELECT step.id, step.attempt, c.doc FROM step JOIN sample_chunk c ON c.step = step.pk WHERE step.run = ?",
-                (run,),
-            ).fetchall()
+            rows = self._db.execute("SELECT pk, id, attempt FROM step WHERE run = ?", (run,)).fetchall()
         else:
             rows = [
                 row
                 for step_id, attempt in steps
                 for row in self._db.execute(
-                    "SELECT step.id, step.attempt, c.doc FROM step JOIN sample_chunk c ON c.step = step.pk "
-                    "WHERE step.run = ? AND step.id = ? AND step.attempt = ?",
+                    "SELECT pk, id, attempt FROM step WHERE run = ? AND id = ? AND attempt = ?",
                     (run, id_key(step_id), attempt),
                 )
             ]
-        return gathered_samples(((id_text(key), attempt), doc) for key, attempt, doc in rows)
+        wanted = {pk: (id_text(key), attempt) for pk, key, attempt in rows}
+        found = self.sample_records(run, min(wanted, default=0), max(wanted, default=-1))
+        return gathered_samples((wanted[step], text) for (step, _, _), (_, text) in found if step in wanted)
+
+    def sample_records(
+        self, run: int, first: int = 0, last: int = 1 << 62
+    ) -> Iterator[tuple[sample_blocks.Key, sample_blocks.Kept]]:
+        """The records of samples in those blocks of a run that may hold one of these steps."""
+        for (data,) in self._db.execute(
+            "SELECT data FROM sample_block WHERE run = ? AND low <= ? AND high >= ? ORDER BY low", (run, last, first)
+        ).fetchall():
+            yield from sample_blocks.unpacked(data)
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         text = item_id_text(item_id)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from xray_core.model import STATUS_RANK
-from xray_server import states
+from xray_server import sample_blocks, states
 from xray_server.records import ClientRecord, SamplesRecord, VerdictsRecord, pack, unpack
 from xray_server.rows import (
     SET_CODES,
@@ -108,7 +108,8 @@ class Writer:
         for run_key, parts in folded.runs.items():
             pks[run_key] = self._run(run_key, parts, folded.received[run_key], fresh)
         step_pks = _StepRows(self._db, self._words, self._parts).write(folded.steps, pks, folded.received, fresh)
-        self._chunks(folded.chunks, step_pks)
+        self._verdicts(folded.verdicts, step_pks)
+        self._samples(folded.samples, pks, step_pks, fresh)
 
     def _run(self, key: RunKey, parts: Parts, received_us: int, fresh: set[int]) -> int:
         project, run_id = key
@@ -183,27 +184,40 @@ class Writer:
             "INSERT OR IGNORE INTO run_tag (project, key, value, at_us, run) VALUES (?, ?, ?, ?, ?)", rows
         )
 
-    def _chunks(self, chunks: list[tuple[StepKey, VerdictsRecord | SamplesRecord]], pks: dict[StepKey, int]) -> None:
-        verdicts, samples = [], []
-        for key, record in chunks:
-            part = self._parts.id(record.part)
-            if isinstance(record, VerdictsRecord):
-                verdicts.append((pks[key], part, record.chunk, *verdict_documents(record)))
-            else:
-                samples.append((pks[key], part, record.chunk, record.rev, len(record.samples), record.document))
-        if verdicts:
-            self._db.executemany(
-                "INSERT INTO verdict_chunk (step, part, chunk, head, data) VALUES (?, ?, ?, ?, ?) "
-                "ON CONFLICT (step, part, chunk) DO NOTHING",
-                verdicts,
-            )
-        if samples:
-            self._db.executemany(
-                "INSERT INTO sample_chunk (step, part, chunk, rev, n, doc) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (step, part, chunk) DO UPDATE SET rev = excluded.rev, n = excluded.n, doc = excluded.doc "
-                "WHERE excluded.rev > rev OR (excluded.rev = rev AND excluded.doc > doc)",
-                samples,
-            )
+    def _verdicts(self, records: Sequence[tuple[StepKey, VerdictsRecord]], pks: dict[StepKey, int]) -> None:
+        self._db.executemany(
+            "INSERT INTO verdict_chunk (step, part, chunk, head, data) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (step, part, chunk) DO NOTHING",
+            [(pks[key], self._parts.id(each.part), each.chunk, *verdict_documents(each)) for key, each in records],
+        )
+
+    def _samples(
+        self,
+        records: Sequence[tuple[StepKey, SamplesRecord]],
+        runs: dict[RunKey, int],
+        steps: dict[StepKey, int],
+        fresh: set[int],
+    ) -> None:
+        by_run: dict[int, dict[sample_blocks.Key, sample_blocks.Kept]] = {}
+        for key, each in records:
+            place = (steps[key], self._parts.id(each.part), each.chunk)
+            sample_blocks.keep(by_run.setdefault(runs[key[:2]], {}), place, (each.rev, bytes(each.samples)))
+        gone: list[tuple[int, int]] = []
+        written: list[tuple[Any, ...]] = []
+        for run, new in by_run.items():
+            stored: list[tuple[int, bytes]] = []
+            if run not in fresh:
+                stored = self._db.execute(
+                    "SELECT low, data FROM sample_block WHERE run = ? AND (low <= ? AND high >= ? OR length(data) < ?)",
+                    (run, max(new)[0], min(new)[0], sample_blocks.SMALL_BYTES),
+                ).fetchall()
+            lows, blocks = sample_blocks.taken_up(new, stored)
+            gone += [(run, low) for low in lows]
+            written += [(run, block.low, block.high, block.data) for block in blocks]
+        if gone:
+            self._db.executemany("DELETE FROM sample_block WHERE run = ? AND low = ?", gone)
+        if written:
+            self._db.executemany("INSERT INTO sample_block (run, low, high, data) VALUES (?, ?, ?, ?)", written)
 
     def _client(self, project: int, record: ClientRecord, received_us: int) -> None:
         self._db.execute(

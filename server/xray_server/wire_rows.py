@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from xray_server.records import RUN_FIELDS, SAMPLE_FIELDS, STEP_FIELDS, unpack
+from xray_server.records import RUN_FIELDS, SAMPLE_FIELDS, STEP_FIELDS, read_samples, sample_values, unpack
 from xray_server.rows import FP40, SET_NAMES
 
 Wire = dict[str, Any]
@@ -32,8 +32,8 @@ def wire_verdicts(key: Mapping[str, Any], part: str, chunk: str, head: bytes, da
     return {"v": 1, "kind": "verdicts", **key, "part": part, "chunk": chunk, "sets": sets}
 
 
-def wire_samples(key: Mapping[str, Any], part: str, chunk: str, rev: int, doc: bytes) -> Wire:
-    samples = [_given(SAMPLE_FIELDS, values) for values in unpack(doc)]
+def wire_samples(key: Mapping[str, Any], part: str, chunk: str, rev: int, text: bytes) -> Wire:
+    samples = [_given(SAMPLE_FIELDS, sample_values(each)) for each in read_samples(text)]
     return {"v": 1, "kind": "samples", **key, "part": part, "chunk": chunk, "rev": rev, "samples": samples}
 
 

@@ -91,7 +91,7 @@ def empty(url: str) -> None:
             "step",
             "step_reason",
             "verdict_chunk",
-            "sample_chunk",
+            "sample_block",
             "client",
             "rollup",
             "rollup_reason",

@@ -100,7 +100,7 @@ def test_secrets_are_in_no_log_page_metric_or_column_and_data_only_in_its_run(
     assert '"route": "/runs/{run_id:id}"' in log, "requests were logged"
     assert DATA in pages["/runs/r?samples=1000"], "data belongs there"
     assert "[redacted]" in pages["/runs/r?samples=1000"], "secrets were where they are looked for"
-    stored = dict.fromkeys(("run", "step", "sample_chunk"), "")
+    stored = dict.fromkeys(("run", "step", "sample_block"), "")
     places = {
         "log": log,
         "printed": printed,

@@ -14,7 +14,7 @@ from xray_server import postgres_partitions as partitions
 from xray_server.postgres import PostgresStore
 from xray_server.postgres_read import Reader
 from xray_server.postgres_text import given_id, given_text, kept_id, kept_text
-from xray_server.records import Record, RunRecord, SamplesRecord, StepRecord, VerdictSet, VerdictsRecord
+from xray_server.records import Record, RunRecord, SamplesRecord, StepRecord, VerdictSet, VerdictsRecord, sample_text
 from xray_server.rows import make_cursor
 from xray_server.store import Batch, RunFilter, StepFilter, Store, open_store
 
@@ -46,7 +46,7 @@ def records_of(run: int, part: str) -> list[Record]:
         StepRecord(v=1, run_id=run_id, step_id="s", attempt=1, part=part, rev=1, name=f"step of {part}", counts={"rejected": 1},
                    reasons={"rejected": {f"reason {part} {run}": 1}}, started_us=T0 + run),
         VerdictsRecord(1, run_id, "s", [VerdictSet("rejected", 1, "late", [part])], 1, part, "0"),
-        SamplesRecord(1, run_id, "s", [], 1, part, "live", 1),
+        SamplesRecord(1, run_id, "s", sample_text([]), 1, part, "live", 1),
     ]  # fmt: skip
 
 

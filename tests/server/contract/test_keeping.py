@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 from xray_server.moving import MoveError, export_stream, export_to, import_from
-from xray_server.records import Record, RunRecord, Sample, SamplesRecord, StepRecord, VerdictSet, VerdictsRecord
+from xray_server.records import (
+    Record,
+    RunRecord,
+    Sample,
+    SamplesRecord,
+    StepRecord,
+    VerdictSet,
+    VerdictsRecord,
+    sample_text,
+)
 from xray_server.retention import parse_policy, prune
 from xray_server.store import Batch, RunFilter, StepFilter, Store
 
@@ -36,7 +45,7 @@ def run_of(pipeline: str, days: int) -> list[Record]:
             for k in range(3)
         ],
         VerdictsRecord(1, run_id, "s0", [VerdictSet("rejected", 2, "late", ["x", "y"])], 1, "a", "0"),
-        SamplesRecord(1, run_id, "s0", [Sample("x", "rejected", "late", {"price": 7})], 1, "a", "live", 1),
+        SamplesRecord(1, run_id, "s0", sample_text([Sample("x", "rejected", "late", {"price": 7})]), 1, "a", "live", 1),
     ]  # fmt: skip
 
 
@@ -135,7 +144,7 @@ HARD: list[Record] = [
         VerdictSet("rejected", 60_000, "late", fp40=verdicts.encode([verdicts.hash64(f"i{i}") for i in range(60_000)])),
         VerdictSet("in", 2, None, ["a\x00", "b"]),
     ], 0, "a\x00", "chunk\x00"),
-    SamplesRecord(1, "only steps", "s", [Sample("i\x00", "selected", None, {"d": "\x00"}, 0.5, 2, 1.5, NOW_US)], 0, "a", "live", 4),
+    SamplesRecord(1, "only steps", "s", sample_text([Sample("i\x00", "selected", None, {"d": "\x00"}, 0.5, 2, 1.5, NOW_US)]), 0, "a", "live", 4),
 ]  # fmt: skip
 
 

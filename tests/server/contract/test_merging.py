@@ -10,7 +10,16 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xray_server import posted
-from xray_server.records import Record, RunRecord, Sample, SamplesRecord, StepRecord, VerdictSet, VerdictsRecord
+from xray_server.records import (
+    Record,
+    RunRecord,
+    Sample,
+    SamplesRecord,
+    StepRecord,
+    VerdictSet,
+    VerdictsRecord,
+    sample_text,
+)
 from xray_server.store import MAX_PAGE, Batch, RunFilter, StepFilter, Store
 
 from xray_core import merge
@@ -67,7 +76,9 @@ _samples = st.builds(
     part=st.sampled_from(["a", "b"]),
     chunk=st.just("live"),
     rev=st.integers(0, 2),
-    samples=st.lists(st.builds(Sample, item_id=st.text(max_size=3), outcome=_outcomes, details=_json), max_size=2),
+    samples=st.lists(st.builds(Sample, item_id=st.text(max_size=3), outcome=_outcomes, details=_json), max_size=2).map(
+        sample_text
+    ),
 )
 # a chunk never changes: its content follows from its name
 _verdicts = st.builds(
@@ -141,7 +152,7 @@ def test_a_start_that_was_told_and_taken_back_leaves_no_trace(new_store: Callabl
 def test_samples_of_several_processes_come_in_one_order_whichever_arrived_first(new_store: Callable[[], Store]) -> None:
     def of(part: str, outcome: Any, reason: str | None, at_us: int | None) -> SamplesRecord:
         sample = Sample(item_id="i", outcome=outcome, reason=reason, at_us=at_us)
-        return SamplesRecord(1, "r1", "s1", [sample], 1, part, "live", 1)
+        return SamplesRecord(1, "r1", "s1", sample_text([sample]), 1, part, "live", 1)
 
     records = [
         of("a", "rejected", "no", 5),

@@ -17,6 +17,7 @@ from xray_server.records import (
     StepRecord,
     VerdictSet,
     VerdictsRecord,
+    sample_text,
 )
 from xray_server.store import BadCursorError, Batch, RunFilter, StepFilter, Store, StoredRun, StoredStep
 
@@ -228,7 +229,9 @@ def test_an_item_is_found_in_every_set_of_a_run_that_holds_it_and_says_how_surel
 
 def test_samples_of_a_live_chunk_are_replaced_by_their_newest_snapshot(store: Store) -> None:
     def snapshot(rev: int, *items: str) -> SamplesRecord:
-        return SamplesRecord(1, "r", "s", [Sample(i, "rejected", "late", {"n": i}) for i in items], 1, "a", "live", rev)
+        return SamplesRecord(
+            1, "r", "s", sample_text(Sample(i, "rejected", "late", {"n": i}) for i in items), 1, "a", "live", rev
+        )
 
     for record in (snapshot(1, "a"), snapshot(3, "a", "b"), snapshot(2, "z")):
         store.write([Batch([record], PROJECT, T0)])
@@ -295,7 +298,7 @@ def test_huge_values_are_kept_and_a_word_that_a_store_cannot_hold_is_refused_alo
     records: list[Record] = [
         RunRecord(v=1, run_id=letters, part="a", pipeline=letters * 2, input=big, tags={letters: letters}),
         StepRecord(v=1, run_id=letters, step_id=letters, part=letters, name=letters * 2, step_type=letters, output=big),
-        SamplesRecord(1, letters, letters, [Sample(letters, "rejected", letters, big)], 0, "a", letters, 1),
+        SamplesRecord(1, letters, letters, sample_text([Sample(letters, "rejected", letters, big)]), 0, "a", letters, 1),
         StepRecord(v=1, run_id="odd", step_id="s", part="a", name="\ue000" * 512),  # doubled in PostgreSQL, beyond an index entry
         RunRecord(v=1, run_id="last", part="a", pipeline="p"),
     ]  # fmt: skip
