@@ -15,7 +15,7 @@ from psycopg import Connection
 
 from xray_core import verdicts
 from xray_core.model import STATUS_RANK, item_id_text
-from xray_server import postgres_keys, sample_blocks, states
+from xray_server import blocks, postgres_keys, states
 from xray_server.keys import Key
 from xray_server.postgres_text import given_id, given_text, kept_id, kept_id_range, kept_text
 from xray_server.records import unpack
@@ -263,12 +263,12 @@ class Reader:
 
     def sample_records(
         self, run: int, first: int = 0, last: int = (1 << 63) - 1
-    ) -> Iterator[tuple[sample_blocks.Key, sample_blocks.Kept]]:
+    ) -> Iterator[tuple[blocks.Key, blocks.Kept]]:
         """The records of samples in those blocks of a run that may hold one of these steps."""
         for (data,) in self.rows(
             "SELECT data FROM sample_block WHERE run = %s AND low <= %s AND high >= %s ORDER BY low", [run, last, first]
         ):
-            yield from sample_blocks.unpacked(data)
+            yield from blocks.unpacked(data)
 
     def chunks(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[tuple[Any, ...]]:
         """(step number, step id, attempt, head, data) of a run's chunks, or of a step's; `data` is read as it is sliced."""

@@ -1,4 +1,4 @@
-"""Samples in PostgreSQL: the rows of sample_blocks.py, written under the locks that the writer has on their runs."""
+"""Samples in PostgreSQL: the rows of blocks.py, written under the locks that the writer has on their runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Final
 from psycopg import Connection, Cursor, sql
 
 from xray_server import postgres_partitions as partitions
+from xray_server.blocks import SMALL_BYTES, Block, Kept, Key, block_of, taken_up, text_of_chunk
 from xray_server.postgres_text import given_text
-from xray_server.sample_blocks import SMALL_BYTES, Block, Kept, Key, block_of, taken_up, text_of_chunk
 
 _COPY: Final = "COPY sample_block (run, low, high, data) FROM STDIN (FORMAT BINARY)"
 _TYPES: Final = ("int8", "int8", "int8", "bytea")

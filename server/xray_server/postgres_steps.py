@@ -14,7 +14,7 @@ from psycopg import Cursor
 from xray_core.model import STATUS_RANK
 from xray_server import states
 from xray_server.postgres_text import kept_id
-from xray_server.records import unpack
+from xray_server.records import squeeze, unpack
 from xray_server.rows import (
     STATUS_NAMES,
     Parts,
@@ -100,7 +100,7 @@ class StepRows:
         project, _, step_id, attempt = key
         state = step_state(parts)
         at_us = received_us if state.values["started_us"] is None else state.values["started_us"]
-        document = step_document(parts, state, self._parts.id)
+        document = squeeze(step_document(parts, state, self._parts.id))
         self._inserts.append((run, pk, project, attempt, kept_id(step_id), *self._row(state, at_us), document))
         if parts:
             self.sums.add(state, project=project, run=run, at_us=at_us, sign=1)
@@ -117,7 +117,7 @@ class StepRows:
             return
         before, after = step_state(before_parts), step_state(now)
         at_us = moved_us(before, after, old_us=old_at_us, received_us=received_us)
-        self._updates.append((*self._row(after, at_us), step_document(now, after, self._parts.id), run, pk))
+        self._updates.append((*self._row(after, at_us), squeeze(step_document(now, after, self._parts.id)), run, pk))
         if before_parts:
             self.sums.add(before, project=project, run=run, at_us=old_at_us, sign=-1)
         self.sums.add(after, project=project, run=run, at_us=at_us, sign=1)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from psycopg import Connection, Cursor, sql
 
 from xray_core.model import STATUS_RANK
-from xray_server import postgres_partitions, postgres_samples, sample_blocks, states
+from xray_server import blocks, postgres_partitions, postgres_samples, states
 from xray_server.postgres_steps import StepRows
 from xray_server.postgres_text import given_text, kept_id, kept_text
 from xray_server.records import ClientRecord, SamplesRecord, VerdictsRecord, pack, unpack
@@ -169,11 +169,11 @@ class Writer:
         pks: Mapping[StepKey, tuple[int, int]],
         fresh: set[int],
     ) -> None:
-        by_run: dict[int, dict[sample_blocks.Key, sample_blocks.Kept]] = {}
+        by_run: dict[int, dict[blocks.Key, blocks.Kept]] = {}
         for step_key, each in records:
             run, step = pks[step_key]
             place = (step, self._parts.id(each.part), each.chunk)
-            sample_blocks.keep(by_run.setdefault(run, {}), place, (each.rev, bytes(each.samples)))
+            blocks.keep(by_run.setdefault(run, {}), place, (each.rev, bytes(each.samples)))
         postgres_samples.write(cursor, by_run, fresh)
 
     def _clients(self, cursor: Cursor[Any], clients: list[tuple[int, ClientRecord, int]]) -> None:

@@ -226,7 +226,7 @@ _BUILT: Final = tuple(
 )  # what is decoded into more than JSON's own
 sample_values: Final = attrgetter(*SAMPLE_FIELDS)
 encode_json: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder().decode
+decode_json: Final = msgspec.json.Decoder().decode
 
 # What most documents share, so that a document of 500 bytes compresses like one of 50,000. Never changed once released:
 # a new dictionary needs a new marker byte.
@@ -283,11 +283,15 @@ def step_values(record: StepRecord) -> list[Any]:
 
 
 def pack(value: Any) -> bytes:
-    """A JSON value as a compressed document: `1` + deflate with dictionary 1.
+    """A JSON value as a compressed document."""
+    return squeeze(encode_json(value))
+
+
+def squeeze(text: bytes) -> bytes:
+    """A JSON text as a compressed document: `1` + deflate with dictionary 1.
 
     Level 3 costs what level 1 does on documents of this size and is 5% smaller; a small window saves its set-up.
     """
-    text = encode_json(value)
     window, memory = (-15, 8) if len(text) > 8192 else (-12, 5)
     packer = zlib.compressobj(3, zlib.DEFLATED, window, memory, zlib.Z_DEFAULT_STRATEGY, _DICTIONARY_1)
     return b"\x01" + packer.compress(text) + packer.flush()
@@ -302,6 +306,6 @@ def unpack(document: bytes) -> Any:
     if document[:1] != b"\x01":
         raise ValueError("a stored document is not in a form that this X-Ray knows")
     try:
-        return _decode(zlib.decompressobj(-15, zdict=_DICTIONARY_1).decompress(document[1:]))
+        return decode_json(zlib.decompressobj(-15, zdict=_DICTIONARY_1).decompress(document[1:]))
     except (zlib.error, msgspec.DecodeError) as error:
         raise ValueError(f"a stored document is damaged: {error}") from None

@@ -204,11 +204,11 @@ def gathered_samples(
 
 
 def step_document(parts: Parts, state: StepState, part_key: Callable[[str], Any]) -> bytes:
-    """The parts of a step as one document; `part_key` is how the store names a part in it."""
+    """The text of a step's document, its parts; `part_key` is how the store names a part in it."""
     if len(parts) == 1:
         columns = [state.values[name] for name in states.IN_COLUMNS]
-        return pack([(part_key(name), states.thin(values, columns)) for name, values in parts.items()])
-    return pack([(part_key(name), values) for name, values in parts.items()])
+        return encode_json([(part_key(name), states.thin(values, columns)) for name, values in parts.items()])
+    return encode_json([(part_key(name), values) for name, values in parts.items()])
 
 
 def step_figures(state: StepState) -> tuple[Any, ...]:

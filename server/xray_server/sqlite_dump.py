@@ -7,6 +7,7 @@ from typing import Any
 from xray_server import states
 from xray_server.records import unpack
 from xray_server.rows import STATUS_NAMES, id_text
+from xray_server.sqlite_documents import documents
 from xray_server.sqlite_read import Reader
 from xray_server.store import DumpedRun
 from xray_server.wire_rows import Wire, wire_run, wire_samples, wire_step, wire_verdicts
@@ -39,16 +40,18 @@ def _records(reader: Reader, run: int, run_id: str, count: int, part: str, doc: 
         ):
             records.append(wire_run(run_id, name, unpack(part_doc)))
     keys: dict[int, dict[str, Any]] = {}
-    for pk, key, attempt, at_us, doc, pipeline, name, kind, status, position, duration_us in db.execute(
+    steps = db.execute(
         "SELECT pk, id, attempt, at_us, doc, pipeline, name, type, status, position, duration_us FROM step "
         "WHERE run = ? ORDER BY pk",
         (run,),
-    ).fetchall():
+    ).fetchall()
+    docs = documents(db, [(step[0], run, step[4]) for step in steps])
+    for pk, key, attempt, at_us, _, pipeline, name, kind, status, position, duration_us in steps:
         keys[pk] = {"run_id": run_id, "step_id": id_text(key), "attempt": attempt}
         words = [reader.word_text(word) for word in (pipeline, name, kind)]
         columns = (*words, STATUS_NAMES[status], position, at_us, duration_us)
         records += [
-            wire_step(keys[pk], reader.part_text(each), states.full(values, columns)) for each, values in unpack(doc)
+            wire_step(keys[pk], reader.part_text(each), states.full(values, columns)) for each, values in docs[pk]
         ]
     for pk, name, chunk, head, data in db.execute(
         "SELECT c.step, part.text, c.chunk, c.head, c.data FROM step JOIN verdict_chunk c ON c.step = step.pk "

@@ -10,8 +10,8 @@ import sqlite3
 from typing import Any, Final
 
 from xray_server import states
-from xray_server.records import unpack
 from xray_server.rows import HOUR_US, STATUS_NAMES, step_state
+from xray_server.sqlite_documents import documents
 from xray_server.store import Prune
 
 _RUNS_A_STEP: Final = 200
@@ -91,24 +91,27 @@ def _ledgers_of(db: sqlite3.Connection, runs: list[int], limit: int) -> int:
             "WHERE run = ? LIMIT ?",
             (run, limit - removed),
         ).fetchall()
+        docs = documents(db, [(row[0], run, row[3]) for row in steps])
         for row in steps:
-            _forget_reasons(db, *row)
+            _forget_reasons(db, docs[row[0]], *row)
         db.executemany("DELETE FROM step WHERE pk = ?", [(row[0],) for row in steps])
         removed += len(steps)
         if removed >= limit:
             break
-        for table in ("run_tag", "run_part"):
+        for table in ("run_tag", "run_part", "step_block"):
             db.execute(f"DELETE FROM {table} WHERE run = ?", (run,))  # noqa: S608
         db.execute("DELETE FROM run WHERE pk = ?", (run,))
         removed += 1
     return removed
 
 
-def _forget_reasons(db: sqlite3.Connection, pk: int, project: int, at_us: int, doc: bytes, *columns: Any) -> None:
+def _forget_reasons(
+    db: sqlite3.Connection, stored: Any, pk: int, project: int, at_us: int, _: bytes, *columns: Any
+) -> None:
     # a step's reasons lie under their words: its own document says which
     pipeline, name, kind, status, position, duration_us = columns
     known = (pipeline, name, kind, STATUS_NAMES[status], position, at_us, duration_us)
-    state = step_state({str(part): states.full(values, known) for part, values in unpack(doc)})
+    state = step_state({str(part): states.full(values, known) for part, values in stored})
     db.executemany(
         "DELETE FROM step_reason WHERE project = ? AND reason = (SELECT id FROM word WHERE text = ?) AND at_us = ? AND step = ?",
         [(project, reason, at_us, pk) for reason in {reason for _, reason in state.reasons()}],

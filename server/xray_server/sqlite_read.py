@@ -15,7 +15,7 @@ import msgspec
 
 from xray_core import verdicts
 from xray_core.model import STATUS_RANK, item_id_text
-from xray_server import sample_blocks, states
+from xray_server import blocks, states
 from xray_server.records import unpack
 from xray_server.rows import (
     FP40,
@@ -31,6 +31,7 @@ from xray_server.rows import (
     make_cursor,
     parse_cursor,
 )
+from xray_server.sqlite_documents import documents
 from xray_server.store import (
     Page,
     RunFilter,
@@ -141,7 +142,7 @@ class Reader:
     # -- steps -----------------------------------------------------------------------------------------------------
 
     _STEP: Final = (
-        "step.pk, step.at_us, run.id, step.id, step.attempt, step.doc, "
+        "step.pk, step.at_us, step.run, run.id, step.id, step.attempt, step.doc, "
         "step.pipeline, step.name, step.type, step.status, step.position, step.duration_us"
     )
 
@@ -220,7 +221,7 @@ class Reader:
         last = rows[limit - 1] if len(rows) > limit else None
         return Page(
             self._stored_steps(rows[:limit]),
-            None if last is None else make_cursor(last[1], last[12], last[0]),
+            None if last is None else make_cursor(last[1], last[13], last[0]),
         )
 
     def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
@@ -244,12 +245,12 @@ class Reader:
         return [StepGroup(*row[:13]) for row in rows]
 
     def _stored_steps(self, rows: Sequence[Any]) -> list[StoredStep]:
-        docs = [unpack(row[5]) for row in rows]
-        parts = self._parts({part for doc in docs for part, _ in doc})
-        return [self._stored_step(row, doc, parts) for row, doc in zip(rows, docs)]
+        docs = documents(self._db, [(row[0], row[2], row[6]) for row in rows])
+        parts = self._parts({part for doc in docs.values() for part, _ in doc})
+        return [self._stored_step(row, docs[row[0]], parts) for row in rows]
 
     def _stored_step(self, row: Any, doc: Any, part_texts: Mapping[int, str]) -> StoredStep:
-        _, at_us, run_key, step_key, attempt, _, pipeline, name, kind, status, position, duration_us = row[:12]
+        _, at_us, _, run_key, step_key, attempt, _, pipeline, name, kind, status, position, duration_us = row[:13]
         words = [None if word is None else self._text(word) for word in (pipeline, name, kind)]
         columns = (*words, STATUS_NAMES[status], position, at_us, duration_us)
         parts = [states.step_part(part_texts[part], states.full(values, columns)) for part, values in doc]
@@ -279,14 +280,12 @@ class Reader:
         found = self.sample_records(run, min(wanted, default=0), max(wanted, default=-1))
         return gathered_samples((wanted[step], text) for (step, _, _), (_, text) in found if step in wanted)
 
-    def sample_records(
-        self, run: int, first: int = 0, last: int = 1 << 62
-    ) -> Iterator[tuple[sample_blocks.Key, sample_blocks.Kept]]:
+    def sample_records(self, run: int, first: int = 0, last: int = 1 << 62) -> Iterator[tuple[blocks.Key, blocks.Kept]]:
         """The records of samples in those blocks of a run that may hold one of these steps."""
         for (data,) in self._db.execute(
             "SELECT data FROM sample_block WHERE run = ? AND low <= ? AND high >= ? ORDER BY low", (run, last, first)
         ).fetchall():
-            yield from sample_blocks.unpacked(data)
+            yield from blocks.unpacked(data)
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         text = item_id_text(item_id)

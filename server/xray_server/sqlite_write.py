@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from xray_core.model import STATUS_RANK
-from xray_server import sample_blocks, states
-from xray_server.records import ClientRecord, SamplesRecord, VerdictsRecord, pack, unpack
+from xray_server import blocks, states
+from xray_server.records import ClientRecord, SamplesRecord, VerdictsRecord, pack, squeeze, unpack
 from xray_server.rows import (
     SET_CODES,
     STATUS_NAMES,
@@ -31,6 +31,7 @@ from xray_server.rows import (
     tag_text,
     verdict_documents,
 )
+from xray_server.sqlite_documents import Documents, documents
 from xray_server.states import StepState
 from xray_server.store import Batch
 
@@ -198,10 +199,10 @@ class Writer:
         steps: dict[StepKey, int],
         fresh: set[int],
     ) -> None:
-        by_run: dict[int, dict[sample_blocks.Key, sample_blocks.Kept]] = {}
+        by_run: dict[int, dict[blocks.Key, blocks.Kept]] = {}
         for key, each in records:
             place = (steps[key], self._parts.id(each.part), each.chunk)
-            sample_blocks.keep(by_run.setdefault(runs[key[:2]], {}), place, (each.rev, bytes(each.samples)))
+            blocks.keep(by_run.setdefault(runs[key[:2]], {}), place, (each.rev, bytes(each.samples)))
         gone: list[tuple[int, int]] = []
         written: list[tuple[Any, ...]] = []
         for run, new in by_run.items():
@@ -209,11 +210,11 @@ class Writer:
             if run not in fresh:
                 stored = self._db.execute(
                     "SELECT low, data FROM sample_block WHERE run = ? AND (low <= ? AND high >= ? OR length(data) < ?)",
-                    (run, max(new)[0], min(new)[0], sample_blocks.SMALL_BYTES),
+                    (run, max(new)[0], min(new)[0], blocks.SMALL_BYTES),
                 ).fetchall()
-            lows, blocks = sample_blocks.taken_up(new, stored)
+            lows, made = blocks.taken_up(new, stored)
             gone += [(run, low) for low in lows]
-            written += [(run, block.low, block.high, block.data) for block in blocks]
+            written += [(run, block.low, block.high, block.data) for block in made]
         if gone:
             self._db.executemany("DELETE FROM sample_block WHERE run = ? AND low = ?", gone)
         if written:
@@ -238,6 +239,7 @@ class _StepRows:
         self._inserts: list[tuple[Any, ...]] = []
         self._updates: list[tuple[Any, ...]] = []
         self._reasons: list[tuple[Any, ...]] = []
+        self._documents = Documents()
         self._sums = Sums(words.id)
 
     def write(
@@ -272,17 +274,8 @@ class _StepRows:
         project, _, step_id, attempt = key
         state = step_state(parts)
         at_us = received_us if state.values["started_us"] is None else state.values["started_us"]
-        self._inserts.append(
-            (
-                pk,
-                run,
-                id_key(step_id),
-                attempt,
-                project,
-                *self._columns(state, at_us),
-                step_document(parts, state, self._parts.id),
-            )
-        )
+        self._inserts.append((pk, run, id_key(step_id), attempt, project, *self._columns(state, at_us)))
+        self._documents.add(run, pk, step_document(parts, state, self._parts.id))
         self._count(state, bool(parts), project, run, pk, at_us, 1)
         self._sums.new_step(run)
 
@@ -290,13 +283,14 @@ class _StepRows:
         pk, old_at_us, doc, pipeline, name, kind, status, position, duration_us = row
         pipeline, name, kind = (None if word is None else self._words.text(word) for word in (pipeline, name, kind))
         columns = (pipeline, name, kind, STATUS_NAMES[status], position, old_at_us, duration_us)
-        known: Parts = {self._parts.text(part): states.full(values, columns) for part, values in unpack(doc)}
+        stored = documents(self._db, [(pk, run, doc)])[pk]
+        known: Parts = {self._parts.text(part): states.full(values, columns) for part, values in stored}
         now, changed = merged(known, parts, states.step_part)
         if not changed:
             return
         before, after = step_state(known), step_state(now)
         at_us = moved_us(before, after, old_us=old_at_us, received_us=received_us)
-        self._updates.append((*self._columns(after, at_us), step_document(now, after, self._parts.id), pk))
+        self._updates.append((*self._columns(after, at_us), squeeze(step_document(now, after, self._parts.id)), pk))
         self._db.executemany(
             "DELETE FROM step_reason WHERE project = ? AND reason = ? AND at_us = ? AND step = ? AND outcome = ?",
             [(project, self._words.id(why), old_at_us, pk, SET_CODES[outcome]) for outcome, why in before.reasons()],
@@ -331,9 +325,12 @@ class _StepRows:
     def _flush(self) -> None:
         db = self._db
         if self._inserts:
+            docs = self._documents.for_rows()
             db.executemany(
-                "INSERT INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._inserts
+                "INSERT INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(*row, docs[row[0]]) for row in self._inserts],
             )
+            self._documents.write_blocks(db)
         if self._updates:
             db.executemany(
                 "UPDATE step SET pipeline = ?, name = ?, type = ?, status = ?, position = ?, at_us = ?, duration_us = ?, "

@@ -1,4 +1,4 @@
--- The samples of several steps of a run in one row: see sample_blocks.py. `low` and `high` are its first and last step;
+-- The samples of several steps of a run in one row: see blocks.py. `low` and `high` are its first and last step;
 -- a step is in one block at most.
 CREATE TABLE sample_block (
   pk   INTEGER PRIMARY KEY,

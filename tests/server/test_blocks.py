@@ -1,4 +1,4 @@
-"""Blocks of samples: whatever the order in which records come, the newest of each is there once; and what was kept before."""
+"""Blocks: whatever the order in which records come, the newest of each is there once; and what was kept before."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xray_server import sample_blocks
+from xray_server import blocks
+from xray_server.blocks import BLOCK_BYTES, SMALL_BYTES, Block, Kept, Key
 from xray_server.records import StepRecord, pack
-from xray_server.sample_blocks import BLOCK_BYTES, SMALL_BYTES, Block, Kept, Key
 from xray_server.store import Batch, Store, open_store
 
 from tests.server import postgresql
@@ -41,30 +41,30 @@ def test_after_any_writes_the_newest_of_each_record_is_there_once(writes: list[d
             for low, block in stored.items()
             if (low <= last and block.high >= first) or len(block.data) < SMALL_BYTES
         ]
-        gone, blocks = sample_blocks.taken_up(records, asked)
+        gone, made = blocks.taken_up(records, asked)
         for low in gone:
             del stored[low]
-        assert not stored.keys() & {block.low for block in blocks}
-        stored.update((block.low, block) for block in blocks)
+        assert not stored.keys() & {block.low for block in made}
+        stored.update((block.low, block) for block in made)
         for key, kept in records.items():
-            sample_blocks.keep(newest, key, kept)
-    found = [each for block in stored.values() for each in sample_blocks.unpacked(block.data)]
+            blocks.keep(newest, key, kept)
+    found = [each for block in stored.values() for each in blocks.unpacked(block.data)]
     assert sorted(found) == sorted(newest.items())
     for block in stored.values():
-        steps = [step for (step, _, _), _ in sample_blocks.unpacked(block.data)]
+        steps = [step for (step, _, _), _ in blocks.unpacked(block.data)]
         assert (min(steps), max(steps)) == (block.low, block.high)
 
 
 def test_what_reading_one_step_unpacks_is_bounded_by_a_block_or_by_the_step_itself() -> None:
     text = b"x" * (BLOCK_BYTES // 3)
-    blocks = sample_blocks.packed({(step, 0, "live"): (1, text) for step in range(100)})
-    assert [block.high - block.low for block in blocks] == [2] * 33 + [0]
+    made = blocks.packed({(step, 0, "live"): (1, text) for step in range(100)})
+    assert [block.high - block.low for block in made] == [2] * 33 + [0]
 
 
 @pytest.mark.parametrize("data", [b"", b"\x02later", b"\x01damaged", b"\x01" + b"\x78\x9c\x03\x00\x00\x00\x00\x01"])
 def test_a_block_that_cannot_be_read_says_so(data: bytes) -> None:
-    with pytest.raises(ValueError, match="block of samples"):
-        list(sample_blocks.unpacked(data))
+    with pytest.raises(ValueError, match="a stored block is"):
+        list(blocks.unpacked(data))
 
 
 # The steps of this run had samples a row a chunk: schema 4 of SQLite, 3 of PostgreSQL.
@@ -91,7 +91,7 @@ def test_sqlite_moves_the_samples_of_an_older_schema(tmp_path: Path) -> None:
     with_steps = open_store(f"sqlite:///{path}")
     with_steps.write([Batch(_steps(), "default", 1)])
     with_steps.close()
-    _to_before(sqlite3.connect(path), "sqlite", "DROP TABLE sample_block; PRAGMA user_version = 4")
+    _to_before(sqlite3.connect(path), "sqlite", "DROP TABLE sample_block; DROP TABLE step_block; PRAGMA user_version = 4")
     with sqlite3.connect(path) as db:
         for step, chunk, samples in _OLD_ROWS:
             db.execute(

@@ -1,8 +1,9 @@
-"""Samples as both stores keep them: the records of several steps of one run compressed together, the newest of each.
+"""Blocks: what several steps of one run say, compressed together.
 
-The samples of one step say the same names as those of its neighbours, so together they take half the bytes, a fifth of the
-time to compress, and one row with one entry in an index where each had its own. A block holds steps of one run alone:
-what expires with a run, expires with its blocks. Every step is in one block at most. Knows no SQL.
+A step says the same names as its neighbours, so together they take half the bytes or less, a fifth of the time to compress,
+and one row with one entry in an index where each had its own. A block holds steps of one run alone: what expires with a run,
+expires with its blocks. Samples are kept like this in both stores, the newest record of each; every step is in one block at
+most. SQLite keeps steps' documents so too (sqlite_documents.py). Knows no SQL.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SMALL_BYTES: Final = 4 * 1024  # after it: so small a block is taken up into the
 _MARK: Final = b"\x01"
 
 Key: TypeAlias = tuple[int, int, str]  # step, part, chunk
-Kept: TypeAlias = tuple[int, bytes]  # revision, JSON list of samples; of two the greater counts
+Kept: TypeAlias = tuple[int, bytes]  # revision, JSON; of two the greater counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,12 @@ def unpacked(data: bytes) -> Iterator[tuple[Key, Kept]]:
         ValueError: written by a newer X-Ray, or damaged.
     """
     if data[:1] != _MARK:
-        raise ValueError("a stored block of samples is not in a form that this X-Ray knows")
+        raise ValueError("a stored block is not in a form that this X-Ray knows")
     try:
         head, _, texts = zlib.decompress(data[1:]).partition(b"\n")
         low, records = msgspec.json.decode(head)
     except (zlib.error, msgspec.DecodeError) as error:
-        raise ValueError(f"a stored block of samples is damaged: {error}") from None
+        raise ValueError(f"a stored block is damaged: {error}") from None
     at = 0
     for step, part, chunk, rev, length in records:
         yield (low + step, part, chunk), (rev, texts[at : at + length])
