@@ -20,6 +20,7 @@ from xray_server.keys import Key
 from xray_server.postgres_text import given_id, given_text, kept_id, kept_id_range, kept_text
 from xray_server.records import unpack
 from xray_server.rows import (
+    FEW_RUNS,
     FP40,
     HIGH_RATE,
     HOUR_US,
@@ -110,13 +111,15 @@ class Reader:
                 tests.append(test)
                 values.append(bound)
         if where.q:
-            text = kept_text(where.q)
-            tests.append(
-                "(run.pk IN (SELECT pk FROM run WHERE project = %s AND id >= %s AND id < %s)"
-                " OR run.pk IN (SELECT run FROM run_tag WHERE project = %s AND value >= %s AND value < %s)"
-                " OR run.pipeline IN (SELECT id FROM word WHERE position(lower(%s) IN lower(text)) > 0))"
-            )
-            values += [project_id, *kept_id_range(where.q), project_id, text, text + "\U0010ffff", text]
+            few = self._few_runs_with(project_id, where.q)
+            if few is None:
+                tests.append(
+                    "(" + " OR ".join(f"run.pk IN ({each})" for each, _ in _runs_with(project_id, where.q)) + ")"
+                )
+                values += [value for _, given in _runs_with(project_id, where.q) for value in given]
+            else:
+                tests.append("run.pk = ANY(%s::bigint[])")
+                values.append(few)
         if cursor is not None:
             tests.append(f"({at}, {pk}) < (%s, %s)")
             values += parse_cursor(cursor)
@@ -125,6 +128,19 @@ class Reader:
             f"WHERE {' AND '.join(tests)} ORDER BY {at} DESC, {pk} DESC"
         )
         return sql, values
+
+    def _few_runs_with(self, project_id: int, text: str) -> list[int] | None:
+        """The numbers of the runs that have a text; None where they are many.
+
+        Few are looked up, many are met soon on the way through the newest: looking for few on that way reads every run.
+        """
+        found: set[int] = set()
+        for statement, values in _runs_with(project_id, text):
+            rows = self.rows(f"{statement} LIMIT %s", [*values, FEW_RUNS + 1])
+            if len(rows) > FEW_RUNS:
+                return None
+            found.update(pk for (pk,) in rows)
+        return sorted(found)
 
     def run(self, project: str, run_id: str) -> StoredRun | None:
         rows = self.rows(
@@ -465,3 +481,20 @@ class Window:
     def __getitem__(self, place: slice) -> bytes:
         start, stop, _ = place.indices(self._length)
         return bytes(self._data[self._offset + start : self._offset + stop])
+
+
+def _runs_with(project_id: int, text: str) -> list[tuple[str, list[Any]]]:
+    """What selects the runs that have a text: at the beginning of their id or of a tag's value, or in their pipeline's name."""
+    kept = kept_text(text)
+    return [
+        ("SELECT pk FROM run WHERE project = %s AND id >= %s AND id < %s", [project_id, *kept_id_range(text)]),
+        (
+            "SELECT run FROM run_tag WHERE project = %s AND value >= %s AND value < %s",
+            [project_id, kept, kept + "\U0010ffff"],
+        ),
+        (
+            "SELECT pk FROM run WHERE project = %s AND pipeline IN "
+            "(SELECT id FROM word WHERE position(lower(%s) IN lower(text)) > 0)",
+            [project_id, kept],
+        ),
+    ]

@@ -41,6 +41,7 @@ IDS, FP40 = 1, 2
 HOUR_US: Final = 3_600_000_000
 HIGH_RATE: Final = 0.9  # of the partial index on rejection rates
 SLOW_US: Final = 10_000_000  # of the partial index on durations
+FEW_RUNS: Final = 2_000  # that a text is found in, each way: so many are looked up and sorted in some milliseconds
 
 RunKey: TypeAlias = tuple[int, str]
 StepKey: TypeAlias = tuple[int, str, str, int]

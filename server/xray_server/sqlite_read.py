@@ -18,6 +18,7 @@ from xray_core.model import STATUS_RANK, item_id_text
 from xray_server import blocks, states
 from xray_server.records import unpack
 from xray_server.rows import (
+    FEW_RUNS,
     FP40,
     HIGH_RATE,
     HOUR_US,
@@ -104,13 +105,18 @@ class Reader:
                 tests.append(test)
                 values.append(bound)
         if where.q:
-            tests.append(
-                "(run.pk IN (SELECT pk FROM run WHERE project = ? AND id >= ? AND id < ?)"
-                " OR run.pk IN (SELECT run FROM run_tag WHERE project = ? AND value >= ? AND value < ?)"
-                " OR run.pipeline IN (SELECT id FROM word WHERE instr(lower(text), lower(?)) > 0))"
-            )
-            project_id = values[0]
-            values += [project_id, *id_prefix_range(where.q), project_id, where.q, where.q + "\U0010ffff", where.q]
+            few = self._few_runs_with(values[0], where.q)
+            if few is None:
+                tests.append(
+                    "(" + " OR ".join(f"run.pk IN ({each})" for each, _ in _runs_with(values[0], where.q)) + ")"
+                )
+                values += [value for _, given in _runs_with(values[0], where.q) for value in given]
+            elif source:
+                tests.append("run.pk IN (SELECT value FROM json_each(?))")
+                values.append(few)
+            else:
+                source = "json_each(?) found CROSS JOIN run ON run.pk = found.value"
+                values.insert(0, few)
         if cursor is not None:
             tests.append(f"({at}, {pk}) < (?, ?)")
             values += parse_cursor(cursor)
@@ -120,6 +126,19 @@ class Reader:
             f"WHERE {' AND '.join(tests)} ORDER BY {at} DESC, {pk} DESC"
         )
         return sql, values
+
+    def _few_runs_with(self, project_id: int, text: str) -> str | None:
+        """The numbers of the runs that have a text, as a JSON list; None where they are many.
+
+        Few are looked up, many are met soon on the way through the newest: looking for few on that way reads every run.
+        """
+        found: set[int] = set()
+        for statement, values in _runs_with(project_id, text):
+            rows = self._db.execute(f"{statement} LIMIT ?", (*values, FEW_RUNS + 1)).fetchall()
+            if len(rows) > FEW_RUNS:
+                return None
+            found.update(pk for (pk,) in rows)
+        return json.dumps(sorted(found))
 
     def run(self, project: str, run_id: str) -> StoredRun | None:
         row = self._db.execute(
@@ -451,6 +470,21 @@ class BlobWindow:
     def __getitem__(self, place: slice) -> bytes:
         start, stop, _ = place.indices(self._length)
         return bytes(self._blob[self._offset + start : self._offset + stop])
+
+
+def _runs_with(project_id: int, text: str) -> list[tuple[str, list[Any]]]:
+    """What selects the runs that have a text: at the beginning of their id or of a tag's value, or in their pipeline's name."""
+    return [
+        ("SELECT pk FROM run WHERE project = ? AND id >= ? AND id < ?", [project_id, *id_prefix_range(text)]),
+        (
+            "SELECT run FROM run_tag WHERE project = ? AND value >= ? AND value < ?",
+            [project_id, text, text + "\U0010ffff"],
+        ),
+        (
+            "SELECT pk FROM run WHERE project = ? AND pipeline IN (SELECT id FROM word WHERE instr(lower(text), lower(?)) > 0)",
+            [project_id, text],
+        ),
+    ]
 
 
 def _steps_index(where: StepFilter) -> str:

@@ -65,7 +65,6 @@ def test_a_list_of_steps_walks_its_index_and_sorts_nothing(
         (RunFilter(pipeline="p", since_us=1), "run_pipeline_at"),
         (RunFilter(status="failed"), "run_status_at"),
         (RunFilter(tag="env:prod"), "PRIMARY KEY"),
-        (RunFilter(q="0192f3b0"), "run_at"),
     ],
 )
 def test_a_list_of_runs_walks_its_index_and_sorts_nothing(
@@ -75,6 +74,17 @@ def test_a_list_of_runs_walks_its_index_and_sorts_nothing(
     plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql} LIMIT 50", values))
     assert index in plan
     assert "TEMP B-TREE" not in plan
+
+
+@pytest.mark.parametrize("few", [1_000, 0])
+def test_few_runs_with_a_text_are_looked_up_and_many_are_met_on_the_way_through_the_newest(
+    reader: tuple[Reader, sqlite3.Connection], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xray_server.sqlite_read.FEW_RUNS", few)
+    sql, values = reader[0].runs_query("default", RunFilter(q="p"), None)
+    plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql} LIMIT 50", values))
+    assert ("SEARCH run USING INTEGER PRIMARY KEY" in plan) == bool(few)
+    assert ("run_at" in plan) == (not few)
 
 
 def test_a_database_of_a_newer_x_ray_is_refused_in_words(tmp_path: Path) -> None:
