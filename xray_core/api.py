@@ -211,7 +211,8 @@ class Client:
         return Page([_made(StepResult, each) for each in answer["steps"]], answer["next_cursor"])
 
     def decisions(self, details: Mapping[str, Any] | None = None, **filters: Any) -> Decisions:
-        """Search inside samples, newest first: item, reason, outcome, step, step_type, pipeline, since, until, limit, cursor.
+        """Search inside samples, newest first: item, reason, outcome, step, step_type, pipeline, since, until, limit, cursor,
+        estimate_ms (how long to go on estimating the total once the page is full).
 
         Args:
             details: conditions on details by path, as in {"price_gt": 100, "flight.dest": "BUR", "seats_exists": True}.

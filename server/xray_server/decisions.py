@@ -13,15 +13,18 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, Final, Literal
 
+from xray_core.journey import StepKey
 from xray_server.queries import sample_json
 from xray_server.store import BadCursorError, StepFilter, Store, StoredStep
 
 Json = dict[str, Any]
 Comparison = Literal["eq", "gt", "lt", "gte", "lte", "exists"]
 _PAGE: Final = 100
-BUDGET_S: Final = 1.0
+BUDGET_MS: Final = 1_000  # for finding a page
+ESTIMATE_MS: Final = 25  # for going on once it is full, to estimate how many there are in all
 _ABSENT: Final = object()
 
 
@@ -69,14 +72,15 @@ def search(
     *,
     limit: int,
     cursor: str | None,
-    budget_s: float = BUDGET_S,
+    estimate_ms: float = ESTIMATE_MS,
+    budget_ms: float = BUDGET_MS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Json:
     """A page of matching samples, newest steps first, and on the first page the estimated total.
 
-    The page may be short, and the estimate cover a part only, where the budget ran out: `estimate.complete` tells.
+    The page may be short where the budget ran out, and the estimate cover a part only: `estimate.complete` tells.
     """
-    deadline = clock() + budget_s
+    began = clock()
     where, place = chosen.where, _Place()
     if cursor is not None:
         until_us, place = _parse(cursor)
@@ -106,7 +110,8 @@ def search(
             variance += weight * (weight - 1)
         if next_cursor is not None and cursor is not None:
             break  # only the first page estimates
-        if clock() > deadline:
+        spent_ms = (clock() - began) * 1000
+        if spent_ms > budget_ms or (len(found) == limit and spent_ms > estimate_ms):
             complete = not walk.more()
             if next_cursor is None and not complete:
                 next_cursor = _cursor(where.until_us, walk.after_this_step(), 0)
@@ -145,10 +150,16 @@ class _Walk:
         while True:
             page = self._store.steps(self._project, self.where, limit=_PAGE, cursor=self._page_cursor)
             self._page, self._next = page.items, page.next_cursor
+            samples: dict[StepKey, list[Mapping[str, Any]]] = {}
+            run_id = None
             for place, step in enumerate(self._page):
                 self._place = place
                 self.scanned += 1
-                yield step, self._store.samples(self._project, step.run_id, [step.key]).get(step.key, [])
+                if step.run_id != run_id:  # what is asked about a run is asked at once: its steps lie side by side
+                    run_id = step.run_id
+                    together = takewhile(lambda each: each.run_id == run_id, self._page[place:])  # noqa: B023  # used up here
+                    samples = self._store.samples(self._project, run_id, [each.key for each in together])
+                yield step, samples.get(step.key, [])
             if self._next is None:
                 return
             self._page_cursor = self._next

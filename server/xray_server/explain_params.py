@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
 from xray_core.model import Outcome
+from xray_server import decisions
 from xray_server.decisions import Comparison, DecisionFilter, DetailTest
 from xray_server.params import Cursor, NoParameters, Text, When
 from xray_server.store import StepFilter
@@ -39,6 +40,12 @@ class DecisionsParameters(NoParameters):
     until: When | None = None
     limit: int = Field(50, ge=1, le=1000)
     cursor: Cursor = None
+    estimate_ms: int = Field(
+        decisions.ESTIMATE_MS,
+        ge=0,
+        le=decisions.BUDGET_MS,
+        description="how long to go on estimating once the page is full",
+    )
 
     def chosen(self, details: list[DetailTest]) -> DecisionFilter:
         since_us, until_us = window(self.since, self.until)

@@ -81,7 +81,16 @@ def add_explanations(app: FastAPI, store: Store) -> None:
     def get_decisions(request: Request, project: Project) -> Response:
         """Search inside samples, newest steps first; the first page estimates how many items match in truth."""
         query, tests = decisions_parameters(request.query_params.multi_items())
-        return _json(decisions.search(store, project, query.chosen(tests), limit=query.limit, cursor=query.cursor))
+        return _json(
+            decisions.search(
+                store,
+                project,
+                query.chosen(tests),
+                limit=query.limit,
+                cursor=query.cursor,
+                estimate_ms=query.estimate_ms,
+            )
+        )
 
     @app.get("/trends", responses=_ERROR, tags=["explain"])
     def get_trends(project: Project, query: Annotated[TrendsParameters, Query()]) -> Response:

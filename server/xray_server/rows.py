@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -62,7 +61,10 @@ def id_key(text: str) -> bytes | str:
 
 def id_text(key: bytes | str) -> str:
     """The id that `id_key` was given."""
-    return str(uuid.UUID(bytes=key)) if isinstance(key, bytes) else key
+    if isinstance(key, str):
+        return key
+    digits = key.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def id_prefix_range(prefix: str) -> tuple[Any, Any]:

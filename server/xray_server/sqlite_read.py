@@ -394,25 +394,23 @@ class Reader:
                 tests.append(f"r.{column} = ?")
                 values.append(self._word(word))
         where = " AND ".join(tests)
-        words = "LEFT JOIN word p ON p.id = r.pipeline LEFT JOIN word n ON n.id = r.name"
         reasons: dict[tuple[int, int, int], dict[str, int]] = {}
         for hour, pipeline_id, name_id, reason, n in self._db.execute(
-            "SELECT r.hour, r.pipeline, r.name, w.text, sum(r.n) FROM rollup_reason r JOIN word w ON w.id = r.reason "  # noqa: S608
-            f"WHERE {where} GROUP BY r.hour, r.pipeline, r.name, w.text HAVING sum(r.n) > 0",
+            f"SELECT r.hour, r.pipeline, r.name, r.reason, r.n FROM rollup_reason r WHERE {where} AND r.n > 0",  # noqa: S608
             values,
         ):
-            reasons.setdefault((hour, pipeline_id, name_id), {})[reason] = n
-        rows = self._db.execute(
-            "SELECT r.hour, r.pipeline, r.name, coalesce(p.text, ''), coalesce(n.text, ''), r.steps, r.failed, r.input, "  # noqa: S608
-            "r.accepted, r.rejected, r.not_selected, r.errored, r.selected, r.unaccounted, r.duration_us "
-            f"FROM rollup r {words} WHERE {where} AND r.steps > 0 ORDER BY r.hour, p.text, n.text",
-            values,
-        )
+            mix, word = reasons.setdefault((hour, pipeline_id, name_id), {}), self._text(reason)
+            mix[word] = mix.get(word, 0) + n  # several outcomes may have one reason
         points = []
-        for hour, pipeline_id, name_id, *figures in rows:
-            figures.append(reasons.get((hour, pipeline_id, name_id), {}))
-            points.append(TrendPoint(hour * HOUR_US, *figures))
-        return points
+        for hour, pipeline_id, name_id, *figures in self._db.execute(
+            "SELECT r.hour, r.pipeline, r.name, r.steps, r.failed, r.input, r.accepted, r.rejected, r.not_selected, "  # noqa: S608
+            f"r.errored, r.selected, r.unaccounted, r.duration_us FROM rollup r WHERE {where} AND r.steps > 0",
+            values,
+        ):
+            names = (self._text(pipeline_id) if pipeline_id else "", self._text(name_id))
+            mix = reasons.get((hour, pipeline_id, name_id), {})
+            points.append(TrendPoint._make((hour * HOUR_US, *names, *figures, mix)))
+        return sorted(points, key=lambda point: (point.at_us, point.pipeline, point.name))
 
     def figures(self) -> tuple[int, int | None, int]:
         """An estimate of the number of runs (the highest key), the newest start, and the size of the database in bytes."""

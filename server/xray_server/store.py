@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Literal, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from xray_core.errors import ConfigurationError, XRayError
 from xray_core.journey import LookedUp
@@ -220,8 +220,7 @@ class StoredClient:
     received_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class TrendPoint:
+class TrendPoint(NamedTuple):
     """One bucket of time of one step name in one pipeline: sums over the step attempts that started in it."""
 
     at_us: int
@@ -237,7 +236,7 @@ class TrendPoint:
     selected: int
     unaccounted: int
     duration_us: int
-    reasons: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, int]
 
 
 Kept = Literal["details", "verdicts", "ledgers"]

@@ -13,7 +13,6 @@ from xray_server.times import iso
 Json = dict[str, Any]
 Bucket = Literal["hour", "day"]
 _BUCKET_US: Final[dict[str, int]] = {"hour": 3_600_000_000, "day": 86_400_000_000}
-_FIGURES: Final = ("input", "accepted", "rejected", "not_selected", "errored", "unaccounted", "selected")
 
 
 def trends(
@@ -33,26 +32,41 @@ def trends(
         "bucket": bucket,
         "since": iso(since_us),
         "until": iso(until_us),
-        "trends": [_entry(at_us, of, step, held) for (at_us, of, step), held in sorted(merged.items())],
+        "trends": [_entry(at_us, _sum(held)) for (at_us, _, _), held in sorted(merged.items())],
     }
 
 
-def _entry(at_us: int, pipeline: str, name: str, points: list[TrendPoint]) -> Json:
-    ledger = {figure: sum(getattr(point, figure) for point in points) for figure in _FIGURES}
+def _sum(points: list[TrendPoint]) -> TrendPoint:
+    """Several hours of one step name in one pipeline as one."""
+    first = points[0]
+    if len(points) == 1:
+        return first
     reasons: dict[str, int] = {}
     for point in points:
         for reason, n in point.reasons.items():
             reasons[reason] = reasons.get(reason, 0) + n
-    steps = sum(point.steps for point in points)
+    sums = (sum(figures) for figures in zip(*(point[3:-1] for point in points)))
+    return TrendPoint._make((*first[:3], *sums, reasons))
+
+
+def _entry(at_us: int, point: TrendPoint) -> Json:
     return {
         "at": iso(at_us),
-        "pipeline": pipeline,
-        "step": name,
-        "steps": steps,
-        "failed": sum(point.failed for point in points),
-        "items_in": ledger["input"],
-        "ledger": ledger,
-        "rejection_rate": ledger["rejected"] / ledger["input"] if ledger["input"] > 0 else None,
-        "reasons": dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))),
-        "mean_duration_ms": sum(point.duration_us for point in points) / steps / 1000 if steps else None,
+        "pipeline": point.pipeline,
+        "step": point.name,
+        "steps": point.steps,
+        "failed": point.failed,
+        "items_in": point.input,
+        "ledger": {
+            "input": point.input,
+            "accepted": point.accepted,
+            "rejected": point.rejected,
+            "not_selected": point.not_selected,
+            "errored": point.errored,
+            "unaccounted": point.unaccounted,
+            "selected": point.selected,
+        },
+        "rejection_rate": point.rejected / point.input if point.input > 0 else None,
+        "reasons": dict(sorted(point.reasons.items(), key=lambda pair: (-pair[1], pair[0]))),
+        "mean_duration_ms": point.duration_us / point.steps / 1000 if point.steps else None,
     }

@@ -45,6 +45,10 @@ REASONS = ["price_too_high", "out_of_stock", "blocked", "duplicate", "too_far", 
            "wrong_size", "language", "rare_reason"]  # fmt: skip
 WEIGHTS = [1 / (i + 1) for i in range(len(REASONS))]
 CATALOGUE = 50_000
+PATTERNS = 2_000  # different runs: 16,000 different steps
+_SOME_SECOND = (
+    1_700_000_000  # no run lasts beyond its second, so that replacing these ten digits moves all of its times
+)
 
 
 class Data:
@@ -101,12 +105,27 @@ class Data:
 def bodies(data: Data, steps: int, *, samples: int, runs_a_body: int = 120) -> Iterator[tuple[bytes, int, int]]:
     """(NDJSON, steps in it, when its first run started), oldest first."""
     runs = max(1, steps // STEPS_A_RUN)
+    patterns = [Pattern(data.run(_SOME_SECOND * 1_000_000, samples=samples)) for _ in range(min(runs, PATTERNS))]
     for first in range(0, runs, runs_a_body):
-        lines, at_us = [], 0
+        lines, at_s = [], 0
         for i in range(first, min(first + runs_a_body, runs)):
-            at_us = data.now_us - DAYS * DAY_US + i * DAYS * DAY_US // runs
-            lines += [json.dumps(record) for record in data.run(at_us, samples=samples)]
-        yield "\n".join(lines).encode(), min(runs_a_body, runs - first) * STEPS_A_RUN, at_us
+            at_s = (data.now_us - DAYS * DAY_US + i * DAYS * DAY_US // runs) // 1_000_000
+            lines.append(data.random.choice(patterns).at(at_s))
+        yield b"\n".join(lines), min(runs_a_body, runs - first) * STEPS_A_RUN, at_s * 1_000_000
+
+
+class Pattern:
+    """A run to be sent again and again under other ids, at other seconds: making each anew takes longer than storing it."""
+
+    def __init__(self, records: list[dict[str, Any]]) -> None:
+        self._ids = {record[key].encode() for record in records for key in ("run_id", "step_id") if key in record}
+        self._text = b"\n".join(json.dumps(record).encode() for record in records)
+
+    def at(self, second: int) -> bytes:
+        text = self._text.replace(b"%d" % _SOME_SECOND, b"%d" % second)
+        for each in self._ids:
+            text = text.replace(each, new_id().encode())
+        return text
 
 
 def load(store: Store, data: Data, steps: int, samples: int, bar: Progress) -> tuple[float, float]:

@@ -68,12 +68,21 @@ def test_pages_of_decisions_hold_each_once(live: Live, shop: str) -> None:
     assert len(seen) == len(set(seen)) == 12
 
 
+def test_an_estimate_that_stopped_early_says_so_and_the_pages_go_on(live: Live, shop: str) -> None:
+    first = live.get("/decisions", pipeline=shop, limit=1, estimate_ms=0)
+    assert first["estimate"]["complete"] is False
+    everything = live.get("/decisions", pipeline=shop, estimate_ms=0)
+    assert everything["estimate"]["complete"] is True, "the page was not full, so the search went on to the end"
+    second = live.get("/decisions", pipeline=shop, limit=1, cursor=first["next_cursor"])
+    assert first["decisions"] + second["decisions"] == everything["decisions"][:2]
+
+
 def test_the_estimated_total_is_within_its_error(live: Live) -> None:
     pipeline = f"estimate-{uuid4()}"
     with live.xray(pipeline, sample_rate=0.05) as xray:
         for _ in range(5):
             priced(xray, {f"i{n}": 101 + n % 100 for n in range(4_000)})
-    answer = live.get("/decisions", pipeline=pipeline, limit=1, **{"details.price_gt": 150})
+    answer = live.get("/decisions", pipeline=pipeline, limit=1, estimate_ms=1000, **{"details.price_gt": 150})
     estimate = answer["estimate"]
     truth = 5 * 4_000 / 2
     assert estimate["sampled"] < 1_500
@@ -89,6 +98,7 @@ def test_the_estimated_total_is_within_its_error(live: Live) -> None:
         ("/decisions", {"details.": "1"}, "details."),
         ("/decisions", {"details.price_exists": "perhaps"}, "details.price_exists"),
         ("/decisions", {"limit": "0"}, "limit"),
+        ("/decisions", {"estimate_ms": "60000"}, "estimate_ms"),
         ("/decisions", {"cursor": "nonsense"}, "cursor"),
         ("/trends", {"bucket": "week"}, "bucket"),
         ("/trends", {"since": "yesterday"}, "since"),
