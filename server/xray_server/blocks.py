@@ -27,7 +27,8 @@ Kept: TypeAlias = tuple[int, bytes]  # revision, JSON; of two the greater counts
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """`low` and `high` are the first and the last step in it."""
+    """`low` and `high` are the first and the last step in it; `data` numbers steps from `low`, so that a block may be made
+    before its steps have their numbers."""
 
     low: int
     high: int
@@ -53,7 +54,7 @@ def taken_up(records: Mapping[Key, Kept], stored: Iterable[tuple[int, bytes]]) -
     steps = {step for step, _, _ in records}
     now, gone = dict(records), []
     for low, data in stored:
-        known = dict(unpacked(data))
+        known = dict(unpacked(low, data))
         if len(data) < SMALL_BYTES or any(step in steps for step, _, _ in known):
             gone.append(low)
             for key, kept in known.items():
@@ -79,11 +80,11 @@ def block_of(records: Sequence[tuple[Key, Kept]]) -> Block:
     """One block of these records, in the order of their steps."""
     low, high = records[0][0][0], records[-1][0][0]
     head = [(step - low, part, chunk, rev, len(text)) for (step, part, chunk), (rev, text) in records]
-    whole = b"".join((encode_json([low, head]), b"\n", *(text for _, (_, text) in records)))
+    whole = b"".join((encode_json(head), b"\n", *(text for _, (_, text) in records)))
     return Block(low, high, _MARK + zlib.compress(whole, 3))
 
 
-def unpacked(data: bytes) -> Iterator[tuple[Key, Kept]]:
+def unpacked(low: int, data: bytes) -> Iterator[tuple[Key, Kept]]:
     """The records in a block.
 
     Raises:
@@ -93,7 +94,7 @@ def unpacked(data: bytes) -> Iterator[tuple[Key, Kept]]:
         raise ValueError("a stored block is not in a form that this X-Ray knows")
     try:
         head, _, texts = zlib.decompress(data[1:]).partition(b"\n")
-        low, records = msgspec.json.decode(head)
+        records = msgspec.json.decode(head)
     except (zlib.error, msgspec.DecodeError) as error:
         raise ValueError(f"a stored block is damaged: {error}") from None
     at = 0

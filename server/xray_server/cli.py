@@ -38,7 +38,7 @@ def register(subparsers: Any) -> None:
         type=_workers,
         default=1,
         metavar="N",
-        help="processes on this address; more than one needs PostgreSQL",
+        help="processes on this address, as many as cores at most (default: 1)",
     )
     parser.add_argument(
         "--log-level",

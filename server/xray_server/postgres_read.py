@@ -281,10 +281,11 @@ class Reader:
         self, run: int, first: int = 0, last: int = (1 << 63) - 1
     ) -> Iterator[tuple[blocks.Key, blocks.Kept]]:
         """The records of samples in those blocks of a run that may hold one of these steps."""
-        for (data,) in self.rows(
-            "SELECT data FROM sample_block WHERE run = %s AND low <= %s AND high >= %s ORDER BY low", [run, last, first]
+        for low, data in self.rows(
+            "SELECT low, data FROM sample_block WHERE run = %s AND low <= %s AND high >= %s ORDER BY low",
+            [run, last, first],
         ):
-            yield from blocks.unpacked(data)
+            yield from blocks.unpacked(low, data)
 
     def chunks(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[tuple[Any, ...]]:
         """(step number, step id, attempt, head, data) of a run's chunks, or of a step's; `data` is read as it is sliced."""

@@ -25,8 +25,10 @@ from xray_server.rows import (
     client_document,
     fold,
     merged,
+    parts_of,
     tag_text,
     verdict_documents,
+    words_of,
 )
 from xray_server.store import Batch
 
@@ -111,8 +113,8 @@ class Writer:
         """
         self._projects.learn({batch.project for batch in batches})
         folded = fold(batches, self._projects.id)
-        self._words.learn(_words_of(folded))
-        self._parts.learn(_parts_of(folded))
+        self._words.learn(words_of(folded))
+        self._parts.learn(parts_of(folded))
         with self._db.transaction():
             self._apply(folded)
             for note in notes:
@@ -350,26 +352,3 @@ def _known_chunks(cursor: Cursor[Any], keys: Iterable[tuple[Any, ...]], fresh: s
         "JOIN verdict_chunk c ON c.run = k.run AND c.step = k.step AND c.part = k.part AND c.chunk = k.chunk",
         [list(column) for column in zip(*old)],
     ).fetchall()
-
-
-def _words_of(folded: Folded) -> set[str]:
-    """Every word that these records may need; what their runs and steps said before is there already."""
-    words: set[str | None] = {""}
-    for run in folded.runs.values():
-        for values in run.values():
-            words.add(values[1])  # RUN_FIELDS: pipeline
-            words.update(values[11] or ())  # RUN_FIELDS: tags
-    for step in folded.steps.values():
-        for values in step.values():
-            words.update(values[1:4])  # STEP_FIELDS: pipeline, name, step_type
-            for reasons in (values[15] or {}).values():  # STEP_FIELDS: reasons
-                words.update(reasons)
-    return {word for word in words if word is not None}
-
-
-def _parts_of(folded: Folded) -> set[str]:
-    names = {name for parts in (*folded.runs.values(), *folded.steps.values()) for name in parts}
-    names.update(record.part for _, record in folded.verdicts)
-    names.update(record.part for _, record in folded.samples)
-    names.update(record.part for _, record, _ in folded.clients)
-    return names

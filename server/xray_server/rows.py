@@ -134,6 +134,30 @@ def fold(batches: Sequence[Batch], project_id: Callable[[str], int]) -> Folded:
     return folded
 
 
+def words_of(folded: Folded) -> set[str]:
+    """Every word that these records may need; what their runs and steps said before is there already."""
+    words: set[str | None] = {""}
+    for run in folded.runs.values():
+        for values in run.values():
+            words.add(values[1])  # RUN_FIELDS: pipeline
+            words.update(values[11] or ())  # RUN_FIELDS: tags
+    for step in folded.steps.values():
+        for values in step.values():
+            words.update(values[1:4])  # STEP_FIELDS: pipeline, name, step_type
+            for reasons in (values[15] or {}).values():  # STEP_FIELDS: reasons
+                words.update(reasons)
+    return {word for word in words if word is not None}
+
+
+def parts_of(folded: Folded) -> set[str]:
+    """The names of every part in these records."""
+    names = {name for parts in (*folded.runs.values(), *folded.steps.values()) for name in parts}
+    names.update(record.part for _, record in folded.verdicts)
+    names.update(record.part for _, record in folded.samples)
+    names.update(record.part for _, record, _ in folded.clients)
+    return names
+
+
 class Sums:
     """What one transaction adds to the hourly sums, to those by reason, and to the counters of runs."""
 

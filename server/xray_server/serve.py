@@ -83,8 +83,6 @@ def serve(
         ConfigurationError: address or database cannot be used, or the address is open to others and there are no keys.
     """
     logs.configure(log_level, log_format)
-    if workers > 1 and database_url.startswith("sqlite:"):
-        raise ConfigurationError("--workers: SQLite has one writer, so it takes one process; use PostgreSQL for more")
     disabled = [name.strip() for name in os.environ.get("XRAY_DISABLE_PLUGINS", "").split(",")]
     with closing(open_store(database_url, plugins=PluginHost(disabled=disabled))) as store:
         closed = _must_be_closed(host, store, database_url, insecure=insecure)

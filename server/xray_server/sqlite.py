@@ -25,6 +25,7 @@ from xray_server.records import VerdictsRecord
 from xray_server.refusals import write_what_can_be
 from xray_server.rows import make_cursor, parse_cursor
 from xray_server.sqlite_compactor import Compactor
+from xray_server.sqlite_lock import FileLock
 from xray_server.sqlite_read import Reader
 from xray_server.sqlite_write import Writer
 from xray_server.store import (
@@ -66,9 +67,12 @@ class SQLiteStore:
             migrate(self._writing, str(self.path))
         except sqlite3.Error as error:
             raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.path} as SQLite: {error}") from error
-        self._writer = Writer(self._writing)
+        writing, compacting = FileLock(self.path), FileLock(self.path)
+        items, self._alerting = FileLock(self.path, "items-lock"), FileLock(self.path, "alerts-lock")
+        self._locks = [writing, compacting, items, self._alerting]
+        self._writer = Writer(self._writing, writing)
         self._pruning: sqlite3.Connection | None = None
-        self._compactor = Compactor(lambda: self._connect(readonly=False))
+        self._compactor = Compactor(lambda: self._connect(readonly=False), compacting, items)
         self._alerts: SQLiteAlertStore | None = None
 
     @classmethod
@@ -102,7 +106,9 @@ class SQLiteStore:
         """What alerts keep in this file (`xray_server.alerts.store.KeepsAlerts`)."""
         if self._alerts is None:
             self._alerts = SQLiteAlertStore(
-                partial(self._connect, readonly=False), lambda select: setattr(self._writer, "watch", select)
+                partial(self._connect, readonly=False),
+                lambda select: setattr(self._writer, "watch", select),
+                self._alerting.keep,
             )
         return self._alerts
 
@@ -229,6 +235,8 @@ class SQLiteStore:
             for connection in self._connections[::-1]:
                 connection.close()
             self._connections.clear()
+        for lock in self._locks:
+            lock.close()
 
 
 def _retryable(error: Exception) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 
 from xray_core.safety import swallow
 from xray_server import sqlite_segments
+from xray_server.sqlite_lock import FileLock
 
 _PAUSE_S: Final = 1.0  # between two compactions: each costs the writer its caches
 
@@ -19,8 +20,17 @@ class Compactor:
     What goes wrong here is logged and counted, and costs lookups time, never an answer: the tail is still there.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], *, pause_s: float = _PAUSE_S) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        lock: FileLock,
+        leading: FileLock,
+        *,
+        pause_s: float = _PAUSE_S,
+    ) -> None:
         self._connect = connect
+        self._write_lock = lock
+        self._leading = leading  # of several processes one compacts at a time
         self._pause_s = pause_s
         self._waiting = 0
         self._lock = threading.Lock()
@@ -55,7 +65,9 @@ class Compactor:
             if self._closed.is_set():
                 return
             try:
-                sqlite_segments.compact(db, stop=self._closed.is_set)
+                with self._leading.if_free() as ours:
+                    if ours:
+                        sqlite_segments.compact(db, self._write_lock, stop=self._closed.is_set)
             except Exception as error:  # noqa: BLE001  # a full disk, a lock: the next round tries again
                 swallow("compacting item segments", error)
             self._closed.wait(self._pause_s)

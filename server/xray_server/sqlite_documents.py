@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from xray_server import blocks
@@ -30,39 +30,25 @@ def documents(db: sqlite3.Connection, steps: Iterable[tuple[int, int, bytes]]) -
             found[pk] = unpack(doc)
     for run, pks in of_run.items():
         # a number that pruning made free may be in an older block too: the newer one counts
-        for (data,) in db.execute(
-            "SELECT data FROM step_block WHERE run = ? AND low <= ? AND high >= ? ORDER BY pk",
+        for low, data in db.execute(
+            "SELECT low, data FROM step_block WHERE run = ? AND low <= ? AND high >= ? ORDER BY pk",
             (run, max(pks), min(pks)),
         ).fetchall():
-            for (pk, _, _), (_, text) in blocks.unpacked(data):
+            for (pk, _, _), (_, text) in blocks.unpacked(low, data):
                 if pk in pks:
                     found[pk] = decode_json(text)
     return found
 
 
-class Documents:
-    """The documents of new steps, gathered while a transaction is prepared."""
+def laid_out(texts: Sequence[bytes]) -> tuple[list[bytes], list[blocks.Block]]:
+    """What the rows of new steps of one run get as documents, and the blocks beside them; numbered from 0."""
+    if len(texts) < TOGETHER:
+        return [squeeze(text) for text in texts], []
+    made = blocks.packed({(place, 0, ""): (0, text) for place, text in enumerate(texts)})
+    return [_IN_BLOCK] * len(texts), made
 
-    def __init__(self) -> None:
-        self._texts: dict[int, dict[int, bytes]] = {}
 
-    def add(self, run: int, pk: int, text: bytes) -> None:
-        self._texts.setdefault(run, {})[pk] = text
-
-    def for_rows(self) -> dict[int, bytes]:
-        """What the row of each step gets."""
-        return {
-            pk: _IN_BLOCK if len(texts) >= TOGETHER else squeeze(text)
-            for texts in self._texts.values()
-            for pk, text in texts.items()
-        }
-
-    def write_blocks(self, db: sqlite3.Connection) -> None:
-        rows = [
-            (run, block.low, block.high, block.data)
-            for run, texts in self._texts.items()
-            if len(texts) >= TOGETHER
-            for block in blocks.packed({(pk, 0, ""): (0, text) for pk, text in texts.items()})
-        ]
-        if rows:
-            db.executemany("INSERT INTO step_block (run, low, high, data) VALUES (?, ?, ?, ?)", rows)
+def write_blocks(db: sqlite3.Connection, rows: Sequence[tuple[int, int, int, bytes]]) -> None:
+    """Rows: run, first and last step, data."""
+    if rows:
+        db.executemany("INSERT INTO step_block (run, low, high, data) VALUES (?, ?, ?, ?)", rows)

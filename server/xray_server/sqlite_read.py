@@ -301,10 +301,11 @@ class Reader:
 
     def sample_records(self, run: int, first: int = 0, last: int = 1 << 62) -> Iterator[tuple[blocks.Key, blocks.Kept]]:
         """The records of samples in those blocks of a run that may hold one of these steps."""
-        for (data,) in self._db.execute(
-            "SELECT data FROM sample_block WHERE run = ? AND low <= ? AND high >= ? ORDER BY low", (run, last, first)
+        for low, data in self._db.execute(
+            "SELECT low, data FROM sample_block WHERE run = ? AND low <= ? AND high >= ? ORDER BY low",
+            (run, last, first),
         ).fetchall():
-            yield from blocks.unpacked(data)
+            yield from blocks.unpacked(low, data)
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         text = item_id_text(item_id)

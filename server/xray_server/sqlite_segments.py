@@ -26,6 +26,7 @@ import msgspec
 from xray_core import verdicts
 from xray_server.records import unpack
 from xray_server.rows import FP40
+from xray_server.sqlite_lock import FileLock, transaction
 
 MAX_CHUNKS: Final = 4_096
 TAIL_CHUNKS: Final = 64  # a segment is made when so many wait: looking into one chunk takes about 40 us
@@ -79,6 +80,7 @@ def suspects(data: Any, chunks: Any, fingerprint: int) -> list[int]:
 
 def compact(
     db: sqlite3.Connection,
+    lock: FileLock,
     *,
     stop: Callable[[], bool] = lambda: False,
     tail_chunks: int = TAIL_CHUNKS,
@@ -93,7 +95,7 @@ def compact(
         keys = [key for (key,) in db.execute("SELECT chunk FROM item_tail ORDER BY chunk LIMIT ?", (max_chunks,))]
         if len(keys) < tail_chunks:
             break
-        _replace(db, keys, [], _BITS_SMALL if len(keys) < max_chunks else _BITS_LARGE, max_chunks)
+        _replace(db, lock, keys, [], _BITS_SMALL if len(keys) < max_chunks else _BITS_LARGE, max_chunks)
         moved += len(keys)
     small = db.execute("SELECT pk, n, chunks FROM item_segment WHERE n < ? ORDER BY pk", (max_chunks,)).fetchall()
     if sum(n for _, n, _ in small) >= max_chunks:
@@ -103,7 +105,12 @@ def compact(
             group = merged[start : start + max_chunks]
             last = start + max_chunks >= len(merged)
             _replace(
-                db, group, pks if last else [], _BITS_LARGE if len(group) == max_chunks else _BITS_SMALL, max_chunks
+                db,
+                lock,
+                group,
+                pks if last else [],
+                _BITS_LARGE if len(group) == max_chunks else _BITS_SMALL,
+                max_chunks,
             )
     return moved
 
@@ -123,13 +130,14 @@ def segments(db: sqlite3.Connection) -> list[int]:
     return [pk for (pk,) in db.execute("SELECT pk FROM item_segment ORDER BY pk DESC")]
 
 
-def _replace(db: sqlite3.Connection, keys: Sequence[int], old: Sequence[int], bits: int, max_chunks: int) -> None:
+def _replace(
+    db: sqlite3.Connection, lock: FileLock, keys: Sequence[int], old: Sequence[int], bits: int, max_chunks: int
+) -> None:
     """One segment over these chunks in place of their rows in the tail, or of the segments `old`."""
     chunks = list(_chunks(db, keys))
     data, large = build(chunks, bits)
     packed = struct.pack(f"<{len(chunks)}Q", *(key for key, _, _ in chunks))
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db, lock):
         if chunks:
             # a full group stays full though some of its chunks were pruned meanwhile: it must not be merged for ever
             n = max_chunks if len(keys) == max_chunks else len(chunks)
@@ -137,11 +145,6 @@ def _replace(db: sqlite3.Connection, keys: Sequence[int], old: Sequence[int], bi
         db.executemany("INSERT OR IGNORE INTO item_large VALUES (?)", [(key,) for key in large])
         db.executemany("DELETE FROM item_tail WHERE chunk = ?", [(key,) for key in keys])
         db.executemany("DELETE FROM item_segment WHERE pk = ?", [(pk,) for pk in old])
-        db.execute("COMMIT")
-    except BaseException:  # whatever ends it, no transaction may stay open and hold the writer
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def _chunks(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[tuple[int, bytes, bytes]]:

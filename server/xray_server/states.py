@@ -52,7 +52,8 @@ class StepState:
 
     @property
     def flag_bits(self) -> int:
-        return sum(FLAG_BITS[flag] for flag in self.ledger.flags)
+        flags = self.ledger.flags
+        return sum([FLAG_BITS[flag] for flag in flags]) if flags else 0
 
     def reasons(self) -> dict[tuple[str, str], int]:
         """(outcome, reason) -> number of items, for those that have a reason."""

@@ -143,9 +143,9 @@ def load(store: Store, data: Data, steps: int, samples: int, bar: Progress) -> t
 
 
 @contextmanager
-def serving(url: str) -> Iterator[str]:
+def serving(url: str, workers: int) -> Iterator[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "xray_server", "serve", "--port", "0", "--db", url],
+        [sys.executable, "-m", "xray_server", "serve", "--port", "0", "--workers", str(workers), "--db", url],
         stdout=subprocess.PIPE, text=True, env={k: v for k, v in os.environ.items() if not k.startswith("XRAY_")},
     )  # fmt: skip
     try:
@@ -241,6 +241,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=50_000)
     parser.add_argument("--samples", type=int, default=2, help="a step, of what is loaded (default: %(default)s)")
     parser.add_argument("--http-steps", type=int, default=5_000)
+    parser.add_argument("--workers", type=int, default=2, help="processes of the server (default: %(default)s)")
     parser.add_argument("--store", choices=["sqlite", "postgresql"], action="append")
     parser.add_argument("--directory", type=Path, default=None, help="where the databases are made, and removed again")
     arguments = parser.parse_args(argv or [])
@@ -261,13 +262,13 @@ def main(argv: list[str] | None = None) -> int:
                     with closing(open_store(url)) as store:
                         seconds, cpu_s = load(store, data, arguments.steps, arguments.samples, bar)
                     bytes_a_step = (size_bytes(url) - empty) / arguments.steps
-                    with serving(url) as address:
+                    with serving(url, arguments.workers) as address:
                         results[kind] = ask(address)
                         rate = over_http(address, data, arguments.http_steps, bar)
                 out.print(
                     f"{kind}: {arguments.steps:,} steps loaded, {arguments.samples} samples each: "
                     f"{arguments.steps / seconds:,.0f} steps/s ({cpu_s / arguments.steps * 1e6:.0f} us CPU a step here), "
-                    f"{bytes_a_step:.0f} bytes a step with verdicts and samples; over HTTP, 20 samples a step: {rate:,.0f} steps/s"
+                    f"{bytes_a_step:.0f} bytes a step with verdicts and samples; over HTTP to {arguments.workers} processes, 20 samples a step: {rate:,.0f} steps/s"
                 )
         out.print(f"\n{'median (worst), ms':34}" + "".join(f"{kind:>20}" for kind in results))
         for words in next(iter(results.values())):

@@ -48,10 +48,10 @@ def test_after_any_writes_the_newest_of_each_record_is_there_once(writes: list[d
         stored.update((block.low, block) for block in made)
         for key, kept in records.items():
             blocks.keep(newest, key, kept)
-    found = [each for block in stored.values() for each in blocks.unpacked(block.data)]
+    found = [each for block in stored.values() for each in blocks.unpacked(block.low, block.data)]
     assert sorted(found) == sorted(newest.items())
     for block in stored.values():
-        steps = [step for (step, _, _), _ in blocks.unpacked(block.data)]
+        steps = [step for (step, _, _), _ in blocks.unpacked(block.low, block.data)]
         assert (min(steps), max(steps)) == (block.low, block.high)
 
 
@@ -64,7 +64,7 @@ def test_what_reading_one_step_unpacks_is_bounded_by_a_block_or_by_the_step_itse
 @pytest.mark.parametrize("data", [b"", b"\x02later", b"\x01damaged", b"\x01" + b"\x78\x9c\x03\x00\x00\x00\x00\x01"])
 def test_a_block_that_cannot_be_read_says_so(data: bytes) -> None:
     with pytest.raises(ValueError, match="a stored block is"):
-        list(blocks.unpacked(data))
+        list(blocks.unpacked(1, data))
 
 
 # The steps of this run had samples a row a chunk: schema 4 of SQLite, 3 of PostgreSQL.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -14,11 +14,12 @@ from xray_server import postgres_partitions as partitions
 from xray_server.postgres import PostgresStore
 from xray_server.postgres_read import Reader
 from xray_server.postgres_text import given_id, given_text, kept_id, kept_text
-from xray_server.records import Record, RunRecord, SamplesRecord, StepRecord, VerdictSet, VerdictsRecord, sample_text
+from xray_server.records import RunRecord, StepRecord
 from xray_server.rows import make_cursor
-from xray_server.store import Batch, RunFilter, StepFilter, Store, open_store
+from xray_server.store import Batch, RunFilter, StepFilter, open_store
 
 from tests.server import postgresql
+from tests.server.records_of import records_of
 from xray_core.errors import ConfigurationError
 
 PROJECT = "default"
@@ -29,59 +30,6 @@ T0 = 1_760_000_000_000_000
 def url(postgres_url: str) -> Iterator[str]:
     with postgresql.schema(postgres_url) as own:
         yield own
-
-
-@contextmanager
-def stores(url: str, n: int) -> Iterator[list[Store]]:
-    opened = [open_store(url) for _ in range(n)]
-    yield opened
-    for store in opened:
-        store.close()
-
-
-def records_of(run: int, part: str) -> list[Record]:
-    run_id = f"run-{run}"
-    return [
-        RunRecord(v=1, run_id=run_id, part=part, rev=1, pipeline="p", started_us=T0 + run, tags={part: run}),
-        StepRecord(v=1, run_id=run_id, step_id="s", attempt=1, part=part, rev=1, name=f"step of {part}", counts={"rejected": 1},
-                   reasons={"rejected": {f"reason {part} {run}": 1}}, started_us=T0 + run),
-        VerdictsRecord(1, run_id, "s", [VerdictSet("rejected", 1, "late", [part])], 1, part, "0"),
-        SamplesRecord(1, run_id, "s", sample_text([]), 1, part, "live", 1),
-    ]  # fmt: skip
-
-
-def test_processes_that_write_the_same_new_runs_at_once_come_to_one_state(url: str) -> None:
-    """Every run is written by four stores at the same moment, in different orders: no deadlock, no double, no loss."""
-    runs = 25
-    with stores(url, 4) as opened:
-        start = threading.Barrier(len(opened))
-        refused: list[object] = []
-
-        def write(number: int, store: Store) -> None:
-            order = sorted(range(runs), key=lambda run: (run * (number + 3)) % runs)
-            start.wait(20)
-            for first in range(0, runs, 5):
-                batch = [record for run in order[first : first + 5] for record in records_of(run, f"part {number}")]
-                refused.extend(store.write([Batch(batch, PROJECT, T0)]))
-
-        threads = [threading.Thread(target=write, args=(number, store)) for number, store in enumerate(opened)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        assert refused == [{}] * (5 * len(opened))
-        found = opened[0].runs(PROJECT, RunFilter(), limit=100).items
-        assert sorted(run.run_id for run in found) == sorted(f"run-{run}" for run in range(runs))
-        for run in found:
-            (step,) = opened[1].run_steps(PROJECT, run.run_id, limit=10).items
-            assert step.ledger.rejected == len(opened)
-            assert {part for each in opened[2].sets(PROJECT, run.run_id) for part in each.ids or ()} == {
-                f"part {number}" for number in range(len(opened))
-            }
-        points = opened[3].trend(PROJECT, pipeline=None, name=None, since_us=0, until_us=T0 * 2)
-        assert sum(point.steps for point in points) == runs
-        assert sum(point.rejected for point in points) == runs * len(opened)
-        assert opened[0].check() == []
 
 
 def test_processes_that_start_at_once_on_an_empty_database_migrate_it_once(url: str) -> None:

@@ -49,10 +49,10 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 def test_processes_share_one_address_and_one_that_dies_is_replaced(
-    start_server: Callable[..., ServerProcess], postgres: str
+    start_server: Callable[..., ServerProcess], database: str
 ) -> None:
     now_us = time.time_ns() // 1000
-    server = start_server("--db", postgres, "--workers", "2")
+    server = start_server("--db", database, "--workers", "2")
     until(lambda: len(children_of(server.process.pid)) == 2, "two processes were not started")
     before = children_of(server.process.pid)
     for i in range(20):  # a connection each, so that both take some
@@ -68,9 +68,9 @@ def test_processes_share_one_address_and_one_that_dies_is_replaced(
 
 @pytest.mark.stack
 def test_processes_end_with_their_parent_even_when_it_is_killed(
-    start_server: Callable[..., ServerProcess], postgres: str
+    start_server: Callable[..., ServerProcess], database: str
 ) -> None:
-    server = start_server("--db", postgres, "--workers", "2")
+    server = start_server("--db", database, "--workers", "2")
     until(lambda: len(children_of(server.process.pid)) == 2, "two processes were not started")
     children = children_of(server.process.pid)
     assert httpx.get(f"{server.url}/health", timeout=20).status_code == 200
@@ -97,19 +97,13 @@ def test_a_server_prunes_what_is_too_old_when_it_starts(
     assert server.terminate() == 0
 
 
-def test_sqlite_takes_one_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from xray_server.cli import main
-
-    assert main(["serve", "--db", f"sqlite:///{tmp_path}/xray.db", "--workers", "2", "--port", "0"]) == 2
-    assert "PostgreSQL" in capsys.readouterr().err
-
-
 def test_a_database_of_an_older_schema_is_brought_up_to_date_with_its_data(tmp_path: Path) -> None:
     """The first schema of SQLite, filled by its own statements' rows, opened by this program."""
     from importlib import resources
 
     from xray_server.records import RunRecord, StepRecord, VerdictSet, VerdictsRecord
     from xray_server.sqlite import SQLiteStore
+    from xray_server.sqlite_lock import FileLock
     from xray_server.sqlite_write import Writer
     from xray_server.store import Batch
 
@@ -117,7 +111,7 @@ def test_a_database_of_an_older_schema_is_brought_up_to_date_with_its_data(tmp_p
     first = resources.files("xray_server").joinpath("migrations/sqlite/0001_first.sql").read_text(encoding="utf-8")
     db = sqlite3.connect(path, isolation_level=None)
     db.executescript(f"BEGIN;\n{first}\nPRAGMA user_version = 1;\nCOMMIT;")
-    Writer(db).write([Batch([
+    Writer(db, FileLock(path)).write([Batch([
         RunRecord(v=1, run_id="r", part="a", pipeline="p"),
         StepRecord(v=1, run_id="r", step_id="s", attempt=1, part="a", name="filter"),
         VerdictsRecord(1, "r", "s", [VerdictSet("rejected", 1, "late", ["item"])], 1, "a", "0"),

@@ -22,20 +22,27 @@ class SQLiteAlertStore(SQLAlertStore):
     Args:
         connect: makes a writing connection in autocommit mode; the store that gives it also closes it.
         watch: hands `select` to the writer of the records.
+        leads: whether this process is the one of several that judges.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], watch: Callable[[Select | None], None]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        watch: Callable[[Select | None], None],
+        leads: Callable[[], bool],
+    ) -> None:
         super().__init__()
         self._db = connect()
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._watch = watch
+        self._leads = leads
         self._lock = threading.RLock()
 
     def watch(self, select: Select | None) -> None:
         self._watch(select)
 
     def leads(self) -> bool:
-        return True  # a second server on one file is rare, and `settle` takes each note once
+        return self._leads()
 
     @contextmanager
     def using(self, *, writing: bool = False) -> Iterator[sqlite3.Connection]:
