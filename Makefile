@@ -8,7 +8,7 @@ PORT   ?= 8000
 # Frameworks and browsers change the process they run in (loggers, loaders, event loops): each has one to itself.
 APART := tests/integrations/airflow tests/integrations/prefect tests/integrations/dagster tests/e2e/browser
 
-.PHONY: demo test test-stack check audit bench bench-store format clean help
+.PHONY: demo test test-stack check audit bench bench-store bench-peers format clean help
 help:           ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 16
 
@@ -56,6 +56,9 @@ bench: $(VENV)/.dev    ## cost per step and per item, beside OpenTelemetry and s
 
 bench-store: $(VENV)/.dev  ## both stores: ingest rate, bytes a step, latency of every query; ARGS="--steps 10000000"
 	@$(BIN)/python -m tests.benchmarks.store $(ARGS)
+
+bench-peers: $(VENV)/.dev  ## an MLflow server beside ours: what each takes in and keeps of the same runs; installs MLflow into .peers
+	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
 
 clean:          ## remove the environment and the demo's data
 	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache

@@ -12,8 +12,8 @@ def main() -> int:
     wanted = set(sys.argv[1:])
     names = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
     for name in names:
-        if name == "__main__" or (wanted and name not in wanted):
-            continue
+        if name == "__main__" or name.startswith("peer") or (wanted and name not in wanted):
+            continue  # peers: `make bench-peers`, since it installs them
         module = import_module(f"tests.benchmarks.{name}")
         if not hasattr(module, "main"):
             continue
