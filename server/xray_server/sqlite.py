@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
-from xray_server import blocks, sqlite_dump, sqlite_items, sqlite_keys, sqlite_prune, sqlite_upkeep
+from xray_server import blocks, sqlite_dump, sqlite_items, sqlite_keys, sqlite_prune, sqlite_segments, sqlite_upkeep
 from xray_server.alerts.sqlite import SQLiteAlertStore
 from xray_server.keys import Key
 from xray_server.records import VerdictsRecord
@@ -253,6 +253,7 @@ def migrate(db: sqlite3.Connection, location: str) -> None:
         (file for file in resources.files("xray_server").joinpath("migrations/sqlite").iterdir()),
         key=lambda file: file.name,
     )
+    db.create_function("xray_last_chunk", 1, sqlite_segments.last_chunk, deterministic=True)  # for 0007
     db.create_aggregate("xray_sample_block", 5, blocks.OfChunks)  # type: ignore[arg-type]  # for 0005
     steps = [(int(file.name.split("_", 1)[0]), file) for file in files if file.name.endswith(".sql")]
     version = int(db.execute("PRAGMA user_version").fetchone()[0])

@@ -5,9 +5,10 @@ Owns the walk over chunks. Knows nothing of what a verdict means (xray_core.jour
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, cast
+from heapq import heapify, heappop, heappush
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
@@ -97,10 +98,10 @@ def look_up_across(
 def _across(
     reader: Reader, project: int, text: str, wanted: int, pipeline: str | None, limit: int, before: int | None
 ) -> tuple[list[ItemRun], int | None]:
-    suspected = _suspects(reader, wanted)
+    suspects = _Suspects(reader, wanted)
     runs: list[ItemRun] = []
     told: set[int] = set()
-    for key in sorted(suspected, reverse=True):
+    for key in suspects.newest_first():
         if before is not None and key >= before:
             continue
         if not _sightings(
@@ -112,7 +113,7 @@ def _across(
             continue
         run, _, run_key, at_us, name = row
         told.add(run)
-        of_run = [pk for (pk,) in reader.db.execute(_OF_RUN, (run,)) if pk in suspected]
+        of_run = suspects.among([pk for (pk,) in reader.db.execute(_OF_RUN, (run,))])
         if before is not None and _sightings(reader, [pk for pk in of_run if pk >= before], text, wanted):
             continue  # it was on a page before
         if len(runs) == limit:
@@ -135,20 +136,51 @@ _CHUNK: Final = (
 )
 
 
-def _suspects(reader: Reader, wanted: int) -> set[int]:
-    db = reader.db
-    found = set(segments.tail(db))
-    for pk in segments.segments(db):
-        if hasattr(db, "blobopen"):  # Python 3.11: reads what is asked for, not a segment of megabytes
+class _Suspects:
+    """The chunks that may hold an item, from the newest back, and no further than is asked for: of ten million steps, the
+    hundreds of segments take longer to look into than a page of runs takes to find."""
+
+    def __init__(self, reader: Reader, wanted: int) -> None:
+        self._db, self._wanted = reader.db, wanted
+        self._segments = segments.segments(self._db)
+        self._found = set(segments.tail(self._db))
+        self._waiting = [-key for key in self._found]
+        heapify(self._waiting)
+
+    @property
+    def _known_from(self) -> int:
+        """All chunks from this one on are known."""
+        return self._segments[-1][0] + 1 if self._segments else 0
+
+    def newest_first(self) -> Iterator[int]:
+        while self._waiting or self._segments:
+            if not self._waiting or -self._waiting[0] < self._known_from:
+                self._look_further()
+            else:
+                yield -heappop(self._waiting)
+
+    def among(self, keys: Sequence[int]) -> list[int]:
+        """Those of these chunks that are suspected."""
+        while self._known_from > min(keys):
+            self._look_further()
+        return [key for key in keys if key in self._found]
+
+    def _look_further(self) -> None:
+        _, pk = self._segments.pop()
+        if hasattr(self._db, "blobopen"):  # Python 3.11: reads what is asked for, not a segment of megabytes
             with (
-                db.blobopen("item_segment", "data", pk, readonly=True) as data,
-                db.blobopen("item_segment", "chunks", pk, readonly=True) as chunks,
+                self._db.blobopen("item_segment", "data", pk, readonly=True) as data,
+                self._db.blobopen("item_segment", "chunks", pk, readonly=True) as chunks,
             ):
-                found.update(segments.suspects(data, chunks, wanted))
+                self._add(data, chunks)
         else:
-            row = db.execute("SELECT data, chunks FROM item_segment WHERE pk = ?", (pk,)).fetchone()
-            found.update(segments.suspects(row[0], row[1], wanted))
-    return found
+            self._add(*self._db.execute("SELECT data, chunks FROM item_segment WHERE pk = ?", (pk,)).fetchone())
+
+    def _add(self, data: Any, chunks: Any) -> None:
+        for key in segments.suspects(data, chunks, self._wanted):
+            if key not in self._found:
+                self._found.add(key)
+                heappush(self._waiting, -key)
 
 
 def _sightings(reader: Reader, keys: Sequence[int], text: str, wanted: int) -> list[Sighting]:

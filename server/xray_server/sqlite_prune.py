@@ -138,6 +138,4 @@ def _forget_chunks(db: sqlite3.Connection) -> None:
     first = db.execute("SELECT coalesce(min(pk), 1 << 62) FROM verdict_chunk").fetchone()[0]
     for table in ("item_tail", "item_large"):
         db.execute(f"DELETE FROM {table} WHERE chunk < ?", (first,))  # noqa: S608
-    for pk, newest in db.execute("SELECT pk, substr(chunks, -8) FROM item_segment").fetchall():
-        if len(newest) == 8 and int.from_bytes(newest, "little") < first:
-            db.execute("DELETE FROM item_segment WHERE pk = ?", (pk,))
+    db.execute("DELETE FROM item_segment WHERE last < ?", (first,))

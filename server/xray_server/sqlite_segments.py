@@ -78,6 +78,11 @@ def suspects(data: Any, chunks: Any, fingerprint: int) -> list[int]:
     return [struct.unpack("<Q", bytes(chunks[8 * number : 8 * number + 8]))[0] for number in numbers]
 
 
+def last_chunk(chunks: bytes) -> int:
+    """The newest of a segment's chunks."""
+    return int(struct.unpack("<Q", chunks[-8:])[0])
+
+
 def compact(
     db: sqlite3.Connection,
     lock: FileLock,
@@ -126,8 +131,9 @@ def tail(db: sqlite3.Connection) -> list[int]:
     ]
 
 
-def segments(db: sqlite3.Connection) -> list[int]:
-    return [pk for (pk,) in db.execute("SELECT pk FROM item_segment ORDER BY pk DESC")]
+def segments(db: sqlite3.Connection) -> list[tuple[int, int]]:
+    """The newest chunk of each segment, and its key; the newest segment last."""
+    return db.execute("SELECT last, pk FROM item_segment ORDER BY last, pk").fetchall()
 
 
 def _replace(
@@ -141,7 +147,10 @@ def _replace(
         if chunks:
             # a full group stays full though some of its chunks were pruned meanwhile: it must not be merged for ever
             n = max_chunks if len(keys) == max_chunks else len(chunks)
-            db.execute("INSERT INTO item_segment (n, chunks, data) VALUES (?, ?, ?)", (n, packed, data))
+            db.execute(
+                "INSERT INTO item_segment (n, chunks, data, last) VALUES (?, ?, ?, ?)",
+                (n, packed, data, last_chunk(packed)),
+            )
         db.executemany("INSERT OR IGNORE INTO item_large VALUES (?)", [(key,) for key in large])
         db.executemany("DELETE FROM item_tail WHERE chunk = ?", [(key,) for key in keys])
         db.executemany("DELETE FROM item_segment WHERE pk = ?", [(pk,) for pk in old])

@@ -92,7 +92,10 @@ def test_sqlite_moves_the_samples_of_an_older_schema(tmp_path: Path) -> None:
     with_steps.write([Batch(_steps(), "default", 1)])
     with_steps.close()
     _to_before(
-        sqlite3.connect(path), "sqlite", "DROP TABLE sample_block; DROP TABLE step_block; PRAGMA user_version = 4"
+        sqlite3.connect(path),
+        "sqlite",
+        "DROP TABLE sample_block; DROP TABLE step_block; DROP INDEX item_segment_last; "
+        "ALTER TABLE item_segment DROP COLUMN last; PRAGMA user_version = 4",
     )
     with sqlite3.connect(path) as db:
         for step, chunk, samples in _OLD_ROWS:
