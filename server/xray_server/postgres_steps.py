@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import Cursor
 
-from xray_core.model import STATUS_RANK
 from xray_server import states
 from xray_server.postgres_text import kept_id
 from xray_server.records import squeeze, unpack
@@ -23,8 +22,8 @@ from xray_server.rows import (
     Sums,
     merged,
     moved_us,
+    step_columns,
     step_document,
-    step_figures,
     step_state,
 )
 from xray_server.states import StepState
@@ -101,7 +100,9 @@ class StepRows:
         state = step_state(parts)
         at_us = received_us if state.values["started_us"] is None else state.values["started_us"]
         document = squeeze(step_document(parts, state, self._parts.id))
-        self._inserts.append((run, pk, project, attempt, kept_id(step_id), *self._row(state, at_us), document))
+        self._inserts.append(
+            (run, pk, project, attempt, kept_id(step_id), *step_columns(state, at_us, self._words.id), document)
+        )
         if parts:
             self.sums.add(state, project=project, run=run, at_us=at_us, sign=1)
             self._give_reasons(state, project, run, pk, at_us)
@@ -117,7 +118,9 @@ class StepRows:
             return
         before, after = step_state(before_parts), step_state(now)
         at_us = moved_us(before, after, old_us=old_at_us, received_us=received_us)
-        self._updates.append((*self._row(after, at_us), squeeze(step_document(now, after, self._parts.id)), run, pk))
+        self._updates.append(
+            (*step_columns(after, at_us, self._words.id), squeeze(step_document(now, after, self._parts.id)), run, pk)
+        )
         if before_parts:
             self.sums.add(before, project=project, run=run, at_us=old_at_us, sign=-1)
         self.sums.add(after, project=project, run=run, at_us=at_us, sign=1)
@@ -130,19 +133,6 @@ class StepRows:
         self._reasons += [
             (run, pk, at_us, project, self._words.id(reason)) for reason in {why for _, why in state.reasons()}
         ]
-
-    def _row(self, state: StepState, at_us: int) -> tuple[Any, ...]:
-        values, word = state.values, self._words.id
-        return (
-            None if values["pipeline"] is None else word(values["pipeline"]),
-            None if values["name"] is None else word(values["name"]),
-            None if values["step_type"] is None else word(values["step_type"]),
-            STATUS_RANK[values["status"]],
-            values["index"],
-            at_us,
-            values["duration_us"],
-            *step_figures(state),
-        )
 
     def write(self) -> None:
         """Write steps and reasons. The partitions are there."""

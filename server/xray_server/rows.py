@@ -238,13 +238,28 @@ def step_document(parts: Parts, state: StepState, part_key: Callable[[str], Any]
     return encode_json([(part_key(name), values) for name, values in parts.items()])
 
 
-def step_figures(state: StepState) -> tuple[Any, ...]:
+def _step_figures(state: StepState) -> tuple[Any, ...]:
     """The ledger's columns of a step's row: input ... selected, flags, rate."""
     ledger = state.ledger
     return (
         ledger.input, ledger.accepted, ledger.rejected, ledger.not_selected, ledger.errored, ledger.selected,
         state.flag_bits, state.rejection_rate,
     )  # fmt: skip
+
+
+def step_columns(state: StepState, at_us: int, word: Callable[[str], int]) -> tuple[Any, ...]:
+    """The columns of a step's row from its pipeline to its rate; words by their numbers."""
+    values = state.values
+    return (
+        None if values["pipeline"] is None else word(values["pipeline"]),
+        None if values["name"] is None else word(values["name"]),
+        None if values["step_type"] is None else word(values["step_type"]),
+        STATUS_RANK[values["status"]],
+        values["index"],
+        at_us,
+        values["duration_us"],
+        *_step_figures(state),
+    )
 
 
 def step_state(parts: Parts) -> StepState:

@@ -18,13 +18,22 @@ from typing import Any, Final, TypeVar
 
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
-from xray_server import blocks, sqlite_dump, sqlite_items, sqlite_keys, sqlite_prune, sqlite_segments, sqlite_upkeep
+from xray_server import (
+    blocks,
+    segments,
+    sqlite_dump,
+    sqlite_items,
+    sqlite_keys,
+    sqlite_prune,
+    sqlite_segments,
+    sqlite_upkeep,
+)
 from xray_server.alerts.sqlite import SQLiteAlertStore
+from xray_server.compactor import Compactor
 from xray_server.keys import Key
 from xray_server.records import VerdictsRecord
 from xray_server.refusals import write_what_can_be
 from xray_server.rows import make_cursor, parse_cursor
-from xray_server.sqlite_compactor import Compactor
 from xray_server.sqlite_lock import FileLock
 from xray_server.sqlite_read import Reader
 from xray_server.sqlite_write import Writer
@@ -67,12 +76,13 @@ class SQLiteStore:
             migrate(self._writing, str(self.path))
         except sqlite3.Error as error:
             raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.path} as SQLite: {error}") from error
-        writing, compacting = FileLock(self.path), FileLock(self.path)
-        items, self._alerting = FileLock(self.path, "items-lock"), FileLock(self.path, "alerts-lock")
-        self._locks = [writing, compacting, items, self._alerting]
+        writing, self._segmenting = FileLock(self.path), FileLock(self.path)
+        self._items, self._alerting = FileLock(self.path, "items-lock"), FileLock(self.path, "alerts-lock")
+        self._locks = [writing, self._segmenting, self._items, self._alerting]
         self._writer = Writer(self._writing, writing)
         self._pruning: sqlite3.Connection | None = None
-        self._compactor = Compactor(lambda: self._connect(readonly=False), compacting, items)
+        self._compacting: sqlite3.Connection | None = None
+        self._compactor = Compactor(self._compact)
         self._alerts: SQLiteAlertStore | None = None
 
     @classmethod
@@ -111,6 +121,13 @@ class SQLiteStore:
                 self._alerting.keep,
             )
         return self._alerts
+
+    def _compact(self, stop: Callable[[], bool]) -> None:
+        with self._items.if_free() as ours:  # of several processes one compacts at a time
+            if ours:
+                if self._compacting is None:
+                    self._compacting = self._connect(readonly=False)
+                sqlite_segments.compact(self._compacting, self._segmenting, stop=stop)
 
     def _read(self, question: Callable[[Reader], T]) -> T:
         reader: Reader | None = getattr(self._local, "reader", None)
@@ -253,7 +270,7 @@ def migrate(db: sqlite3.Connection, location: str) -> None:
         (file for file in resources.files("xray_server").joinpath("migrations/sqlite").iterdir()),
         key=lambda file: file.name,
     )
-    db.create_function("xray_last_chunk", 1, sqlite_segments.last_chunk, deterministic=True)  # for 0007
+    db.create_function("xray_last_chunk", 1, segments.last_key, deterministic=True)  # for 0007
     db.create_aggregate("xray_sample_block", 5, blocks.OfChunks)  # type: ignore[arg-type]  # for 0005
     steps = [(int(file.name.split("_", 1)[0]), file) for file in files if file.name.endswith(".sql")]
     version = int(db.execute("PRAGMA user_version").fetchone()[0])

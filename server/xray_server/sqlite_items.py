@@ -15,7 +15,7 @@ import msgspec
 from xray_core import verdicts
 from xray_core.journey import LookedUp
 from xray_core.model import item_id_text
-from xray_server import sqlite_segments as segments
+from xray_server import segments, sqlite_segments
 from xray_server.records import unpack
 from xray_server.rows import FP40, SET_NAMES, id_text
 from xray_server.sqlite_read import BlobWindow, Reader
@@ -142,8 +142,8 @@ class _Suspects:
 
     def __init__(self, reader: Reader, wanted: int) -> None:
         self._db, self._wanted = reader.db, wanted
-        self._segments = segments.segments(self._db)
-        self._found = set(segments.tail(self._db))
+        self._segments = sqlite_segments.segments(self._db)
+        self._found = set(sqlite_segments.tail(self._db))
         self._waiting = [-key for key in self._found]
         heapify(self._waiting)
 

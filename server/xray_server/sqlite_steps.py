@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xray_core.model import STATUS_RANK
 from xray_server import blocks, states
 from xray_server.records import squeeze
 from xray_server.rows import (
@@ -19,8 +18,8 @@ from xray_server.rows import (
     id_key,
     merged,
     moved_us,
+    step_columns,
     step_document,
-    step_figures,
     step_state,
 )
 from xray_server.sqlite_documents import documents, laid_out, write_blocks
@@ -43,22 +42,8 @@ def new_step(key: StepKey, parts: Parts, received_us: int, words: Dictionary, pa
     project, _, step_id, attempt = key
     state = step_state(parts)
     at_us = received_us if state.values["started_us"] is None else state.values["started_us"]
-    row = (id_key(step_id), attempt, project, *_columns(state, at_us, words))
+    row = (id_key(step_id), attempt, project, *step_columns(state, at_us, words.id))
     return NewStep(bool(parts), state, at_us, row, step_document(parts, state, part_names.id))
-
-
-def _columns(state: StepState, at_us: int, words: Dictionary) -> tuple[Any, ...]:
-    values, word = state.values, words.id
-    return (
-        None if values["pipeline"] is None else word(values["pipeline"]),
-        None if values["name"] is None else word(values["name"]),
-        None if values["step_type"] is None else word(values["step_type"]),
-        STATUS_RANK[values["status"]],
-        values["index"],
-        at_us,
-        values["duration_us"],
-        *step_figures(state),
-    )
 
 
 class StepRows:
@@ -127,7 +112,7 @@ class StepRows:
         before, after = step_state(known), step_state(now)
         at_us = moved_us(before, after, old_us=old_at_us, received_us=received_us)
         document = squeeze(step_document(now, after, self._parts.id))
-        self._updates.append((*_columns(after, at_us, self._words), document, pk))
+        self._updates.append((*step_columns(after, at_us, self._words.id), document, pk))
         self._db.executemany(
             "DELETE FROM step_reason WHERE project = ? AND reason = ? AND at_us = ? AND step = ? AND outcome = ?",
             [(project, self._words.id(why), old_at_us, pk, SET_CODES[outcome]) for outcome, why in before.reasons()],

@@ -9,7 +9,7 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from xray_server import sqlite_segments
+from xray_server import segments, sqlite_segments
 from xray_server.ingest import decode
 from xray_server.sqlite import SQLiteStore
 from xray_server.sqlite_lock import FileLock
@@ -45,7 +45,7 @@ def test_every_run_is_found_under_random_interleavings(tmp_path: Path, seed: int
                 truth.setdefault(item, set()).add(f"run-{run}")
         store.write([Batch(decode(b"\n".join(lines)).records)])
         if chance.random() < 0.3:
-            sqlite_segments.compact(db, FileLock(tmp_path / "x.db"), tail_chunks=chance.randrange(1, 6), max_chunks=16)
+            sqlite_segments.compact(db, FileLock(tmp_path / "x.db"), tail_chunks=chance.randrange(1, 6), max_keys=16)
         if chance.random() < 0.3:
             store.write([Batch(decode(b"\n".join(lines)).records)])  # resent
         item = chance.choice(items)
@@ -70,7 +70,7 @@ def everywhere(store: SQLiteStore, item: str, limit: int = 7) -> list[str]:
 
 def test_sets_too_large_for_a_segment_are_found_all_the_same(tmp_path: Path) -> None:
     store = SQLiteStore(tmp_path / "x.db")
-    many = [f"m{n}" for n in range(sqlite_segments.LARGE_SET + 1)]
+    many = [f"m{n}" for n in range(segments.LARGE_SET + 1)]
     store.write([Batch(decode(chunk(1, 1, 1, many, named=False)).records)])
     db = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
     assert sqlite_segments.compact(db, FileLock(tmp_path / "x.db"), tail_chunks=1) == 1
