@@ -26,12 +26,15 @@ from xray_server import (
     postgres_partitions,
     postgres_prune,
     postgres_samples,
+    postgres_segments,
 )
 from xray_server.alerts.postgres import PostgresAlertStore
 from xray_server.alerts.store import Select
+from xray_server.compactor import Compactor
 from xray_server.keys import Key
 from xray_server.postgres_read import Reader, Words
 from xray_server.postgres_write import RacedError, Writer
+from xray_server.records import VerdictsRecord
 from xray_server.refusals import write_what_can_be
 from xray_server.rows import make_cursor, parse_cursor
 from xray_server.store import (
@@ -104,6 +107,7 @@ class PostgresStore:
         self._writer: Writer | None = None
         self._watch: Select | None = None
         self._alerts: PostgresAlertStore | None = None
+        self._compactor = Compactor(self._compact)
 
     def alert_store(self) -> PostgresAlertStore:
         """What alerts keep in this database (`xray_server.alerts.store.KeepsAlerts`)."""
@@ -120,7 +124,14 @@ class PostgresStore:
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def write(self, batches: Sequence[Batch]) -> list[dict[int, str]]:
-        return write_what_can_be(batches, self._write, unavailable=_unavailable, limits=_LIMITS)
+        refused = write_what_can_be(batches, self._write, unavailable=_unavailable, limits=_LIMITS)
+        chunks = sum(isinstance(record, VerdictsRecord) for batch in batches for record in batch.records)
+        self._compactor.written(chunks)
+        return refused
+
+    def _compact(self, stop: Callable[[], bool]) -> None:
+        with closing(self.connect()) as db:
+            postgres_segments.compact(db, stop=stop)
 
     def _write(self, batches: Sequence[Batch]) -> None:
         for attempt in range(_TRIES):
@@ -273,6 +284,7 @@ class PostgresStore:
             raise
 
     def close(self) -> None:
+        self._compactor.close()
         self._pool.close()
         if self._alerts is not None:
             self._alerts.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, Literal, cast
 
 import msgspec
@@ -15,6 +16,7 @@ from xray_core import verdicts
 from xray_core.journey import LookedUp
 from xray_core.model import item_id_text
 from xray_server.postgres_read import Pieces, Reader, Window
+from xray_server.postgres_segments import Suspects
 from xray_server.postgres_text import given_id
 from xray_server.records import unpack
 from xray_server.rows import FP40, SET_NAMES
@@ -63,10 +65,10 @@ def look_up(reader: Reader, project: str, run_id: str, item_id: str) -> list[Loo
     ]
 
 
-_CHUNKS_A_LOOK: Final = 500
-_NEWEST: Final = (
+_RUNS_A_LOOK: Final = 64
+_CHUNKS: Final = (
     "SELECT run, step, part, chunk, head, length(data), CASE WHEN length(data) < 65536 THEN data END FROM verdict_chunk "
-    "WHERE run < %s ORDER BY run DESC LIMIT %s"
+    "WHERE run = ANY(%s)"
 )
 _OF_RUNS: Final = "SELECT run.pk, run.id, run.pipeline, run.at_us FROM run WHERE run.pk = ANY(%s) AND run.project = %s"
 
@@ -74,7 +76,7 @@ _OF_RUNS: Final = "SELECT run.pk, run.id, run.pipeline, run.at_us FROM run WHERE
 def look_up_across(
     reader: Reader, project: str, item_id: str, *, pipeline: str | None, limit: int, before: int | None
 ) -> tuple[list[ItemRun], int | None]:
-    """The runs that hold an item, newest first: every chunk is looked into, newest run first, until enough are found.
+    """The runs that hold an item, newest first: those that segments suspect are looked into, until enough are found.
 
     Args:
         before: go on below this run, as the call before returned it.
@@ -83,24 +85,20 @@ def look_up_across(
         the runs, and the run to go on from, or None at the end.
     """
     text = item_id_text(item_id)
+    with reader.one_state():  # a run moves from the tail into a segment, and segments into others, at any time
+        return _across(reader, reader.number("project", project), text, pipeline, limit, before)
+
+
+def _across(
+    reader: Reader, project_id: int, text: str, pipeline: str | None, limit: int, before: int | None
+) -> tuple[list[ItemRun], int | None]:
     wanted = verdicts.fingerprint(text)
-    project_id = reader.number("project", project)
     runs: list[ItemRun] = []
-    below = before if before is not None else 1 << 62
-    while True:
-        chunks = reader.rows(_NEWEST, [below, _CHUNKS_A_LOOK])
-        if not chunks:
-            return runs, None
-        last = chunks[-1][0]
-        if len(chunks) == _CHUNKS_A_LOOK and last != chunks[0][0]:
-            chunks = [chunk for chunk in chunks if chunk[0] != last]  # the last run may go on: it is read again, whole
-        elif len(chunks) == _CHUNKS_A_LOOK:
-            chunks = [(last, *row) for row in reader.run_chunks(last)]
-        holding = sorted({chunk[0] for chunk in chunks if any(_hits(reader, chunk, text, wanted))}, reverse=True)
-        about = {row[0]: row[1:] for row in reader.rows(_OF_RUNS, [holding, project_id])} if holding else {}
-        for run in holding:
-            if run not in about:
-                continue
+    suspects = (run for run in Suspects(reader, wanted).newest_first() if before is None or run < before)
+    while some := list(islice(suspects, _RUNS_A_LOOK)):
+        about = {row[0]: row[1:] for row in reader.rows(_OF_RUNS, [some, project_id])}
+        chunks = reader.rows(_CHUNKS, [list(about)]) if about else []
+        for run in sorted({chunk[0] for chunk in chunks if any(_hits(reader, chunk, text, wanted))}, reverse=True):
             run_key, pipeline_number, at_us = about[run]
             name = reader.word(pipeline_number)
             if pipeline is not None and name != pipeline:
@@ -108,7 +106,7 @@ def look_up_across(
             if len(runs) == limit:
                 return runs, run + 1
             runs.append(ItemRun(given_id(run_key), name, at_us, _sightings(reader, run, text, wanted)))
-        below = chunks[-1][0]
+    return runs, None
 
 
 def _hits(reader: Reader, chunk: Sequence[Any], text: str, wanted: int) -> Iterator[tuple[str, str | None, bool, int]]:

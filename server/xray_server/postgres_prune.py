@@ -11,6 +11,7 @@ from typing import Any, Final
 from psycopg import Connection, sql
 
 from xray_server import postgres_partitions as partitions
+from xray_server import postgres_segments
 from xray_server.postgres_read import Reader
 from xray_server.postgres_text import kept_text
 from xray_server.rows import HOUR_US
@@ -31,16 +32,23 @@ def prune(db: Connection[Any], order: Prune, cursor: str | None, limit: int) -> 
     if taken is None or not taken[0]:
         return 0, None  # another process is at it
     try:
-        if order.nobody_keeps_longer:
-            dropped = _drop_weeks(db, order)
-            if order.kind != "ledgers":
-                return dropped, None
-            removed, more = _runs_without_week(db, order, limit)
-            return dropped + removed, more
-        return _rows(db, order, cursor, limit)
+        removed, more = _step(db, order, cursor, limit)
+        if more is None and order.kind == "ledgers":
+            postgres_segments.forget(db)
+        return removed, more
     finally:
         if not db.closed:
             db.execute("SELECT pg_advisory_unlock(%s, hashtext(current_schema()))", (_LOCK,))
+
+
+def _step(db: Connection[Any], order: Prune, cursor: str | None, limit: int) -> tuple[int, str | None]:
+    if not order.nobody_keeps_longer:
+        return _rows(db, order, cursor, limit)
+    dropped = _drop_weeks(db, order)
+    if order.kind != "ledgers":
+        return dropped, None
+    removed, more = _runs_without_week(db, order, limit)
+    return dropped + removed, more
 
 
 def _first_kept(order: Prune) -> int:

@@ -7,6 +7,7 @@ these must not change their plan with the statistics of the day. Knows nothing o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -74,6 +75,13 @@ class Reader:
     def rows(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         """All rows of a statement whose text is this package's own; its values are bound."""
         return self._db.execute(cast(Any, statement), values or None, binary=True).fetchall()
+
+    @contextmanager
+    def one_state(self) -> Iterator[None]:
+        """One state of the database for several questions."""
+        with self._db.transaction():
+            self._db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            yield
 
     # -- runs ------------------------------------------------------------------------------------------------------
 

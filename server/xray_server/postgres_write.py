@@ -13,7 +13,7 @@ from typing import Any, Final
 from psycopg import Connection, Cursor, sql
 
 from xray_core.model import STATUS_RANK
-from xray_server import blocks, postgres_partitions, postgres_samples, states
+from xray_server import blocks, postgres_partitions, postgres_samples, postgres_segments, states
 from xray_server.postgres_steps import StepRows
 from xray_server.postgres_text import given_text, kept_id, kept_text
 from xray_server.records import ClientRecord, SamplesRecord, VerdictsRecord, pack, unpack
@@ -156,6 +156,7 @@ class Writer:
             verdicts.setdefault((*pks[step_key], self._parts.id(record.part), kept_text(record.chunk)), record)
         for key in _known_chunks(cursor, verdicts, fresh):
             del verdicts[key]
+        postgres_segments.written(cursor, {key[0] for key in verdicts})
         if verdicts:
             with cursor.copy(
                 "COPY verdict_chunk (run, step, part, chunk, head, data) FROM STDIN (FORMAT BINARY)"

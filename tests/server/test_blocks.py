@@ -120,7 +120,11 @@ def _postgresql_moves(url: str) -> None:
     with_steps.write([Batch(_steps(), "default", 1)])
     with_steps.close()
     with psycopg.connect(url, autocommit=True) as db:
-        _to_before(db, "postgres", "DROP TABLE sample_block; DELETE FROM schema_version WHERE number >= 4")
+        _to_before(
+            db,
+            "postgres",
+            "DROP TABLE sample_block, item_tail, item_large, item_segment; DELETE FROM schema_version WHERE number >= 4",
+        )
         db.execute("CREATE TABLE week PARTITION OF sample_chunk DEFAULT")
         for step, chunk, samples in _OLD_ROWS:
             db.execute(

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 from array import array
 from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
-from xray_server import segments, sqlite_segments
+from xray_server import postgres_segments, segments, sqlite_segments
 from xray_server.ingest import decode
 from xray_server.sqlite import SQLiteStore
 from xray_server.sqlite_lock import FileLock
-from xray_server.store import Batch
+from xray_server.store import Batch, Store, open_store
 
+from tests.server import postgresql
 from xray_core import verdicts, wire
 
 
@@ -28,11 +34,35 @@ def chunk(run: int, step: int, number: int, items: list[str], *, named: bool) ->
     })  # fmt: skip
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Store, Any, Callable[[int, int], object]]]:
+    """A store, a connection of its own to the database, and what compacts it: (least tail, keys of a full segment)."""
+    if request.param == "sqlite":
+        path = tmp_path / "x.db"
+        with (
+            closing(SQLiteStore(path)) as store,
+            closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as db,
+        ):
+            yield (
+                store,
+                db,
+                lambda tail, full: sqlite_segments.compact(db, FileLock(path), tail_chunks=tail, max_keys=full),
+            )
+        return
+    with (
+        postgresql.schema(request.getfixturevalue("postgres_url")) as url,
+        closing(open_store(url)) as store,
+        closing(psycopg.connect(url, autocommit=True)) as db,
+    ):
+        yield store, db, lambda tail, full: postgres_segments.compact(db, tail=tail, max_keys=full)
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_every_run_is_found_under_random_interleavings(tmp_path: Path, seed: int) -> None:
+def test_every_run_is_found_under_random_interleavings(
+    opened: tuple[Store, Any, Callable[[int, int], object]], seed: int
+) -> None:
     chance = random.Random(seed)
-    store = SQLiteStore(tmp_path / "x.db")
-    db = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    store, db, compact = opened
     truth: dict[str, set[str]] = {}
     items = [f"i{n}" for n in range(200)]
     for round_ in range(20):
@@ -45,7 +75,7 @@ def test_every_run_is_found_under_random_interleavings(tmp_path: Path, seed: int
                 truth.setdefault(item, set()).add(f"run-{run}")
         store.write([Batch(decode(b"\n".join(lines)).records)])
         if chance.random() < 0.3:
-            sqlite_segments.compact(db, FileLock(tmp_path / "x.db"), tail_chunks=chance.randrange(1, 6), max_keys=16)
+            compact(chance.randrange(1, 6), 16)
         if chance.random() < 0.3:
             store.write([Batch(decode(b"\n".join(lines)).records)])  # resent
         item = chance.choice(items)
@@ -53,11 +83,9 @@ def test_every_run_is_found_under_random_interleavings(tmp_path: Path, seed: int
     some = chance.sample(items, 40)
     assert {item: everywhere(store, item) for item in some} == {i: sorted(truth.get(i, set())) for i in some}
     assert db.execute("SELECT count(*) FROM item_segment").fetchone()[0] > 0
-    db.close()
-    store.close()
 
 
-def everywhere(store: SQLiteStore, item: str, limit: int = 7) -> list[str]:
+def everywhere(store: Store, item: str, limit: int = 7) -> list[str]:
     found: list[str] = []
     cursor = None
     while True:
@@ -68,27 +96,40 @@ def everywhere(store: SQLiteStore, item: str, limit: int = 7) -> list[str]:
             return sorted(found)
 
 
-def test_sets_too_large_for_a_segment_are_found_all_the_same(tmp_path: Path) -> None:
-    store = SQLiteStore(tmp_path / "x.db")
+def test_sets_too_large_for_a_segment_are_found_all_the_same(
+    opened: tuple[Store, Any, Callable[[int, int], object]],
+) -> None:
+    store, db, compact = opened
     many = [f"m{n}" for n in range(segments.LARGE_SET + 1)]
     store.write([Batch(decode(chunk(1, 1, 1, many, named=False)).records)])
-    db = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
-    assert sqlite_segments.compact(db, FileLock(tmp_path / "x.db"), tail_chunks=1) == 1
+    assert compact(1, 16) == 1
     assert db.execute("SELECT count(*) FROM item_tail").fetchone() == (0,)
     assert everywhere(store, "m77") == ["run-1"]
     assert everywhere(store, "nobody") == []
-    db.close()
-    store.close()
 
 
-def test_the_store_compacts_in_the_background(tmp_path: Path) -> None:
-    """Two hundred chunks later the tail is short, and closing the store leaves no thread behind."""
-    store = SQLiteStore(tmp_path / "x.db")
-    for run in range(0, 200, 20):
-        lines = [chunk(each, 1, 1, [f"i{each}", "all"], named=True) for each in range(run, run + 20)]
-        store.write([Batch(decode(b"\n".join(lines)).records)])
-    store.close()
-    store = SQLiteStore(tmp_path / "x.db")
-    assert everywhere(store, "i150") == ["run-150"]
-    assert len(everywhere(store, "all", limit=150)) == 200
-    store.close()
+def test_what_is_written_while_segments_are_built_is_found(
+    opened: tuple[Store, Any, Callable[[int, int], object]],
+) -> None:
+    """Each run is written to again and again, so that some of its chunks come while others of them are being moved."""
+    store, _, compact = opened
+    written = threading.Event()
+    moved: list[object] = []
+
+    def compact_on_and_on() -> None:
+        while not written.is_set():
+            moved.append(compact(1, 8))
+
+    compacting = threading.Thread(target=compact_on_and_on)
+    compacting.start()
+    try:
+        for number in range(60):
+            lines = [chunk(run, 0, number, [f"i{run}-{number}"], named=True) for run in range(number % 7, 20, 7)]
+            assert store.write([Batch(decode(b"\n".join(lines)).records)]) == [{}]
+    finally:
+        written.set()
+        compacting.join(30)
+    assert any(moved)
+    for number in range(60):
+        for run in range(number % 7, 20, 7):
+            assert everywhere(store, f"i{run}-{number}") == [f"run-{run}"], (run, number)
