@@ -13,16 +13,15 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from typing import Any, Final, Literal
 
-from xray_core.journey import StepKey
 from xray_server.queries import sample_json
 from xray_server.store import BadCursorError, StepFilter, Store, StoredStep
 
 Json = dict[str, Any]
 Comparison = Literal["eq", "gt", "lt", "gte", "lte", "exists"]
 _PAGE: Final = 100
+_TOGETHER: Final = 25  # steps whose samples are asked for at once
 BUDGET_MS: Final = 1_000  # for finding a page
 ESTIMATE_MS: Final = 25  # for going on once it is full, to estimate how many there are in all
 _ABSENT: Final = object()
@@ -150,16 +149,14 @@ class _Walk:
         while True:
             page = self._store.steps(self._project, self.where, limit=_PAGE, cursor=self._page_cursor)
             self._page, self._next = page.items, page.next_cursor
-            samples: dict[StepKey, list[Mapping[str, Any]]] = {}
-            run_id = None
+            samples: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
             for place, step in enumerate(self._page):
                 self._place = place
                 self.scanned += 1
-                if step.run_id != run_id:  # what is asked about a run is asked at once: its steps lie side by side
-                    run_id = step.run_id
-                    together = takewhile(lambda each: each.run_id == run_id, self._page[place:])  # noqa: B023  # used up here
-                    samples = self._store.samples(self._project, run_id, [each.key for each in together])
-                yield step, samples.get(step.key, [])
+                if place % _TOGETHER == 0:
+                    together = [(each.run_id, *each.key) for each in self._page[place : place + _TOGETHER]]
+                    samples = self._store.samples_of(self._project, together)
+                yield step, samples.get((step.run_id, *step.key), [])
             if self._next is None:
                 return
             self._page_cursor = self._next

@@ -285,6 +285,35 @@ class Reader:
         found = self.sample_records(run, min(wanted, default=0), max(wanted, default=-1))
         return gathered_samples((wanted[step], text) for (step, _, _), (_, text) in found if step in wanted)
 
+    def samples_of(
+        self, project: str, steps: Sequence[tuple[str, str, int]]
+    ) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
+        keys = [[kept_id(run_id) for run_id, _, _ in steps], [kept_id(step_id) for _, step_id, _ in steps],
+                [attempt for _, _, attempt in steps]]  # fmt: skip
+        wanted = {
+            (run, pk): (given_id(run_key), given_id(step_key), attempt)
+            for run, pk, run_key, step_key, attempt in self.rows(
+                "SELECT step.run, step.pk, k.run_id, k.step_id, k.attempt "
+                "FROM unnest(%s::bytea[], %s::bytea[], %s::int[]) AS k(run_id, step_id, attempt) "
+                "JOIN run ON run.project = %s AND run.id = k.run_id "
+                "JOIN step ON step.run = run.pk AND step.id = k.step_id AND step.attempt = k.attempt",
+                [*keys, self.number("project", project)],
+            )
+        }
+        if not wanted:
+            return {}
+        rows = self.rows(
+            "SELECT b.run, b.low, b.data FROM unnest(%s::bigint[], %s::bigint[]) AS k(run, step) "
+            "JOIN sample_block b ON b.run = k.run AND b.low <= k.step AND b.high >= k.step",
+            [list(column) for column in zip(*wanted)],
+        )
+        return gathered_samples(
+            (wanted[run, step], text)
+            for run, low, data in dict.fromkeys(rows)  # several of the steps may lie in one block
+            for (step, _, _), (_, text) in blocks.unpacked(low, data)
+            if (run, step) in wanted
+        )
+
     def sample_records(
         self, run: int, first: int = 0, last: int = (1 << 63) - 1
     ) -> Iterator[tuple[blocks.Key, blocks.Kept]]:

@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from xray_core.merge import newest
 from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES, STATUS_RANK
@@ -44,6 +44,7 @@ FEW_RUNS: Final = 2_000  # that a text is found in, each way: so many are looked
 
 RunKey: TypeAlias = tuple[int, str]
 StepKey: TypeAlias = tuple[int, str, str, int]
+K = TypeVar("K")
 Parts: TypeAlias = dict[str, list[Any]]  # part name -> values
 
 
@@ -213,11 +214,9 @@ def verdict_documents(record: VerdictsRecord) -> tuple[bytes, bytes]:
     return pack(head), b"".join(data)
 
 
-def gathered_samples(
-    rows: Iterable[tuple[tuple[str, int], bytes]],
-) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
+def gathered_samples(rows: Iterable[tuple[K, bytes]]) -> dict[K, list[Mapping[str, Any]]]:
     """The samples of steps from their records' texts, each once, in an order in which the records' arrival has no part."""
-    found: dict[tuple[str, int], dict[Any, Mapping[str, Any]]] = {}
+    found: dict[K, dict[Any, Mapping[str, Any]]] = {}
     for step, text in rows:
         once = found.setdefault(step, {})
         for each in read_samples(text):

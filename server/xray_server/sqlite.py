@@ -173,6 +173,11 @@ class SQLiteStore:
     ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
         return self._read(lambda reader: reader.samples(project, run_id, steps))
 
+    def samples_of(
+        self, project: str, steps: Sequence[tuple[str, str, int]]
+    ) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
+        return self._read(lambda reader: reader.samples_of(project, steps))
+
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         return self._read(lambda reader: reader.item_verdicts(project, run_id, item_id))
 

@@ -299,6 +299,18 @@ class Reader:
         found = self.sample_records(run, min(wanted, default=0), max(wanted, default=-1))
         return gathered_samples((wanted[step], text) for (step, _, _), (_, text) in found if step in wanted)
 
+    def samples_of(
+        self, project: str, steps: Sequence[tuple[str, str, int]]
+    ) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
+        found: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
+        of_run: dict[str, list[tuple[str, int]]] = {}
+        for run_id, step_id, attempt in steps:
+            of_run.setdefault(run_id, []).append((step_id, attempt))
+        for run_id, some in of_run.items():
+            for (step_id, attempt), samples in self.samples(project, run_id, some).items():
+                found[run_id, step_id, attempt] = samples
+        return found
+
     def sample_records(self, run: int, first: int = 0, last: int = 1 << 62) -> Iterator[tuple[blocks.Key, blocks.Kept]]:
         """The records of samples in those blocks of a run that may hold one of these steps."""
         for low, data in self._db.execute(

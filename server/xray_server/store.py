@@ -320,6 +320,11 @@ class Store(Protocol):
     ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
         """The samples of some step attempts (None: all) of one run, by (step id, attempt); each once, in order of time."""
 
+    def samples_of(
+        self, project: str, steps: Sequence[tuple[str, str, int]]
+    ) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
+        """As `samples`, of step attempts of any runs, by (run id, step id, attempt)."""
+
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         """Every set in one run that holds the item."""
 

@@ -241,6 +241,10 @@ def test_samples_of_a_live_chunk_are_replaced_by_their_newest_snapshot(store: St
     found = store.samples(PROJECT, "r", [("s", 1)])
     assert [sample["item_id"] for sample in found["s", 1]] == ["a", "b"]
     assert store.samples(PROJECT, "r") == found
+    assert store.samples_of(PROJECT, [("r", "s", 1), ("r", "none", 1), ("none", "s", 1)]) == {
+        ("r", "s", 1): found["s", 1]
+    }
+    assert store.samples_of("other", [("r", "s", 1)]) == store.samples_of(PROJECT, []) == {}
 
 
 def test_steps_before_their_run_are_there_and_belong_to_it_when_it_comes(store: Store) -> None:
