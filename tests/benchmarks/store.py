@@ -102,14 +102,16 @@ class Data:
         return records
 
 
-def bodies(data: Data, steps: int, *, samples: int, runs_a_body: int = 120) -> Iterator[tuple[bytes, int, int]]:
-    """(NDJSON, steps in it, when its first run started), oldest first."""
+def bodies(
+    data: Data, steps: int, *, samples: int, runs_a_body: int = 120, days: float = DAYS
+) -> Iterator[tuple[bytes, int, int]]:
+    """(NDJSON, steps in it, when its first run started), oldest first, over the last `days`."""
     runs = max(1, steps // STEPS_A_RUN)
     patterns = [Pattern(data.run(_SOME_SECOND * 1_000_000, samples=samples)) for _ in range(min(runs, PATTERNS))]
     for first in range(0, runs, runs_a_body):
         lines, at_s = [], 0
         for i in range(first, min(first + runs_a_body, runs)):
-            at_s = (data.now_us - DAYS * DAY_US + i * DAYS * DAY_US // runs) // 1_000_000
+            at_s = (data.now_us - int((1 - i / runs) * days * DAY_US)) // 1_000_000
             lines.append(data.random.choice(patterns).at(at_s))
         yield b"\n".join(lines), min(runs_a_body, runs - first) * STEPS_A_RUN, at_s * 1_000_000
 
@@ -159,8 +161,11 @@ def serving(url: str, workers: int) -> Iterator[str]:
 
 
 def over_http(address: str, data: Data, steps: int, bar: Progress) -> float:
-    """Steps a second that four clients get 2xx for, 20 samples a step; bodies are made before the clock runs."""
-    packed = [(gzip.compress(body, 1), n) for body, n, _ in bodies(data, steps, samples=20, runs_a_body=25)]
+    """Steps a second that four clients get 2xx for, 20 samples a step, of the last hour, as what is sent now would be;
+    bodies are made before the clock runs."""
+    packed = [
+        (gzip.compress(body, 1), n) for body, n, _ in bodies(data, steps, samples=20, runs_a_body=25, days=1 / 24)
+    ]
     task = bar.add_task("over HTTP", total=steps)
     waiting, lock = iter(packed), threading.Lock()
 
