@@ -20,7 +20,7 @@ from xray_server.store import BadCursorError, StepFilter, Store, StoredStep
 
 Json = dict[str, Any]
 Comparison = Literal["eq", "gt", "lt", "gte", "lte", "exists"]
-_PAGE: Final = 100
+_PAGE: Final = 50
 _TOGETHER: Final = 25  # steps whose samples are asked for at once
 BUDGET_MS: Final = 1_000  # for finding a page
 ESTIMATE_MS: Final = 25  # for going on once it is full, to estimate how many there are in all
