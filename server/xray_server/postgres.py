@@ -205,12 +205,12 @@ class PostgresStore:
     def samples(
         self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None = None
     ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
-        return self._read(lambda reader: reader.samples(project, run_id, steps))
+        return self._read(lambda reader: postgres_samples.samples(reader, project, run_id, steps))
 
     def samples_of(
         self, project: str, steps: Sequence[tuple[str, str, int]]
     ) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
-        return self._read(lambda reader: reader.samples_of(project, steps))
+        return self._read(lambda reader: postgres_samples.samples_of(reader, project, steps))
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         return self._read(lambda reader: reader.item_verdicts(project, run_id, item_id))

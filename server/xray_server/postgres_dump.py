@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xray_server import states
+from xray_server import postgres_samples, states
 from xray_server.postgres_read import Reader
 from xray_server.postgres_text import given_id, given_text
 from xray_server.records import unpack
@@ -52,6 +52,6 @@ def _records(reader: Reader, run: int, run_id: str, count: int, part: int, doc: 
         "SELECT step, part, chunk, head, data FROM verdict_chunk WHERE run = %s ORDER BY step, part, chunk", [run]
     ):
         records.append(wire_verdicts(keys[pk], reader.part(name), given_text(chunk), head, data))
-    for (step, part, chunk), (rev, text) in reader.sample_records(run):
+    for (step, part, chunk), (rev, text) in postgres_samples.records(reader, run):
         records.append(wire_samples(keys[step], reader.part(part), chunk, rev, text))
     return records

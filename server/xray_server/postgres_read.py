@@ -16,7 +16,7 @@ from psycopg import Connection
 
 from xray_core import verdicts
 from xray_core.model import STATUS_RANK, item_id_text
-from xray_server import blocks, postgres_keys, states
+from xray_server import postgres_keys, states
 from xray_server.keys import Key
 from xray_server.postgres_text import given_id, given_text, kept_id, kept_id_range, kept_text
 from xray_server.records import unpack
@@ -28,7 +28,6 @@ from xray_server.rows import (
     SET_NAMES,
     SLOW_US,
     STATUS_NAMES,
-    gathered_samples,
     make_cursor,
     parse_cursor,
 )
@@ -271,58 +270,6 @@ class Reader:
         return StoredStep(run_id, step_id, attempt, at_us, state.values, state.ledger, state.rejection_rate)
 
     # -- items -----------------------------------------------------------------------------------------------------
-
-    def samples(
-        self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None
-    ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
-        run = self.run_pk(project, run_id)
-        statement = "SELECT pk, id, attempt FROM step WHERE run = %s"
-        values: list[Any] = [run]
-        if steps is not None:
-            statement += " AND (id, attempt) IN (SELECT * FROM unnest(%s::bytea[], %s::int[]))"
-            values += [[kept_id(step_id) for step_id, _ in steps], [attempt for _, attempt in steps]]
-        wanted = {pk: (given_id(key), attempt) for pk, key, attempt in self.rows(statement, values)}
-        found = self.sample_records(run, min(wanted, default=0), max(wanted, default=-1))
-        return gathered_samples((wanted[step], text) for (step, _, _), (_, text) in found if step in wanted)
-
-    def samples_of(
-        self, project: str, steps: Sequence[tuple[str, str, int]]
-    ) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
-        keys = [[kept_id(run_id) for run_id, _, _ in steps], [kept_id(step_id) for _, step_id, _ in steps],
-                [attempt for _, _, attempt in steps]]  # fmt: skip
-        wanted = {
-            (run, pk): (given_id(run_key), given_id(step_key), attempt)
-            for run, pk, run_key, step_key, attempt in self.rows(
-                "SELECT step.run, step.pk, k.run_id, k.step_id, k.attempt "
-                "FROM unnest(%s::bytea[], %s::bytea[], %s::int[]) AS k(run_id, step_id, attempt) "
-                "JOIN run ON run.project = %s AND run.id = k.run_id "
-                "JOIN step ON step.run = run.pk AND step.id = k.step_id AND step.attempt = k.attempt",
-                [*keys, self.number("project", project)],
-            )
-        }
-        if not wanted:
-            return {}
-        rows = self.rows(
-            "SELECT b.run, b.low, b.data FROM unnest(%s::bigint[], %s::bigint[]) AS k(run, step) "
-            "JOIN sample_block b ON b.run = k.run AND b.low <= k.step AND b.high >= k.step",
-            [list(column) for column in zip(*wanted)],
-        )
-        return gathered_samples(
-            (wanted[run, step], text)
-            for run, low, data in dict.fromkeys(rows)  # several of the steps may lie in one block
-            for (step, _, _), (_, text) in blocks.unpacked(low, data)
-            if (run, step) in wanted
-        )
-
-    def sample_records(
-        self, run: int, first: int = 0, last: int = (1 << 63) - 1
-    ) -> Iterator[tuple[blocks.Key, blocks.Kept]]:
-        """The records of samples in those blocks of a run that may hold one of these steps."""
-        for low, data in self.rows(
-            "SELECT low, data FROM sample_block WHERE run = %s AND low <= %s AND high >= %s ORDER BY low",
-            [run, last, first],
-        ):
-            yield from blocks.unpacked(low, data)
 
     def chunks(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[tuple[Any, ...]]:
         """(step number, step id, attempt, head, data) of a run's chunks, or of a step's; `data` is read as it is sliced."""

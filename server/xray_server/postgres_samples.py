@@ -1,4 +1,4 @@
-"""Samples in PostgreSQL: the rows of blocks.py, written under the locks that the writer has on their runs."""
+"""Samples in PostgreSQL: the rows of blocks.py, written under the locks that the writer has on their runs, and read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any, Final
 from psycopg import Connection, Cursor, sql
 
 from xray_server import postgres_partitions as partitions
-from xray_server.blocks import SMALL_BYTES, Block, Kept, Key, block_of, taken_up, text_of_chunk
-from xray_server.postgres_text import given_text
+from xray_server.blocks import SMALL_BYTES, Block, Kept, Key, block_of, taken_up, text_of_chunk, unpacked
+from xray_server.postgres_read import Reader
+from xray_server.postgres_text import given_id, given_text, kept_id
+from xray_server.rows import gathered_samples
 
 _COPY: Final = "COPY sample_block (run, low, high, data) FROM STDIN (FORMAT BINARY)"
 _TYPES: Final = ("int8", "int8", "int8", "bytea")
@@ -49,6 +51,59 @@ def _copy(cursor: Cursor[Any], blocks: Sequence[tuple[int, Block]]) -> None:
             copy.set_types(_TYPES)
             for run, block in blocks:
                 copy.write_row((run, block.low, block.high, block.data))
+
+
+def samples(
+    reader: Reader, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None
+) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
+    run = reader.run_pk(project, run_id)
+    statement = "SELECT pk, id, attempt FROM step WHERE run = %s"
+    values: list[Any] = [run]
+    if steps is not None:
+        statement += " AND (id, attempt) IN (SELECT * FROM unnest(%s::bytea[], %s::int[]))"
+        values += [[kept_id(step_id) for step_id, _ in steps], [attempt for _, attempt in steps]]
+    wanted = {pk: (given_id(key), attempt) for pk, key, attempt in reader.rows(statement, values)}
+    found = records(reader, run, min(wanted, default=0), max(wanted, default=-1))
+    return gathered_samples((wanted[step], text) for (step, _, _), (_, text) in found if step in wanted)
+
+
+def samples_of(
+    reader: Reader, project: str, steps: Sequence[tuple[str, str, int]]
+) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
+    keys = [[kept_id(run_id) for run_id, _, _ in steps], [kept_id(step_id) for _, step_id, _ in steps],
+            [attempt for _, _, attempt in steps]]  # fmt: skip
+    wanted = {
+        (run, pk): (given_id(run_key), given_id(step_key), attempt)
+        for run, pk, run_key, step_key, attempt in reader.rows(
+            "SELECT step.run, step.pk, k.run_id, k.step_id, k.attempt "
+            "FROM unnest(%s::bytea[], %s::bytea[], %s::int[]) AS k(run_id, step_id, attempt) "
+            "JOIN run ON run.project = %s AND run.id = k.run_id "
+            "JOIN step ON step.run = run.pk AND step.id = k.step_id AND step.attempt = k.attempt",
+            [*keys, reader.number("project", project)],
+        )
+    }
+    if not wanted:
+        return {}
+    rows = reader.rows(
+        "SELECT b.run, b.low, b.data FROM unnest(%s::bigint[], %s::bigint[]) AS k(run, step) "
+        "JOIN sample_block b ON b.run = k.run AND b.low <= k.step AND b.high >= k.step",
+        [list(column) for column in zip(*wanted)],
+    )
+    return gathered_samples(
+        (wanted[run, step], text)
+        for run, low, data in dict.fromkeys(rows)  # several of the steps may lie in one block
+        for (step, _, _), (_, text) in unpacked(low, data)
+        if (run, step) in wanted
+    )
+
+
+def records(reader: Reader, run: int, first: int = 0, last: int = (1 << 63) - 1) -> Iterator[tuple[Key, Kept]]:
+    """The records of samples in those blocks of a run that may hold one of these steps."""
+    for low, data in reader.rows(
+        "SELECT low, data FROM sample_block WHERE run = %s AND low <= %s AND high >= %s ORDER BY low",
+        [run, last, first],
+    ):
+        yield from unpacked(low, data)
 
 
 def move_chunks(db: Connection[Any]) -> None:

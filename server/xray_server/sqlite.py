@@ -25,6 +25,7 @@ from xray_server import (
     sqlite_items,
     sqlite_keys,
     sqlite_prune,
+    sqlite_samples,
     sqlite_segments,
     sqlite_upkeep,
 )
@@ -134,7 +135,12 @@ class SQLiteStore:
         try:
             if reader is None:
                 reader = self._local.reader = Reader(self._connect(readonly=True))
-            return question(reader)
+            # one state of the file for all its statements: what a row leads to may be pruned or moved between two of them
+            reader.db.execute("BEGIN")
+            try:
+                return question(reader)
+            finally:
+                reader.db.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if _retryable(error):
                 raise StoreUnavailableError(f"SQLite cannot answer just now: {error}") from error
@@ -171,12 +177,12 @@ class SQLiteStore:
     def samples(
         self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None = None
     ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
-        return self._read(lambda reader: reader.samples(project, run_id, steps))
+        return self._read(lambda reader: sqlite_samples.samples(reader, project, run_id, steps))
 
     def samples_of(
         self, project: str, steps: Sequence[tuple[str, str, int]]
     ) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
-        return self._read(lambda reader: reader.samples_of(project, steps))
+        return self._read(lambda reader: sqlite_samples.samples_of(reader, project, steps))
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         return self._read(lambda reader: reader.item_verdicts(project, run_id, item_id))

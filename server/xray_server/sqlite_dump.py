@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xray_server import states
+from xray_server import sqlite_samples, states
 from xray_server.records import unpack
 from xray_server.rows import STATUS_NAMES, id_text
 from xray_server.sqlite_documents import documents
@@ -59,6 +59,6 @@ def _records(reader: Reader, run: int, run_id: str, count: int, part: str, doc: 
         (run,),
     ):
         records.append(wire_verdicts(keys[pk], name, chunk, head, data))
-    for (step, number, chunk), (rev, text) in reader.sample_records(run):
+    for (step, number, chunk), (rev, text) in sqlite_samples.records(reader, run):
         records.append(wire_samples(keys[step], reader.part_text(number), chunk, rev, text))
     return records

@@ -70,7 +70,7 @@ def transaction(db: sqlite3.Connection, lock: FileLock) -> Iterator[None]:
         try:
             yield
             db.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # whatever ends it, no transaction may stay open and hold the other writers
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise

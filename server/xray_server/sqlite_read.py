@@ -15,7 +15,7 @@ import msgspec
 
 from xray_core import verdicts
 from xray_core.model import STATUS_RANK, item_id_text
-from xray_server import blocks, states
+from xray_server import states
 from xray_server.records import unpack
 from xray_server.rows import (
     FEW_RUNS,
@@ -25,7 +25,6 @@ from xray_server.rows import (
     SET_NAMES,
     SLOW_US,
     STATUS_NAMES,
-    gathered_samples,
     id_key,
     id_prefix_range,
     id_text,
@@ -279,45 +278,6 @@ class Reader:
         return StoredStep(run_id, step_id, attempt, at_us, state.values, state.ledger, state.rejection_rate)
 
     # -- items -----------------------------------------------------------------------------------------------------
-
-    def samples(
-        self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None
-    ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
-        run = self.run_pk(project, run_id)
-        if steps is None:
-            rows = self._db.execute("SELECT pk, id, attempt FROM step WHERE run = ?", (run,)).fetchall()
-        else:
-            rows = [
-                row
-                for step_id, attempt in steps
-                for row in self._db.execute(
-                    "SELECT pk, id, attempt FROM step WHERE run = ? AND id = ? AND attempt = ?",
-                    (run, id_key(step_id), attempt),
-                )
-            ]
-        wanted = {pk: (id_text(key), attempt) for pk, key, attempt in rows}
-        found = self.sample_records(run, min(wanted, default=0), max(wanted, default=-1))
-        return gathered_samples((wanted[step], text) for (step, _, _), (_, text) in found if step in wanted)
-
-    def samples_of(
-        self, project: str, steps: Sequence[tuple[str, str, int]]
-    ) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
-        found: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
-        of_run: dict[str, list[tuple[str, int]]] = {}
-        for run_id, step_id, attempt in steps:
-            of_run.setdefault(run_id, []).append((step_id, attempt))
-        for run_id, some in of_run.items():
-            for (step_id, attempt), samples in self.samples(project, run_id, some).items():
-                found[run_id, step_id, attempt] = samples
-        return found
-
-    def sample_records(self, run: int, first: int = 0, last: int = 1 << 62) -> Iterator[tuple[blocks.Key, blocks.Kept]]:
-        """The records of samples in those blocks of a run that may hold one of these steps."""
-        for low, data in self._db.execute(
-            "SELECT low, data FROM sample_block WHERE run = ? AND low <= ? AND high >= ? ORDER BY low",
-            (run, last, first),
-        ).fetchall():
-            yield from blocks.unpacked(low, data)
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         text = item_id_text(item_id)

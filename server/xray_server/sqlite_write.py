@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xray_core.model import STATUS_RANK
-from xray_server import blocks, states
+from xray_server import blocks, sqlite_samples, states
 from xray_server.records import ClientRecord, SamplesRecord, pack, unpack
 from xray_server.rows import (
     Folded,
@@ -84,7 +84,7 @@ class Writer:
                 self._apply(folded, new, verdicts)
                 for note in notes:
                     self._db.execute("INSERT INTO alert_note (doc) VALUES (?)", (note,))
-        except BaseException:
+        except BaseException:  # whatever ended it, what was remembered of it may have been rolled back
             for dictionary in (self._projects, self._words, self._parts):
                 dictionary.forget()
             self._runs.clear()
@@ -150,9 +150,7 @@ class Writer:
         rows.write()
         self._verdicts([(pks[key], *row) for key, row in verdicts])
         old = self._newest_samples([each for each in folded.samples if each[0][:2] not in done], pks)
-        sample_rows += self._taken_up({runs[run_key]: records for run_key, records in old.items()})
-        if sample_rows:
-            self._db.executemany("INSERT INTO sample_block (run, low, high, data) VALUES (?, ?, ?, ?)", sample_rows)
+        sqlite_samples.write(self._db, {runs[run_key]: records for run_key, records in old.items()}, sample_rows)
 
     def _newest_samples(
         self, records: Sequence[tuple[StepKey, SamplesRecord]], numbers: Mapping[StepKey, int]
@@ -163,19 +161,6 @@ class Writer:
             place = (numbers[key], self._parts.id(each.part), each.chunk)
             blocks.keep(newest.setdefault(key[:2], {}), place, (each.rev, bytes(each.samples)))
         return newest
-
-    def _taken_up(self, new: Mapping[int, Mapping[blocks.Key, blocks.Kept]]) -> list[tuple[Any, ...]]:
-        """The rows of new samples of runs that are there, taken up with those among which they belong."""
-        written: list[tuple[Any, ...]] = []
-        for run, records in new.items():
-            stored = self._db.execute(
-                "SELECT low, data FROM sample_block WHERE run = ? AND (low <= ? AND high >= ? OR length(data) < ?)",
-                (run, max(records)[0], min(records)[0], blocks.SMALL_BYTES),
-            ).fetchall()
-            lows, made = blocks.taken_up(records, stored)
-            self._db.executemany("DELETE FROM sample_block WHERE run = ? AND low = ?", [(run, low) for low in lows])
-            written += [(run, block.low, block.high, block.data) for block in made]
-        return written
 
     def _run(self, key: RunKey, parts: Parts, received_us: int, fresh: set[int]) -> int:
         project, run_id = key

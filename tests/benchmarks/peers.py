@@ -72,7 +72,7 @@ def _until_up(address: str, server: subprocess.Popen[bytes]) -> None:
             if httpx.get(address, timeout=5).status_code == 200:
                 return
         except httpx.HTTPError:
-            time.sleep(0.5)
+            time.sleep(0.5)  # MLflow takes ten seconds and more to import what it needs
     raise SystemExit("MLflow's server did not start")
 
 

@@ -121,3 +121,19 @@ def test_an_id_comes_back_as_it_was_written(text: str) -> None:
 )
 def test_a_document_comes_back_as_it_was_packed(value: object) -> None:
     assert records.unpack(records.pack(value)) == value
+
+
+def test_a_question_sees_one_state_of_the_file_whatever_is_written_meanwhile(tmp_path: Path) -> None:
+    def steps_of(reader: Reader) -> int:
+        return len(reader.run_steps("default", "r", 100, None, None).items)
+
+    def ask(reader: Reader) -> tuple[int, int]:
+        before = steps_of(reader)
+        store.write([Batch([records.StepRecord(v=1, run_id="r", step_id="later", name="f")])])
+        return before, steps_of(reader)
+
+    store = SQLiteStore(tmp_path / "x.db")
+    store.write([Batch([records.StepRecord(v=1, run_id="r", step_id=f"s{n}", name="f") for n in range(5)])])
+    assert store._read(ask) == (5, 5)
+    assert store._read(steps_of) == 6
+    store.close()
