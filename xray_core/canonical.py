@@ -45,6 +45,11 @@ class _Walk:
         if self.nodes < 0 or depth > MAX_DEPTH:
             self.partial = True
             return b"", b""
+        kind = type(value)
+        if kind is dict and len(value) <= self.nodes:
+            return self._map(list(value.items()), depth)
+        if kind is list and len(value) <= self.nodes:
+            return self._sequence(value[:], depth, ordered=True)
         one = _scalar(value)
         if one is not None:
             return one, one

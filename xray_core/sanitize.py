@@ -63,6 +63,7 @@ _IN_TEXT: Final = re.compile(
     r"|\b(?:sk|pk|ghp|gho|xox[abp]|AKIA|xray_[0-9a-f]{8}_)[-_A-Za-z0-9]{16,}",
     re.IGNORECASE,
 )
+_SHORTEST_SECRET_CHARS: Final = 7  # "pwd=abc"
 # Looked for first, in lower case: without one of these, nothing below can match, and both searches cost ten times this.
 _HINTS: Final = (
     "@", "bearer", "basic", "passw", "pwd", "secret", "token", "key", "sk-", "sk_", "pk-", "pk_", "ghp", "gho", "xox",
@@ -109,7 +110,7 @@ class Sanitizer:
             value = f"{value[:limit]}…[+{cut}]"
         if not value.isascii():
             value = value.encode("utf-8", "backslashreplace").decode("utf-8")
-        if may_hold_a_secret(value):
+        if len(value) >= _SHORTEST_SECRET_CHARS and may_hold_a_secret(value):
             value = _IN_TEXT.sub(_mask, value)
         return value
 

@@ -50,7 +50,7 @@ class Step:
 
     __slots__ = (
         "__weakref__", "_clock_start", "_decisions", "_duration_us", "_ended_us", "_error", "_facts_made", "_head", "_head_json", "_hidden",
-        "_item_sets", "_lock", "_log", "_news", "_recorder", "_rejected", "_rev", "_seed", "_started_us", "_tokens", "attempt",
+        "_item_sets", "_lock", "_log", "_news", "_origin", "_recorder", "_rejected", "_rev", "_seed", "_started_us", "_tokens", "attempt",
         "capture", "name", "part", "run", "status", "step_id", "step_type",
     )  # fmt: skip
 
@@ -114,8 +114,7 @@ class Step:
             self._head["map_index"] = map_index
         if code_version is not None:
             self._head["code_version"] = code_version
-        if origin is not None:
-            self._head["origin"] = recorder.sanitizer.clean(origin.as_json())
+        self._origin: Any = recorder.sanitizer.clean(origin.as_json()) if origin is not None else None
         self._head_json = wire.to_payload(self._head)[:-1] + b","
         if metadata:
             for key, value in metadata.items():
@@ -134,11 +133,11 @@ class Step:
     ) -> None:
         """An explicit no. `reason` is a short code ("price_too_high"); text and values go into `details`."""
         try:
-            way = self._rejected.get(reason)
-            if way is None:
+            try:
+                append, sampler, seed, bucket = self._rejected[reason]
+            except KeyError:
                 self._verdicts().reject(item_id, reason, details, score, rank)
                 return
-            append, sampler, seed, bucket = way
             try:
                 data = item_id.encode()  # type: ignore[union-attr]  # ints and odd strings go the slow way below
                 if len(data) > MAX_ITEM_ID_CHARS:
@@ -311,16 +310,13 @@ class Step:
     @guarded("step.set_origin")
     def set_origin(self, origin: Origin) -> None:
         """For adapters: the framework object behind this step."""
-        self._change_origin(self._recorder.sanitizer.clean(origin.as_json()))
+        self._origin = self._recorder.sanitizer.clean(origin.as_json())
+        self._news = True
 
     @guarded("step.set_origin_state")
     def set_origin_state(self, state: str) -> None:
         """For adapters: the framework's own word for how the step is now; the rest of its origin stays."""
-        self._change_origin({**self._head.get("origin", {}), "state": self._recorder.sanitizer.text(state)})
-
-    def _change_origin(self, clean: Any) -> None:
-        self._head["origin"] = clean
-        self._head_changed()
+        self._origin = {**(self._origin or {}), "state": self._recorder.sanitizer.text(state)}
         self._news = True
 
     # ------------------------------------------------------------------ opening and closing
@@ -357,6 +353,8 @@ class Step:
             recorder.open_things[id(self)] = self
             if not self._hidden:
                 brief: dict[str, Any] = {"rev": self._rev, "status": self.status}
+                if self._origin is not None:
+                    brief["origin"] = self._origin
                 if self._facts_made is not None and self._facts_made.metadata:
                     brief["metadata"] = dict(self._facts_made.metadata)
                 recorder.write_step(self._head, self._head_json, brief)
@@ -451,6 +449,8 @@ class Step:
         record: dict[str, Any] = {
             "rev": self._rev, "status": self.status, "ended_us": self._ended_us, "duration_us": self._duration_us,
         }  # fmt: skip
+        if self._origin is not None:
+            record["origin"] = self._origin
         if self._log is not None:
             record.update(self._log.facts())
         facts = self._facts_made

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
 
-from xray_core import wire
+from xray_core import verdicts, wire
 from xray_core.model import MAX_ITEM_ID_CHARS, item_id_text
 from xray_core.sampling import KeepAll, ReasonSampler
 from xray_core.structure import type_name, view
@@ -239,14 +239,14 @@ class VerdictLog:
                 ids = bucket.ids[:n]
                 del bucket.ids[:n]
                 bucket.written += n
-                bucket.total = (bucket.total + sum(xxh3(each.encode()) for each in ids)) % _MODULUS
+                bucket.total = (bucket.total + sum([xxh3(each.encode()) for each in ids])) % _MODULUS
                 named.append({"outcome": bucket.outcome, "reason": bucket.reason, "n": n, "ids": ids})
             n = len(bucket.hashes)
             if n:
                 hashes = bucket.hashes[:n]
                 del bucket.hashes[:n]
                 bucket.written += n
-                bucket.total = (bucket.total + sum(hashes)) % _MODULUS
+                bucket.total = (bucket.total + verdicts.sum64(hashes)) % _MODULUS
                 raw += _chunks(bucket.outcome, bucket.reason, hashes)
         if named:
             self._recorder.write({**self._next("verdicts"), "sets": named})
@@ -283,7 +283,7 @@ class VerdictLog:
             elif self._verdicts:
                 self._write_hashes(_chunks(side, None, hashes))
         order = xxhash.xxh3_64_hexdigest(hashes.tobytes())
-        return {"n": len(ids), "sum": f"{sum(hashes) % _MODULUS:016x}", "order": order}
+        return {"n": len(ids), "sum": f"{verdicts.sum64(hashes):016x}", "order": order}
 
     def _write_hashes(self, sets: list[tuple[str, str | None, array[int]]]) -> None:
         group: list[tuple[str, str | None, array[int]]] = []

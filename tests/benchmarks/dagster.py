@@ -10,6 +10,9 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 from tests.benchmarks.machine import slowness, verdict
@@ -27,29 +30,26 @@ def main() -> None:
 
 def measure() -> None:
     """Prints ms an op: bare, with X-Ray, and with X-Ray and items; and whether the target holds."""
-    from xray_dagster import instrument
-
     from xray_core.client import XRay, set_default_client
     from xray_core.transport.memory import NullTransport
 
     client = XRay("", transport=NullTransport())
     set_default_client(client)
     chain, deciding = _jobs()
-    contenders: dict[str, tuple[Any, bool]] = {
-        "without X-Ray": (chain, False),
-        "with X-Ray": (chain, True),
-        "with X-Ray, 100 items an op": (deciding, True),
-        "the same without X-Ray": (deciding, False),
+    contenders: dict[str, tuple[Any, Callable[[], AbstractContextManager[None]]]] = {
+        "without X-Ray": (chain, nullcontext),
+        "with X-Ray": (chain, _with_xray),
+        "with spans of OpenTelemetry": (chain, _with_spans),
+        "with X-Ray, 100 items an op": (deciding, _with_xray),
+        "the same without X-Ray": (deciding, nullcontext),
     }
     times: dict[str, list[float]] = {name: [] for name in contenders}
     slow: list[float] = []
     for turn in range(ROUNDS + 2):
         slow.append(slowness())
-        for name, (job, enabled) in contenders.items():
-            if enabled:
-                instrument.enable()
-            spent = _ms_per_op(job)
-            instrument.disable()
+        for name, (job, around) in contenders.items():
+            with around():
+                spent = _ms_per_op(job)
             if turn >= 2:  # the first rounds import and warm up
                 times[name].append(spent)
     client.close(0)
@@ -62,6 +62,43 @@ def measure() -> None:
         "  X-Ray adds "
         + verdict(_added(times["with X-Ray"], times["without X-Ray"]), TARGET_MS, statistics.median(slow))
     )
+
+
+@contextmanager
+def _with_xray() -> Iterator[None]:
+    from xray_dagster import instrument
+
+    instrument.enable()
+    yield
+    instrument.disable()
+
+
+@contextmanager
+def _with_spans() -> Iterator[None]:
+    """The least that tracing an op takes at the same place: one span, nothing read of inputs, outputs and events."""
+    from dagster._core.execution.plan import execute_plan
+
+    original, tracer = execute_plan.dagster_event_sequence_for_step, _tracer()
+
+    def traced(step_context: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        step = step_context.step
+        told = {"run_id": step_context.run_id, "step_key": step.key, "node": str(step.node_handle)}
+        with tracer.start_as_current_span(step.key, attributes=told):
+            yield from original(step_context, *args, **kwargs)
+
+    execute_plan.dagster_event_sequence_for_step = traced  # type: ignore[assignment]  # a generator too
+    yield
+    execute_plan.dagster_event_sequence_for_step = original
+
+
+@cache
+def _tracer() -> Any:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter(out=open(os.devnull, "w"))))  # noqa: SIM115
+    return provider.get_tracer("bench")
 
 
 def _added(times: list[float], against: list[float]) -> float:

@@ -245,7 +245,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench-store", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=50_000)
     parser.add_argument("--samples", type=int, default=2, help="a step, of what is loaded (default: %(default)s)")
-    parser.add_argument("--http-steps", type=int, default=5_000)
+    parser.add_argument("--http-steps", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2, help="processes of the server (default: %(default)s)")
     parser.add_argument("--store", choices=["sqlite", "postgresql"], action="append")
     parser.add_argument("--directory", type=Path, default=None, help="where the databases are made, and removed again")

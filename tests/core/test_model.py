@@ -62,6 +62,12 @@ def test_processes_derive_the_same_id_for_one_framework_object() -> None:
     assert derived_id("airflow", "dag", "run") != derived_id("airflow", "da", "grun")
 
 
+@given(st.lists(st.text(st.characters(codec="utf-8")), min_size=2, max_size=3))
+def test_a_derived_id_is_a_uuid_of_version_5(parts: list[str]) -> None:
+    namespace = uuid.uuid5(uuid.NAMESPACE_URL, "xray/airflow")
+    assert derived_id("airflow", *parts) == str(uuid.uuid5(namespace, "\x1f".join(parts)))
+
+
 @given(st.text())
 def test_the_spelling_of_an_item_id_is_its_own_spelling(text: str) -> None:
     spelled = item_id_text(text)

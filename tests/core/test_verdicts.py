@@ -24,6 +24,13 @@ def test_what_was_put_in_comes_out(values: list[int]) -> None:
     assert all(verdicts.contains(blob, value & verdicts.MASK) for value in values)
 
 
+@pytest.mark.parametrize("n", [0, 1, 511, 512, 513, 16_384, 16_385, 70_001])
+def test_the_sum_of_hashes_is_their_sum(n: int) -> None:
+    rng = random.Random(n)
+    for values in (array("Q", [rng.getrandbits(64) for _ in range(n)]), array("Q", [(1 << 64) - 1] * n)):
+        assert verdicts.sum64(values) == sum(values) % (1 << 64)
+
+
 @pytest.mark.parametrize("n", [0, 1, 4_095, 4_096, 20_000])
 def test_the_bytes_are_the_same_with_and_without_numpy(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     import numpy
