@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from xray_server.queries import sample_json
-from xray_server.store import BadCursorError, StepFilter, Store, StoredStep
+from xray_server.store import BadCursorError, SampledStep, StepFilter, Store
 
 Json = dict[str, Any]
 Comparison = Literal["eq", "gt", "lt", "gte", "lte", "exists"]
-_PAGE: Final = 50
-_TOGETHER: Final = 25  # steps whose samples are asked for at once
+_FIRST_PAGE: Final = 50  # steps looked into at once: as few as may be enough,
+_FURTHER_PAGES: Final = 150  # then more, since each asking has a price of its own
 BUDGET_MS: Final = 1_000  # for finding a page
 ESTIMATE_MS: Final = 25  # for going on once it is full, to estimate how many there are in all
 _ABSENT: Final = object()
@@ -90,13 +90,13 @@ def search(
     total = variance = 0.0
     matched = 0
     complete = True
-    for step, samples in walk.steps():
+    for step in walk.steps():
         if where.until_us is None:
             walk.where = where = replace(
                 where, until_us=step.at_us + 1
             )  # what starts later belongs on no page of this list
         skip = walk.take_skip()
-        matching = [sample for sample in samples if chosen.holds(sample)]
+        matching = [sample for sample in step.samples if chosen.holds(sample)]
         for number, sample in enumerate(matching[skip:], skip):
             if len(found) < limit:
                 found.append(_decision_json(step, sample))
@@ -140,26 +140,24 @@ class _Walk:
     def __init__(self, store: Store, project: str, where: StepFilter, place: _Place) -> None:
         self._store, self._project, self.where = store, project, where
         self._page_cursor, self._skip = place.cursor, place.skip
-        self._page: list[StoredStep] = []
+        self._page: list[SampledStep] = []
         self._place = -1
         self._next: str | None = None
         self.scanned = 0
 
-    def steps(self) -> Iterator[tuple[StoredStep, list[Mapping[str, Any]]]]:
+    def steps(self) -> Iterator[SampledStep]:
+        limit = _FIRST_PAGE
         while True:
-            page = self._store.steps(self._project, self.where, limit=_PAGE, cursor=self._page_cursor)
+            page = self._store.sampled_steps(self._project, self.where, limit=limit, cursor=self._page_cursor)
             self._page, self._next = page.items, page.next_cursor
-            samples: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
             for place, step in enumerate(self._page):
                 self._place = place
                 self.scanned += 1
-                if place % _TOGETHER == 0:
-                    together = [(each.run_id, *each.key) for each in self._page[place : place + _TOGETHER]]
-                    samples = self._store.samples_of(self._project, together)
-                yield step, samples.get((step.run_id, *step.key), [])
+                yield step
             if self._next is None:
                 return
             self._page_cursor = self._next
+            limit = _FURTHER_PAGES
 
     def take_skip(self) -> int:
         skip, self._skip = self._skip, 0
@@ -182,11 +180,11 @@ class _Walk:
         return self._store.steps(self._project, self.where, limit=steps, cursor=self._page_cursor).next_cursor
 
 
-def _decision_json(step: StoredStep, sample: Mapping[str, Any]) -> Json:
+def _decision_json(step: SampledStep, sample: Mapping[str, Any]) -> Json:
     return {
         "run_id": step.run_id,
-        "pipeline": step.state["pipeline"],
-        "step": step.state["name"],
+        "pipeline": step.pipeline,
+        "step": step.name,
         "step_id": step.step_id,
         "attempt": step.attempt,
         **sample_json(sample),

@@ -177,8 +177,10 @@ class Reader:
         items = [self.stored_step(row) for row in rows[:limit]]
         return Page(items, make_cursor(rows[limit - 1][1], rows[limit - 1][0]) if len(rows) > limit else None)
 
-    def steps_query(self, project: str, where: StepFilter, cursor: str | None) -> tuple[str, list[Any]]:
-        """The statement that lists steps across runs, without its limit."""
+    def steps_query(
+        self, project: str, where: StepFilter, cursor: str | None, columns: str = _STEP
+    ) -> tuple[str, list[Any]]:
+        """The statement that lists these columns of steps across runs, without its limit."""
         project_id = self.number("project", project)
         at, pk, source = "step.at_us", "step.pk", "step"
         tests = ["step.project = %s"]
@@ -215,7 +217,7 @@ class Reader:
             tests.append(f"({at}, {pk}) < (%s, %s)")
             values += parse_cursor(cursor)
         sql = (
-            f"SELECT {_STEP} FROM {source} JOIN run ON run.pk = step.run "  # noqa: S608  # values are bound
+            f"SELECT {columns} FROM {source} JOIN run ON run.pk = step.run "  # noqa: S608  # values are bound
             f"WHERE {' AND '.join(tests)} ORDER BY {at} DESC, {pk} DESC"
         )
         return sql, values
@@ -274,24 +276,24 @@ class Reader:
     def chunks(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[tuple[Any, ...]]:
         """(step number, step id, attempt, head, data) of a run's chunks, or of a step's; `data` is read as it is sliced."""
         run = self.run_pk(project, run_id)
-        steps = {
-            pk: (given_id(key), attempt)
-            for pk, key, attempt in self.rows("SELECT pk, id, attempt FROM step WHERE run = %s", [run])
-        }
-        for step, part, chunk, head, size, data in self.run_chunks(run):
+        statement, values = "SELECT pk, id, attempt FROM step WHERE run = %s", cast(list[Any], [run])
+        if step_id is not None:
+            statement, values = f"{statement} AND id = %s", [run, kept_id(step_id)]
+        steps = {pk: (given_id(key), attempt) for pk, key, attempt in self.rows(statement, values)}
+        for step, part, chunk, head, size, data in self.run_chunks(run, None if step_id is None else list(steps)):
             key, attempt = steps[step]
-            if step_id is None or key == step_id:
-                whole = data if data is not None else Pieces(self, (run, step, part, chunk), size)
-                yield step, key, attempt, unpack(head), whole
+            whole = data if data is not None else Pieces(self, (run, step, part, chunk), size)
+            yield step, key, attempt, unpack(head), whole
 
-    def run_chunks(self, run: int) -> list[Any]:
-        """(step number, part, chunk, head, size, data or None when large) of a run, in the order of its steps."""
+    def run_chunks(self, run: int, steps: Sequence[int] | None = None) -> list[Any]:
+        """(step number, part, chunk, head, size, data or None when large) of a run, or of some of its steps, in their order."""
+        some, numbers = ("", []) if steps is None else (" AND c.step = ANY(%s)", [list(steps)])
         return self.rows(
             "SELECT c.step, c.part, c.chunk, c.head, length(c.data), "  # noqa: S608
             f"CASE WHEN length(c.data) < {_READ_WHOLE_BYTES} THEN c.data END "
             "FROM step JOIN verdict_chunk c ON c.run = step.run AND c.step = step.pk "
-            "WHERE step.run = %s AND c.run = %s ORDER BY step.at_us, step.position, step.pk, c.part, c.chunk",
-            [run, run],
+            f"WHERE step.run = %s AND c.run = %s{some} ORDER BY step.at_us, step.position, step.pk, c.part, c.chunk",
+            [run, run, *numbers],
         )
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:

@@ -12,9 +12,15 @@ from xray_server import postgres_partitions as partitions
 from xray_server.blocks import SMALL_BYTES, Block, Kept, Key, block_of, taken_up, text_of_chunk, unpacked
 from xray_server.postgres_read import Reader
 from xray_server.postgres_text import given_id, given_text, kept_id
-from xray_server.rows import gathered_samples
+from xray_server.rows import gathered_samples, make_cursor
+from xray_server.store import Page, SampledStep, StepFilter
 
 _COPY: Final = "COPY sample_block (run, low, high, data) FROM STDIN (FORMAT BINARY)"
+_SAMPLED: Final = "step.pk, step.at_us, run.id, step.id, step.attempt, step.pipeline, step.run, step.name"
+_BLOCKS: Final = (
+    "SELECT b.run, b.low, b.data FROM unnest(%s::bigint[], %s::bigint[]) AS k(run, step) "
+    "JOIN sample_block b ON b.run = k.run AND b.low <= k.step AND b.high >= k.step"
+)
 _TYPES: Final = ("int8", "int8", "int8", "bytea")
 
 
@@ -67,34 +73,27 @@ def samples(
     return gathered_samples((wanted[step], text) for (step, _, _), (_, text) in found if step in wanted)
 
 
-def samples_of(
-    reader: Reader, project: str, steps: Sequence[tuple[str, str, int]]
-) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
-    keys = [[kept_id(run_id) for run_id, _, _ in steps], [kept_id(step_id) for _, step_id, _ in steps],
-            [attempt for _, _, attempt in steps]]  # fmt: skip
-    wanted = {
-        (run, pk): (given_id(run_key), given_id(step_key), attempt)
-        for run, pk, run_key, step_key, attempt in reader.rows(
-            "SELECT step.run, step.pk, k.run_id, k.step_id, k.attempt "
-            "FROM unnest(%s::bytea[], %s::bytea[], %s::int[]) AS k(run_id, step_id, attempt) "
-            "JOIN run ON run.project = %s AND run.id = k.run_id "
-            "JOIN step ON step.run = run.pk AND step.id = k.step_id AND step.attempt = k.attempt",
-            [*keys, reader.number("project", project)],
-        )
-    }
-    if not wanted:
-        return {}
-    rows = reader.rows(
-        "SELECT b.run, b.low, b.data FROM unnest(%s::bigint[], %s::bigint[]) AS k(run, step) "
-        "JOIN sample_block b ON b.run = k.run AND b.low <= k.step AND b.high >= k.step",
-        [list(column) for column in zip(*wanted)],
-    )
-    return gathered_samples(
-        (wanted[run, step], text)
-        for run, low, data in dict.fromkeys(rows)  # several of the steps may lie in one block
+def sampled_steps(reader: Reader, project: str, where: StepFilter, limit: int, cursor: str | None) -> Page[SampledStep]:
+    statement, values = reader.steps_query(project, where, cursor, _SAMPLED)
+    rows = reader.rows(f"{statement} LIMIT %s", [*values, limit + 1])
+    more, rows = len(rows) > limit, rows[:limit]
+    wanted = {(row[6], row[0]) for row in rows}
+    # several of the steps may lie in one block
+    blocks = dict.fromkeys(reader.rows(_BLOCKS, [list(column) for column in zip(*wanted)]) if wanted else ())
+    samples = gathered_samples(
+        ((run, step), text)
+        for run, low, data in blocks
         for (step, _, _), (_, text) in unpacked(low, data)
         if (run, step) in wanted
     )
+    found = [
+        SampledStep(
+            given_id(run_key), given_id(step_key), attempt, at_us, reader.word(pipeline), reader.word(name),
+            samples.get((run, pk), ()),
+        )
+        for pk, at_us, run_key, step_key, attempt, pipeline, run, name in rows
+    ]  # fmt: skip
+    return Page(found, make_cursor(rows[-1][1], rows[-1][0]) if more else None)
 
 
 def records(reader: Reader, run: int, first: int = 0, last: int = (1 << 63) - 1) -> Iterator[tuple[Key, Kept]]:

@@ -45,6 +45,7 @@ from xray_server.store import (
     Page,
     Prune,
     RunFilter,
+    SampledStep,
     StepFilter,
     StepGroup,
     StoredClient,
@@ -179,10 +180,10 @@ class SQLiteStore:
     ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
         return self._read(lambda reader: sqlite_samples.samples(reader, project, run_id, steps))
 
-    def samples_of(
-        self, project: str, steps: Sequence[tuple[str, str, int]]
-    ) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
-        return self._read(lambda reader: sqlite_samples.samples_of(reader, project, steps))
+    def sampled_steps(
+        self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[SampledStep]:
+        return self._read(lambda reader: sqlite_samples.sampled_steps(reader, project, where, limit, cursor))
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         return self._read(lambda reader: reader.item_verdicts(project, run_id, item_id))

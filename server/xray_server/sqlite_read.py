@@ -173,8 +173,10 @@ class Reader:
             make_cursor(rows[limit - 1][1], rows[limit - 1][0]) if more else None,
         )
 
-    def steps_query(self, project: str, where: StepFilter, cursor: str | None) -> tuple[str, list[Any]]:
-        """The statement that lists steps across runs, without its limit."""
+    def steps_query(
+        self, project: str, where: StepFilter, cursor: str | None, columns: str | None = None
+    ) -> tuple[str, list[Any]]:
+        """The statement that lists steps across runs, without its limit; all of what a StoredStep needs unless told."""
         project_id = self._id("project", "name", project)
         at, pk = "step.at_us", "step.pk"
         if where.reason is not None:
@@ -219,7 +221,7 @@ class Reader:
             tests.append(f"({at}, {pk}) < (?, ?)")
             values += parse_cursor(cursor)
         sql = (
-            f"SELECT {self._STEP} FROM {source} CROSS JOIN run ON run.pk = step.run "  # noqa: S608  # values are bound
+            f"SELECT {columns or self._STEP} FROM {source} CROSS JOIN run ON run.pk = step.run "  # noqa: S608  # values are bound
             f"WHERE {' AND '.join(tests)} ORDER BY {at} DESC, {pk} DESC"
         )
         return sql, values
@@ -398,6 +400,9 @@ class Reader:
 
     def _word(self, text: str) -> int:
         return self._id("word", "text", text)
+
+    def word(self, number: int | None) -> str | None:
+        return None if number is None else self._text(number)
 
     def _text(self, word: int) -> str:
         text = self._texts.get(word)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from xray_server import blocks
-from xray_server.rows import gathered_samples, id_key, id_text
+from xray_server.rows import gathered_samples, id_key, id_text, make_cursor
 from xray_server.sqlite_read import Reader
+from xray_server.store import Page, SampledStep, StepFilter
+
+_SAMPLED: Final = "step.pk, step.at_us, run.id, step.id, step.attempt, step.pipeline, step.run, step.name"
+_BLOCKS: Final = "SELECT pk, low, data FROM sample_block WHERE run = ? AND low <= ? AND high >= ?"
 
 
 def write(
@@ -50,17 +54,28 @@ def samples(
     return gathered_samples((wanted[step], text) for (step, _, _), (_, text) in found if step in wanted)
 
 
-def samples_of(
-    reader: Reader, project: str, steps: Sequence[tuple[str, str, int]]
-) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
-    found: dict[tuple[str, str, int], list[Mapping[str, Any]]] = {}
-    of_run: dict[str, list[tuple[str, int]]] = {}
-    for run_id, step_id, attempt in steps:
-        of_run.setdefault(run_id, []).append((step_id, attempt))
-    for run_id, some in of_run.items():
-        for (step_id, attempt), held in samples(reader, project, run_id, some).items():
-            found[run_id, step_id, attempt] = held
-    return found
+def sampled_steps(reader: Reader, project: str, where: StepFilter, limit: int, cursor: str | None) -> Page[SampledStep]:
+    statement, values = reader.steps_query(project, where, cursor, _SAMPLED)
+    rows = reader.db.execute(f"{statement} LIMIT ?", (*values, limit + 1)).fetchall()
+    more, rows = len(rows) > limit, rows[:limit]
+    wanted = {row[0] for row in rows}
+    held: dict[int, tuple[int, bytes]] = {}  # by their keys: several of the steps may lie in one
+    for pk, _, _, _, _, _, run, _ in rows:
+        for key, low, data in reader.db.execute(_BLOCKS, (run, pk, pk)):
+            held[key] = low, data
+    samples = gathered_samples(
+        (step, text)
+        for low, data in held.values()
+        for (step, _, _), (_, text) in blocks.unpacked(low, data)
+        if step in wanted
+    )
+    found = [
+        SampledStep(
+            id_text(run_key), id_text(step_key), attempt, at_us, reader.word(pipeline), reader.word(name), samples.get(pk, ())
+        )
+        for pk, at_us, run_key, step_key, attempt, pipeline, _, name in rows
+    ]  # fmt: skip
+    return Page(found, make_cursor(rows[-1][1], rows[-1][0]) if more else None)
 
 
 def records(reader: Reader, run: int, first: int = 0, last: int = 1 << 62) -> Iterator[tuple[blocks.Key, blocks.Kept]]:

@@ -134,6 +134,19 @@ class StoredStep:
 
 
 @dataclass(frozen=True, slots=True)
+class SampledStep:
+    """A step attempt by its names, and its samples: what a search inside samples walks over, by the hundred."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    at_us: int
+    pipeline: str | None
+    name: str | None
+    samples: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class StepGroup:
     """The steps of one name in one run, added up: what a funnel of a run with thousands of steps is drawn from."""
 
@@ -320,10 +333,10 @@ class Store(Protocol):
     ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
         """The samples of some step attempts (None: all) of one run, by (step id, attempt); each once, in order of time."""
 
-    def samples_of(
-        self, project: str, steps: Sequence[tuple[str, str, int]]
-    ) -> dict[tuple[str, str, int], list[Mapping[str, Any]]]:
-        """As `samples`, of step attempts of any runs, by (run id, step id, attempt)."""
+    def sampled_steps(
+        self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[SampledStep]:
+        """As `steps`, in the same order and with the same cursors."""
 
     def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
         """Every set in one run that holds the item."""

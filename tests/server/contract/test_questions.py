@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -241,10 +242,33 @@ def test_samples_of_a_live_chunk_are_replaced_by_their_newest_snapshot(store: St
     found = store.samples(PROJECT, "r", [("s", 1)])
     assert [sample["item_id"] for sample in found["s", 1]] == ["a", "b"]
     assert store.samples(PROJECT, "r") == found
-    assert store.samples_of(PROJECT, [("r", "s", 1), ("r", "none", 1), ("none", "s", 1)]) == {
-        ("r", "s", 1): found["s", 1]
-    }
-    assert store.samples_of("other", [("r", "s", 1)]) == store.samples_of(PROJECT, []) == {}
+
+
+@pytest.mark.parametrize("where", [{}, {"reason": "price"}, {"step_type": "filter", "until_us": T0 + 5 * HOUR_US}])
+def test_steps_with_their_samples_come_as_steps_do(filled: Store, where: dict[str, Any]) -> None:
+    chosen = StepFilter(**where)
+    plain = walk(lambda cursor: filled.steps(PROJECT, chosen, limit=1_000, cursor=cursor))
+    sampled = plain[::2]
+    held = {(step.run_id, step.step_id): [f"item {n}"] for n, step in enumerate(sampled)}
+    records: list[Record] = [
+        SamplesRecord(1, *key, sample_text([Sample(item, "rejected")]), 1, "a", "live") for key, [item] in held.items()
+    ]
+    filled.write([Batch(records, PROJECT, T0)])
+    expected = [
+        (step.run_id, *step.key, step.at_us, step.state["pipeline"], step.state["name"], held.get((step.run_id, step.step_id), []))
+        for step in plain
+    ]  # fmt: skip
+    for limit in (7, 1_000):
+        ask = partial(filled.sampled_steps, PROJECT, chosen, limit=limit)
+        found = walk(lambda cursor, ask=ask: ask(cursor=cursor))
+        items = [[sample["item_id"] for sample in step.samples] for step in found]
+        assert [
+            (step.run_id, step.step_id, step.attempt, step.at_us, step.pipeline, step.name, of)
+            for step, of in zip(found, items)
+        ] == expected
+    assert not filled.sampled_steps("none", chosen, limit=5).items
+    first = filled.steps(PROJECT, chosen, limit=5)
+    assert first.next_cursor == filled.sampled_steps(PROJECT, chosen, limit=5).next_cursor
 
 
 def test_steps_before_their_run_are_there_and_belong_to_it_when_it_comes(store: Store) -> None:
