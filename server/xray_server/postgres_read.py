@@ -276,7 +276,7 @@ class Reader:
     def chunks(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[tuple[Any, ...]]:
         """(step number, step id, attempt, head, data) of a run's chunks, or of a step's; `data` is read as it is sliced."""
         run = self.run_pk(project, run_id)
-        statement, values = "SELECT pk, id, attempt FROM step WHERE run = %s", cast(list[Any], [run])
+        statement, values = "SELECT pk, id, attempt FROM step WHERE run = %s", list[Any]([run])
         if step_id is not None:
             statement, values = f"{statement} AND id = %s", [run, kept_id(step_id)]
         steps = {pk: (given_id(key), attempt) for pk, key, attempt in self.rows(statement, values)}

@@ -32,6 +32,7 @@ from xray_server.rows import (
     parse_cursor,
 )
 from xray_server.sqlite_documents import documents
+from xray_server.sqlite_steps import OF_STEP
 from xray_server.store import (
     Page,
     RunFilter,
@@ -247,7 +248,7 @@ class Reader:
     def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
         rows = self._db.execute(
             f"SELECT {self._STEP} FROM step JOIN run ON run.pk = step.run "  # noqa: S608
-            "WHERE step.run = ? AND step.id = ? ORDER BY step.attempt",
+            f"WHERE {OF_STEP} ORDER BY step.attempt",
             (self.run_pk(project, run_id), id_key(step_id)),
         ).fetchall()
         return self._stored_steps(rows)
@@ -258,8 +259,8 @@ class Reader:
             "coalesce(sum(duration_us), 0), sum(input), sum(accepted), sum(rejected), sum(not_selected), sum(errored), "
             "sum(selected), min(coalesce(position, 0)) AS first "
             "FROM step LEFT JOIN word ON word.id = step.name LEFT JOIN word type ON type.id = step.type "
-            "WHERE step.run = ? AND NOT EXISTS (SELECT 1 FROM step later WHERE later.run = step.run AND later.id = step.id"
-            " AND later.attempt > step.attempt) GROUP BY step.name, step.type ORDER BY min(at_us), first",
+            "WHERE step.run = ? AND NOT EXISTS (SELECT 1 FROM step later WHERE later.run = step.run "
+            "AND substr(later.id, -4) = substr(step.id, -4) AND later.id = step.id AND later.attempt > step.attempt) GROUP BY step.name, step.type ORDER BY min(at_us), first",
             (self.run_pk(project, run_id),),
         ).fetchall()
         return [StepGroup(*row[:13]) for row in rows]
@@ -312,11 +313,11 @@ class Reader:
         return list(found.values())
 
     def sets(self, project: str, run_id: str, step_id: str | None) -> Iterator[StoredSet]:
-        only = "" if step_id is None else " AND step.id = ?"
+        which = "step.run = ?1" if step_id is None else OF_STEP
         keys = [self.run_pk(project, run_id)] + ([] if step_id is None else [id_key(step_id)])
         for pk, step_key, attempt, head in self._db.execute(
             "SELECT c.pk, step.id, step.attempt, c.head FROM step JOIN verdict_chunk c ON c.step = step.pk "  # noqa: S608
-            f"WHERE step.run = ?{only} ORDER BY step.at_us, step.pk, c.pk",
+            f"WHERE {which} ORDER BY step.at_us, step.pk, c.pk",
             keys,
         ).fetchall():
             data = self._db.execute("SELECT data FROM verdict_chunk WHERE pk = ?", (pk,)).fetchone()[0]

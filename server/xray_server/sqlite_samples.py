@@ -9,6 +9,7 @@ from typing import Any, Final
 from xray_server import blocks
 from xray_server.rows import gathered_samples, id_key, id_text, make_cursor
 from xray_server.sqlite_read import Reader
+from xray_server.sqlite_steps import OF_STEP
 from xray_server.store import Page, SampledStep, StepFilter
 
 _SAMPLED: Final = "step.pk, step.at_us, run.id, step.id, step.attempt, step.pipeline, step.run, step.name"
@@ -45,7 +46,7 @@ def samples(
             row
             for step_id, attempt in steps
             for row in reader.db.execute(
-                "SELECT pk, id, attempt FROM step WHERE run = ? AND id = ? AND attempt = ?",
+                f"SELECT pk, id, attempt FROM step WHERE {OF_STEP} AND attempt = ?3",  # noqa: S608
                 (run, id_key(step_id), attempt),
             )
         ]

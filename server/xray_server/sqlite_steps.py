@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from xray_server import blocks, states
 from xray_server.records import squeeze
@@ -25,6 +25,9 @@ from xray_server.rows import (
 from xray_server.sqlite_documents import documents, laid_out, write_blocks
 from xray_server.sqlite_words import Dictionary
 from xray_server.states import StepState
+
+# The attempts of one step: of run ?1, with id ?2. The second test is the one that has an index (0008_step_id.sql).
+OF_STEP: Final = "step.run = ?1 AND substr(step.id, -4) = substr(?2, -4) AND step.id = ?2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,8 @@ class StepRows:
         for key, parts in steps.items():
             project, _, step_id, attempt = key
             row = self._db.execute(
-                "SELECT pk, at_us, doc, pipeline, name, type, status, position, duration_us FROM step "
-                "WHERE run = ? AND id = ? AND attempt = ?",
+                "SELECT pk, at_us, doc, pipeline, name, type, status, position, duration_us FROM step "  # noqa: S608
+                f"WHERE {OF_STEP} AND attempt = ?3",
                 (run, id_key(step_id), attempt),
             ).fetchone()
             if row is None:

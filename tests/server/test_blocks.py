@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import zlib
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -53,6 +54,13 @@ def test_after_any_writes_the_newest_of_each_record_is_there_once(writes: list[d
     for block in stored.values():
         steps = [step for (step, _, _), _ in blocks.unpacked(block.low, block.data)]
         assert (min(steps), max(steps)) == (block.low, block.high)
+
+
+def test_a_block_of_before_there_was_a_dictionary_is_read() -> None:
+    text = b'[[0,2,"live",7,2],[3,2,"live",8,4]]\n[][{}]'
+    assert list(blocks.unpacked(40, b"\x01" + zlib.compress(text))) == [
+        ((40, 2, "live"), (7, b"[]")), ((43, 2, "live"), (8, b"[{}]")),
+    ]  # fmt: skip
 
 
 def test_what_reading_one_step_unpacks_is_bounded_by_a_block_or_by_the_step_itself() -> None:

@@ -13,6 +13,7 @@ from xray_server import records
 from xray_server.rows import id_key, id_text
 from xray_server.sqlite import SQLiteStore
 from xray_server.sqlite_read import Reader
+from xray_server.sqlite_steps import OF_STEP
 from xray_server.store import Batch, RunFilter, StepFilter, open_store
 
 from xray_core.errors import ConfigurationError
@@ -85,6 +86,12 @@ def test_few_runs_with_a_text_are_looked_up_and_many_are_met_on_the_way_through_
     plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql} LIMIT 50", values))
     assert ("SEARCH run USING INTEGER PRIMARY KEY" in plan) == bool(few)
     assert ("run_at" in plan) == (not few)
+
+
+def test_one_step_of_a_large_run_is_found_by_its_id(reader: tuple[Reader, sqlite3.Connection]) -> None:
+    sql = f"SELECT pk FROM step WHERE {OF_STEP}"
+    plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql}", (1, b"x" * 16)))
+    assert "USING INDEX step_id (run=? AND <expr>=?)" in plan
 
 
 def test_a_database_of_a_newer_x_ray_is_refused_in_words(tmp_path: Path) -> None:

@@ -120,5 +120,7 @@ def test_a_database_of_an_older_schema_is_brought_up_to_date_with_its_data(tmp_p
     store = SQLiteStore(path)
     (found,) = store.item_runs("default", "item", pipeline=None, limit=10).items
     assert (found.run_id, found.sightings[0].reason) == ("r", "late")
+    (step,) = store.step("default", "r", "s")
+    assert (step.state["name"], step.attempt) == ("filter", 1)
     assert store.check() == []
     store.close()
