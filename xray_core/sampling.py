@@ -94,11 +94,20 @@ class _Reason:
         self.limit = SPACE if step.per_reason > 0 else step.threshold
 
     def offer(self, hashed: int, sample: Sample) -> None:
-        step = self.step
+        step, smallest = self.step, self.smallest
         self.offered += 1
         step.held += 1
-        heapq.heappush(self.smallest, (-hashed, self.offered, sample))
-        self._settle()
+        entry = -hashed, self.offered, sample
+        if len(smallest) <= step.per_reason:
+            heapq.heappush(smallest, entry)
+            self._settle()
+        else:  # the common case of `_settle`: one comes, one goes
+            negative, _, largest = heapq.heappushpop(smallest, entry)
+            if -negative < step.threshold:
+                self.above.append((-negative, largest))
+            else:
+                step.held -= 1
+            self.limit = max(step.threshold, -smallest[0][0])
         if step.held > step.max_samples:
             step.shrink()
 

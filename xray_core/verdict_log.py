@@ -177,16 +177,19 @@ class VerdictLog:
     ) -> None:
         """An item that the sampler may keep, or whose score may move an end of the outcome's range."""
         with self._lock:
-            if type(score) in (int, float) and score == score:
+            if score is not None and type(score) in (int, float) and score == score:
                 self._range(bucket.outcome, score, item_id)
-            if drawn >= bucket.sampler.limit:
+            sampler = bucket.sampler
+            if drawn >= sampler.limit:
                 return
             recorder = self._recorder
             clean = recorder.sanitizer.clean
-            kept = clean(details) if details is not None else None
-            bucket.sampler.offer(drawn, (item_id, kept, clean(score), clean(rank), recorder.now_us()))
+            kept = None if details is None else clean(details)
+            kept_score = None if score is None else clean(score)
+            kept_rank = None if rank is None else clean(rank)
+            sampler.offer(drawn, (item_id, kept, kept_score, kept_rank, recorder.now_us()))
             self.changed = True
-            if isinstance(bucket.sampler, KeepAll) and len(bucket.sampler.pending) >= _FULL_CHUNK:
+            if type(sampler) is KeepAll and len(sampler.pending) >= _FULL_CHUNK:
                 self.write_samples()
 
     def counts(self) -> dict[str, int]:

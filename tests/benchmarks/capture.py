@@ -112,7 +112,7 @@ def items() -> None:
     def delivered_opentelemetry() -> None:
         with tracer.start_as_current_span("filter") as span:
             span.set_attribute("rejected", list(ids))
-        gzip.compress(encode_spans([span]).SerializeToString(), 6)
+        gzip.compress(encode_spans([span]).SerializeToString(), 9)  # the level of its OTLP exporter, where it gzips
 
     whole = _interleaved(
         {"X-Ray": delivered_xray, "OpenTelemetry list (no reasons)": delivered_opentelemetry},
