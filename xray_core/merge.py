@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from xray_core.model import STATUS_RANK
+from xray_core.verdicts import MODULUS
 
 Part = Mapping[str, Any]
-_MODULUS: Final = 1 << 64
 MAX_DECISIONS: Final = 100
 _FIRST_TO_SAY: Final = (
     "run_id", "step_id", "attempt", "name", "step_type", "parent_id", "map_index", "capture", "code_version", "input",
@@ -205,7 +205,7 @@ def _summed(ordered: Sequence[Part]) -> dict[str, dict[str, str]]:
         for outcome, reasons in (part.get("sums") or {}).items():
             bucket = merged.setdefault(outcome, {})
             for reason, digest in reasons.items():
-                bucket[reason] = (bucket.get(reason, 0) + int(digest, 16)) % _MODULUS
+                bucket[reason] = (bucket.get(reason, 0) + int(digest, 16)) % MODULUS
     return {o: {r: f"{total:016x}" for r, total in reasons.items()} for o, reasons in merged.items()}
 
 
@@ -218,7 +218,7 @@ def _items(ordered: Sequence[Part]) -> dict[str, dict[str, Any]]:
             if side not in merged:
                 merged[side] = dict(given)
                 continue
-            total = (int(merged[side]["sum"], 16) + int(given["sum"], 16)) % _MODULUS
+            total = (int(merged[side]["sum"], 16) + int(given["sum"], 16)) % MODULUS
             merged[side] = {"n": merged[side]["n"] + given["n"], "sum": f"{total:016x}", "order": None}
     return merged
 

@@ -30,7 +30,6 @@ MAX_REASONS: Final = 1_000
 MAX_REASON_CHARS: Final = 200
 OTHER_REASONS: Final = "(other reasons)"
 _FULL_CHUNK: Final = 500  # details per record at capture level full
-_MODULUS: Final = 1 << 64
 
 xxh3 = xxhash.xxh3_64_intdigest
 
@@ -242,14 +241,14 @@ class VerdictLog:
                 ids = bucket.ids[:n]
                 del bucket.ids[:n]
                 bucket.written += n
-                bucket.total = (bucket.total + sum([xxh3(each.encode()) for each in ids])) % _MODULUS
+                bucket.total = (bucket.total + sum([xxh3(each.encode()) for each in ids])) % verdicts.MODULUS
                 named.append({"outcome": bucket.outcome, "reason": bucket.reason, "n": n, "ids": ids})
             n = len(bucket.hashes)
             if n:
                 hashes = bucket.hashes[:n]
                 del bucket.hashes[:n]
                 bucket.written += n
-                bucket.total = (bucket.total + verdicts.sum64(hashes)) % _MODULUS
+                bucket.total = (bucket.total + verdicts.sum64(hashes)) % verdicts.MODULUS
                 raw += _chunks(bucket.outcome, bucket.reason, hashes)
         if named:
             self._recorder.write({**self._next("verdicts"), "sets": named})

@@ -26,7 +26,7 @@ MASK: Final = (1 << BITS) - 1
 _LOW: Final = 0xFFFF_FFFF
 _SMALL: Final = 4096
 _TABLE_BYTES: Final = 257 * 4
-_MODULUS: Final = 1 << 64
+MODULUS: Final = 1 << 64
 _SUMMED_AS_ONE: Final = 512
 _SUMMED_AT_ONCE: Final = 1 << 14
 
@@ -52,7 +52,7 @@ def sum64(hashes: array[int]) -> int:
     each hash hold what 65,536 of them carry.
     """
     if len(hashes) < _SUMMED_AS_ONE:
-        return sum(hashes) % _MODULUS
+        return sum(hashes) % MODULUS
     total = 0
     for at in range(0, len(hashes), _SUMMED_AT_ONCE):
         raw = _little(hashes[at : at + _SUMMED_AT_ONCE])
@@ -65,7 +65,7 @@ def sum64(hashes: array[int]) -> int:
             n = (n + 1) // 2
             number = (number & ((1 << 80 * n) - 1)) + (number >> 80 * n)
         total += number
-    return total % _MODULUS
+    return total % MODULUS
 
 
 def encode(hashes: Iterable[int]) -> bytes:

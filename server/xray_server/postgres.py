@@ -55,6 +55,7 @@ from xray_server.store import (
     StoreHealth,
     StoreUnavailableError,
     TrendPoint,
+    tell_of_migration,
 )
 
 T = TypeVar("T")
@@ -362,6 +363,7 @@ def migrate(db: Connection[Any], location: str) -> None:
                 f"XRAY_DATABASE_URL: {location} was written by a newer X-Ray (schema {version}; this one knows "
                 f"{files[-1][0]}): upgrade X-Ray, or name another database"
             )
+        tell_of_migration(location, version, files[-1][0])
         for number, file in files:
             if number > version:
                 with db.transaction():

@@ -56,6 +56,7 @@ from xray_server.store import (
     StoreHealth,
     StoreUnavailableError,
     TrendPoint,
+    tell_of_migration,
 )
 
 T = TypeVar("T")
@@ -291,6 +292,7 @@ def migrate(db: sqlite3.Connection, location: str) -> None:
             f"XRAY_DATABASE_URL: {location} was written by a newer X-Ray (schema {version}; this one knows "
             f"{steps[-1][0]}): upgrade X-Ray, or name another file"
         )
+    tell_of_migration(location, version, steps[-1][0])
     for number, file in steps:
         if number <= version:
             continue

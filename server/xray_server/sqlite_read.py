@@ -260,7 +260,8 @@ class Reader:
             "sum(selected), min(coalesce(position, 0)) AS first "
             "FROM step LEFT JOIN word ON word.id = step.name LEFT JOIN word type ON type.id = step.type "
             "WHERE step.run = ? AND NOT EXISTS (SELECT 1 FROM step later WHERE later.run = step.run "
-            "AND substr(later.id, -4) = substr(step.id, -4) AND later.id = step.id AND later.attempt > step.attempt) GROUP BY step.name, step.type ORDER BY min(at_us), first",
+            "AND substr(later.id, -4) = substr(step.id, -4) AND later.id = step.id AND later.attempt > step.attempt) "
+            "GROUP BY step.name, step.type ORDER BY min(at_us), first",
             (self.run_pk(project, run_id),),
         ).fetchall()
         return [StepGroup(*row[:13]) for row in rows]

@@ -21,6 +21,7 @@ from xray_core.errors import ConfigurationError, XRayError
 from xray_core.journey import LookedUp
 from xray_core.model import Ledger
 from xray_core.plugins import PluginHost
+from xray_core.safety import log
 from xray_server.records import Record
 
 DEFAULT_PROJECT: Final = "default"
@@ -388,6 +389,16 @@ def shown_url(url: str) -> str:
     address = url.split("?", 1)[0]
     scheme, mark, rest = address.partition("://")
     return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+
+
+def tell_of_migration(location: str, version: int, newest: int) -> None:
+    """Say that a database with data in it is brought up to date: a million steps may take some seconds, meanwhile nothing
+    is served."""
+    if 0 < version < newest:
+        log.warning(
+            "X-Ray: bringing %s from schema %d to %d; a large database takes minutes, and as much room again.",
+            location, version, newest,
+        )  # fmt: skip
 
 
 def open_store(url: str, *, plugins: PluginHost | None = None) -> Store:

@@ -97,7 +97,9 @@ def test_a_server_prunes_what_is_too_old_when_it_starts(
     assert server.terminate() == 0
 
 
-def test_a_database_of_an_older_schema_is_brought_up_to_date_with_its_data(tmp_path: Path) -> None:
+def test_a_database_of_an_older_schema_is_brought_up_to_date_with_its_data_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The first schema of SQLite, filled by its own statements' rows, opened by this program."""
     from importlib import resources
 
@@ -120,6 +122,7 @@ def test_a_database_of_an_older_schema_is_brought_up_to_date_with_its_data(tmp_p
     store = SQLiteStore(path)
     (found,) = store.item_runs("default", "item", pipeline=None, limit=10).items
     assert (found.run_id, found.sightings[0].reason) == ("r", "late")
+    assert "from schema 1 to" in caplog.text
     (step,) = store.step("default", "r", "s")
     assert (step.state["name"], step.attempt) == ("filter", 1)
     assert store.check() == []
