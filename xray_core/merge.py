@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from xray_core.model import STATUS_RANK
-from xray_core.verdicts import MODULUS
+from xray_core.model import HASH_MODULUS, STATUS_RANK
 
 Part = Mapping[str, Any]
 MAX_DECISIONS: Final = 100
@@ -205,7 +204,7 @@ def _summed(ordered: Sequence[Part]) -> dict[str, dict[str, str]]:
         for outcome, reasons in (part.get("sums") or {}).items():
             bucket = merged.setdefault(outcome, {})
             for reason, digest in reasons.items():
-                bucket[reason] = (bucket.get(reason, 0) + int(digest, 16)) % MODULUS
+                bucket[reason] = (bucket.get(reason, 0) + int(digest, 16)) % HASH_MODULUS
     return {o: {r: f"{total:016x}" for r, total in reasons.items()} for o, reasons in merged.items()}
 
 
@@ -218,7 +217,7 @@ def _items(ordered: Sequence[Part]) -> dict[str, dict[str, Any]]:
             if side not in merged:
                 merged[side] = dict(given)
                 continue
-            total = (int(merged[side]["sum"], 16) + int(given["sum"], 16)) % MODULUS
+            total = (int(merged[side]["sum"], 16) + int(given["sum"], 16)) % HASH_MODULUS
             merged[side] = {"n": merged[side]["n"] + given["n"], "sum": f"{total:016x}", "order": None}
     return merged
 

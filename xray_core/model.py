@@ -38,6 +38,7 @@ ITEMS_OUT: Final = "out"
 RESULT_METADATA: Final = "result."
 
 MAX_ITEM_ID_CHARS: Final = 256
+HASH_MODULUS: Final = 1 << 64  # sums of items' hashes wrap around here
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _MICROSECOND: Final = datetime.timedelta(microseconds=1)

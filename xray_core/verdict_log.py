@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import xxhash
 
 from xray_core import verdicts, wire
-from xray_core.model import MAX_ITEM_ID_CHARS, item_id_text
+from xray_core.model import HASH_MODULUS, MAX_ITEM_ID_CHARS, item_id_text
 from xray_core.sampling import KeepAll, ReasonSampler
 from xray_core.structure import type_name, view
 
@@ -241,14 +241,14 @@ class VerdictLog:
                 ids = bucket.ids[:n]
                 del bucket.ids[:n]
                 bucket.written += n
-                bucket.total = (bucket.total + sum([xxh3(each.encode()) for each in ids])) % verdicts.MODULUS
+                bucket.total = (bucket.total + sum([xxh3(each.encode()) for each in ids])) % HASH_MODULUS
                 named.append({"outcome": bucket.outcome, "reason": bucket.reason, "n": n, "ids": ids})
             n = len(bucket.hashes)
             if n:
                 hashes = bucket.hashes[:n]
                 del bucket.hashes[:n]
                 bucket.written += n
-                bucket.total = (bucket.total + verdicts.sum64(hashes)) % verdicts.MODULUS
+                bucket.total = (bucket.total + verdicts.sum64(hashes)) % HASH_MODULUS
                 raw += _chunks(bucket.outcome, bucket.reason, hashes)
         if named:
             self._recorder.write({**self._next("verdicts"), "sets": named})

@@ -19,14 +19,13 @@ from typing import Final
 
 import xxhash
 
-from xray_core.model import item_id_text
+from xray_core.model import HASH_MODULUS, item_id_text
 
 BITS: Final = 40
 MASK: Final = (1 << BITS) - 1
 _LOW: Final = 0xFFFF_FFFF
 _SMALL: Final = 4096
 _TABLE_BYTES: Final = 257 * 4
-MODULUS: Final = 1 << 64
 _SUMMED_AS_ONE: Final = 512
 _SUMMED_AT_ONCE: Final = 1 << 14
 
@@ -52,7 +51,7 @@ def sum64(hashes: array[int]) -> int:
     each hash hold what 65,536 of them carry.
     """
     if len(hashes) < _SUMMED_AS_ONE:
-        return sum(hashes) % MODULUS
+        return sum(hashes) % HASH_MODULUS
     total = 0
     for at in range(0, len(hashes), _SUMMED_AT_ONCE):
         raw = _little(hashes[at : at + _SUMMED_AT_ONCE])
@@ -65,7 +64,7 @@ def sum64(hashes: array[int]) -> int:
             n = (n + 1) // 2
             number = (number & ((1 << 80 * n) - 1)) + (number >> 80 * n)
         total += number
-    return total % MODULUS
+    return total % HASH_MODULUS
 
 
 def encode(hashes: Iterable[int]) -> bytes:
