@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 
 from xray_core import canonical
 from xray_core.compare.shapes import State
+from xray_core.model import HASH_MODULUS
 
-_MODULUS: Final = 1 << 64
 _ENOUGH_SCORES: Final = 10
 
 Samples = Callable[[], tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]]
@@ -81,7 +81,7 @@ def outcome_sums(state: State) -> dict[str, tuple[int, int | None]]:
         known = sums.get(outcome, {})
         total = None
         if known.keys() == {reason for reason, count in reasons.items() if count} and reasons:
-            total = sum(int(digest, 16) for digest in known.values()) % _MODULUS
+            total = sum(int(digest, 16) for digest in known.values()) % HASH_MODULUS
         if n:
             found[outcome] = (n, total)
     return found
@@ -147,7 +147,7 @@ def _all_judged(state: State) -> bool:
 def _total(sums: Mapping[str, tuple[int, int | None]]) -> tuple[int, int | None]:
     digests = [digest for _, digest in sums.values()]
     known = [digest for digest in digests if digest is not None]
-    return sum(n for n, _ in sums.values()), sum(known) % _MODULUS if len(known) == len(digests) else None
+    return sum(n for n, _ in sums.values()), sum(known) % HASH_MODULUS if len(known) == len(digests) else None
 
 
 def _verdicts(a: State, b: State) -> Equality:
