@@ -89,10 +89,6 @@ _SAFE_WITHOUT_REDACTION = {
 }  # fmt: skip
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1_000
-
-
 _diversion: Sink | None = None
 
 
@@ -112,7 +108,8 @@ class Recorder:
     Attributes:
         part: names this process's part of every run and step it captures; another one after a fork.
         counters: what was lost on the way here, by name.
-        open_things: the runs and steps to be snapshotted while they are open, by `id`. They enter and strike themselves.
+        open_things: the runs and steps to be snapshotted while they are open, in their order. They enter and strike
+            themselves.
     """
 
     def __init__(
@@ -122,7 +119,7 @@ class Recorder:
         *,
         hooks: Hooks | None = None,
         sampler: Sampler | None = None,
-        now_us: Callable[[], int] = _now_us,
+        now_ns: Callable[[], int] = time.time_ns,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self.settings = settings
@@ -131,17 +128,21 @@ class Recorder:
         self.hooks: Hooks = hooks if hooks is not None else NoHooks()
         self.sampler: Sampler = sampler if sampler is not None else BottomKSampler()
         self.sanitizer = Sanitizer(settings.redact, max_bytes=settings.max_value_bytes)
-        self.now_us = now_us
+        self.now_ns = now_ns
         self.clock_ns = clock_ns
         self.part = _part_name()
         self.counters: dict[str, int] = {}
-        self.open_things: dict[int, Snapshottable] = {}
+        self.open_things: dict[Snapshottable, None] = {}
         self._step_numbers = count()
 
     @property
     def sink(self) -> Sink:
         """Where payloads go now: the spool, or what `divert` put in its place."""
         return self._sink if _diversion is None else _diversion
+
+    def now_us(self) -> int:
+        """Microseconds since the epoch, UTC."""
+        return self.now_ns() // 1_000
 
     def write(self, record: Record) -> None:
         """Redact a record and append it to the spool."""
@@ -152,16 +153,16 @@ class Recorder:
             sink = self._sink if _diversion is None else _diversion
             sink.append(STREAM_OF[safe["kind"]], to_payload(safe))
 
-    def write_step(self, head: Record, head_json: bytes, rest: Record) -> None:
+    def write_step(self, head: wire.StepHead, opening: bytes, rest: Record) -> None:
         """As `write`, for the snapshots of a step: they begin alike, and what they begin with need be encoded only once.
 
-        `head_json` is the encoded head with a comma for its closing brace; `rest` is not empty and repeats no key of it.
+        `opening` is `head.opening()`; `rest` is not empty and repeats no key of the head.
         """
         if self.hooks.redacts:
-            self.write({**head, **rest})
+            self.write({**head.as_record(), **rest})
         elif self._enabled:
             sink = self._sink if _diversion is None else _diversion
-            sink.append("counts", head_json + to_payload(rest)[1:])
+            sink.append("counts", opening + to_payload(rest)[1:])
 
     def _redacted(self, record: Record) -> Record | None:
         """The record after the redactors; its bare counts when one failed; None when nothing of it is safe."""
@@ -194,7 +195,7 @@ class Recorder:
 
     def snapshot_open(self) -> None:
         """Write down what changed in the runs and steps that are open. Called about once a second by the sender."""
-        for thing in list(self.open_things.values()):
+        for thing in list(self.open_things):
             try:
                 thing.snapshot()
             except Exception as error:  # noqa: BLE001
@@ -203,7 +204,7 @@ class Recorder:
     def after_fork_in_child(self) -> None:
         """Everything open goes on as a part of this process, without what the parent has not yet written."""
         self.part = _part_name()
-        for thing in list(self.open_things.values()):
+        for thing in list(self.open_things):
             try:
                 thing.become_part_of_child()
             except Exception as error:  # noqa: BLE001

@@ -157,7 +157,7 @@ class Run:
     def attach_step(self, step_id: str, *, name: str = "", attempt: int = 1, part: str | None = None) -> Step:
         """For adapters: a handle on a step that another process owns. What is said here is added to it."""
         step = self.open_step_unwritten(name, step_id=step_id, attempt=attempt, part=part, index=None).attached()
-        self._recorder.open_things[id(step)] = step
+        self._recorder.open_things[step] = None
         return step
 
     @guarded("run.set_input")
@@ -221,7 +221,7 @@ class Run:
     def open(self) -> Run:
         """Write down that the run has begun. `with` does this; adapters call it, and `close`, themselves."""
         try:
-            self._recorder.open_things[id(self)] = self
+            self._recorder.open_things[self] = None
             self._recorder.write(self._record())
             self._facts.changed = False
             self._recorder.hooks.run_started(self)
@@ -253,7 +253,7 @@ class Run:
         self._ended_us = self._started_us + self._duration_us
         self.status = status
         self._error = recorder.sanitizer.error(error, trace) if error is not None else None
-        recorder.open_things.pop(id(self), None)
+        recorder.open_things.pop(self, None)
         self._facts.changed = True
         self.snapshot()
         recorder.hooks.run_finished(self)
@@ -261,7 +261,7 @@ class Run:
     @guarded("run.detach")
     def detach(self) -> None:
         """For adapters: write down what there is and let go without an end; another process will close this run."""
-        self._recorder.open_things.pop(id(self), None)
+        self._recorder.open_things.pop(self, None)
         self.snapshot()
 
     def snapshot(self) -> None:
@@ -288,7 +288,7 @@ class Run:
     def _has_news(self) -> None:
         self._facts.changed = True
         if self._hidden:
-            self._recorder.open_things[id(self)] = self
+            self._recorder.open_things[self] = None
             self._recorder.has_something_to_say()
 
     def _record(self) -> dict[str, Any]:

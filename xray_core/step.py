@@ -49,8 +49,8 @@ class Step:
     """
 
     __slots__ = (
-        "__weakref__", "_clock_start", "_decisions", "_duration_us", "_ended_us", "_error", "_facts_made", "_head", "_head_json", "_hidden",
-        "_item_sets", "_lock", "_log", "_news", "_origin", "_recorder", "_rejected", "_rev", "_seed", "_started_us", "_tokens", "attempt",
+        "__weakref__", "_clock_start", "_decisions", "_duration_us", "_ended_us", "_error", "_facts_made", "_head", "_hidden",
+        "_item_sets", "_lock", "_log", "_news", "_opening", "_origin", "_recorder", "_rejected", "_rev", "_seed", "_started_us", "_tokens", "attempt",
         "capture", "name", "part", "run", "status", "step_id", "step_type",
     )  # fmt: skip
 
@@ -65,7 +65,6 @@ class Step:
         capture: str | None = None,
         code_version: str | None = None,
         metadata: Mapping[str, Any] | None = None,
-        *,
         step_id: str | None = None,
         attempt: int = 1,
         part: str | None = None,
@@ -96,26 +95,25 @@ class Step:
         self._hidden = False
         self._ended_us: int | None = None
         self._duration_us: int | None = None
-        self._started_us = self._rev = now_us = recorder.now_us()
+        self._started_us = self._rev = now_us = recorder.now_ns() // 1_000
         self._clock_start = recorder.clock_ns()
         if started_at is not None:
             self._started_us = epoch_us(started_at)
             self._clock_start -= (now_us - self._started_us) * 1_000
-        self._head: dict[str, Any] = {
-            "v": wire.VERSION, "kind": "step", "run_id": run.run_id, "step_id": self.step_id, "attempt": attempt,
-            "part": self.part, "pipeline": run.pipeline or None, "name": name or None, "step_type": step_type,
-            "index": index, "capture": self.capture, "started_us": self._started_us,
-        }  # fmt: skip
+        self._head = head = wire.StepHead(  # by position: that is cheaper, and this is done for every step
+            wire.VERSION, "step", run.run_id, self.step_id, attempt, self.part, run.pipeline or None, name or None,
+            step_type, index, self.capture, self._started_us,
+        )  # fmt: skip
         if parent_id is not None:
-            self._head["parent_id"] = parent_id
+            head.parent_id = parent_id
         if upstream:
-            self._head["upstream"] = list(upstream)
+            head.upstream = list(upstream)
         if map_index is not None:
-            self._head["map_index"] = map_index
+            head.map_index = map_index
         if code_version is not None:
-            self._head["code_version"] = code_version
+            head.code_version = code_version
         self._origin: Any = recorder.sanitizer.clean(origin.as_json()) if origin is not None else None
-        self._head_json = wire.to_payload(self._head)[:-1] + b","
+        self._opening = head.opening()
         if metadata:
             for key, value in metadata.items():
                 self.set_metadata(key, value)
@@ -350,14 +348,14 @@ class Step:
         """Write down that the step has begun. `with` does this; adapters call it, and `close`, themselves."""
         try:
             recorder = self._recorder
-            recorder.open_things[id(self)] = self
+            recorder.open_things[self] = None
             if not self._hidden:
                 brief: dict[str, Any] = {"rev": self._rev, "status": self.status}
                 if self._origin is not None:
                     brief["origin"] = self._origin
                 if self._facts_made is not None and self._facts_made.metadata:
                     brief["metadata"] = dict(self._facts_made.metadata)
-                recorder.write_step(self._head, self._head_json, brief)
+                recorder.write_step(self._head, self._opening, brief)
         except Exception as error:  # noqa: BLE001
             swallow("step.open", error)
         return self
@@ -381,14 +379,16 @@ class Step:
             if ended_at is not None:
                 duration_us = max(0, epoch_us(ended_at) - self._started_us)
             else:
-                duration_us = max(0, recorder.clock_ns() - self._clock_start) // 1_000
+                duration_us = (recorder.clock_ns() - self._clock_start) // 1_000
+                if duration_us < 0:  # it was said to begin later than now
+                    duration_us = 0
             self._duration_us = duration_us
             # the end follows from the monotonic clock, so that a jump of the wall clock cannot turn time around
             self._ended_us = self._started_us + duration_us
             self.status = status
             if error is not None:
                 self._error = recorder.sanitizer.error(error, trace)
-            recorder.open_things.pop(id(self), None)
+            recorder.open_things.pop(self, None)
             self._news = True
             self.snapshot()
             if recorder.hooks.observes_steps:
@@ -399,7 +399,7 @@ class Step:
     @guarded("step.detach")
     def detach(self) -> None:
         """Write down what there is and let go without an end: another process will continue or close this step."""
-        self._recorder.open_things.pop(id(self), None)
+        self._recorder.open_things.pop(self, None)
         self.snapshot()
 
     def attached(self) -> Step:
@@ -416,6 +416,10 @@ class Step:
 
     def snapshot(self) -> None:
         """Write what changed since the last time: verdicts first, so that counts never promise what is not there."""
+        if self._log is None and self._facts_made is None:
+            if self._news:  # nothing to drain: should two threads come here at once, they write the same
+                self._write()
+            return
         with self._lock:
             log, facts = self._log, self._facts_made
             drained = log is not None and log.drain()
@@ -423,24 +427,23 @@ class Step:
                 return
             if facts is not None:
                 facts.changed = False
-            self._news = self._hidden = False
             if log is not None:
                 log.write_samples()
-            self._recorder.write_step(self._head, self._head_json, self._changing())
+            self._write()
+
+    def _write(self) -> None:
+        self._news = self._hidden = False
+        self._recorder.write_step(self._head, self._opening, self._changing())
 
     def become_part_of_child(self) -> None:
         """After a fork: what the parent has not written yet is the parent's to write."""
         self._lock = RLock()  # the parent's may be held by a thread that does not exist here
-        self.part = self._head["part"] = self._recorder.part
-        self._head_changed()
+        self.part = self._head.part = self._recorder.part
+        self._opening = self._head.opening()
         self._rejected, self._log = {}, None
         self._facts_made, self._news = None, False
         self._item_sets, self._decisions = {}, None
         self._hidden = True
-
-    def _head_changed(self) -> None:
-        # without its closing brace, so that what changes can be put behind it
-        self._head_json = wire.to_payload(self._head)[:-1] + b","
 
     def _changing(self) -> dict[str, Any]:
         """What a snapshot says beyond the head, which stays."""
@@ -485,10 +488,9 @@ class Step:
                 if self._log is None:
                     if self._hidden:
                         self._recorder.has_something_to_say()
-                    names = ("v", "run_id", "step_id", "attempt", "part", "pipeline")
                     self._log = VerdictLog(
                         self._recorder,
-                        {name: self._head[name] for name in names},
+                        self._head.of_items(),
                         seed=self._seed,
                         capture=self.capture,
                         rejected=self._rejected,

@@ -65,7 +65,44 @@ STREAM_OF: Final[dict[str, Stream]] = {
 MAX_VERDICTS_PER_CHUNK: Final = 1 << 13
 
 # A sanitised record as the bytes that go to the spool.
-to_payload: Final[Callable[[Mapping[str, Any]], bytes]] = msgspec.json.Encoder().encode
+to_payload: Final[Callable[[Any], bytes]] = msgspec.json.Encoder().encode
+
+
+class StepHead(msgspec.Struct):
+    """What every snapshot of one part of a step attempt begins with. A struct, since every step makes and encodes one:
+    that takes half as long as a dict of the same."""
+
+    v: int
+    kind: str
+    run_id: str
+    step_id: str
+    attempt: int
+    part: str
+    pipeline: str | None
+    name: str | None
+    step_type: str | None
+    index: int | None
+    capture: str
+    started_us: int
+    parent_id: str | msgspec.UnsetType = msgspec.UNSET
+    upstream: list[str] | msgspec.UnsetType = msgspec.UNSET
+    map_index: int | msgspec.UnsetType = msgspec.UNSET
+    code_version: str | msgspec.UnsetType = msgspec.UNSET
+
+    def opening(self) -> bytes:
+        """The encoded head with a comma for its closing brace: what changes is put behind it."""
+        return to_payload(self)[:-1] + b","
+
+    def as_record(self) -> dict[str, Any]:
+        """The same as a record."""
+        return from_line(to_payload(self))
+
+    def of_items(self) -> dict[str, Any]:
+        """What the records of this part's items begin with."""
+        return {
+            "v": self.v, "run_id": self.run_id, "step_id": self.step_id, "attempt": self.attempt, "part": self.part,
+            "pipeline": self.pipeline,
+        }  # fmt: skip
 
 
 def verdicts_payload(header: Mapping[str, Any], sets: list[tuple[str, str | None, array[int]]]) -> bytes:
