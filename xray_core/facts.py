@@ -69,13 +69,16 @@ class Facts:
 
     def observe_inputs(self, arguments: Mapping[str, Any]) -> None:
         """What a function was called with. One argument of known size gives the input count."""
-        sizes = {name: known_size(value) for name, value in arguments.items()}
-        known = [size for size in sizes.values() if size is not None]
-        if len(known) == 1:
-            self.set_count("observed_input", known[0])
-        if self.input is None and arguments:
-            told = dict(arguments)
-            shown = told if self._full else {name: about(value, sizes[name]) for name, value in told.items()}
+        told = dict(arguments)
+        sizes, shown = [], {}
+        for name, value in told.items():
+            size = known_size(value)
+            shown[name] = value if self._full else about(value, size)
+            if size is not None:
+                sizes.append(size)
+        if len(sizes) == 1:
+            self.set_count("observed_input", sizes[0])
+        if self.input is None and told:
             self.input = (self._sanitizer.clean(shown), canonical.fingerprint(told))
             self.changed = True
 
@@ -132,4 +135,5 @@ class Facts:
 
 def about(value: Any, size: int | None) -> dict[str, Any]:
     """A value by its type and known size: what is kept of it below capture level full."""
-    return {"$type": type(value).__name__, **({"size": size} if size is not None else {})}
+    name = type(value).__name__
+    return {"$type": name} if size is None else {"$type": name, "size": size}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from xray_core.code_version import code_version_of
@@ -97,10 +97,10 @@ def partition_of(tags: Mapping[str, str]) -> str | None:
     return f"{first}...{last}" if first and last else None
 
 
-def plan_indexes(execution_plan: Any) -> dict[str, int]:
+def indexes_of(steps: Sequence[Any]) -> dict[str, int]:
     """Step -> its place in the order of the plan, the same in every process; the steps of a mapping share theirs."""
     order: dict[str, int] = {}
-    for step in execution_plan.get_all_steps_in_topo_order():
+    for step in steps:
         order.setdefault(unresolved(step.key), len(order))
     return order
 
@@ -115,61 +115,85 @@ def mapping_key_of(step_key: str) -> str | None:
     return step_key[step_key.index("[") + 1 : -1] if step_key.endswith("]") and "[" in step_key else None
 
 
+def is_resolved(step: Any) -> bool:
+    """Whether a step of the plan is as it will run: those downstream of a dynamic output are not, until it has come."""
+    return hasattr(step, "get_execution_dependency_keys")
+
+
+def upstream_of(step: Any) -> list[str]:
+    """The keys of the steps that it waits for."""
+    return sorted(step.get_execution_dependency_keys() if is_resolved(step) else step.get_all_dependency_keys())
+
+
 class StepFields:
-    """What is known of a step before it runs.
+    """What is known of a step before it runs, the same for all its attempts.
 
     Attributes:
+        name: the node's, with the graphs that it is in.
+        ids: Dagster's own, but for the attempt.
+        upstream: the keys of the steps that it waits for.
         kind: "op", "asset", "multi_asset", "graph_asset", "asset_check".
+        outputs: by name, without the results of checks.
         several: whether it may have more than one output.
         dynamic: whether its outputs are dynamic ones.
     """
 
-    __slots__ = ("asset_keys", "check_keys", "dynamic", "kind", "outputs", "several")
+    __slots__ = ("asset_keys", "dynamic", "ids", "kind", "name", "outputs", "several", "upstream")
 
     def __init__(self, step: Any) -> None:
+        handle = step.node_handle
+        self.name = str(handle)
+        self.upstream = upstream_of(step)
         properties = [(output, output.properties) for output in step.step_outputs]
         self.asset_keys = [key_text(p.asset_key) for _, p in properties if p.asset_key is not None]
-        self.check_keys = [check_text(p.asset_check_key) for _, p in properties if p.asset_check_key is not None]
+        check_keys = [check_text(p.asset_check_key) for _, p in properties if p.asset_check_key is not None]
         self.outputs = {o.name: p for o, p in properties if p.asset_check_key is None}
         self.several = len(self.outputs) > 1
         self.dynamic = len(self.outputs) == 1 and next(iter(self.outputs.values())).is_dynamic
         if self.asset_keys:
-            in_graph = step.node_handle.parent is not None
+            in_graph = handle.parent is not None
             self.kind = "graph_asset" if in_graph else "multi_asset" if len(self.asset_keys) > 1 else "asset"
         else:
-            self.kind = "asset_check" if self.check_keys else "op"
-
-    def ids(self, step: Any, *, attempt: int) -> dict[str, Any]:
-        handle = step.node_handle
-        return _without_nothing(
+            self.kind = "asset_check" if check_keys else "op"
+        self.ids = _without_nothing(
             step_key=step.key,
-            attempt=attempt,
-            node=str(handle),
+            node=self.name,
             graph=str(handle.parent) if handle.parent is not None else None,
             mapping_key=mapping_key_of(step.key),
             assets=self.asset_keys,
-            asset_checks=self.check_keys,
+            asset_checks=check_keys,
         )
 
 
-def parameters_of(context: Any) -> dict[str, Any]:
-    """What the step was given besides its inputs; a change of it explains a changed answer."""
-    policy = _optional("op_retry_policy", lambda: context.op_retry_policy)
-    return _without_nothing(
-        config=_optional("op_config", lambda: context.op_config),
-        max_retries=policy.max_retries if policy is not None else None,
-    )
+class OpFields:
+    """What is known of the op behind a step.
+
+    Args:
+        step: of the plan.
+        context: of any step of the same run in this process: what is read of it is the job's and the run's.
+
+    Attributes:
+        tags: the op's own.
+        code_version: the bytecode of the function the user wrote, and the version that they declared, if any.
+        parameters: what the step was given besides its inputs; a change of it explains a changed answer.
+    """
+
+    __slots__ = ("code_version", "parameters", "tags")
+
+    def __init__(self, step: Any, context: Any) -> None:
+        handle = step.node_handle
+        op = _optional("the op", lambda: context.job_def.get_op(handle))
+        policy = _optional("the retry policy", lambda: context.job_def.get_retry_policy_for_handle(handle))
+        config = _optional("the op's config", lambda: context.resolved_run_config.ops.get(str(handle)))
+        self.tags: Mapping[str, str] = _optional("op tags", lambda: op.tags) or {} if op is not None else {}
+        self.code_version = _optional("op definition", lambda: _code_version(op.definition)) if op is not None else None
+        self.parameters = _without_nothing(
+            config=config.config if config is not None else None,
+            max_retries=policy.max_retries if policy is not None else None,
+        )
 
 
-def op_tags(context: Any) -> Mapping[str, str]:
-    return _optional("op tags", lambda: context.op.tags) or {}
-
-
-def code_version(context: Any) -> str | None:
-    """The bytecode of the function the user wrote, and the version that they declared, if any."""
-    definition = _optional("op_def", lambda: context.op_def)
-    if definition is None:
-        return None
+def _code_version(definition: Any) -> str | None:
     compute = getattr(definition, "compute_fn", None)
     declared = getattr(definition, "_version", None)  # the property of that name warns
     code = code_version_of(getattr(compute, "decorated_fn", compute))

@@ -24,7 +24,11 @@ class OpCapture:
 
     def __init__(self, of: RunCapture, step: Any, step_context: Any, *, attempt: int) -> None:
         self.key: str = step.key
-        self.fields = fields.StepFields(step)
+        op: fields.OpFields | None = None
+        if step_context is not None:
+            self.fields, op = of.read(step, step_context)
+        else:
+            self.fields = fields.StepFields(step)
         self._of = of
         self._context = step_context
         self._closed = False
@@ -32,21 +36,21 @@ class OpCapture:
         self._end: tuple[Status, dict[str, Any] | None] | None = None
         self._results: dict[str, Any] = {}
         self._dynamic = 0
-        ids = self.fields.ids(step, attempt=attempt)
+        ids = {**self.fields.ids, "attempt": attempt}
         self.origin = Origin(fields.FRAMEWORK, self.fields.kind, ids, of.url_of(self.key))
-        tags = fields.op_tags(step_context) if step_context is not None else {}
+        tags = op.tags if op is not None else {}
         self.step: Step = of.run.open_step(
-            str(step.node_handle),
+            self.fields.name,
             step_type=tags.get(fields.STEP_TYPE_TAG) or ("check" if self.fields.kind == "asset_check" else None),
             step_id=of.step_id_of(self.key),
             attempt=attempt,
             index=of.index_of(self.key),
-            upstream=[of.step_id_of(each) for each in sorted(step.get_execution_dependency_keys())],
+            upstream=[of.step_id_of(each) for each in self.fields.upstream],
             map_index=fields.map_index_of(step_context, self.key) if step_context is not None else None,
             capture=tags.get(fields.CAPTURE_TAG),
             origin=self.origin,
-            code_version=fields.code_version(step_context) if step_context is not None else None,
-            metadata=fields.parameters_of(step_context) if step_context is not None else None,
+            code_version=op.code_version if op is not None else None,
+            metadata=op.parameters if op is not None else None,
         )
         of.executed.add((self.key, attempt))
         of.ops[self.key] = self

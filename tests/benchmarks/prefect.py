@@ -17,7 +17,7 @@ from tests.benchmarks.machine import slowness, verdict
 
 TARGET_MS = 0.3
 ROUNDS = 7
-TASKS = 400
+TASKS = 1200
 BATCH = f"""
 import sys, time
 if sys.argv[1] == "with":
@@ -66,6 +66,8 @@ def main() -> None:
             slow.append(slowness())
             for way in sorted(took, reverse=bool(n % 2)):
                 took[way].append(_batch(way, environment))
+    for way, each in took.items():
+        print(way, [f"{a:.2f}/{b:.2f}" for a, b in each])
     for at, clock in enumerate(("by the clock", "CPU of the caller")):
         with_ms, without_ms = (statistics.median(each[at] for each in took[way]) for way in ("with", "without"))
         added = statistics.median(a[at] - b[at] for a, b in zip(took["with"], took["without"]))

@@ -17,7 +17,7 @@ import numpy
 import pandas
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xray_core import sanitize
@@ -163,6 +163,26 @@ _PIECES = ["://u:p@h", "Bearer", "BASIC", "passwd", "pwd", "Secret", "toKen", "a
 @given(st.lists(st.sampled_from(_PIECES), max_size=8).map("".join))
 def test_row_25_no_text_that_is_worth_a_look_lacks_a_hint(text: str) -> None:
     assert sanitize.may_hold_a_secret(text) is (sanitize._WORTH_A_LOOK.search(text) is not None)
+
+
+_KEYS = st.sampled_from(["b", "kind", "state", "ids", "url", "node", "é", "pwd", "k" * 50])
+_TEXTS = st.sampled_from(
+    ["op", "", "é", "\ud800", "x" * 600, "y" * 5_000, "pwd", "postgresql://app:s3cr3tpw@db/x", "password=s3cr3tpw"]
+)
+_ATOMS = st.one_of(_TEXTS, st.sampled_from([None, True, 0, -7, 1 << 53, 1 << 60, 1.5]), st.lists(_TEXTS, max_size=2))
+_SMALL = st.dictionaries(_KEYS, _ATOMS | st.dictionaries(_KEYS, _ATOMS, max_size=3), max_size=3)
+
+
+@settings(max_examples=1_000)
+@given(_SMALL, st.sampled_from([200, 16_384]))
+def test_row_25_what_is_plain_enough_for_the_short_way_comes_out_as_by_the_long_one(
+    value: dict[str, Any], max_bytes: int
+) -> None:
+    sanitizer = Sanitizer(["^url$"], max_bytes=max_bytes)
+    walked = sanitizer.clean([value])  # a list is always walked
+    assert sanitizer.clean(value) == sanitizer.clean(OrderedDict(value))
+    if max_bytes > 1_000:
+        assert [sanitizer.clean(value)] == walked
 
 
 def test_row_25_user_patterns_are_redacted_too() -> None:
