@@ -97,6 +97,11 @@ class Facts:
         self.dropped[what] = self.dropped.get(what, 0) + 1
         self.changed = True
 
+    def let_go(self) -> None:
+        """Forget the values, which are written down; the counts stay."""
+        self.input = self.output = None
+        self._named_outputs.clear()
+
     def as_record(self) -> dict[str, Any]:
         """The fields of a record that follow from these facts."""
         fields: dict[str, Any] = {}

@@ -65,11 +65,9 @@ _IN_TEXT: Final = re.compile(
 )
 _SHORTEST_SECRET_CHARS: Final = 7  # "pwd=abc"
 # Looked for first, in lower case: without one of these, nothing below can match, and both searches cost ten times this.
-_HINTS: Final = (
-    "@", "bearer", "basic", "passw", "pwd", "secret", "token", "key", "sk-", "sk_", "pk-", "pk_", "ghp", "gho", "xox",
-    "akia", "xray_",
-)  # fmt: skip
+_HINTS: Final = ("@", "bearer", "basic", "passw", "pwd", "secret", "token", "key")
 # At a word's beginning, as above: "task_run_id" holds an "sk_".
+_BEGINNINGS: Final = ("sk-", "sk_", "pk-", "pk_", "ghp", "gho", "xox", "akia", "xray_")
 _WORTH_A_LOOK: Final = re.compile(
     r"://[^\s]*@|bearer|basic|passw|pwd|secret|token|api.?key|access.?key|\b(?:sk[-_]|pk[-_]|ghp|gho|xox|akia|xray_)",
     re.IGNORECASE,
@@ -297,11 +295,23 @@ def _key_text(key: Any) -> str:
 
 def may_hold_a_secret(text: str) -> bool:
     """Whether a text is worth searching for secrets. Most are not, and every string that is captured is asked."""
-    folded = text.lower() if text.isascii() else text.casefold()
+    ascii_only = text.isascii()
+    folded = text.lower() if ascii_only else text.casefold()
     for hint in _HINTS:  # `any` of a generator takes twice as long
         if hint in folded:
             return _WORTH_A_LOOK.search(text) is not None
+    for hint in _BEGINNINGS:
+        if hint in folded and not (ascii_only and _only_inside_words(folded, hint)):
+            return _WORTH_A_LOOK.search(text) is not None
     return False
+
+
+def _only_inside_words(text: str, part: str) -> bool:
+    """Whether an ASCII text holds `part` nowhere at the beginning of a word."""
+    at = text.find(part)
+    while at > 0 and (text[at - 1].isalnum() or text[at - 1] == "_"):
+        at = text.find(part, at + 1)
+    return at < 0
 
 
 def _argument(argument: Any) -> str:

@@ -393,6 +393,10 @@ class Step:
             self.snapshot()
             if recorder.hooks.observes_steps:
                 recorder.hooks.step_finished(self)
+            # Frameworks keep contexts for longer, and those keep us: let the garbage collector have less to look through.
+            self._origin = None
+            if self._facts_made is not None:
+                self._facts_made.let_go()
         except Exception as problem:  # noqa: BLE001
             swallow("step.close", problem)
 

@@ -27,7 +27,7 @@ map_index: ContextVar[int | None] = ContextVar("xray_prefect_map_index", default
 
 
 class Attempt:
-    """One try of a task: its step, and what `leave` needs."""
+    """One try of a task: its step, which has the id of the task run, and what `leave` needs."""
 
     __slots__ = ("step", "tokens", "yields")
 
@@ -46,7 +46,6 @@ class Adapter:
         self._roots: dict[str, str] = {}  # open task run outside any flow -> the run it belongs to
         self._attached: OrderedDict[tuple[str, int], Step] = OrderedDict()
         self._pending: dict[str, Step] = {}  # a try that ended in a way whose name is not known yet
-        self._tried: set[str] = set()
         self.suspended: set[str] = set()  # generator tasks between two yields: Prefect leaves their context behind
 
     # ------------------------------------------------------------------ flows
@@ -186,19 +185,17 @@ class Adapter:
     def attempt_begins(self, engine: Any) -> Attempt:
         """One try begins; the step is current in the task's function."""
         task_run = engine.task_run
-        own_id = fields.xray_id(task_run.id)
         run = self._run(self._run_id(task_run))
         step = self._open_step(run, engine, attempt=max(1, task_run.run_count))
         step.observe_inputs(engine.parameters or {})
-        self._steps[own_id] = step
-        self._tried.add(own_id)
+        self._steps[step.step_id] = step
         return Attempt(step, context.enter(run, step))
 
     def attempt_ends(self, engine: Any, attempt: Attempt, error: BaseException | None) -> None:
         """One try is over, and Prefect has decided what it was."""
         if attempt.tokens is not None:
             context.leave(attempt.tokens)
-        own_id = fields.xray_id(engine.task_run.id)
+        own_id = attempt.step.step_id
         if attempt.yields is not None:
             attempt.step.observe_output_size(attempt.yields)
         self._steps.pop(own_id, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Any
 
 from xray_core.code_version import code_version_of
@@ -29,6 +30,7 @@ _STATUS: Mapping[str, Status] = {
 PARENTS = "__parents__"  # Prefect's key for enclosing tasks among a task's inputs
 
 
+@lru_cache(maxsize=256)  # each is asked for some six times a task
 def xray_id(prefect_id: object) -> str:
     """Prefect's ids are UUIDs, and stay as they are: the same in both UIs."""
     return derived_id("prefect", prefect_id)
@@ -92,7 +94,7 @@ def flow_metadata(flow: Any, flow_run: Any) -> dict[str, Any]:
 
 def task_origin(task_run: Any, *, state: str | None = None) -> Origin:
     ids = {
-        "task_run_id": str(task_run.id),
+        "task_run_id": xray_id(task_run.id),
         "task_run_name": task_run.name,
         "task_key": task_run.task_key,
         "dynamic_key": task_run.dynamic_key,
@@ -100,7 +102,7 @@ def task_origin(task_run: Any, *, state: str | None = None) -> Origin:
         "tags": sorted(task_run.tags) or None,
     }
     known = {name: value for name, value in ids.items() if value is not None}
-    return Origin("prefect", "task_run", known, page("task-run", task_run.id), state)
+    return Origin("prefect", "task_run", known, page("task-run", xray_id(task_run.id)), state)
 
 
 def step_type(task: Any) -> str | None:

@@ -165,6 +165,13 @@ def test_row_25_no_text_that_is_worth_a_look_lacks_a_hint(text: str) -> None:
     assert sanitize.may_hold_a_secret(text) is (sanitize._WORTH_A_LOOK.search(text) is not None)
 
 
+@pytest.mark.parametrize(
+    "text", ["sk-1", "task-1", "task-1 sk-1", "_sk-1", "a\nxray_1", "task_task_", "ghp", "ta-sk-1"]
+)
+def test_row_25_a_key_begins_a_word(text: str) -> None:
+    assert sanitize.may_hold_a_secret(text) is (sanitize._WORTH_A_LOOK.search(text) is not None)
+
+
 _KEYS = st.sampled_from(["b", "kind", "state", "ids", "url", "node", "é", "pwd", "k" * 50])
 _TEXTS = st.sampled_from(
     ["op", "", "é", "\ud800", "x" * 600, "y" * 5_000, "pwd", "postgresql://app:s3cr3tpw@db/x", "password=s3cr3tpw"]
