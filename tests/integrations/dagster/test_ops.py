@@ -23,6 +23,7 @@ from dagster import (
 
 from tests.integrations.dagster.capturing import Captured
 from xray_core import current_run, current_step
+from xray_dagster import fields
 
 
 def test_ops_become_the_steps_of_their_run(xray: Captured) -> None:
@@ -232,6 +233,52 @@ def test_a_requested_retry_is_an_attempt_and_says_what_caused_it(xray: Captured)
     assert (first["origin"]["state"], last["origin"]["state"]) == ("STEP_UP_FOR_RETRY", "STEP_FAILURE")
     assert (first["error"]["type"], last["error"]["type"]) == ("KeyError", "KeyError")
     assert xray.run["status"] == "failed"
+
+
+@pytest.mark.parametrize("unreadable", [None, pytest.param("link_33", marks=pytest.mark.swallows)])
+def test_every_step_of_a_long_plan_is_read_though_one_cannot_be_read_ahead(
+    xray: Captured, monkeypatch: pytest.MonkeyPatch, unreadable: str | None
+) -> None:
+    class Links(Config):
+        factor: int = 1
+
+    tries = []
+
+    @op
+    def start() -> int:
+        return 1
+
+    @op(retry_policy=RetryPolicy(max_retries=1))
+    def link(config: Links, value: int) -> int:
+        tries.append(value)
+        if len(tries) == 20:
+            raise ValueError("once")
+        return value * config.factor
+
+    @job
+    def chain() -> None:
+        value = start()
+        for at in range(70):
+            value = link.alias(f"link_{at}")(value)
+
+    class Once(fields.StepFields):
+        def __init__(self, step: Any) -> None:
+            if step.key == unreadable and unreadable not in failed:
+                failed.append(unreadable)
+                raise RuntimeError("not to be read")
+            super().__init__(step)
+
+    failed: list[str | None] = []
+    monkeypatch.setattr(fields, "StepFields", Once)
+    assert chain.execute_in_process(run_config={"ops": {"link_69": {"config": {"factor": 3}}}}).success
+    assert failed == ([unreadable] if unreadable else [])
+    steps = [xray.step(f"link_{at}", attempt=2 if at == 19 else 1) for at in range(70)]
+    assert [step["name"] for step in steps] == [f"link_{at}" for at in range(70)]
+    assert [step["upstream"] for step in steps[1:]] == [[step["step_id"]] for step in steps[:-1]]
+    assert {step["code_version"] for step in steps} == {steps[0]["code_version"]}
+    assert [step["metadata"]["max_retries"] for step in steps] == [1] * 70
+    assert [step["metadata"]["config"]["factor"] for step in steps] == [1] * 69 + [3]
+    assert xray.step("link_19", attempt=1)["status"] == "failed"
 
 
 def test_a_failure_shows_the_users_own_error_and_what_never_ran(xray: Captured) -> None:
