@@ -130,7 +130,7 @@ class OpCapture:
                 self.step.observe_output(value, name=name if mapping_key is None else f"{name}[{mapping_key}]")
             elif hasattr(event, "output_name") or not (value is None or isinstance(value, type)):
                 self.step.observe_output(value)
-        if instrument.attaches_ledger() and self._context is not None:
+        if self._of.attaches_ledger and self._context is not None:
             self._attach_ledger(name, mapping_key)
 
     def _output_of_result(self, event: Any) -> str | None:

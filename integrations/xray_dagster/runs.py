@@ -36,6 +36,7 @@ class RunCapture:
 
     Attributes:
         drives: whether this process drives the run, and so speaks for it.
+        attaches_ledger: whether outputs get X-Ray's ledger into their metadata.
         executed: (step key, attempt) of what this process captured step by step.
         ops: the steps that are being executed here, by step key.
     """
@@ -45,6 +46,7 @@ class RunCapture:
         self.executed: set[tuple[str, int]] = set()
         self.ops: dict[str, OpCapture] = {}
         self.drives = drives
+        self.attaches_ledger = instrument.attaches_ledger()
         self.dagster_run = plan_context.dagster_run
         self._linked = _has_page(plan_context)
         self._plan = execution_plan
