@@ -20,10 +20,10 @@ from dagster import (
     job,
     op,
 )
+from xray_dagster import fields
 
 from tests.integrations.dagster.capturing import Captured
 from xray_core import current_run, current_step
-from xray_dagster import fields
 
 
 def test_ops_become_the_steps_of_their_run(xray: Captured) -> None:
