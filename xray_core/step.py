@@ -50,7 +50,7 @@ class Step:
 
     __slots__ = (
         "__weakref__", "_clock_start", "_decisions", "_duration_us", "_ended_us", "_error", "_facts_made", "_head", "_hidden",
-        "_item_sets", "_lock", "_log", "_news", "_opening", "_origin", "_recorder", "_rejected", "_rev", "_seed", "_started_us", "_tokens", "attempt",
+        "_item_sets", "_let_go_of", "_lock", "_log", "_news", "_opening", "_origin", "_recorder", "_rejected", "_rev", "_seed", "_started_us", "_tokens", "attempt",
         "capture", "name", "part", "run", "status", "step_id", "step_type",
     )  # fmt: skip
 
@@ -92,7 +92,7 @@ class Step:
         self._error: dict[str, Any] | None = None
         self._lock = RLock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
-        self._hidden = False
+        self._hidden = self._let_go_of = False
         self._ended_us: int | None = None
         self._duration_us: int | None = None
         self._started_us = self._rev = now_us = recorder.now_ns() // 1_000
@@ -389,14 +389,16 @@ class Step:
             if error is not None:
                 self._error = recorder.sanitizer.error(error, trace)
             recorder.open_things.pop(self, None)
-            self._news = True
-            self.snapshot()
+            if self._news or self._log is not None or self._facts_made is not None:
+                self._news = True
+                with self._lock:
+                    self.snapshot()
+                    self._let_go()
+            else:  # nobody else can have anything to write: no lock, which costs as much as the record
+                self._write()
+                self._let_go()
             if recorder.hooks.observes_steps:
                 recorder.hooks.step_finished(self)
-            # Frameworks keep contexts for longer, and those keep us: let the garbage collector have less to look through.
-            self._origin = None
-            if self._facts_made is not None:
-                self._facts_made.let_go()
         except Exception as problem:  # noqa: BLE001
             swallow("step.close", problem)
 
@@ -420,11 +422,9 @@ class Step:
 
     def snapshot(self) -> None:
         """Write what changed since the last time: verdicts first, so that counts never promise what is not there."""
-        if self._log is None and self._facts_made is None:
-            if self._news:  # nothing to drain: should two threads come here at once, they write the same
-                self._write()
-            return
         with self._lock:
+            if self._let_go_of:
+                return
             log, facts = self._log, self._facts_made
             drained = log is not None and log.drain()
             if not (self._news or drained or (facts is not None and facts.changed)):
@@ -438,6 +438,14 @@ class Step:
     def _write(self) -> None:
         self._news = self._hidden = False
         self._recorder.write_step(self._head, self._opening, self._changing())
+
+    def _let_go(self) -> None:
+        """Forget the values, which are written down. Frameworks keep contexts for long, and those keep steps: the garbage
+        collector has less to look through. Whatever comes now is too late: it would be written without them."""
+        self._let_go_of = True
+        self._origin = None
+        if self._facts_made is not None:
+            self._facts_made.let_go()
 
     def become_part_of_child(self) -> None:
         """After a fork: what the parent has not written yet is the parent's to write."""

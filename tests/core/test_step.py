@@ -301,3 +301,17 @@ def test_code_entered_piecewise_finds_its_own_step_again() -> None:
         assert current_step() is outer
         context.leave(tokens)
         outer.close()
+
+
+def test_what_is_said_after_the_end_does_not_replace_what_was_written_at_the_end() -> None:
+    captured = Captured()
+    with captured.run() as run:
+        with run.step("filter") as step:
+            step.observe_input([1, 2])
+            step.reject(1, "odd")
+        step.set_metadata("late", True)
+        step.reject(2, "late")
+        step.snapshot()  # as the background thread may, which had the step in its hands when it ended
+    (told,) = [record for record in captured.of_kind("step") if record["status"] == "completed"]
+    assert (told["input"], told["counts"]) == ({"$type": "list", "size": 2}, {"rejected": 1})
+    assert step.ledger.input == 2
