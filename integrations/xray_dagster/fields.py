@@ -188,8 +188,8 @@ class OpFields:
         self.tags: Mapping[str, str] = _optional("op tags", lambda: op.tags) or {} if op is not None else {}
         self.code_version = _optional("op definition", lambda: _code_version(op.definition)) if op is not None else None
         self.parameters = _without_nothing(
-            config=config.config if config is not None else None,
-            max_retries=policy.max_retries if policy is not None else None,
+            config=getattr(config, "config", None),
+            max_retries=getattr(policy, "max_retries", None),
         )
 
 
