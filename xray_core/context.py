@@ -134,9 +134,8 @@ def remove_step_finder(finder: Callable[[], Step | None]) -> None:
         _step_finders.remove(finder)
 
 
-def enter(run: Run | None, step: Step | None) -> Token[Place]:
-    """Make these current. Returns what `leave` takes."""
-    return _place.set((run, step))
+enter: Final[Callable[[Place], Token[Place]]] = _place.set
+"""Make a run and a step current. Returns what `leave` takes."""
 
 
 def leave(token: Token[Place]) -> Place:

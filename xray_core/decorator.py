@@ -81,7 +81,7 @@ def _around_generator(function: Callable[..., Any], begin: Callable[..., Step | 
         yielded = 0
         try:
             while True:
-                tokens = context.enter(step.run, step)
+                tokens = context.enter((step.run, step))
                 try:
                     item = generator.send(sent) if thrown is None else generator.throw(thrown)
                 except StopIteration as end:
@@ -120,7 +120,7 @@ def _around_async_generator(function: Callable[..., Any], begin: Callable[..., S
         yielded = 0
         try:
             while True:
-                tokens = context.enter(step.run, step) if step is not None else None
+                tokens = context.enter((step.run, step)) if step is not None else None
                 try:
                     item = await (generator.asend(sent) if thrown is None else generator.athrow(thrown))
                 except StopAsyncIteration:

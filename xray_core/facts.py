@@ -1,18 +1,22 @@
-"""What is said of a run or step as a whole: input, output, counts, metadata, what could not be kept.
+"""What is said of a run or step as a whole: input, output, counts, decisions, metadata, origin, error, what could not be
+kept.
 
 Values are cleaned and fingerprinted when they are given, since the user may change them afterwards. Knows nothing of
-items, records or times.
+verdicts, records or times.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import TracebackType
 from typing import Any, Final
 
 from xray_core import canonical
+from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
 from xray_core.sanitize import REDACTED, Sanitizer
 from xray_core.structure import known_size
 
+MAX_DECISIONS: Final = 100
 MAX_METADATA: Final = 100
 MAX_NAMED_OUTPUTS: Final = 100
 MAX_NAME_CHARS: Final = 200
@@ -26,11 +30,15 @@ class Facts:
     Attributes:
         changed: whether anything was said since it was last set to False.
         counts: given and observed counts by name.
+        items: the item sets given, by side (`model.ITEMS_IN`, `ITEMS_OUT`).
         dropped: what could not be kept -> how often.
+        origin: the framework object behind it, cleaned; see `model.Origin`.
+        error: what it failed with, cleaned.
     """
 
     __slots__ = (
-        "_full", "_named_outputs", "_sanitizer", "changed", "counts", "dropped", "input", "metadata", "output",
+        "_decisions", "_full", "_named_outputs", "_sanitizer", "changed", "counts", "dropped", "error", "input", "items",
+        "metadata", "origin", "output",
     )  # fmt: skip
 
     def __init__(self, sanitizer: Sanitizer, *, full: bool) -> None:
@@ -43,6 +51,10 @@ class Facts:
         self.input: Held | None = None
         self.output: Held | None = None
         self.metadata: dict[str, Any] = {}
+        self.items: dict[str, dict[str, Any]] = {}
+        self._decisions: list[dict[str, Any]] = []
+        self.origin: dict[str, Any] | None = None
+        self.error: dict[str, Any] | None = None
 
     def hold(self, value: Any) -> Held:
         """A value as it may be stored, and its fingerprint."""
@@ -51,6 +63,40 @@ class Facts:
 
     def set_count(self, name: str, n: int) -> None:
         self.counts[name] = max(0, int(n))
+        self.changed = True
+
+    def count(self, side: str) -> int | None:
+        """Items in ("input") or out ("output"), where known: what the user set, then the item set, then what the
+        framework passed."""
+        given = self.counts.get(f"{side}_count")
+        if given is not None:
+            return given
+        items = self.items.get(ITEMS_IN if side == "input" else ITEMS_OUT)
+        return items["n"] if items is not None else self.counts.get(f"observed_{side}")
+
+    def set_items(self, side: str, items: dict[str, Any]) -> None:
+        self.items[side] = items
+        self.changed = True
+
+    def set_origin(self, origin: Origin) -> None:
+        self.origin = self._sanitizer.clean(origin.as_json())
+        self.changed = True
+
+    def set_origin_state(self, state: str) -> None:
+        """The framework's own word for how it is now; the rest of the origin stays."""
+        self.origin = {**(self.origin or {}), "state": self._sanitizer.text(state)}
+        self.changed = True
+
+    def set_error(self, error: BaseException | Mapping[str, Any], trace: TracebackType | None) -> None:
+        self.error = self._sanitizer.error(error, trace)
+        self.changed = True
+
+    def add_decision(self, decision: Callable[[], dict[str, Any]]) -> None:
+        """One more decision, if there is room for it: it is made only then."""
+        if len(self._decisions) >= MAX_DECISIONS:
+            self.drop("decisions")
+            return
+        self._decisions.append(decision())
         self.changed = True
 
     def set_metadata(self, key: str, value: Any) -> None:
@@ -99,14 +145,32 @@ class Facts:
 
     def let_go(self) -> None:
         """Forget the values, which are written down; the counts stay."""
-        self.input = self.output = None
+        self.input = self.output = self.origin = None
         self._named_outputs.clear()
+
+    def of_the_start(self) -> dict[str, Any]:
+        """What a record says that is written before anything came of it."""
+        fields: dict[str, Any] = {}
+        if self.origin is not None:
+            fields["origin"] = self.origin
+        if self.metadata:
+            fields["metadata"] = dict(self.metadata)
+        return fields
 
     def as_record(self) -> dict[str, Any]:
         """The fields of a record that follow from these facts."""
-        fields: dict[str, Any] = {}
-        if self.metadata:
-            fields["metadata"] = dict(self.metadata)
+        fields = self.of_the_start()
+        if self.counts or self.items:
+            for side in ("input", "output"):
+                n = self.count(side)
+                if n is not None:
+                    fields[f"{side}_count"] = n
+        if self.items:
+            fields["items"] = dict(self.items)
+        if self._decisions:
+            fields["decisions"] = list(self._decisions)
+        if self.error is not None:
+            fields["error"] = self.error
         output = self.output if self.output is not None else self._several_outputs()
         for side, held in (("input", self.input), ("output", output)):
             if held is not None:

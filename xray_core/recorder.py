@@ -153,16 +153,16 @@ class Recorder:
             sink = self._sink if _diversion is None else _diversion
             sink.append(STREAM_OF[safe["kind"]], to_payload(safe))
 
-    def write_step(self, head: wire.StepHead, opening: bytes, rest: Record) -> None:
-        """As `write`, for the snapshots of a step: they begin alike, and what they begin with need be encoded only once.
-
-        `opening` is `head.opening()`; `rest` is not empty and repeats no key of the head.
-        """
+    def write_step(self, head: wire.StepHead, rest: Record | None) -> None:
+        """As `write`, for a snapshot of a step: its head, and what there is beyond it, which repeats no key of the head."""
         if self.hooks.redacts:
-            self.write({**head.as_record(), **rest})
+            self.write({**head.as_record(), **(rest or {})})
         elif self._enabled:
+            payload = to_payload(head)
+            if rest:
+                payload = b"%b,%b" % (payload[:-1], to_payload(rest)[1:])
             sink = self._sink if _diversion is None else _diversion
-            sink.append("counts", opening + to_payload(rest)[1:])
+            sink.append("counts", payload)
 
     def _redacted(self, record: Record) -> Record | None:
         """The record after the redactors; its bare counts when one failed; None when nothing of it is safe."""

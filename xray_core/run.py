@@ -56,10 +56,10 @@ class Run:
         self._confirm = confirm
         self._tags = _tags(tags, recorder)
         self._facts = Facts(recorder.sanitizer, full=True)
-        self._origin = recorder.sanitizer.clean(origin.as_json()) if origin is not None else None
+        if origin is not None:
+            self._facts.set_origin(origin)
         self._parent = parent
         self._code_version = code_version if code_version is not None else recorder.settings.code_version
-        self._error: dict[str, Any] | None = None
         self._indexes = count()
         self._rev = 0
         self._hidden = False
@@ -187,14 +187,14 @@ class Run:
     @guarded("run.set_origin")
     def set_origin(self, origin: Origin) -> None:
         """For adapters: the framework object behind this run."""
-        self._origin = self._recorder.sanitizer.clean(origin.as_json())
+        self._facts.set_origin(origin)
         self._has_news()
 
     # ------------------------------------------------------------------ opening and closing
 
     def __enter__(self) -> Run:
         self.open()
-        self._tokens = context.enter(self, None)
+        self._tokens = context.enter((self, None))
         return self
 
     def __exit__(
@@ -252,7 +252,9 @@ class Run:
             self._duration_us = max(0, recorder.clock_ns() - self._clock_start) // 1_000
         self._ended_us = self._started_us + self._duration_us
         self.status = status
-        self._error = recorder.sanitizer.error(error, trace) if error is not None else None
+        self._facts.error = None
+        if error is not None:
+            self._facts.set_error(error, trace)
         recorder.open_things.pop(self, None)
         self._facts.changed = True
         self.snapshot()
@@ -301,15 +303,11 @@ class Run:
         }  # fmt: skip
         if self._tags:
             record["tags"] = dict(self._tags)
-        if self._origin is not None:
-            record["origin"] = self._origin
         if self._parent is not None:
             record["parent"] = {"run_id": self._parent[0], "step_id": self._parent[1]}
         if self._code_version is not None:
             record["code_version"] = self._code_version
         record.update(self._facts.as_record())
-        if self._error is not None:
-            record["error"] = self._error
         return record
 
     def _end(self, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -12,6 +12,8 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from msgspec import UNSET
+
 from xray_core import context, decisions, wire
 from xray_core.facts import Facts
 from xray_core.items import ids_of
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from xray_core.recorder import Recorder
     from xray_core.run import Run
 
-MAX_DECISIONS: Final = 100
+_NO_WAYS: Final[dict[str, FastWay]] = {}  # of every step without items; never written to
 
 
 class Step:
@@ -45,13 +47,11 @@ class Step:
     Attributes:
         step_id: unique in the run; the attempts of one step share it.
         part: which process (or segment of a deferred task) is speaking.
-        status: "running" until the block ends; None where another process owns the step.
     """
 
     __slots__ = (
-        "__weakref__", "_clock_start", "_decisions", "_duration_us", "_ended_us", "_error", "_facts_made", "_head", "_hidden",
-        "_item_sets", "_let_go_of", "_lock", "_log", "_news", "_opening", "_origin", "_recorder", "_rejected", "_rev", "_seed", "_started_us", "_tokens", "attempt",
-        "capture", "name", "part", "run", "status", "step_id", "step_type",
+        "__weakref__", "_clock_start", "_facts_made", "_head", "_hidden", "_let_go_of", "_lock", "_log", "_recorder",
+        "_rejected", "_tokens", "attempt", "capture", "name", "part", "run", "step_id", "step_type",
     )  # fmt: skip
 
     def __init__(
@@ -80,29 +80,21 @@ class Step:
         self.attempt = attempt
         self.part = part if part is not None else recorder.part
         self.capture = capture if capture is not None else run.capture
-        self.status: Status | None = "running"
         self._recorder = recorder
-        self._seed = run.seed
-        self._rejected: dict[str, FastWay] = {}
+        self._rejected = _NO_WAYS
         self._log: VerdictLog | None = None
         self._facts_made: Facts | None = None
-        self._news = False
-        self._item_sets: dict[str, dict[str, Any]] = {}
-        self._decisions: list[dict[str, Any]] | None = None
-        self._error: dict[str, Any] | None = None
         self._lock = RLock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
         self._hidden = self._let_go_of = False
-        self._ended_us: int | None = None
-        self._duration_us: int | None = None
-        self._started_us = self._rev = now_us = recorder.now_ns() // 1_000
+        started_us = now_us = recorder.now_ns() // 1_000
         self._clock_start = recorder.clock_ns()
         if started_at is not None:
-            self._started_us = epoch_us(started_at)
-            self._clock_start -= (now_us - self._started_us) * 1_000
+            started_us = epoch_us(started_at)
+            self._clock_start -= (now_us - started_us) * 1_000
         self._head = head = wire.StepHead(  # by position: that is cheaper, and this is done for every step
             wire.VERSION, "step", run.run_id, self.step_id, attempt, self.part, run.pipeline or None, name or None,
-            step_type, index, self.capture, self._started_us,
+            step_type, index, self.capture, started_us, now_us, "running",
         )  # fmt: skip
         if parent_id is not None:
             head.parent_id = parent_id
@@ -112,11 +104,12 @@ class Step:
             head.map_index = map_index
         if code_version is not None:
             head.code_version = code_version
-        self._origin: Any = recorder.sanitizer.clean(origin.as_json()) if origin is not None else None
-        self._opening = head.opening()
-        if metadata:
-            for key, value in metadata.items():
+        if origin is not None or metadata:
+            if origin is not None:
+                self._facts.set_origin(origin)
+            for key, value in (metadata or {}).items():
                 self.set_metadata(key, value)
+            self._facts.changed = False  # `open` says it, and of a step that is attached its owner has said it
 
     # ------------------------------------------------------------------ items
 
@@ -203,19 +196,13 @@ class Step:
             self._item("selected", item_id, reason, details, score if len(chosen) == 1 else None, rank)
         for rank, other in enumerate(others, len(chosen) + 1):
             self._item("not_selected", other.item_id, other.reason, other.details, other.score, rank)
-        if self._decisions is None:
-            self._decisions = []
-        if len(self._decisions) >= MAX_DECISIONS:
-            self._facts.drop("decisions")
-            return
         recorder = self._recorder
-        self._decisions.append(
-            decisions.as_record(
+        self._facts.add_decision(
+            lambda: decisions.as_record(
                 recorder.sanitizer, decision, chosen, others, reason=reason, score=score, details=details,
                 at_us=recorder.now_us(),
             )
         )  # fmt: skip
-        self._news = True
 
     # ------------------------------------------------------------------ the step as a whole
 
@@ -265,10 +252,18 @@ class Step:
         return self.run.run_id
 
     @property
+    def status(self) -> Status | None:
+        """How it is: "running" until the block ends; None where another process owns the step."""
+        return self._head.status
+
+    @property
     def ledger(self) -> Ledger:
         """Where the items went, as far as this process knows."""
         counts = self._log.counts() if self._log is not None else {}
-        return make_ledger(counts, input_count=self._count("input"), output_count=self._count("output"))
+        facts = self._facts_made
+        if facts is None:
+            return make_ledger(counts, input_count=None, output_count=None)
+        return make_ledger(counts, input_count=facts.count("input"), output_count=facts.count("output"))
 
     @property
     def rejection_counts(self) -> dict[str, int]:
@@ -308,20 +303,18 @@ class Step:
     @guarded("step.set_origin")
     def set_origin(self, origin: Origin) -> None:
         """For adapters: the framework object behind this step."""
-        self._origin = self._recorder.sanitizer.clean(origin.as_json())
-        self._news = True
+        self._facts.set_origin(origin)
 
     @guarded("step.set_origin_state")
     def set_origin_state(self, state: str) -> None:
         """For adapters: the framework's own word for how the step is now; the rest of its origin stays."""
-        self._origin = {**(self._origin or {}), "state": self._recorder.sanitizer.text(state)}
-        self._news = True
+        self._facts.set_origin_state(state)
 
     # ------------------------------------------------------------------ opening and closing
 
     def __enter__(self) -> Step:
         self.open()
-        self._tokens = context.enter(self.run, self)
+        self._tokens = context.enter((self.run, self))
         return self
 
     def __exit__(
@@ -350,12 +343,8 @@ class Step:
             recorder = self._recorder
             recorder.open_things[self] = None
             if not self._hidden:
-                brief: dict[str, Any] = {"rev": self._rev, "status": self.status}
-                if self._origin is not None:
-                    brief["origin"] = self._origin
-                if self._facts_made is not None and self._facts_made.metadata:
-                    brief["metadata"] = dict(self._facts_made.metadata)
-                recorder.write_step(self._head, self._opening, brief)
+                facts = self._facts_made
+                recorder.write_step(self._head, facts.of_the_start() if facts is not None else None)
         except Exception as error:  # noqa: BLE001
             swallow("step.open", error)
         return self
@@ -373,30 +362,33 @@ class Step:
         `ended_at` is for adapters that learn of an end later than it was; the default is now.
         """
         try:
-            if self._ended_us is not None:
+            head = self._head
+            if head.ended_us is not UNSET:
                 return
             recorder = self._recorder
             if ended_at is not None:
-                duration_us = max(0, epoch_us(ended_at) - self._started_us)
+                duration_us = max(0, epoch_us(ended_at) - head.started_us)
             else:
                 duration_us = (recorder.clock_ns() - self._clock_start) // 1_000
                 if duration_us < 0:  # it was said to begin later than now
                     duration_us = 0
-            self._duration_us = duration_us
+            head.duration_us = duration_us
             # the end follows from the monotonic clock, so that a jump of the wall clock cannot turn time around
-            self._ended_us = self._started_us + duration_us
-            self.status = status
+            head.ended_us = head.started_us + duration_us
+            head.status = status
             if error is not None:
-                self._error = recorder.sanitizer.error(error, trace)
+                self._facts.set_error(error, trace)
             recorder.open_things.pop(self, None)
-            if self._news or self._log is not None or self._facts_made is not None:
-                self._news = True
+            if self._log is None and self._facts_made is None:
+                # nobody else can have anything to write: no lock, which costs as much as the record
+                self._let_go_of = True
+                self._write(None)
+            else:
                 with self._lock:
-                    self.snapshot()
-                    self._let_go()
-            else:  # nobody else can have anything to write: no lock, which costs as much as the record
-                self._write()
-                self._let_go()
+                    if not self._let_go_of:
+                        self._drain()
+                        self._write_down()
+                        self._let_go()
             if recorder.hooks.observes_steps:
                 recorder.hooks.step_finished(self)
         except Exception as problem:  # noqa: BLE001
@@ -412,10 +404,7 @@ class Step:
         """For steps owned by another process: nothing is written until this one has something of its own to say, and
         nothing is claimed about how the step goes."""
         self._hidden = True
-        self._news = False  # what it was made with, its owner knows
-        if self._facts_made is not None:
-            self._facts_made.changed = False
-        self.status = None
+        self._head.status = None
         return self
 
     # ------------------------------------------------------------------ writing down
@@ -423,27 +412,37 @@ class Step:
     def snapshot(self) -> None:
         """Write what changed since the last time: verdicts first, so that counts never promise what is not there."""
         with self._lock:
-            if self._let_go_of:
-                return
-            log, facts = self._log, self._facts_made
-            drained = log is not None and log.drain()
-            if not (self._news or drained or (facts is not None and facts.changed)):
-                return
-            if facts is not None:
-                facts.changed = False
-            if log is not None:
-                log.write_samples()
-            self._write()
+            if not self._let_go_of and self._drain():
+                self._write_down()
 
-    def _write(self) -> None:
-        self._news = self._hidden = False
-        self._recorder.write_step(self._head, self._opening, self._changing())
+    def _drain(self) -> bool:
+        """Write down the verdicts; whether there is anything that the step's record does not say yet."""
+        facts = self._facts_made
+        drained = self._log is not None and self._log.drain()
+        return drained or (facts is not None and facts.changed)
+
+    def _write_down(self) -> None:
+        log, facts = self._log, self._facts_made
+        said: dict[str, Any] = {}
+        if log is not None:
+            log.write_samples()
+            said = log.facts()
+        if facts is not None:
+            facts.changed = False
+            said.update(facts.as_record())
+        self._write(said)
+
+    def _write(self, said: dict[str, Any] | None) -> None:
+        self._hidden = False
+        head = self._head
+        now_us = head.ended_us if head.ended_us is not UNSET else self._recorder.now_us()
+        head.rev = now_us if now_us > head.rev else head.rev + 1
+        self._recorder.write_step(head, said)
 
     def _let_go(self) -> None:
         """Forget the values, which are written down. Frameworks keep contexts for long, and those keep steps: the garbage
         collector has less to look through. Whatever comes now is too late: it would be written without them."""
         self._let_go_of = True
-        self._origin = None
         if self._facts_made is not None:
             self._facts_made.let_go()
 
@@ -451,38 +450,11 @@ class Step:
         """After a fork: what the parent has not written yet is the parent's to write."""
         self._lock = RLock()  # the parent's may be held by a thread that does not exist here
         self.part = self._head.part = self._recorder.part
-        self._opening = self._head.opening()
-        self._rejected, self._log = {}, None
-        self._facts_made, self._news = None, False
-        self._item_sets, self._decisions = {}, None
+        self._rejected, self._log = _NO_WAYS, None
+        told, self._facts_made = self._facts_made, None
+        if told is not None:
+            self._facts.origin = told.origin
         self._hidden = True
-
-    def _changing(self) -> dict[str, Any]:
-        """What a snapshot says beyond the head, which stays."""
-        now_us = self._ended_us if self._ended_us is not None else self._recorder.now_us()
-        self._rev = now_us if now_us > self._rev else self._rev + 1
-        record: dict[str, Any] = {
-            "rev": self._rev, "status": self.status, "ended_us": self._ended_us, "duration_us": self._duration_us,
-        }  # fmt: skip
-        if self._origin is not None:
-            record["origin"] = self._origin
-        if self._log is not None:
-            record.update(self._log.facts())
-        facts = self._facts_made
-        if self._item_sets or (facts is not None and facts.counts):
-            for side in ("input", "output"):
-                n = self._count(side)
-                if n is not None:
-                    record[f"{side}_count"] = n
-        if facts is not None:
-            record.update(facts.as_record())
-        if self._item_sets:
-            record["items"] = dict(self._item_sets)
-        if self._decisions:
-            record["decisions"] = list(self._decisions)
-        if self._error is not None:
-            record["error"] = self._error
-        return record
 
     @property
     def _facts(self) -> Facts:
@@ -500,10 +472,11 @@ class Step:
                 if self._log is None:
                     if self._hidden:
                         self._recorder.has_something_to_say()
+                    self._rejected = {}
                     self._log = VerdictLog(
                         self._recorder,
                         self._head.of_items(),
-                        seed=self._seed,
+                        seed=self.run.seed,
                         capture=self.capture,
                         rejected=self._rejected,
                         lock=self._lock,
@@ -543,20 +516,10 @@ class Step:
 
     def _set_items(self, side: str, items: Any, key: Any) -> None:
         try:
-            self._item_sets[side] = self._verdicts().write_items(side, ids_of(items, key))
-            self._news = True
+            self._facts.set_items(side, self._verdicts().write_items(side, ids_of(items, key)))
         except Exception as error:  # noqa: BLE001
             self._facts.drop(f"items_{side}")
             swallow(f"step.set_{'input' if side == ITEMS_IN else 'output'}_items", error)
-
-    def _count(self, side: str) -> int | None:
-        """Items in or out, where known: what the user set, then the item set, then what the framework passed."""
-        counts = self._facts_made.counts if self._facts_made is not None else {}
-        given = counts.get(f"{side}_count")
-        if given is not None:
-            return given
-        items = self._item_sets.get(ITEMS_IN if side == "input" else ITEMS_OUT)
-        return items["n"] if items is not None else counts.get(f"observed_{side}")
 
     def _drop(self, what: str) -> None:
         self._facts.drop(what)

@@ -45,6 +45,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from xray_core import verdicts
+from xray_core.model import Status
 
 VERSION: Final = 1
 KINDS: Final = ("run", "step", "verdicts", "samples", "client")
@@ -69,9 +70,9 @@ to_payload: Final[Callable[[Any], bytes]] = msgspec.json.Encoder().encode
 
 
 class StepHead(msgspec.Struct, gc=False):
-    """What every snapshot of one part of a step attempt begins with. A struct, since every step makes and encodes one:
-    that takes half as long as a dict of the same. It refers to nothing that could refer back, which spares the garbage
-    collector."""
+    """What every snapshot of one part of a step attempt says, and all that a silent one does. A struct, since every step
+    makes one and encodes it twice: that takes half as long as a dict of the same. It refers to nothing that could refer
+    back, which spares the garbage collector."""
 
     v: int
     kind: str
@@ -85,14 +86,14 @@ class StepHead(msgspec.Struct, gc=False):
     index: int | None
     capture: str
     started_us: int
+    rev: int
+    status: Status | None
+    ended_us: int | msgspec.UnsetType = msgspec.UNSET
+    duration_us: int | msgspec.UnsetType = msgspec.UNSET
     parent_id: str | msgspec.UnsetType = msgspec.UNSET
     upstream: list[str] | msgspec.UnsetType = msgspec.UNSET
     map_index: int | msgspec.UnsetType = msgspec.UNSET
     code_version: str | msgspec.UnsetType = msgspec.UNSET
-
-    def opening(self) -> bytes:
-        """The encoded head with a comma for its closing brace: what changes is put behind it."""
-        return to_payload(self)[:-1] + b","
 
     def as_record(self) -> dict[str, Any]:
         """The same as a record."""

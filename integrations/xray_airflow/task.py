@@ -89,7 +89,7 @@ def on_running(ti: Any) -> None:
     if _current is not None:
         _let_go(_current)
     _current = watched = _open(ti)
-    watched.tokens = context.enter(watched.step.run, watched.step)
+    watched.tokens = context.enter((watched.step.run, watched.step))
     for name, value in (
         ("XRAY_RUN_ID", watched.step.run_id),
         ("XRAY_STEP_ID", watched.step.step_id),

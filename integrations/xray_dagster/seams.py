@@ -105,7 +105,7 @@ def inside(
     here: Any = (capture.step.run, capture.step)
     try:
         while True:
-            tokens = context.enter(*here)
+            tokens = context.enter(here)
             try:
                 event = next(events)
             except StopIteration as stop:
@@ -115,7 +115,7 @@ def inside(
             observe(event)
             yield event
     finally:
-        tokens = context.enter(*here)
+        tokens = context.enter(here)
         try:
             events.close()
         finally:

@@ -71,7 +71,7 @@ class Adapter:
             parent=parent,
             started_at=fields.started_at(flow_run),
         )
-        return context.enter(run, None)
+        return context.enter((run, None))
 
     def flow_ends(self, flow_context: Any, tokens: Any, error: BaseException | None) -> None:
         """The flow's function has returned or raised. Prefect has not handled a crash yet, but has handled a failure."""
@@ -189,7 +189,7 @@ class Adapter:
         step = self._open_step(run, engine, attempt=max(1, task_run.run_count))
         step.observe_inputs(engine.parameters or {})
         self._steps[step.step_id] = step
-        return Attempt(step, context.enter(run, step))
+        return Attempt(step, context.enter((run, step)))
 
     def attempt_ends(self, engine: Any, attempt: Attempt, error: BaseException | None) -> None:
         """One try is over, and Prefect has decided what it was."""

@@ -177,7 +177,7 @@ class _Driver:
         attempt = self.attempt
         if attempt is not None:
             if attempt.tokens is None:
-                attempt.tokens = context.enter(*self.current)
+                attempt.tokens = context.enter(self.current)
             adapter.suspended.discard(attempt.step.step_id)
         return _driver.set(self if attempt is None else None)
 

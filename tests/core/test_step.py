@@ -290,12 +290,12 @@ def test_code_entered_piecewise_finds_its_own_step_again() -> None:
     captured = Captured()
     with captured.run() as run:
         outer = run.step("outer").open()
-        tokens = context.enter(run, outer)
+        tokens = context.enter((run, outer))
         inner = outer.step("inner")
         inner.__enter__()
         paused = context.leave(tokens)
         assert not current_step()
-        tokens = context.enter(*paused)
+        tokens = context.enter(paused)
         assert current_step() is inner
         inner.__exit__(None, None, None)
         assert current_step() is outer

@@ -149,9 +149,8 @@ class DiskSegment:
         Raises:
             OSError: it could not be written whole. What was written before stays readable.
         """
-        data = frame(payload)
-        need = len(data)
-        if self._pwrite(self.fd, data, self.size) != need:
+        need = FRAME_BYTES + len(payload)
+        if self._pwrite(self.fd, frame(payload), self.size) != need:
             self._cut()
             raise OSError(errno.ENOSPC, "short write")
         self.size += need
