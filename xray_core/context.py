@@ -24,7 +24,8 @@ T = TypeVar("T")
 
 Place = tuple["Run | None", "Step | None"]
 _NOWHERE: Final[Place] = (None, None)
-_place: ContextVar[Place] = ContextVar("xray_place", default=_NOWHERE)
+place: Final[ContextVar[Place]] = ContextVar("xray_place", default=_NOWHERE)
+"""What is current. `enter` and `leave` are for code that may be left in another context than it was entered in."""
 
 # Adapters add a way to find the step from the framework's own context (its threads may not carry ours).
 _step_finders: list[Callable[[], Step | None]] = []
@@ -79,7 +80,7 @@ def current_step() -> Step | NoStep:
     Follows contextvars: asyncio tasks inherit it, threads do not (see `carry`). Inside Prefect, Airflow and Dagster the
     enabled adapter is asked too; in a child process, `XRAY_RUN_ID` and `XRAY_STEP_ID`.
     """
-    step = _place.get()[1]
+    step = place.get()[1]
     if step is not None:
         return step
     found = _found()
@@ -91,7 +92,7 @@ def current_step() -> Step | NoStep:
 
 def current_run_or_none() -> Run | None:
     """As `current_run`, with None for nothing."""
-    run = _place.get()[0]
+    run = place.get()[0]
     if run is not None:
         return run
     step = _found()
@@ -100,13 +101,13 @@ def current_run_or_none() -> Run | None:
 
 def current_step_or_none() -> Step | None:
     """As `current_step`, with None for nothing, and without the warning about threads."""
-    step = _place.get()[1]
+    step = place.get()[1]
     return step if step is not None else _found()
 
 
 def here() -> Step | None:
     """The step of our own context variable, without asking anybody else."""
-    return _place.get()[1]
+    return place.get()[1]
 
 
 def carry(function: Callable[P, T]) -> Callable[P, T]:
@@ -134,7 +135,7 @@ def remove_step_finder(finder: Callable[[], Step | None]) -> None:
         _step_finders.remove(finder)
 
 
-enter: Final[Callable[[Place], Token[Place]]] = _place.set
+enter: Final[Callable[[Place], Token[Place]]] = place.set
 """Make a run and a step current. Returns what `leave` takes."""
 
 
@@ -144,9 +145,9 @@ def leave(token: Token[Place]) -> Place:
     Returns what was current until now. Code that is entered piecewise (a generator, between its yields) is given it back
     at the next `enter`, so that a step it opened itself stays current for it.
     """
-    current = _place.get()
+    current = place.get()
     try:
-        _place.reset(token)
+        place.reset(token)
     except ValueError:
         pass
     return current

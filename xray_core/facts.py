@@ -84,7 +84,8 @@ class Facts:
 
     def set_origin_state(self, state: str) -> None:
         """The framework's own word for how it is now; the rest of the origin stays."""
-        self.origin = {**(self.origin or {}), "state": self._sanitizer.text(state)}
+        # a framework has few states and says one of every step: remembered, as keys are
+        self.origin = {**(self.origin or {}), "state": self._sanitizer.key(state)[0]}
         self.changed = True
 
     def set_error(self, error: BaseException | Mapping[str, Any], trace: TracebackType | None) -> None:
@@ -109,9 +110,9 @@ class Facts:
 
     def observe_input(self, value: Any) -> None:
         """What a framework passed in: its known size counts, the value itself is kept at capture level full only."""
-        self._observe_size("observed_input", value)
+        size = self._observed_size("observed_input", value)
         if self.input is None:
-            self.input = self._observed(value)
+            self.input = self._observed(value, size)
 
     def observe_inputs(self, arguments: Mapping[str, Any]) -> None:
         """What a function was called with. One argument of known size gives the input count."""
@@ -131,13 +132,13 @@ class Facts:
     def observe_output(self, value: Any, name: str | None) -> None:
         """What a framework got back. Named outputs are several; none of them sets the count, which would be a guess."""
         if name is None:
-            self._observe_size("observed_output", value)
+            size = self._observed_size("observed_output", value)
             if self.output is None:
-                self.output = self._observed(value)
+                self.output = self._observed(value, size)
         elif len(self._named_outputs) >= MAX_NAMED_OUTPUTS:
             self.drop("outputs")
         else:
-            self._named_outputs[name] = self._observed(value)
+            self._named_outputs[name] = self._observed(value, known_size(value))
 
     def drop(self, what: str) -> None:
         self.dropped[what] = self.dropped.get(what, 0) + 1
@@ -179,14 +180,15 @@ class Facts:
             fields["dropped"] = dict(self.dropped)
         return fields
 
-    def _observe_size(self, name: str, value: Any) -> None:
+    def _observed_size(self, name: str, value: Any) -> int | None:
         size = known_size(value)
         if size is not None:
             self.set_count(name, size)
+        return size
 
-    def _observed(self, value: Any) -> Held:
+    def _observed(self, value: Any, size: int | None) -> Held:
         self.changed = True
-        shown = self._sanitizer.clean(value) if self._full else about(value, known_size(value))
+        shown = self._sanitizer.clean(value) if self._full else about(value, size)
         return shown, canonical.fingerprint(value)
 
     def _several_outputs(self) -> Held | None:

@@ -21,6 +21,7 @@ _MAX_METADATA: Final = 50
 _ASSET_JOBS: Final = ("__ASSET_JOB", "__ephemeral_asset_job__")
 _RUN_TAG_PREFIXES: Final = ("dagster/", ".dagster/")
 _PARTITION: Final = "dagster/partition"
+UNKNOWN: Final = "(unknown)"  # the kind of an event that says none: looked at, so that this is said and not passed over
 STEP_TYPE_TAG: Final = "xray/step_type"
 CAPTURE_TAG: Final = "xray/capture"
 
@@ -265,4 +266,6 @@ def _optional(what: str, read: Callable[[], Any]) -> Any:
 
 
 def _without_nothing(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value not in (None, [], {})}
+    return {
+        name: value for name, value in fields.items() if value or not (value is None or isinstance(value, (list, dict)))
+    }

@@ -11,12 +11,15 @@ from xray_core import context
 from xray_core.client import default_client
 from xray_core.model import RESULT_METADATA, Origin, Status
 from xray_core.safety import guarded, swallow
-from xray_core.step import Step
 from xray_dagster import fields, instrument
 from xray_dagster.ledger import ledger_metadata
 from xray_dagster.runs import RunCapture, argument, open_ops, run_of
 
 _MAX_RESULTS: Final = 50
+_ENDS: Final = frozenset({"STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY"})
+TELLING: Final = _ENDS | {
+    "STEP_OUTPUT", "ASSET_MATERIALIZATION", "ASSET_OBSERVATION", "ASSET_CHECK_EVALUATION", fields.UNKNOWN,
+}  # fmt: skip
 
 
 class OpCapture:
@@ -24,11 +27,6 @@ class OpCapture:
 
     def __init__(self, of: RunCapture, step: Any, step_context: Any, *, attempt: int) -> None:
         self.key: str = step.key
-        op: fields.OpFields | None = None
-        if step_context is not None:
-            self.fields, op = of.read(step, step_context)
-        else:
-            self.fields = fields.StepFields(step)
         self._of = of
         self._context = step_context
         self._closed = False
@@ -36,30 +34,20 @@ class OpCapture:
         self._end: tuple[Status, dict[str, Any] | None] | None = None
         self._results: dict[str, Any] = {}
         self._dynamic = 0
-        ids = {**self.fields.ids, "attempt": attempt}
-        self.origin = Origin(fields.FRAMEWORK, self.fields.kind, ids, of.url_of(self.key))
-        tags = op.tags if op is not None else {}
-        self.step: Step = of.run.open_step(
-            self.fields.name,
-            step_type=tags.get(fields.STEP_TYPE_TAG) or ("check" if self.fields.kind == "asset_check" else None),
-            step_id=of.step_id_of(self.key),
-            attempt=attempt,
-            index=of.index_of(self.key),
-            upstream=[of.step_id_of(each) for each in self.fields.upstream],
-            map_index=fields.map_index_of(step_context, self.key) if step_context is not None else None,
-            capture=tags.get(fields.CAPTURE_TAG),
-            origin=self.origin,
-            code_version=op.code_version if op is not None else None,
-            metadata=op.parameters if op is not None else None,
-        )
+        self.fields, self.step = of.made(step, step_context, attempt=attempt)
+        self.step.open_now()
         of.executed.add((self.key, attempt))
         of.ops[self.key] = self
 
+    @property
+    def origin(self) -> Origin:
+        return self._of.origin_of(self.fields, self.key, self.step.attempt)
+
     @guarded("following a Dagster step")
     def observe(self, event: Any) -> None:
-        """One of Dagster's events of this step."""
+        """One of Dagster's events of this step, of a kind in TELLING."""
         kind = event.event_type_value
-        if kind in ("STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY"):
+        if kind in _ENDS:
             self._state = kind
             data = event.event_specific_data
             self._end = ("completed", None) if kind == "STEP_SUCCESS" else ("failed", fields.error_of(data.error))
@@ -76,8 +64,8 @@ class OpCapture:
             self._checked(event.event_specific_data)
         elif kind == "STEP_OUTPUT":
             data = event.event_specific_data
-            metadata = fields.plain_metadata(data.metadata)
-            if metadata and not self.fields.asset_keys:  # an asset's is in its materialization
+            if data.metadata and not self.fields.asset_keys:  # an asset's is in its materialization
+                metadata = fields.plain_metadata(data.metadata)
                 self._add_result("output_metadata", {data.step_output_handle.output_name: metadata})
 
     def _materialized(self, materialization: Any) -> None:
@@ -107,7 +95,6 @@ class OpCapture:
         if len(results) < _MAX_RESULTS:
             results.update(told)
 
-    @guarded("reading the inputs of a Dagster step")
     def observe_inputs(self, inputs: Any) -> None:
         """What the body is called with."""
         if inputs:

@@ -18,6 +18,7 @@ from xray_core.client import default_client
 from xray_core.model import RESULT_METADATA, Origin, Status
 from xray_core.run import Run
 from xray_core.safety import guarded
+from xray_core.step import Step
 from xray_dagster import fields, instrument, links
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 _MAX_OPEN_RUNS: Final = 64
 _READ_AHEAD: Final = 32
 _DIED: Final = "ChildProcessCrashException"
+TELLING: Final = frozenset(
+    {
+        "STEP_START", "STEP_RESTARTED", "STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY", "STEP_SKIPPED", "ENGINE_EVENT",
+        "PIPELINE_SUCCESS", "PIPELINE_FAILURE", "PIPELINE_CANCELED", fields.UNKNOWN,
+    }
+)  # fmt: skip
 
 _lock = threading.Lock()
 _runs: OrderedDict[str, RunCapture] = OrderedDict()  # by Dagster's run id
@@ -53,8 +60,8 @@ class RunCapture:
         steps = execution_plan.get_all_steps_in_topo_order()
         self._indexes = fields.indexes_of(steps)
         here = frozenset(execution_plan.step_keys_to_execute)
-        self._to_read = (step for step in steps if step.key in here and fields.is_resolved(step))
-        self._read: dict[str, tuple[fields.StepFields, fields.OpFields]] = {}
+        self._to_make = (step for step in steps if step.key in here and fields.is_resolved(step))
+        self._made: dict[str, tuple[fields.StepFields, Step]] = {}
         self._step_ids: dict[str, str] = {}
         self._attempts: dict[str, int] = {}
         self._ends: dict[str, str] = {}  # step key -> how it ended, as Dagster's event says
@@ -68,7 +75,8 @@ class RunCapture:
         return links.step_url(self.dagster_run.run_id, step_key) if self._linked else None
 
     def index_of(self, step_key: str) -> int | None:
-        return self._indexes.get(fields.unresolved(step_key))
+        known = self._indexes.get(step_key)
+        return known if known is not None else self._indexes.get(fields.unresolved(step_key))
 
     def step_id_of(self, step_key: str) -> str:
         known = self._step_ids.get(step_key)
@@ -76,26 +84,54 @@ class RunCapture:
             known = self._step_ids[step_key] = fields.step_id_of(self.dagster_run.run_id, step_key)
         return known
 
-    def read(self, step: Any, step_context: Any) -> tuple[fields.StepFields, fields.OpFields]:
-        """What is known of a step that is about to run here.
+    def made(self, step: Any, step_context: Any, *, attempt: int) -> tuple[fields.StepFields, Step]:
+        """X-Ray's step of one that is about to run here, not yet open, and what is known of it.
 
-        Read for many steps at once: between two steps, Dagster has filled the processor's caches with its own, and what
+        Made for many steps at once: between two steps, Dagster has filled the processor's caches with its own, and what
         takes a microsecond in a row takes ten alone.
+
+        Args:
+            step_context: None where only Dagster's events are to be had; less is known then.
         """
-        if not self._read:
-            self._read_ahead(step_context)
-        known = self._read.pop(step.key, None)  # a retry, and a step that was mapped, is read by itself
-        return known if known is not None else (fields.StepFields(step), fields.OpFields(step, step_context))
+        if attempt > 1 or step_context is None:
+            return self._make(step, step_context, attempt)
+        if not self._made:
+            self._make_ahead(step_context)
+        known = self._made.pop(step.key, None)
+        return known if known is not None else self._make(step, step_context, attempt)  # such as one that was mapped
 
     @guarded("reading ahead in a Dagster plan")
-    def _read_ahead(self, step_context: Any) -> None:
-        for step in islice(self._to_read, _READ_AHEAD):
-            self._read[step.key] = fields.StepFields(step), fields.OpFields(step, step_context)
-            self.step_id_of(step.key)
+    def _make_ahead(self, step_context: Any) -> None:
+        for step in islice(self._to_make, _READ_AHEAD):
+            self._made[step.key] = self._make(step, step_context, 1)
+
+    def _make(self, step: Any, step_context: Any, attempt: int) -> tuple[fields.StepFields, Step]:
+        key = step.key
+        known = fields.StepFields(step)
+        op = fields.OpFields(step, step_context) if step_context is not None else None
+        tags = op.tags if op is not None else {}
+        return known, self.run.open_step_unwritten(
+            known.name,
+            step_type=tags.get(fields.STEP_TYPE_TAG) or ("check" if known.kind == "asset_check" else None),
+            step_id=self.step_id_of(key),
+            attempt=attempt,
+            index=self.index_of(key),
+            upstream=[self.step_id_of(each) for each in known.upstream],
+            map_index=fields.map_index_of(step_context, key) if step_context is not None else None,
+            capture=tags.get(fields.CAPTURE_TAG),
+            origin=self.origin_of(known, key, attempt),
+            code_version=op.code_version if op is not None else None,
+            metadata=op.parameters if op is not None else None,
+        )
+
+    def origin_of(self, known: fields.StepFields | None, key: str, attempt: int, *, state: str | None = None) -> Origin:
+        """One attempt of a step in Dagster; `known` is None for a step that the plan does not name."""
+        ids = {**(known.ids if known is not None else {}), "step_key": key, "attempt": attempt}
+        return Origin(fields.FRAMEWORK, known.kind if known is not None else "op", ids, self.url_of(key), state)
 
     @guarded("following a Dagster run")
     def observe(self, event: Any) -> None:
-        """One event of the run, of whatever process."""
+        """One event of the run, of a kind in TELLING and of whatever process."""
         kind, key = event.event_type_value, event.step_key
         if key is not None:
             self._observe_step(kind, key, event)
@@ -188,14 +224,9 @@ class RunCapture:
         return str(step.node_handle) if step is not None else key
 
     def _origin_of(self, key: str, attempt: int, *, state: str) -> Origin:
-        ids: dict[str, Any] = {"step_key": key, "attempt": attempt}
-        kind = "op"
         step = self._plan.step_dict_by_key.get(key) or self._plan.step_dict_by_key.get(fields.unresolved(key))
-        if step is not None:
-            known = fields.StepFields(step)
-            kind = known.kind
-            ids = {**known.ids, **ids}
-        return Origin(fields.FRAMEWORK, kind, ids, self.url_of(key), state)
+        known = fields.StepFields(step) if step is not None else None
+        return self.origin_of(known, key, attempt, state=state)
 
     @guarded("closing a Dagster run")
     def end(self, error: BaseException | None) -> None:

@@ -315,3 +315,22 @@ def test_what_is_said_after_the_end_does_not_replace_what_was_written_at_the_end
     (told,) = [record for record in captured.of_kind("step") if record["status"] == "completed"]
     assert (told["input"], told["counts"]) == ({"$type": "list", "size": 2}, {"rejected": 1})
     assert step.ledger.input == 2
+
+
+def test_a_step_that_was_made_before_its_time_begins_when_it_is_opened_and_in_the_process_that_opens_it() -> None:
+    captured = Captured()
+    now = iter(range(1_000_000_000, 2_000_000_000, 1_000_000))
+    recorder = captured.recorder
+    recorder.now_ns = recorder.clock_ns = lambda: next(now)  # a tick is a millisecond
+    with captured.run() as run:
+        early = run.open_step_unwritten("early", metadata={"known": 1})
+        assert not captured.of_kind("step")
+        for _ in range(100):
+            recorder.now_us()
+        recorder.part = "child"  # as after a fork
+        early.open_now()
+        early.close()
+    opened, closed = captured.of_kind("step")
+    assert opened["started_us"] > 1_100_000
+    assert (closed["started_us"], closed["duration_us"] < 50_000) == (opened["started_us"], True)
+    assert (opened["part"], closed["part"], opened["metadata"]) == ("child", "child", {"known": 1})

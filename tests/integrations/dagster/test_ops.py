@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -275,6 +276,7 @@ def test_every_step_of_a_long_plan_is_read_though_one_cannot_be_read_ahead(
     steps = [xray.step(f"link_{at}", attempt=2 if at == 19 else 1) for at in range(70)]
     assert [step["name"] for step in steps] == [f"link_{at}" for at in range(70)]
     assert [step["upstream"] for step in steps[1:]] == [[step["step_id"]] for step in steps[:-1]]
+    assert all(after["started_us"] >= before["ended_us"] for before, after in pairwise(steps))
     assert {step["code_version"] for step in steps} == {steps[0]["code_version"]}
     assert [step["metadata"]["max_retries"] for step in steps] == [1] * 70
     assert [step["metadata"]["config"]["factor"] for step in steps] == [1] * 69 + [3]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import xray_dagster
 from dagster import Out, Output, RetryPolicy, job, op
-from xray_dagster import instrument
+from xray_dagster import instrument, ops, seams
 
 from tests.integrations.dagster.capturing import Captured
 from xray_core import current_step
@@ -123,6 +123,45 @@ def test_enabling_twice_wraps_once(xray: Captured) -> None:
 
     assert api.job_execution_iterator is execute_in_process.job_execution_iterator
     assert not hasattr(api.job_execution_iterator.__wrapped__, "__wrapped__")
+
+
+@pytest.mark.swallows
+def test_an_event_that_does_not_say_its_kind_is_said_once_and_not_passed_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A version of Dagster that calls it otherwise: the run goes on, and nobody wonders where the ends of steps are."""
+
+    class Other:
+        event_type_value = "STEP_START"
+
+    shown: list[Any] = []
+
+    def renamed(*args: Any) -> Iterator[Any]:
+        yield Other()
+        yield object()
+
+    following = seams.Following(lambda event: shown.append(capture.observe(event)), lambda error: None, ops.TELLING)
+    capture = object.__new__(ops.OpCapture)
+    assert len(list(seams._around(renamed, lambda args, kwargs: following)())) == 2
+    assert shown == [None]  # the second alone
+    assert "following a Dagster step" in caplog.text
+
+
+def test_what_closes_early_is_told_and_closes_dagsters_own() -> None:
+    told: list[str] = []
+
+    def events() -> Iterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            told.append("closed")
+
+    following = seams.Following(lambda event: told.append("seen"), lambda error: told.append(type(error).__name__))
+    wrapped = seams._around(events, lambda args, kwargs: following)()
+    assert next(wrapped) == 1
+    wrapped.close()
+    assert told == ["seen", "closed", "GeneratorExit"]
 
 
 @pytest.mark.swallows
