@@ -353,7 +353,7 @@ class Step:
         """For adapters that make steps before their time: as `open`, and it begins now and in this process."""
         recorder, head = self._recorder, self._head
         self.part = head.part = recorder.part
-        head.started_us = head.rev = recorder.now_us()
+        head.started_us = head.rev = recorder.now_ns() // 1_000
         self._clock_start = recorder.clock_ns()
         return self.open()
 
@@ -394,7 +394,8 @@ class Step:
             else:
                 with self._lock:
                     if not self._let_go_of:
-                        self._drain()
+                        if self._log is not None:
+                            self._log.drain()
                         self._write_down()
                         self._let_go()
             if recorder.hooks.observes_steps:

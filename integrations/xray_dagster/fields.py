@@ -137,18 +137,26 @@ class StepFields:
         outputs: by name, without the results of checks.
         several: whether it may have more than one output.
         dynamic: whether its outputs are dynamic ones.
+        mapped: whether it is downstream of one, for one of its keys.
     """
 
-    __slots__ = ("asset_keys", "dynamic", "ids", "kind", "name", "outputs", "several", "upstream")
+    __slots__ = ("asset_keys", "dynamic", "ids", "kind", "mapped", "name", "outputs", "several", "upstream")
 
     def __init__(self, step: Any) -> None:
         handle = step.node_handle
         self.name = str(handle)
         self.upstream = upstream_of(step)
-        properties = [(output, output.properties) for output in step.step_outputs]
-        self.asset_keys = [key_text(p.asset_key) for _, p in properties if p.asset_key is not None]
-        check_keys = [check_text(p.asset_check_key) for _, p in properties if p.asset_check_key is not None]
-        self.outputs = {o.name: p for o, p in properties if p.asset_check_key is None}
+        self.asset_keys: list[str] = []
+        self.outputs: dict[str, Any] = {}
+        check_keys = []
+        for output in step.step_outputs:
+            properties = output.properties
+            if properties.asset_key is not None:
+                self.asset_keys.append(key_text(properties.asset_key))
+            if properties.asset_check_key is not None:
+                check_keys.append(check_text(properties.asset_check_key))
+            else:
+                self.outputs[output.name] = properties
         self.several = len(self.outputs) > 1
         self.dynamic = len(self.outputs) == 1 and next(iter(self.outputs.values())).is_dynamic
         if self.asset_keys:
@@ -156,11 +164,13 @@ class StepFields:
             self.kind = "graph_asset" if in_graph else "multi_asset" if len(self.asset_keys) > 1 else "asset"
         else:
             self.kind = "asset_check" if check_keys else "op"
+        mapping_key = mapping_key_of(step.key)
+        self.mapped = mapping_key is not None
         self.ids = _without_nothing(
             step_key=step.key,
             node=self.name,
             graph=str(handle.parent) if handle.parent is not None else None,
-            mapping_key=mapping_key_of(step.key),
+            mapping_key=mapping_key,
             assets=self.asset_keys,
             asset_checks=check_keys,
         )
@@ -198,7 +208,7 @@ def _code_version(definition: Any) -> str | None:
     compute = getattr(definition, "compute_fn", None)
     declared = getattr(definition, "_version", None)  # the property of that name warns
     code = code_version_of(getattr(compute, "decorated_fn", compute))
-    return " ".join(part for part in (declared, code) if part) or None
+    return f"{declared} {code}" if declared and code else declared or code
 
 
 def map_index_of(context: Any, step_key: str) -> int | None:

@@ -13,7 +13,7 @@ from xray_core.model import RESULT_METADATA, Origin, Status
 from xray_core.safety import guarded, swallow
 from xray_dagster import fields, instrument
 from xray_dagster.ledger import ledger_metadata
-from xray_dagster.runs import RunCapture, argument, open_ops, run_of
+from xray_dagster.runs import Following, RunCapture, argument, open_ops, run_of
 
 _MAX_RESULTS: Final = 50
 _ENDS: Final = frozenset({"STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY"})
@@ -95,11 +95,6 @@ class OpCapture:
         if len(results) < _MAX_RESULTS:
             results.update(told)
 
-    def observe_inputs(self, inputs: Any) -> None:
-        """What the body is called with."""
-        if inputs:
-            self.step.observe_inputs(inputs)
-
     @guarded("reading an output of a Dagster step")
     def observe_output(self, event: Any) -> None:
         """What the body yielded or returned: one output, or one of Dagster's events."""
@@ -171,28 +166,37 @@ class OpCapture:
 
 
 @guarded("opening a Dagster step")
-def begin_step(args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpCapture | None:
+def begin_step(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Following | None:
     """An attempt of a step that this process executes; None where a step launcher has it executed elsewhere."""
     step_context = argument(args, kwargs, 0, "step_context")
     forced = (len(args) > 1 and args[1]) or kwargs.get("force_local_execution")
     if not forced and getattr(step_context, "step_launcher", None) is not None:
         return None
-    return _begin(step_context)
+    capture = _begin(step_context)
+    return Following(capture.observe, capture.end, TELLING, capture.step)
 
 
-@guarded("entering the body of a Dagster step", default=(None, False))
-def begin_body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[OpCapture | None, bool]:
-    """(the step whose body begins, whether the body alone makes it current): the latter without the step seam."""
+@guarded("entering the body of a Dagster step")
+def begin_body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Following | None:
+    """The body of a step: its inputs and outputs. Without the step seam it alone makes the step current, and ends it."""
     step_context = argument(args, kwargs, 0, "step_context")
     inputs = argument(args, kwargs, 1, "inputs")
     capture = run_of(step_context).ops.get(step_context.step.key)
     bare = not instrument.is_installed("step")
     if capture is None and bare:
         capture = _begin(step_context)
-    if capture is not None:
-        capture._context = step_context
-        capture.observe_inputs(inputs)
-    return capture, bare
+    if capture is None:
+        return None
+    capture._context = step_context
+    if inputs:
+        capture.step.observe_inputs(inputs)
+    if bare:
+        return Following(capture.observe_output, capture.end_body, step=capture.step)
+    return Following(capture.observe_output, _nothing)
+
+
+def _nothing(error: BaseException | None) -> None:
+    """The step's own generator says how it ended."""
 
 
 def current_op() -> OpCapture | None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from xray_core import context
 from xray_core.client import default_client
@@ -36,6 +37,22 @@ TELLING: Final = frozenset(
 
 _lock = threading.Lock()
 _runs: OrderedDict[str, RunCapture] = OrderedDict()  # by Dagster's run id
+
+
+class Following(NamedTuple):
+    """What is done with the events of one of Dagster's generators.
+
+    Attributes:
+        observe: is shown each on its way.
+        end: is told that it is through, and with what exception, if any.
+        kinds: of the events to be shown; None for all.
+        step: is current while Dagster and the op's body work on the next event, and at no other time.
+    """
+
+    observe: Callable[[Any], None]
+    end: Callable[[BaseException | None], None]
+    kinds: frozenset[str] | None = None
+    step: Step | None = None
 
 
 class RunCapture:
@@ -117,7 +134,7 @@ class RunCapture:
             attempt=attempt,
             index=self.index_of(key),
             upstream=[self.step_id_of(each) for each in known.upstream],
-            map_index=fields.map_index_of(step_context, key) if step_context is not None else None,
+            map_index=fields.map_index_of(step_context, key) if step_context is not None and known.mapped else None,
             capture=tags.get(fields.CAPTURE_TAG),
             origin=self.origin_of(known, key, attempt),
             code_version=op.code_version if op is not None else None,
@@ -149,7 +166,7 @@ class RunCapture:
     def _observe_step(self, kind: str, key: str, event: Any) -> None:
         if kind in ("STEP_START", "STEP_RESTARTED"):
             self._began.add(key)
-            if event.pid == os.getpid() and not instrument.is_installed("step"):
+            if key not in self.ops and not instrument.is_installed("step") and event.pid == os.getpid():
                 self._begin_from_event(key)
         elif kind == "STEP_SUCCESS":
             self._ends[key] = "succeeded"
@@ -188,14 +205,14 @@ class RunCapture:
     def _begin_from_event(self, key: str) -> None:
         """Without the step seam: the step's own events, in the process that executes it, say when it begins and ends."""
         step = self._plan.step_dict_by_key.get(key)
-        if key not in self.ops and step is not None:
+        if step is not None:
             from xray_dagster.ops import OpCapture  # needs this module
 
             OpCapture(self, step, None, attempt=self._attempts.get(key, 1))
 
     def _end_from_event(self, key: str, status: Status, state: str, error: dict[str, Any] | None) -> bool:
-        capture = self.ops.get(key) if not instrument.is_installed("step") else None
-        if capture is None:
+        capture = self.ops.get(key)
+        if capture is None or instrument.is_installed("step"):
             return False
         capture.close(status, state=state, error=error)
         return True
@@ -273,11 +290,12 @@ class RunCapture:
 
 
 @guarded("opening a Dagster run")
-def begin_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> RunCapture | None:
+def begin_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Following:
     """A run that this process drives."""
     job_context = argument(args, kwargs, 0, "job_context")
     execution_plan = argument(args, kwargs, 1, "execution_plan")
-    return _remember(RunCapture(_open_run(job_context), job_context, execution_plan, drives=True))
+    capture = _remember(RunCapture(_open_run(job_context), job_context, execution_plan, drives=True))
+    return Following(capture.observe, capture.end, TELLING)
 
 
 def run_of(plan_context: Any) -> RunCapture:
