@@ -20,8 +20,8 @@ from typing import Any
 from tests.benchmarks.machine import slowness, verdict
 
 OPS = 40
-PAIRS = 80
-OTHERS_EVERY = 8  # the rest is measured in every eighth turn
+PAIRS = 160
+OTHERS_EVERY = 10  # the rest is measured in every tenth turn
 TARGET_MS = 0.3
 
 
