@@ -77,7 +77,11 @@ class RunCapture:
         steps = execution_plan.get_all_steps_in_topo_order()
         self._indexes = fields.indexes_of(steps)
         here = frozenset(execution_plan.step_keys_to_execute)
-        self._to_make = (step for step in steps if step.key in here and fields.is_resolved(step))
+        self._to_make = (  # asked for some at a time: what ran meanwhile, out of this order, was made by itself
+            step
+            for step in steps
+            if step.key in here and fields.is_resolved(step) and (step.key, 1) not in self.executed
+        )
         self._made: dict[str, tuple[fields.StepFields, Step]] = {}
         self._step_ids: dict[str, str] = {}
         self._attempts: dict[str, int] = {}
@@ -112,9 +116,10 @@ class RunCapture:
         """
         if attempt > 1 or step_context is None:
             return self._make(step, step_context, attempt)
-        if not self._made:
+        key = step.key
+        if key not in self._made and len(self._made) < _READ_AHEAD:
             self._make_ahead(step_context)
-        known = self._made.pop(step.key, None)
+        known = self._made.pop(key, None)
         return known if known is not None else self._make(step, step_context, attempt)  # such as one that was mapped
 
     @guarded("reading ahead in a Dagster plan")
@@ -187,6 +192,7 @@ class RunCapture:
                 self._close_lost(key, attempt, kind, error)
         elif kind == "STEP_SKIPPED":
             self._ends[key] = "skipped"
+            self._made.pop(key, None)
             self._add_unstarted(key, "STEP_SKIPPED", "no output to work on came from " + self._upstream_text(key))
         elif kind == "ENGINE_EVENT" and getattr(event.event_specific_data, "error", None) is not None:
             self._died[key] = str(event.message).strip()

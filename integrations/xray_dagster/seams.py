@@ -67,7 +67,7 @@ def around(original: Events, begin: Callable[[tuple[Any, ...], dict[str, Any]], 
                     if kinds is None or getattr(event, "event_type_value", fields.UNKNOWN) in kinds:
                         observe(event)
                     yield event
-            except BaseException:
+            except BaseException:  # of any kind: Dagster's own generator must not outlive this one half done
                 if here is not None:
                     token = place.set(here)
                 try:

@@ -1,6 +1,7 @@
 """Ops of every kind, in process: each is a step of its run, and `current_step()` works in its body."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from typing import Any
@@ -21,7 +22,7 @@ from dagster import (
     job,
     op,
 )
-from xray_dagster import fields
+from xray_dagster import fields, runs
 
 from tests.integrations.dagster.capturing import Captured
 from xray_core import current_run, current_step
@@ -281,6 +282,50 @@ def test_every_step_of_a_long_plan_is_read_though_one_cannot_be_read_ahead(
     assert [step["metadata"]["max_retries"] for step in steps] == [1] * 70
     assert [step["metadata"]["config"]["factor"] for step in steps] == [1] * 69 + [3]
     assert xray.step("link_19", attempt=1)["status"] == "failed"
+
+
+def test_steps_are_made_once_whatever_order_they_run_in_and_those_that_are_skipped_are_let_go(
+    xray: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @op(out={"result": Out(int, is_required=False)})
+    def silent() -> Iterator[Output[int]]:
+        yield from ()
+
+    @op
+    def skipped(value: int) -> int:
+        return value
+
+    @op
+    def work() -> int:
+        return 1
+
+    @job
+    def wide() -> None:
+        value = silent()
+        for at in range(40):
+            skipped.alias(f"a_skipped_{at:02}")(value)
+        for at in range(80):  # the last of the plan's order first
+            work.alias(f"b_work_{at:02}").tag({"dagster/priority": str(at)})()
+
+    made: Counter[str] = Counter()
+    captures = set()
+    make, ready = runs.RunCapture._make, runs.RunCapture.made
+
+    def counted(self: Any, step: Any, *args: Any) -> Any:
+        made[step.key] += 1
+        return make(self, step, *args)
+
+    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        captures.add(self)
+        return ready(self, *args, **kwargs)
+
+    monkeypatch.setattr(runs.RunCapture, "_make", counted)
+    monkeypatch.setattr(runs.RunCapture, "made", noted)
+    assert wide.execute_in_process().success
+    assert set(made.values()) == {1}
+    assert [len(capture._made) for capture in captures] == [0]
+    assert {xray.step(f"b_work_{at:02}")["status"] for at in range(80)} == {"completed"}
+    assert {xray.step(f"a_skipped_{at:02}")["status"] for at in range(40)} == {"skipped"}
 
 
 def test_a_failure_shows_the_users_own_error_and_what_never_ran(xray: Captured) -> None:
