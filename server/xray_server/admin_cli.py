@@ -91,8 +91,8 @@ def _progress(words: str, unit: str) -> Iterator[Told]:
 
 
 def _export(arguments: argparse.Namespace) -> int:
+    from xray_server.backends import open_store
     from xray_server.moving import export_stream, export_to
-    from xray_server.store import open_store
 
     with closing(open_store(_url(arguments))) as store, _progress("exporting", "records") as told:
         if arguments.file == "-":
@@ -104,8 +104,8 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    from xray_server.backends import open_store
     from xray_server.moving import import_from
-    from xray_server.store import open_store
 
     source = sys.stdin.buffer if arguments.file == "-" else Path(arguments.file)
     if isinstance(source, Path) and not source.is_file():
@@ -143,8 +143,8 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
+    from xray_server.backends import open_store
     from xray_server.retention import parse_policy, prune
-    from xray_server.store import open_store
 
     policy = parse_policy(retain_arguments(arguments.retain))
     if not policy:
@@ -163,7 +163,7 @@ def check_store(url: str) -> dict[str, Any]:
     """
     import sqlite3
 
-    from xray_server.store import open_store
+    from xray_server.backends import open_store
 
     known = _url(argparse.Namespace(db=url))
     try:

@@ -10,8 +10,7 @@ from typing import Any
 from xray_core.errors import ConfigurationError, XRayError
 from xray_server import admin_cli, keys_cli
 from xray_server.alerts import cli as alerts_cli
-
-DEFAULT_DATABASE_URL = "sqlite:///xray.db"
+from xray_server.backends import DEFAULT_DATABASE
 
 
 def register(subparsers: Any) -> None:
@@ -29,7 +28,7 @@ def register(subparsers: Any) -> None:
         "--db",
         metavar="URL",
         default=None,
-        help=f"where data is kept (default: $XRAY_DATABASE_URL, else {DEFAULT_DATABASE_URL} in the working directory)",
+        help=f"where data is kept (default: $XRAY_DATABASE_URL, else {DEFAULT_DATABASE} in the working directory)",
     )
     parser.add_argument("--insecure", action="store_true", help="allow an address that others can reach, without keys")
     parser.add_argument("--retain", action="append", default=[], metavar="AGES", help=admin_cli.RETAIN_HELP)
@@ -83,7 +82,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         return serve(
             host=arguments.host,
             port=arguments.port,
-            database_url=arguments.db or os.environ.get("XRAY_DATABASE_URL") or DEFAULT_DATABASE_URL,
+            database_url=arguments.db or os.environ.get("XRAY_DATABASE_URL") or DEFAULT_DATABASE,
             insecure=arguments.insecure,
             log_level=arguments.log_level,
             retain=parse_policy(admin_cli.retain_arguments(arguments.retain)),

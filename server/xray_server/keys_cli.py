@@ -10,8 +10,7 @@ import time
 from typing import Any
 
 from xray_core.errors import ConfigurationError
-
-DEFAULT_DATABASE_URL = "sqlite:///xray.db"
+from xray_server.backends import DEFAULT_DATABASE
 
 
 def register(subparsers: Any) -> None:
@@ -48,7 +47,7 @@ def register(subparsers: Any) -> None:
         each.add_argument(
             "--db",
             metavar="URL",
-            help=f"the server's database (default: $XRAY_DATABASE_URL, else {DEFAULT_DATABASE_URL})",
+            help=f"the server's database (default: $XRAY_DATABASE_URL, else {DEFAULT_DATABASE})",
         )
 
 
@@ -118,12 +117,12 @@ class _Opened:
     """The keys of the database that the arguments name; closed at the end of the block."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self._url: str = arguments.db or os.environ.get("XRAY_DATABASE_URL") or DEFAULT_DATABASE_URL
+        self._url: str = arguments.db or os.environ.get("XRAY_DATABASE_URL") or DEFAULT_DATABASE
 
     def __enter__(self) -> _Opened:
         from xray_core.plugins import PluginHost
+        from xray_server.backends import open_store, shown_url
         from xray_server.keys import KeyStore
-        from xray_server.store import open_store, shown_url
 
         self.url = shown_url(self._url)
         disabled = [name.strip() for name in os.environ.get("XRAY_DISABLE_PLUGINS", "").split(",")]

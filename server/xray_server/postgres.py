@@ -30,6 +30,7 @@ from xray_server import (
 )
 from xray_server.alerts.postgres import PostgresAlertStore
 from xray_server.alerts.store import Select
+from xray_server.backends.relational.migrations import tell_of_migration
 from xray_server.compactor import Compactor
 from xray_server.keys import Key
 from xray_server.postgres_read import Reader, Words
@@ -55,7 +56,6 @@ from xray_server.store import (
     StoreHealth,
     StoreUnavailableError,
     TrendPoint,
-    tell_of_migration,
 )
 
 T = TypeVar("T")
@@ -85,6 +85,15 @@ _LIMITS: Final = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimit
 
 class PostgresStore:
     """A Store in one schema of a PostgreSQL database. `write` from one thread at a time; reads from any thread."""
+
+    @classmethod
+    def from_url(cls, url: str) -> PostgresStore:
+        """The store at `postgresql://user@host/database`, its schema brought up to date.
+
+        Raises:
+            ConfigurationError: no server answers there, it is too old, or its database is newer than this program.
+        """
+        return cls(url)
 
     def __init__(self, url: str) -> None:
         self._url = url

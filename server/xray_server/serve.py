@@ -27,10 +27,11 @@ from xray_server.access import is_loopback
 from xray_server.alerts.service import AlertSettings
 from xray_server.alerts.targets import ALLOW_PRIVATE
 from xray_server.app import create_app
+from xray_server.backends import open_store, shown_url
 from xray_server.keys import KeyStore
 from xray_server.rates import PER_S
 from xray_server.retention import Policy, Pruner
-from xray_server.store import Store, open_store, shown_url
+from xray_server.store import Store
 from xray_server.workers import run_workers
 
 _SHUTDOWN_S: Final = 10

@@ -30,6 +30,7 @@ from xray_server import (
     sqlite_upkeep,
 )
 from xray_server.alerts.sqlite import SQLiteAlertStore
+from xray_server.backends.relational.migrations import tell_of_migration
 from xray_server.compactor import Compactor
 from xray_server.keys import Key
 from xray_server.records import VerdictsRecord
@@ -56,7 +57,6 @@ from xray_server.store import (
     StoreHealth,
     StoreUnavailableError,
     TrendPoint,
-    tell_of_migration,
 )
 
 T = TypeVar("T")

@@ -17,15 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from xray_core.errors import ConfigurationError, XRayError
+from xray_core.errors import XRayError
 from xray_core.journey import LookedUp
 from xray_core.model import Ledger
-from xray_core.plugins import PluginHost
-from xray_core.safety import log
 from xray_server.records import Record
 
 DEFAULT_PROJECT: Final = "default"
-DEFAULT_DATABASE: Final = "sqlite:///xray.db"
 MAX_PAGE: Final = 1000
 
 T = TypeVar("T")
@@ -382,50 +379,3 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Let go of all connections. No call may follow."""
-
-
-def shown_url(url: str) -> str:
-    """A store's address as it may be printed: without what stands before an `@`, or in parameters (passwords)."""
-    address = url.split("?", 1)[0]
-    scheme, mark, rest = address.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
-
-
-def tell_of_migration(location: str, version: int, newest: int) -> None:
-    """Say that a database with data in it is brought up to date: a million steps may take some seconds, meanwhile nothing
-    is served."""
-    if 0 < version < newest:
-        log.warning(
-            "X-Ray: bringing %s from schema %d to %d; a large database takes minutes, and as much room again.",
-            location, version, newest,
-        )  # fmt: skip
-
-
-def open_store(url: str, *, plugins: PluginHost | None = None) -> Store:
-    """The store that an address names, its schema brought up to date: a plugin's (`xray_make_store`), else one of ours.
-
-    Raises:
-        ConfigurationError: no store knows the address, or its database is newer than this program.
-    """
-    if plugins is not None:
-        made: Store | None = plugins.first_or_raise("xray_make_store", url=url)
-        if made is not None:
-            return made
-    scheme = url.split(":", 1)[0]
-    if scheme == "sqlite":
-        from xray_server.sqlite import SQLiteStore
-
-        return SQLiteStore.from_url(url)
-    if scheme in ("postgresql", "postgres"):
-        try:
-            from xray_server.postgres import PostgresStore
-        except ImportError as error:
-            raise ConfigurationError(
-                f"XRAY_DATABASE_URL: PostgreSQL needs its extra: pip install 'xray-pipelines[postgres]' ({error})"
-            ) from None
-
-        return PostgresStore(url)
-    raise ConfigurationError(
-        f"XRAY_DATABASE_URL: {scheme!r} is not a kind of store X-Ray has; it has sqlite:///FILE ({DEFAULT_DATABASE}) "
-        "and postgresql://user@host/database"
-    )

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from xray_server import blocks
+from xray_server.backends import open_store
 from xray_server.blocks import BLOCK_BYTES, SMALL_BYTES, Block, Kept, Key
 from xray_server.records import StepRecord, pack
-from xray_server.store import Batch, Store, open_store
+from xray_server.store import Batch, Store
 
 from tests.server import postgresql
 

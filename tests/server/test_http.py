@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from xray_server.backends import open_store
 from xray_server.cli import main
-from xray_server.store import Store, open_store
+from xray_server.store import Store
 
 from tests.server.conftest import LoopbackServer
 from xray_core.hookspecs import hookimpl

@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from xray_server.store import RunFilter, open_store
+from xray_server.backends import open_store
+from xray_server.store import RunFilter
 
 from tests.server.conftest import ServerProcess
 from tests.server.test_workers import children_of

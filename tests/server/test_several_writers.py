@@ -6,7 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from xray_server.store import Batch, RunFilter, Store, open_store
+from xray_server.backends import open_store
+from xray_server.store import Batch, RunFilter, Store
 
 from tests.server.records_of import T0, records_of
 

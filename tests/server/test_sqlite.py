@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from xray_server import records
+from xray_server.backends import open_store
 from xray_server.rows import id_key, id_text
 from xray_server.sqlite import SQLiteStore
 from xray_server.sqlite_read import Reader
 from xray_server.sqlite_steps import OF_STEP
-from xray_server.store import Batch, RunFilter, StepFilter, open_store
+from xray_server.store import Batch, RunFilter, StepFilter
 
 from xray_core.errors import ConfigurationError
 

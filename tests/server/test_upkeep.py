@@ -13,9 +13,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from xray_server.backends import open_store
 from xray_server.sqlite import SQLiteStore
 from xray_server.sqlite_upkeep import back_up
-from xray_server.store import Batch, RunFilter, open_store
+from xray_server.store import Batch, RunFilter
 
 from tests.server import postgresql
 from tests.server.contract.test_keeping import AGES, NOW_US, PROJECT, everything, run_of

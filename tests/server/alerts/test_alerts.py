@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 from xray_server.alerts.webhook import sign
-from xray_server.store import Store, open_store
+from xray_server.backends import open_store
+from xray_server.store import Store
 
 from tests.server import postgresql
 from tests.server.alerts.conftest import (

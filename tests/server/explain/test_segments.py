@@ -15,10 +15,11 @@ from typing import Any
 import psycopg
 import pytest
 from xray_server import postgres_segments, segments, sqlite_segments
+from xray_server.backends import open_store
 from xray_server.ingest import decode
 from xray_server.sqlite import SQLiteStore
 from xray_server.sqlite_lock import FileLock
-from xray_server.store import Batch, Store, open_store
+from xray_server.store import Batch, Store
 
 from tests.server import postgresql
 from xray_core import verdicts, wire

@@ -1,0 +1,60 @@
+"""Which store an address names: the one place that names the backends. Imports no database until one is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from xray_core.errors import ConfigurationError
+
+if TYPE_CHECKING:  # the command line asks for the default address at its start
+    from xray_core.plugins import PluginHost
+    from xray_server.store import Store
+
+DEFAULT_DATABASE: Final = "sqlite:///xray.db"
+
+# scheme -> (module, class, the extra that brings its driver)
+_BACKENDS: Final = {
+    "sqlite": ("xray_server.sqlite", "SQLiteStore", "server"),
+    "postgresql": ("xray_server.postgres", "PostgresStore", "postgres"),
+    "postgres": ("xray_server.postgres", "PostgresStore", "postgres"),
+}
+
+
+def open_store(url: str, *, plugins: PluginHost | None = None) -> Store:
+    """The store that an address names, its schema brought up to date: a plugin's (`xray_make_store`), else one of ours.
+
+    Args:
+        url: `sqlite:///FILE`, `postgresql://user@host/database`, or an address that a plugin knows.
+        plugins: asked first; None asks none.
+
+    Raises:
+        ConfigurationError: no store knows the address, its driver is not installed, or its database is newer than this
+            program.
+    """
+    if plugins is not None:
+        made: Store | None = plugins.first_or_raise("xray_make_store", url=url)
+        if made is not None:
+            return made
+    scheme = url.split(":", 1)[0]
+    if scheme not in _BACKENDS:
+        raise ConfigurationError(
+            f"XRAY_DATABASE_URL: {scheme!r} is not a kind of store X-Ray has; it has sqlite:///FILE ({DEFAULT_DATABASE}) "
+            "and postgresql://user@host/database"
+        )
+    module, name, extra = _BACKENDS[scheme]
+    try:
+        backend = getattr(import_module(module), name)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"XRAY_DATABASE_URL: {scheme} needs its extra: pip install 'xray-pipelines[{extra}]' ({error})"
+        ) from None
+    opened: Store = backend.from_url(url)
+    return opened
+
+
+def shown_url(url: str) -> str:
+    """A store's address as it may be printed: without what stands before an `@`, or in parameters (passwords)."""
+    address = url.split("?", 1)[0]
+    scheme, mark, rest = address.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
