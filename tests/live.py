@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import uvicorn
 from xray_server.app import create_app
-from xray_server.serve import listen
-from xray_server.sqlite import SQLiteStore
+from xray_server.backends.sqlite.store import SQLiteStore
+from xray_server.process.serve import listen
 
 from xray_core import XRay
 

@@ -20,16 +20,22 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBearer
 
-from xray_server import explain_routes, pages, posted, queries
-from xray_server.access import Access, Asker, Identity, Project
-from xray_server.alerts.pages import add_alert_pages
-from xray_server.alerts.routes import add_alerts
+from xray_server.access.admission import Access, Asker, Identity, Project
+from xray_server.access.keys import FRESH_S, Keyring, KeyStore
+from xray_server.access.rates import PER_S, Rates
+from xray_server.access.sessions import Sessions
 from xray_server.alerts.service import Alerts, AlertSettings
 from xray_server.alerts.store import KeepsAlerts
 from xray_server.answers import HTTPError, JsonResponse
-from xray_server.commit import MAX_WAITING_BATCHES, Committer, QueueFullError
-from xray_server.guard import Guard
-from xray_server.ingest import (
+from xray_server.http import explain_routes
+from xray_server.http.alert_routes import add_alerts
+from xray_server.http.metrics import CONTENT_TYPE as METRICS_TYPE
+from xray_server.http.metrics import Metrics
+from xray_server.http.middleware import Guard
+from xray_server.http.params import NoParameters, RunParameters, RunsParameters, StepsParameters
+from xray_server.ingest import run_document as posted
+from xray_server.ingest.committer import MAX_WAITING_BATCHES, Committer, QueueFullError
+from xray_server.ingest.ndjson import (
     MAX_BODY_BYTES,
     MAX_DECOMPRESSED_BYTES,
     Decoded,
@@ -39,13 +45,10 @@ from xray_server.ingest import (
     decompress,
     too_deep,
 )
-from xray_server.keys import FRESH_S, Keyring, KeyStore
-from xray_server.metrics import CONTENT_TYPE as METRICS_TYPE
-from xray_server.metrics import Metrics
-from xray_server.params import NoParameters, RunParameters, RunsParameters, StepsParameters
-from xray_server.rates import PER_S, Rates
-from xray_server.sessions import Sessions
-from xray_server.sign_in import add_sign_in
+from xray_server.pages import routes as pages
+from xray_server.pages.alerts import add_alert_pages
+from xray_server.pages.sign_in import add_sign_in
+from xray_server.read import runs as queries
 from xray_server.store import BadCursorError, Batch, Store, StoreUnavailableError
 
 BODY_TIMEOUT_S: Final = 30.0

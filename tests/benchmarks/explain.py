@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from xray_server import explain
-from xray_server.explain_diff import diff
-from xray_server.records import Record, RunRecord, StepRecord, VerdictSet, VerdictsRecord
-from xray_server.sqlite import SQLiteStore
+from xray_server.backends.sqlite.store import SQLiteStore
+from xray_server.read import why as explain
+from xray_server.read.diff import diff
+from xray_server.records.schema import Record, RunRecord, StepRecord, VerdictSet, VerdictsRecord
 from xray_server.store import Batch
 
 from tests.live import Live

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import msgspec
-from xray_server.records import decode_record
-from xray_server.serve import spare_the_collector
-from xray_server.sqlite import SQLiteStore
+from xray_server.backends.sqlite.store import SQLiteStore
+from xray_server.process.serve import spare_the_collector
+from xray_server.records.schema import decode_record
 from xray_server.store import Batch
 
 from tests.benchmarks.machine import REFERENCE_US, slowness

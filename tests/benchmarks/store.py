@@ -29,7 +29,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from xray_server.backends import open_store
-from xray_server.ingest import decode
+from xray_server.ingest.ndjson import decode
 from xray_server.store import Batch, Store
 
 from tests.server import postgresql

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from xray_server.sqlite import SQLiteStore
+from xray_server.backends.sqlite.store import SQLiteStore
 
 from tests.server.conftest import LoopbackServer
 from xray_core import XRay

@@ -19,8 +19,8 @@ import httpx
 import pytest
 import uvicorn
 from xray_server.app import create_app
-from xray_server.serve import listen
-from xray_server.sqlite import SQLiteStore
+from xray_server.backends.sqlite.store import SQLiteStore
+from xray_server.process.serve import listen
 from xray_server.store import Store
 
 from tests.server import postgresql

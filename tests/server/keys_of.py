@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from xray_server.keys import SCOPES, KeyStore, new_key
+from xray_server.access.keys import SCOPES, KeyStore, new_key
 from xray_server.store import Store
 
 PROJECTS = ("shop", "rival")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xray_server.records import (
+from xray_server.records.schema import (
     Record,
     RunRecord,
     SamplesRecord,

@@ -14,10 +14,10 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xray_server import blocks
 from xray_server.backends import open_store
-from xray_server.blocks import BLOCK_BYTES, SMALL_BYTES, Block, Kept, Key
-from xray_server.records import StepRecord, pack
+from xray_server.backends.relational import blocks
+from xray_server.backends.relational.blocks import BLOCK_BYTES, SMALL_BYTES, Block, Kept, Key
+from xray_server.records.schema import StepRecord, pack
 from xray_server.store import Batch, Store
 
 from tests.server import postgresql
@@ -148,7 +148,7 @@ def _postgresql_moves(url: str) -> None:
 
 def _to_before(db: Any, kind: str, statements: str) -> None:
     """Put the table of samples of the first schema back."""
-    first = resources.files("xray_server").joinpath(f"migrations/{kind}/0001_first.sql").read_text()
+    first = resources.files(f"xray_server.backends.{kind}").joinpath("migrations/0001_first.sql").read_text()
     made = [each for each in first.split(";\n") if "sample_chunk" in each]
     run: Callable[[str], Any] = db.executescript if kind == "sqlite" else db.execute
     run(";\n".join([statements, *made, ""]))

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from xray_server.access.keys import new_key
 from xray_server.backends import open_store
-from xray_server.keys import new_key
-from xray_server.records import unpack
+from xray_server.records.schema import unpack
 
 from tests.server.conftest import ServerProcess
 from tests.server.keys_of import create_keys

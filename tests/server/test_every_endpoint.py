@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from xray_server.access import needed_scope
+from xray_server.access.admission import needed_scope
+from xray_server.access.keys import SCOPES
 from xray_server.alerts.rules import Rule, StoredRule
 from xray_server.alerts.store import KeepsAlerts
 from xray_server.app import create_app
-from xray_server.keys import SCOPES
 from xray_server.store import Store
 
 from tests.server.conftest import LoopbackServer

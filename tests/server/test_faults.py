@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 import pytest
-from xray_server.commit import Committer, QueueFullError
-from xray_server.records import RunRecord
-from xray_server.sqlite import SQLiteStore
+from xray_server.backends.sqlite.store import SQLiteStore
+from xray_server.ingest.committer import Committer, QueueFullError
+from xray_server.records.schema import RunRecord
 from xray_server.store import Batch, Store, StoreUnavailableError
 
 from tests.server.conftest import LoopbackServer, ServerProcess

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from xray_server.backends import open_store
-from xray_server.cli import main
+from xray_server.cli.commands import main
 from xray_server.store import Store
 
 from tests.server.conftest import LoopbackServer

@@ -8,7 +8,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xray_server import ingest
+from xray_server.ingest import ndjson as ingest
 
 
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=4))

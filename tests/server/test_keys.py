@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from xray_server.cli import main
-from xray_server.keys import Keyring, digest_of, new_key
-from xray_server.serve import listen
-from xray_server.sessions import SESSION_S, Sessions
-from xray_server.sqlite import SQLiteStore
+from xray_server.access.keys import Keyring, digest_of, new_key
+from xray_server.access.sessions import SESSION_S, Sessions
+from xray_server.backends.sqlite.store import SQLiteStore
+from xray_server.cli.commands import main
+from xray_server.process.serve import listen
 from xray_server.store import Store, StoreUnavailableError
 
 from tests.server.conftest import LoopbackServer, ServerProcess
@@ -298,6 +298,6 @@ def test_a_key_in_the_text_of_an_error_is_masked_before_it_is_written() -> None:
 def test_no_two_migrations_share_a_number() -> None:
     import xray_server
 
-    for kind in (Path(xray_server.__file__).parent / "migrations").iterdir():
+    for kind in (Path(xray_server.__file__).parent / "backends").glob("*/migrations"):
         numbers = [file.name.split("_")[0] for file in kind.glob("*.sql")]
         assert len(numbers) == len(set(numbers)), f"{kind.name}: the second of a number would never run"

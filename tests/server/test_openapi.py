@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
-from xray_server.access import needed_scope
-from xray_server.keys import SCOPES
+from xray_server.access.admission import needed_scope
+from xray_server.access.keys import SCOPES
 from xray_server.store import Store
 
 from tests.server.conftest import LoopbackServer

@@ -16,11 +16,11 @@ import httpx
 import pytest
 import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
-from xray_server import logs
+from xray_server.access.rates import BURST_S, Rates
 from xray_server.app import create_app
-from xray_server.connections import PunctualProtocol
-from xray_server.rates import BURST_S, Rates
-from xray_server.sqlite import SQLiteStore
+from xray_server.backends.sqlite.store import SQLiteStore
+from xray_server.http import logs
+from xray_server.process.connections import PunctualProtocol
 from xray_server.store import Batch, Store, StoreHealth, StoreUnavailableError
 
 from tests.server.conftest import LoopbackServer, ServerProcess

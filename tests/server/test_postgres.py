@@ -10,13 +10,13 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xray_server import postgres_partitions as partitions
 from xray_server.backends import open_store
-from xray_server.postgres import PostgresStore
-from xray_server.postgres_read import Reader
-from xray_server.postgres_text import given_id, given_text, kept_id, kept_text
-from xray_server.records import RunRecord, StepRecord
-from xray_server.rows import make_cursor
+from xray_server.backends.postgres import partitions
+from xray_server.backends.postgres.read import Reader
+from xray_server.backends.postgres.store import PostgresStore
+from xray_server.backends.postgres.text import given_id, given_text, kept_id, kept_text
+from xray_server.backends.relational.rows import make_cursor
+from xray_server.records.schema import RunRecord, StepRecord
 from xray_server.store import Batch, RunFilter, StepFilter
 
 from tests.server import postgresql

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from xray_server import records
 from xray_server.backends import open_store
-from xray_server.rows import id_key, id_text
-from xray_server.sqlite import SQLiteStore
-from xray_server.sqlite_read import Reader
-from xray_server.sqlite_steps import OF_STEP
+from xray_server.backends.relational.rows import id_key, id_text
+from xray_server.backends.sqlite.read import Reader
+from xray_server.backends.sqlite.steps import OF_STEP
+from xray_server.backends.sqlite.store import SQLiteStore
+from xray_server.records import schema as records
 from xray_server.store import Batch, RunFilter, StepFilter
 
 from xray_core.errors import ConfigurationError
@@ -82,7 +82,7 @@ def test_a_list_of_runs_walks_its_index_and_sorts_nothing(
 def test_few_runs_with_a_text_are_looked_up_and_many_are_met_on_the_way_through_the_newest(
     reader: tuple[Reader, sqlite3.Connection], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xray_server.sqlite_read.FEW_RUNS", few)
+    monkeypatch.setattr("xray_server.backends.sqlite.read.FEW_RUNS", few)
     sql, values = reader[0].runs_query("default", RunFilter(q="p"), None)
     plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql} LIMIT 50", values))
     assert ("SEARCH run USING INTEGER PRIMARY KEY" in plan) == bool(few)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from xray_server.backends import open_store
-from xray_server.sqlite import SQLiteStore
-from xray_server.sqlite_upkeep import back_up
+from xray_server.backends.sqlite.backup import back_up
+from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.store import Batch, RunFilter
 
 from tests.server import postgresql

@@ -103,14 +103,16 @@ def test_a_database_of_an_older_schema_is_brought_up_to_date_with_its_data_and_s
     """The first schema of SQLite, filled by its own statements' rows, opened by this program."""
     from importlib import resources
 
-    from xray_server.records import RunRecord, StepRecord, VerdictSet, VerdictsRecord
-    from xray_server.sqlite import SQLiteStore
-    from xray_server.sqlite_lock import FileLock
-    from xray_server.sqlite_write import Writer
+    from xray_server.backends.sqlite.lock import FileLock
+    from xray_server.backends.sqlite.store import SQLiteStore
+    from xray_server.backends.sqlite.write import Writer
+    from xray_server.records.schema import RunRecord, StepRecord, VerdictSet, VerdictsRecord
     from xray_server.store import Batch
 
     path = tmp_path / "old.db"
-    first = resources.files("xray_server").joinpath("migrations/sqlite/0001_first.sql").read_text(encoding="utf-8")
+    first = (
+        resources.files("xray_server.backends.sqlite").joinpath("migrations/0001_first.sql").read_text(encoding="utf-8")
+    )
     db = sqlite3.connect(path, isolation_level=None)
     db.executescript(f"BEGIN;\n{first}\nPRAGMA user_version = 1;\nCOMMIT;")
     Writer(db, FileLock(path)).write([Batch([

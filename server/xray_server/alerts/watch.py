@@ -14,7 +14,7 @@ import msgspec
 
 from xray_core.safety import swallow
 from xray_server.alerts.rules import StoredRule
-from xray_server.records import RunRecord, StepRecord
+from xray_server.records.schema import RunRecord, StepRecord
 from xray_server.store import Batch
 
 NOTE_SUBJECTS: Final = 200  # the worker judges a note at a time, and rests in between

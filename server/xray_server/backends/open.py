@@ -15,9 +15,9 @@ DEFAULT_DATABASE: Final = "sqlite:///xray.db"
 
 # scheme -> (module, class, the extra that brings its driver)
 _BACKENDS: Final = {
-    "sqlite": ("xray_server.sqlite", "SQLiteStore", "server"),
-    "postgresql": ("xray_server.postgres", "PostgresStore", "postgres"),
-    "postgres": ("xray_server.postgres", "PostgresStore", "postgres"),
+    "sqlite": ("xray_server.backends.sqlite.store", "SQLiteStore", "server"),
+    "postgresql": ("xray_server.backends.postgres.store", "PostgresStore", "postgres"),
+    "postgres": ("xray_server.backends.postgres.store", "PostgresStore", "postgres"),
 }
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xray_server.sqlite import SQLiteStore
+from xray_server.backends.sqlite.store import SQLiteStore
 
 from tests.e2e.faults.stand_in import StandIn
 from tests.server.conftest import LoopbackServer

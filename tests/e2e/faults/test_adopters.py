@@ -12,9 +12,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from xray_server import queries
-from xray_server.records import decode_record
-from xray_server.sqlite import SQLiteStore
+from xray_server.backends.sqlite.store import SQLiteStore
+from xray_server.read import runs as queries
+from xray_server.records.schema import decode_record
 from xray_server.store import Batch
 
 from tests.e2e.faults.conftest import RUN_ID, finish, step_payload

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from xray_server.sqlite import SQLiteStore
+from xray_server.backends.sqlite.store import SQLiteStore
 
 from tests.integrations.airflow.a_whole_airflow import ROOT, Airflow, eventually
 from tests.integrations.airflow.test_stack import finished, steps_of

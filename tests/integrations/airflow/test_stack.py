@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from xray_airflow.fields import run_id_of
-from xray_server.sqlite import SQLiteStore
+from xray_server.backends.sqlite.store import SQLiteStore
 
 from tests.integrations.airflow.a_whole_airflow import ROOT, Airflow, eventually
 from tests.server.conftest import LoopbackServer

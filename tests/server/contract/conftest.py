@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
 import pytest
-from xray_server.postgres import PostgresStore
-from xray_server.sqlite import SQLiteStore
+from xray_server.backends.postgres.store import PostgresStore
+from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.store import Store
 
 from tests.server import postgresql

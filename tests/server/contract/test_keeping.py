@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xray_server.moving import MoveError, export_stream, export_to, import_from
-from xray_server.records import (
+from xray_server.records.schema import (
     Record,
     RunRecord,
     Sample,
@@ -20,8 +19,9 @@ from xray_server.records import (
     VerdictsRecord,
     sample_text,
 )
-from xray_server.retention import parse_policy, prune
 from xray_server.store import Batch, RunFilter, StepFilter, Store
+from xray_server.upkeep.export import MoveError, export_stream, export_to, import_from
+from xray_server.upkeep.retention import parse_policy, prune
 
 from tests.server.contract.test_merging import state_of
 from xray_core import verdicts

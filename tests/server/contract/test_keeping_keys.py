@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xray_server.keys import Keyring, KeyStore, new_key
+from xray_server.access.keys import Keyring, KeyStore, new_key
 from xray_server.store import Store
 
 

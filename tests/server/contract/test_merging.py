@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from xray_server import posted
-from xray_server.records import (
+from xray_server.ingest import run_document as posted
+from xray_server.records.schema import (
     Record,
     RunRecord,
     Sample,

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from xray_server.records import (
+from xray_server.records.schema import (
     ClientRecord,
     Record,
     RunRecord,
@@ -80,7 +80,7 @@ def walk(ask: Callable[[str | None], Any]) -> list[Any]:
 @pytest.mark.parametrize("few", [2_000, 1])
 def test_runs_are_filtered_as_asked_and_newest_first(filled: Store, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind in ("sqlite", "postgres"):  # how many hits of a text are looked up, and how many are scanned for
-        monkeypatch.setattr(f"xray_server.{kind}_read.FEW_RUNS", few)
+        monkeypatch.setattr(f"xray_server.backends.{kind}.read.FEW_RUNS", few)
     everything = walk(lambda cursor: filled.runs(PROJECT, RunFilter(), limit=7, cursor=cursor))
     assert len(everything) == 60
     assert all(a.at_us >= b.at_us for a, b in pairwise(everything))

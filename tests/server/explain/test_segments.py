@@ -14,11 +14,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from xray_server import postgres_segments, segments, sqlite_segments
 from xray_server.backends import open_store
-from xray_server.ingest import decode
-from xray_server.sqlite import SQLiteStore
-from xray_server.sqlite_lock import FileLock
+from xray_server.backends.postgres import item_index as postgres_segments
+from xray_server.backends.relational import item_index as segments
+from xray_server.backends.sqlite import item_index as sqlite_segments
+from xray_server.backends.sqlite.lock import FileLock
+from xray_server.backends.sqlite.store import SQLiteStore
+from xray_server.ingest.ndjson import decode
 from xray_server.store import Batch, Store
 
 from tests.server import postgresql

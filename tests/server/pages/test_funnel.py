@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from xray_server import pages_charts, pages_funnel, pages_words
-from xray_server.records import decode_record
+from xray_server.pages import charts as pages_charts
+from xray_server.pages import formatting as pages_words
+from xray_server.pages import funnel as pages_funnel
+from xray_server.records.schema import decode_record
 from xray_server.store import Batch, Store, StoredStep
 
 

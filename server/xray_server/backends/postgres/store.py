@@ -1,0 +1,383 @@
+"""The PostgreSQL store: a pool of reading connections, one writing connection a process, any number of processes.
+
+Owns connections, retries, partitions' making and migrations; rows are in postgres_write.py, questions in postgres_read.py.
+`2xx after commit` is as durable as the database's own `synchronous_commit` says.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from importlib import resources
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg import Connection, errors
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from xray_core.errors import ConfigurationError
+from xray_core.journey import LookedUp
+from xray_server.access.keys import Key
+from xray_server.alerts.store import Select
+from xray_server.backends.postgres import dump as postgres_dump
+from xray_server.backends.postgres import item_index as postgres_segments
+from xray_server.backends.postgres import items as postgres_items
+from xray_server.backends.postgres import keys as postgres_keys
+from xray_server.backends.postgres import partitions as postgres_partitions
+from xray_server.backends.postgres import prune as postgres_prune
+from xray_server.backends.postgres import samples as postgres_samples
+from xray_server.backends.postgres.alerts import PostgresAlertStore
+from xray_server.backends.postgres.read import Reader, Words
+from xray_server.backends.postgres.write import RacedError, Writer
+from xray_server.backends.relational.compactor import Compactor
+from xray_server.backends.relational.migrations import tell_of_migration
+from xray_server.backends.relational.rows import make_cursor, parse_cursor
+from xray_server.backends.relational.salvage import write_what_can_be
+from xray_server.records.schema import VerdictsRecord
+from xray_server.store import (
+    Batch,
+    DumpedRun,
+    ItemRun,
+    Page,
+    Prune,
+    RunFilter,
+    SampledStep,
+    StepFilter,
+    StepGroup,
+    StoredClient,
+    StoredRun,
+    StoredSet,
+    StoredStep,
+    StoredVerdict,
+    StoreHealth,
+    StoreUnavailableError,
+    TrendPoint,
+)
+
+T = TypeVar("T")
+MIN_VERSION: Final = 14  # DETACH PARTITION CONCURRENTLY
+MAX_READERS: Final = 8
+_TRIES: Final = 8
+_CONNECT_TIMEOUT_S: Final = 10
+_MIGRATION_LOCK: Final = 0x5872
+_SIZE_KEPT_S: Final = 30.0
+# The plans are the author's, not the statistics': every question walks an index in its order. Custom plans prune partitions.
+_PLANS: Final = (
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_bitmapscan = off; "
+    "SET jit = off; SET plan_cache_mode = force_custom_plan; "
+)
+_READING: Final = (
+    _PLANS
+    + "SET join_collapse_limit = 1; SET max_parallel_workers_per_gather = 0; SET enable_sort = off; SET default_transaction_read_only = on; SET statement_timeout = '60s'"
+)
+_WRITING: Final = (
+    _PLANS
+    + "SET lock_timeout = '20s'; SET statement_timeout = '120s'; SET idle_in_transaction_session_timeout = '120s'"
+)
+_RACES: Final = (RacedError, errors.DeadlockDetected, errors.SerializationFailure, errors.CheckViolation)
+# What PostgreSQL says of a record that it cannot hold: too long for an index, a number out of range.
+_LIMITS: Final = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded, ValueError, OverflowError)
+
+
+class PostgresStore:
+    """A Store in one schema of a PostgreSQL database. `write` from one thread at a time; reads from any thread."""
+
+    @classmethod
+    def from_url(cls, url: str) -> PostgresStore:
+        """The store at `postgresql://user@host/database`, its schema brought up to date.
+
+        Raises:
+            ConfigurationError: no server answers there, it is too old, or its database is newer than this program.
+        """
+        return cls(url)
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.location = _shown(url)
+        self._words = Words()
+        self._size: tuple[float, int] = (-_SIZE_KEPT_S, 0)
+        try:
+            with closing(self.connect()) as db:
+                _check_server(db)
+                migrate(db, self.location)
+                db.execute("SELECT 1")
+            self._pool: ConnectionPool[Connection[Any]] = ConnectionPool(
+                url, min_size=1, max_size=MAX_READERS, timeout=_CONNECT_TIMEOUT_S, configure=_configure_reading,
+                kwargs={"autocommit": True, "connect_timeout": _CONNECT_TIMEOUT_S, "prepare_threshold": None},
+                name="xray-read", open=True,
+            )  # fmt: skip
+        except psycopg.Error as error:
+            raise ConfigurationError(
+                f"XRAY_DATABASE_URL: cannot use {self.location}: {str(error).strip() or type(error).__name__}"
+            ) from error
+        self._writing: Connection[Any] | None = None
+        self._writer: Writer | None = None
+        self._watch: Select | None = None
+        self._alerts: PostgresAlertStore | None = None
+        self._compactor = Compactor(self._compact)
+
+    def alert_store(self) -> PostgresAlertStore:
+        """What alerts keep in this database (`xray_server.alerts.store.KeepsAlerts`)."""
+        if self._alerts is None:
+            self._alerts = PostgresAlertStore(self.connect, lambda select: setattr(self, "_watch", select))
+        return self._alerts
+
+    def connect(self) -> Connection[Any]:
+        """A connection of its own, in autocommit mode, for writing, pruning and moving; the caller closes it."""
+        db = psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S)
+        db.execute(_WRITING)
+        return db
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def write(self, batches: Sequence[Batch]) -> list[dict[int, str]]:
+        refused = write_what_can_be(batches, self._write, unavailable=_unavailable, limits=_LIMITS)
+        chunks = sum(isinstance(record, VerdictsRecord) for batch in batches for record in batch.records)
+        self._compactor.written(chunks)
+        return refused
+
+    def _compact(self, stop: Callable[[], bool]) -> None:
+        with closing(self.connect()) as db:
+            postgres_segments.compact(db, stop=stop)
+
+    def _write(self, batches: Sequence[Batch]) -> None:
+        for attempt in range(_TRIES):
+            writer = self._writer_now()
+            try:
+                writer.write(batches, () if self._watch is None else self._watch(batches))
+                return
+            except _RACES as error:
+                # another process was first, or retention dropped the partition: look again
+                if isinstance(error, errors.CheckViolation) and "no partition" not in str(error):
+                    raise
+                writer.forget_partitions()
+                time.sleep(0.005 * attempt)  # another server holds the rows: let it commit first
+            except psycopg.Error:
+                self._disconnect_if_broken()
+                raise
+        raise StoreUnavailableError("other processes keep writing the same runs; try again")
+
+    def _writer_now(self) -> Writer:
+        if self._writer is None:
+            self._writing = self.connect()
+            self._writer = Writer(self._writing, self._make_partitions)
+        return self._writer
+
+    def _disconnect_if_broken(self) -> None:
+        if self._writing is not None and (self._writing.closed or self._writing.broken):
+            self._writing.close()
+            self._writing = self._writer = None
+
+    def _make_partitions(self, weeks: set[int]) -> None:
+        with closing(self.connect()) as db:
+            postgres_partitions.make(db, weeks)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _read(self, question: Callable[[Reader], T]) -> T:
+        for attempt in (1, 2):
+            try:
+                with self._pool.connection() as db:
+                    return question(Reader(db, self._words))
+            except PoolTimeout as error:
+                raise StoreUnavailableError(f"PostgreSQL cannot be reached just now: {error}") from error
+            except psycopg.Error as error:
+                if not _unavailable(error):
+                    raise
+                if attempt == 2 or isinstance(error, errors.QueryCanceled):
+                    raise StoreUnavailableError(f"PostgreSQL cannot answer just now: {error}") from error
+                self._pool.check()  # it was restarted: connections of before are dead, all of them
+        raise AssertionError("unreachable")
+
+    def runs(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[StoredRun]:
+        return self._read(lambda reader: reader.runs(project, where, limit, cursor))
+
+    def run(self, project: str, run_id: str) -> StoredRun | None:
+        return self._read(lambda reader: reader.run(project, run_id))
+
+    def run_steps(
+        self, project: str, run_id: str, *, limit: int, cursor: str | None = None, name: str | None = None
+    ) -> Page[StoredStep]:
+        return self._read(lambda reader: reader.run_steps(project, run_id, limit, cursor, name))
+
+    def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
+        return self._read(lambda reader: reader.step(project, run_id, step_id))
+
+    def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
+        return self._read(lambda reader: reader.step_groups(project, run_id))
+
+    def steps(self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None) -> Page[StoredStep]:
+        return self._read(lambda reader: reader.steps(project, where, limit, cursor))
+
+    def samples(
+        self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None = None
+    ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
+        return self._read(lambda reader: postgres_samples.samples(reader, project, run_id, steps))
+
+    def sampled_steps(
+        self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[SampledStep]:
+        return self._read(lambda reader: postgres_samples.sampled_steps(reader, project, where, limit, cursor))
+
+    def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
+        return self._read(lambda reader: reader.item_verdicts(project, run_id, item_id))
+
+    def look_up(self, project: str, run_id: str, item_id: str) -> list[LookedUp]:
+        return self._read(lambda reader: postgres_items.look_up(reader, project, run_id, item_id))
+
+    def item_runs(
+        self, project: str, item_id: str, *, pipeline: str | None, limit: int, cursor: str | None = None
+    ) -> Page[ItemRun]:
+        before = None if cursor is None else parse_cursor(cursor, parts=1)[0]
+        runs, more = self._read(
+            lambda reader: postgres_items.look_up_across(
+                reader, project, item_id, pipeline=pipeline, limit=limit, before=before
+            )
+        )
+        return Page(runs, None if more is None else make_cursor(more))
+
+    def sets(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[StoredSet]:
+        # read while the connection is ours: the caller may take its time with what we give it
+        return iter(self._read(lambda reader: list(reader.sets(project, run_id, step_id))))
+
+    def clients(self, project: str, *, limit: int) -> list[StoredClient]:
+        return self._read(lambda reader: reader.clients(project, limit))
+
+    def pipelines(self, project: str) -> list[str]:
+        return self._read(lambda reader: reader.pipelines(project))
+
+    def trend(
+        self, project: str, *, pipeline: str | None, name: str | None, since_us: int, until_us: int
+    ) -> list[TrendPoint]:
+        return self._read(lambda reader: reader.trend(project, pipeline, name, since_us, until_us))
+
+    def dump(self, *, cursor: str | None, limit: int) -> Page[DumpedRun]:
+        after = 0 if cursor is None else parse_cursor(cursor, parts=1)[0]
+        runs, more = self._read(lambda reader: postgres_dump.dump(reader, after, limit))
+        return Page(runs, None if more is None else make_cursor(more))
+
+    def prune(self, order: Prune, *, cursor: str | None, limit: int) -> tuple[int, str | None]:
+        try:
+            with closing(self.connect()) as db:
+                return postgres_prune.prune(db, order, cursor, limit)
+        except psycopg.Error as error:
+            if _unavailable(error):
+                raise StoreUnavailableError(f"PostgreSQL cannot prune just now: {error}") from error
+            raise
+
+    def check(self) -> list[str]:
+        return self._read(postgres_prune.check)
+
+    def health(self) -> StoreHealth:
+        runs, newest_us = self._read(lambda reader: reader.figures())
+        if time.monotonic() - self._size[0] > _SIZE_KEPT_S:  # it looks at every file of the database
+            self._size = (time.monotonic(), self._read(lambda reader: reader.size_bytes()))
+        return StoreHealth("postgresql", self.location, runs, newest_us, {"bytes": self._size[1]})
+
+    # -- keys ------------------------------------------------------------------------------------------------------
+
+    def keys(self) -> list[Key]:
+        return self._read(lambda reader: reader.keys())
+
+    def add_key(self, key: Key) -> bool:
+        return self._change(lambda db: postgres_keys.add_key(db, key))
+
+    def revoke_key(self, name: str, at_us: int) -> bool:
+        return self._change(lambda db: postgres_keys.revoke_key(db, name, at_us))
+
+    def _change(self, statement: Callable[[Connection[Any]], T]) -> T:
+        """Run one statement on a connection of its own."""
+        try:
+            with closing(self.connect()) as db:
+                return statement(db)
+        except psycopg.Error as error:
+            if _unavailable(error):
+                raise StoreUnavailableError(f"PostgreSQL cannot take this just now: {error}") from error
+            raise
+
+    def close(self) -> None:
+        self._compactor.close()
+        self._pool.close()
+        if self._alerts is not None:
+            self._alerts.close()
+        if self._writing is not None:
+            self._writing.close()
+            self._writing = self._writer = None
+
+
+def _configure_reading(db: Connection[Any]) -> None:
+    db.execute(_READING)
+
+
+def _shown(url: str) -> str:
+    """An address without its password."""
+    try:
+        about = conninfo_to_dict(url)
+    except psycopg.Error as error:
+        raise ConfigurationError(
+            f"XRAY_DATABASE_URL is no PostgreSQL address ({str(error).strip()}); write postgresql://user@host/database"
+        ) from None
+    host = about.get("host") or "localhost"
+    return f"postgresql://{host}{':' + str(about['port']) if about.get('port') else ''}/{about.get('dbname') or ''}"
+
+
+def _unavailable(error: Exception) -> bool:
+    """Whether it is worth trying again: no connection, no room, no time, shutting down, read-only for now."""
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return True
+    return isinstance(error, (psycopg.OperationalError, PoolTimeout)) and not isinstance(
+        error, errors.ProgramLimitExceeded
+    )
+
+
+def _check_server(db: Connection[Any]) -> None:
+    if db.info.server_version < MIN_VERSION * 10_000:
+        raise ConfigurationError(
+            f"XRAY_DATABASE_URL: PostgreSQL {db.info.server_version // 10_000} is too old; X-Ray needs {MIN_VERSION}"
+        )
+    row = db.execute("SHOW server_encoding").fetchone()
+    if row is not None and row[0] != "UTF8":
+        raise ConfigurationError(
+            f"XRAY_DATABASE_URL: the database is encoded in {row[0]}; make one with ENCODING 'UTF8'"
+        )
+
+
+def migrate(db: Connection[Any], location: str) -> None:
+    """Bring the schema up to date, one numbered file a transaction, under a lock that all processes share.
+
+    Raises:
+        ConfigurationError: the database was written by a newer X-Ray.
+    """
+    files = sorted(
+        (int(file.name.split("_", 1)[0]), file)
+        for file in resources.files("xray_server.backends.postgres").joinpath("migrations").iterdir()
+        if file.name.endswith(".sql")
+    )
+    db.execute("SET lock_timeout = 0; SET statement_timeout = 0")  # a large database takes its time; others wait for it
+    db.execute("SELECT pg_advisory_lock(%s, hashtext(current_schema()))", (_MIGRATION_LOCK,))
+    try:
+        row = db.execute("SELECT to_regclass('schema_version')").fetchone()
+        if row is None or row[0] is None:
+            db.execute(
+                "CREATE TABLE schema_version (number integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())"
+            )
+        found = db.execute("SELECT coalesce(max(number), 0) FROM schema_version").fetchone()
+        version = int(found[0]) if found else 0
+        if version > files[-1][0]:
+            raise ConfigurationError(
+                f"XRAY_DATABASE_URL: {location} was written by a newer X-Ray (schema {version}; this one knows "
+                f"{files[-1][0]}): upgrade X-Ray, or name another database"
+            )
+        tell_of_migration(location, version, files[-1][0])
+        for number, file in files:
+            if number > version:
+                with db.transaction():
+                    db.execute(file.read_text(encoding="utf-8").encode())
+                    if number == 4:
+                        postgres_samples.move_chunks(db)
+                    db.execute("INSERT INTO schema_version (number) VALUES (%s)", (number,))
+    finally:
+        if not db.closed:
+            db.execute("SELECT pg_advisory_unlock(%s, hashtext(current_schema()))", (_MIGRATION_LOCK,))

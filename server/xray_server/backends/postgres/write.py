@@ -1,0 +1,359 @@
+"""Writing into PostgreSQL: records become rows, in one transaction, idempotently, beside other processes that write too.
+
+What keeps them apart: a transaction first locks the runs that it speaks of, in the order of their ids; whatever belongs to a
+run is written under that lock. New rows go in by COPY, in bulk. Sums, which all share, come last and sorted, so that nobody
+holds one for longer than a commit. Owned by the writer thread. Reads are in postgres_read.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from psycopg import Connection, Cursor, sql
+
+from xray_core.model import STATUS_RANK
+from xray_server.backends.postgres import item_index as postgres_segments
+from xray_server.backends.postgres import partitions as postgres_partitions
+from xray_server.backends.postgres import samples as postgres_samples
+from xray_server.backends.postgres.steps import StepRows
+from xray_server.backends.postgres.text import given_text, kept_id, kept_text
+from xray_server.backends.relational import blocks
+from xray_server.backends.relational.rows import (
+    Folded,
+    Parts,
+    RunKey,
+    StepKey,
+    client_document,
+    fold,
+    merged,
+    parts_of,
+    tag_text,
+    verdict_documents,
+    words_of,
+)
+from xray_server.records import states
+from xray_server.records.schema import ClientRecord, SamplesRecord, VerdictsRecord, pack, unpack
+from xray_server.store import Batch
+
+_MAX_CACHED: Final = 100_000
+
+
+class RacedError(Exception):
+    """Another process wrote the same new run first; the transaction is to be done again."""
+
+
+class Dictionary:
+    """Text -> small integer, one table, shared by all processes; rows are only ever added."""
+
+    def __init__(self, db: Connection[Any], table: str) -> None:
+        self._db = db
+        self._table = sql.Identifier(table)
+        self._ids: dict[str, int] = {}
+        self._texts: dict[int, str] = {}
+
+    def learn(self, texts: Collection[str]) -> None:
+        """Look up, or add, all of them. Outside the transaction: a word too many is harmless, a lock held on one is not."""
+        if len(self._ids) > _MAX_CACHED:
+            self._ids.clear()
+            self._texts.clear()
+        missing = sorted({kept_text(text) for text in texts if text not in self._ids})
+        if not missing:
+            return
+        known = self._find(missing)
+        new = [text for text in missing if text not in known]
+        if new:
+            self._db.execute(
+                sql.SQL("INSERT INTO {} (text) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING").format(self._table),
+                (new,),
+            )
+            known |= self._find(new)
+        for text in texts:
+            if text not in self._ids:
+                number = known[kept_text(text)]
+                self._ids[text] = number
+                self._texts[number] = text
+
+    def _find(self, texts: Sequence[str]) -> dict[str, int]:
+        rows = self._db.execute(
+            sql.SQL("SELECT text, id FROM {} WHERE text = ANY(%s)").format(self._table), (list(texts),)
+        ).fetchall()
+        return dict(rows)
+
+    def id(self, text: str) -> int:
+        found = self._ids.get(text)
+        if found is None:
+            self.learn([text])
+            found = self._ids[text]
+        return found
+
+    def text(self, number: int) -> str:
+        found = self._texts.get(number)
+        if found is None:
+            row = self._db.execute(
+                sql.SQL("SELECT text FROM {} WHERE id = %s").format(self._table), (number,)
+            ).fetchone()
+            assert row is not None  # rows are never deleted
+            found = self._texts[number] = given_text(row[0])
+        return found
+
+
+class Writer:
+    """Turns batches into rows. One thread, one connection (autocommit mode: transactions are opened here)."""
+
+    def __init__(self, db: Connection[Any], make_partitions: Callable[[set[int]], None]) -> None:
+        self._db = db
+        self._partition_maker = make_partitions
+        self._projects = Dictionary(db, "project")
+        self._words = Dictionary(db, "word")
+        self._parts = Dictionary(db, "part")
+        self._weeks: set[int] = set()
+
+    def write(self, batches: Sequence[Batch], notes: Sequence[bytes] = ()) -> None:
+        """Write all batches, and notes of what alerts are to judge, in one transaction. Raises whatever psycopg raises, with nothing written.
+
+        Raises:
+            RacedError: to be done again.
+        """
+        self._projects.learn({batch.project for batch in batches})
+        folded = fold(batches, self._projects.id)
+        self._words.learn(words_of(folded))
+        self._parts.learn(parts_of(folded))
+        with self._db.transaction():
+            self._apply(folded)
+            for note in notes:
+                self._db.execute("INSERT INTO alert_note (doc) VALUES (%s)", (note,))
+
+    def forget_partitions(self) -> None:
+        """Another process may have dropped some."""
+        self._weeks.clear()
+
+    def _apply(self, folded: Folded) -> None:
+        with self._db.cursor(binary=True) as cursor:
+            runs = _RunRows(cursor, self._words, self._parts, folded)
+            runs.lock()
+            steps = StepRows(cursor, self._words, self._parts)
+            pks = steps.fold(folded.steps, runs.pks, folded.received, runs.fresh)
+            self._make_partitions({key[0] for key in pks.values()})
+            runs.write(steps.sums.by_run)
+            steps.write()
+            self._verdicts(cursor, folded.verdicts, pks, steps.fresh)
+            self._samples(cursor, folded.samples, pks, runs.fresh)
+            steps.write_sums()
+            self._clients(cursor, folded.clients)
+
+    def _make_partitions(self, runs: set[int]) -> None:
+        missing = {postgres_partitions.week_of(run) for run in runs} - self._weeks
+        if missing:
+            self._partition_maker(missing)
+            self._weeks |= missing
+
+    def _verdicts(
+        self,
+        cursor: Cursor[Any],
+        records: Sequence[tuple[StepKey, VerdictsRecord]],
+        pks: Mapping[StepKey, tuple[int, int]],
+        fresh: set[int],
+    ) -> None:
+        verdicts: dict[tuple[Any, ...], VerdictsRecord] = {}
+        for step_key, record in records:
+            verdicts.setdefault((*pks[step_key], self._parts.id(record.part), kept_text(record.chunk)), record)
+        for key in _known_chunks(cursor, verdicts, fresh):
+            del verdicts[key]
+        postgres_segments.written(cursor, {key[0] for key in verdicts})
+        if verdicts:
+            with cursor.copy(
+                "COPY verdict_chunk (run, step, part, chunk, head, data) FROM STDIN (FORMAT BINARY)"
+            ) as copy:
+                copy.set_types(["int8", "int8", "int4", "text", "bytea", "bytea"])
+                for key, verdict in verdicts.items():
+                    copy.write_row((*key, *verdict_documents(verdict)))
+
+    def _samples(
+        self,
+        cursor: Cursor[Any],
+        records: Sequence[tuple[StepKey, SamplesRecord]],
+        pks: Mapping[StepKey, tuple[int, int]],
+        fresh: set[int],
+    ) -> None:
+        by_run: dict[int, dict[blocks.Key, blocks.Kept]] = {}
+        for step_key, each in records:
+            run, step = pks[step_key]
+            place = (step, self._parts.id(each.part), each.chunk)
+            blocks.keep(by_run.setdefault(run, {}), place, (each.rev, bytes(each.samples)))
+        postgres_samples.write(cursor, by_run, fresh)
+
+    def _clients(self, cursor: Cursor[Any], clients: list[tuple[int, ClientRecord, int]]) -> None:
+        rows = [
+            (project, self._parts.id(record.part), record.rev, received_us, client_document(record))
+            for project, record, received_us in clients
+        ]
+        if rows:
+            cursor.executemany(
+                "INSERT INTO client (project, part, rev, received_us, doc) VALUES (%s, %s, %s, %s, %s) "
+                "ON CONFLICT (project, part) DO UPDATE SET rev = excluded.rev, received_us = excluded.received_us, "
+                "doc = excluded.doc WHERE excluded.rev > client.rev OR (excluded.rev = client.rev AND excluded.doc > client.doc)",
+                sorted(rows),
+            )
+
+
+class _RunRows:
+    """The runs of one transaction: locked first, written when their steps are counted."""
+
+    def __init__(self, cursor: Cursor[Any], words: Dictionary, parts: Dictionary, folded: Folded) -> None:
+        self._cursor = cursor
+        self._words = words
+        self._parts = parts
+        self._folded = folded
+        self._known: dict[RunKey, tuple[Any, ...]] = {}
+        self.pks: dict[RunKey, int] = {}
+        self.fresh: set[int] = set()
+
+    def lock(self) -> None:
+        """Lock the runs that are known, and number those that are not."""
+        keys = sorted((project, kept_id(run_id), run_id) for project, run_id in self._folded.runs)
+        if not keys:
+            return
+        names = {(project, kept): (project, run_id) for project, kept, run_id in keys}
+        for row in self._cursor.execute(
+            "SELECT r.project, r.id, r.pk, r.parts, r.part, r.doc, r.received_us FROM run r "
+            "JOIN unnest(%s::int[], %s::bytea[]) AS k(project, id) ON r.project = k.project AND r.id = k.id "
+            "ORDER BY r.project, r.id FOR UPDATE OF r",
+            ([key[0] for key in keys], [key[1] for key in keys]),
+        ).fetchall():
+            run_key = names[row[0], row[1]]
+            self._known[run_key] = row[2:]
+            self.pks[run_key] = row[2]
+        new = [(project, run_id) for project, _, run_id in keys if (project, run_id) not in self._known]
+        if new:
+            numbers = self._cursor.execute(
+                "SELECT nextval('run_number') FROM generate_series(1, %s)", (len(new),)
+            ).fetchall()
+            for run_key, (number,) in zip(new, numbers):
+                pk = postgres_partitions.run_key(self._day(run_key), number)
+                self.pks[run_key] = pk
+                self.fresh.add(pk)
+
+    def _day(self, key: RunKey) -> int:
+        started = [v[3] for v in self._folded.runs[key].values() if v[3] is not None]  # RUN_FIELDS: started_us
+        return postgres_partitions.day_of(min(started) if started else None, self._folded.received[key])
+
+    def write(self, counts: Mapping[int, list[int]]) -> None:
+        inserts: list[tuple[Any, ...]] = []
+        updates: list[tuple[Any, ...]] = []
+        counted: list[tuple[Any, ...]] = []
+        tags: list[tuple[Any, ...]] = []
+        retagged: list[int] = []
+        part_rows: list[tuple[Any, ...]] = []
+        surplus: list[tuple[int, int]] = []
+        known_parts = self._known_parts()
+        for key, incoming in self._folded.runs.items():
+            pk = self.pks[key]
+            received_us = self._folded.received[key]
+            _, count, _, _, first_received = self._known.get(key, (pk, 0, None, None, received_us))
+            known = known_parts.get(pk, {})
+            sums = counts.get(pk, [0, 0, 0])
+            now, changed = merged(known, incoming, states.run_part)
+            if pk not in self.fresh and not changed:
+                if any(sums):
+                    counted.append((*sums, pk))
+                continue
+            state = states.run_state([states.run_part(name, values) for name, values in now.items()])
+            at_us = state["started_us"] if state["started_us"] is not None else first_received
+            only = next(iter(now)) if len(now) == 1 else None
+            columns = (
+                None if state["pipeline"] is None else self._words.id(state["pipeline"]),
+                STATUS_RANK[state["status"]],
+                at_us,
+                len(now),
+                None if only is None else self._parts.id(only),
+                pack(now[only] if only is not None else state) if now else None,
+                *sums,
+            )
+            if pk in self.fresh:
+                inserts.append((*columns, pk, key[0], kept_id(key[1]), received_us))
+            else:
+                updates.append((*columns, pk))
+                retagged.append(pk)
+            tags += [
+                (pk, at_us, key[0], self._words.id(tag), kept_text(tag_text(value)))
+                for tag, value in (state["tags"] or {}).items()
+            ]
+            if len(now) > 1:
+                part_rows += [
+                    (pk, self._parts.id(name), pack(values))
+                    for name, values in now.items()
+                    if name in changed or count < 2
+                ]
+                surplus += [(pk, self._parts.id(name)) for name in known.keys() - now.keys()]
+        self._insert(inserts)
+        execute = self._cursor.executemany
+        if updates:
+            execute(
+                "UPDATE run SET pipeline = %s, status = %s, at_us = %s, parts = %s, part = %s, doc = %s, "
+                "steps = steps + %s, failed = failed + %s, flagged = flagged + %s WHERE pk = %s",
+                updates,
+            )
+        if counted:
+            execute(
+                "UPDATE run SET steps = steps + %s, failed = failed + %s, flagged = flagged + %s WHERE pk = %s", counted
+            )
+        if part_rows:
+            execute(
+                "INSERT INTO run_part (run, part, doc) VALUES (%s, %s, %s) "
+                "ON CONFLICT (run, part) DO UPDATE SET doc = excluded.doc",
+                part_rows,
+            )
+        if surplus:
+            execute("DELETE FROM run_part WHERE run = %s AND part = %s", surplus)
+        if retagged:
+            self._cursor.execute("DELETE FROM run_tag WHERE run = ANY(%s)", (retagged,))
+        if tags:
+            with self._cursor.copy("COPY run_tag (run, at_us, project, key, value) FROM STDIN (FORMAT BINARY)") as copy:
+                copy.set_types(["int8", "int8", "int4", "int4", "text"])
+                for row in tags:
+                    copy.write_row(row)
+
+    def _known_parts(self) -> dict[int, Parts]:
+        """The parts of the locked runs that records of this transaction add to."""
+        parts: dict[int, Parts] = {}
+        many = []
+        for key, (pk, count, only, doc, _) in self._known.items():
+            if not self._folded.runs[key]:
+                continue
+            if count == 1:
+                parts[pk] = {self._parts.text(only): unpack(doc)}
+            elif count > 1:
+                many.append(pk)
+        if many:
+            for pk, part, doc in self._cursor.execute(
+                "SELECT run, part, doc FROM run_part WHERE run = ANY(%s)", (many,)
+            ).fetchall():
+                parts.setdefault(pk, {})[self._parts.text(part)] = unpack(doc)
+        return parts
+
+    def _insert(self, rows: list[tuple[Any, ...]]) -> None:
+        if not rows:
+            return
+        rows.sort(key=lambda row: (row[10], row[11]))
+        self._cursor.execute(
+            "INSERT INTO run (pipeline, status, at_us, parts, part, doc, steps, failed, flagged, pk, project, id, received_us) "
+            "SELECT * FROM unnest(%s::int[], %s::smallint[], %s::bigint[], %s::int[], %s::int[], %s::bytea[], %s::int[], "
+            "%s::int[], %s::int[], %s::bigint[], %s::int[], %s::bytea[], %s::bigint[]) ON CONFLICT (project, id) DO NOTHING",
+            [list(column) for column in zip(*rows)],
+        )
+        if self._cursor.rowcount != len(rows):
+            raise RacedError
+
+
+def _known_chunks(cursor: Cursor[Any], keys: Iterable[tuple[Any, ...]], fresh: set[int]) -> list[tuple[Any, ...]]:
+    """Which of these chunks of verdicts are there; those of steps that are new cannot be."""
+    old = [key for key in keys if key[1] not in fresh]
+    if not old:
+        return []
+    return cursor.execute(
+        "SELECT c.run, c.step, c.part, c.chunk "
+        "FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::text[]) AS k(run, step, part, chunk) "
+        "JOIN verdict_chunk c ON c.run = k.run AND c.step = k.step AND c.part = k.part AND c.chunk = k.chunk",
+        [list(column) for column in zip(*old)],
+    ).fetchall()

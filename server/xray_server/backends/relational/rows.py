@@ -1,0 +1,293 @@
+"""Records as rows: what every relational store makes of a group of batches before it touches its database.
+
+Records are folded in memory first (newest revision of each part), so that the many snapshots of one step in one transaction
+cost one row; sums are kept as new minus old, so that a resent record counts once. Knows no SQL.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, TypeVar
+
+from xray_core.merge import newest
+from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES, STATUS_RANK
+from xray_server.records import states
+from xray_server.records.schema import (
+    MAX_DURATION_US,
+    SAMPLE_FIELDS,
+    ClientRecord,
+    RunRecord,
+    SamplesRecord,
+    StepRecord,
+    VerdictsRecord,
+    encode_json,
+    pack,
+    read_samples,
+    run_values,
+    sample_values,
+    step_values,
+)
+from xray_server.records.states import StepState
+from xray_server.store import BadCursorError, Batch
+
+STATUS_NAMES: Final = {rank: name for name, rank in STATUS_RANK.items()}
+SET_CODES: Final = {name: code for code, name in enumerate((*OUTCOMES, ITEMS_IN, ITEMS_OUT))}
+SET_NAMES: Final = {code: name for name, code in SET_CODES.items()}
+IDS, FP40 = 1, 2
+HOUR_US: Final = 3_600_000_000
+HIGH_RATE: Final = 0.9  # of the partial index on rejection rates
+SLOW_US: Final = 10_000_000  # of the partial index on durations
+FEW_RUNS: Final = 2_000  # that a text is found in, each way: so many are looked up and sorted in some milliseconds
+
+RunKey: TypeAlias = tuple[int, str]
+StepKey: TypeAlias = tuple[int, str, str, int]
+K = TypeVar("K")
+Parts: TypeAlias = dict[str, list[Any]]  # part name -> values
+
+
+def id_key(text: str) -> bytes | str:
+    """An id as it is kept: 16 bytes when it is a canonical UUID, else itself. Four times as fast as `uuid.UUID` tells."""
+    if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-":
+        digits = text.replace("-", "")
+        try:
+            key = bytes.fromhex(digits)
+        except ValueError:
+            return text
+        return key if key.hex() == digits and len(key) == 16 else text
+    return text
+
+
+def id_text(key: bytes | str) -> str:
+    """The id that `id_key` was given."""
+    if isinstance(key, str):
+        return key
+    digits = key.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def id_prefix_range(prefix: str) -> tuple[Any, Any]:
+    """The range of kept ids that begin with this text: of UUIDs as bytes, else of text."""
+    digits = prefix.replace("-", "").lower()
+    if 4 <= len(digits) <= 32 and len(prefix) <= 36 and set(digits) <= set("0123456789abcdef"):
+        return bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f")) + b"\0"
+    return prefix, prefix + "\U0010ffff"
+
+
+def make_cursor(*key: int) -> str:
+    """The place after which a list goes on."""
+    return base64.urlsafe_b64encode(".".join(map(str, key)).encode()).decode().rstrip("=")
+
+
+def parse_cursor(cursor: str, parts: int = 2) -> list[int]:
+    """The key that `make_cursor` was given.
+
+    Raises:
+        BadCursorError: no such key is in it.
+    """
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        key = [int(number) for number in text.split(".")]
+    except (ValueError, binascii.Error):
+        key = []
+    if len(key) != parts or any(not -(1 << 62) < number < 1 << 62 for number in key):
+        raise BadCursorError("not a cursor of this list")
+    return key
+
+
+@dataclass(slots=True)
+class Folded:
+    """A group of batches by what they are about; `received` is when a run was first heard of in it."""
+
+    runs: dict[RunKey, Parts] = field(default_factory=dict)
+    steps: dict[StepKey, Parts] = field(default_factory=dict)
+    verdicts: list[tuple[StepKey, VerdictsRecord]] = field(default_factory=list)
+    samples: list[tuple[StepKey, SamplesRecord]] = field(default_factory=list)
+    clients: list[tuple[int, ClientRecord, int]] = field(default_factory=list)
+    received: dict[RunKey, int] = field(default_factory=dict)
+
+
+def fold(batches: Sequence[Batch], project_id: Callable[[str], int]) -> Folded:
+    """The newest revision of every part in these batches; runs and steps that only others speak of have no parts."""
+    folded = Folded()
+    for batch in batches:
+        project = project_id(batch.project)
+        for record in batch.records:
+            if isinstance(record, ClientRecord):
+                folded.clients.append((project, record, batch.received_us))
+                continue
+            run_key = (project, record.run_id)
+            folded.received.setdefault(run_key, batch.received_us)
+            parts = folded.runs.setdefault(run_key, {})
+            if isinstance(record, RunRecord):
+                keep_newest(parts, record.part, run_values(record), states.run_part)
+                continue
+            step_key = (project, record.run_id, record.step_id, record.attempt)
+            step_parts = folded.steps.setdefault(step_key, {})
+            if isinstance(record, StepRecord):
+                keep_newest(step_parts, record.part, states.normal(step_values(record)), states.step_part)
+            elif isinstance(record, VerdictsRecord):
+                folded.verdicts.append((step_key, record))
+            else:
+                folded.samples.append((step_key, record))
+    return folded
+
+
+def words_of(folded: Folded) -> set[str]:
+    """Every word that these records may need; what their runs and steps said before is there already."""
+    words: set[str | None] = {""}
+    for run in folded.runs.values():
+        for values in run.values():
+            words.add(values[1])  # RUN_FIELDS: pipeline
+            words.update(values[11] or ())  # RUN_FIELDS: tags
+    for step in folded.steps.values():
+        for values in step.values():
+            words.update(values[1:4])  # STEP_FIELDS: pipeline, name, step_type
+            for reasons in (values[15] or {}).values():  # STEP_FIELDS: reasons
+                words.update(reasons)
+    return {word for word in words if word is not None}
+
+
+def parts_of(folded: Folded) -> set[str]:
+    """The names of every part in these records."""
+    names = {name for parts in (*folded.runs.values(), *folded.steps.values()) for name in parts}
+    names.update(record.part for _, record in folded.verdicts)
+    names.update(record.part for _, record in folded.samples)
+    names.update(record.part for _, record, _ in folded.clients)
+    return names
+
+
+class Sums:
+    """What one transaction adds to the hourly sums, to those by reason, and to the counters of runs."""
+
+    def __init__(self, word: Callable[[str], int]) -> None:
+        self._word = word
+        self.hourly: dict[tuple[int, int, int, int], list[int]] = {}  # project, pipeline (0: not known), name, hour
+        self.by_reason: dict[tuple[int, int, int, int, int, int], int] = {}  # the same, outcome, reason
+        self.by_run: dict[int, list[int]] = {}  # steps, failed, flagged
+
+    def new_step(self, run: int) -> None:
+        self.by_run.setdefault(run, [0, 0, 0])[0] += 1
+
+    def add(self, state: StepState, *, project: int, run: int, at_us: int, sign: int) -> None:
+        """Add a step's figures (sign 1), or take them away (-1)."""
+        values, ledger = state.values, state.ledger
+        failed = values["status"] == "failed"
+        of_run = self.by_run.setdefault(run, [0, 0, 0])
+        of_run[1] += sign * failed
+        of_run[2] += sign * bool(state.flag_bits & states.SUSPECT_FLAGS)
+        pipeline = 0 if values["pipeline"] is None else self._word(values["pipeline"])
+        place = (project, pipeline, self._word(values["name"] or ""), at_us // HOUR_US)
+        figures = (
+            1, failed, ledger.input, ledger.accepted, ledger.rejected, ledger.not_selected, ledger.errored,
+            ledger.selected, ledger.unaccounted, min(values["duration_us"] or 0, MAX_DURATION_US),
+        )  # fmt: skip
+        known = self.hourly.get(place)
+        if known is None:
+            self.hourly[place] = [sign * figure for figure in figures]
+        else:
+            known[:] = [sum_ + sign * figure for sum_, figure in zip(known, figures)]
+        for (outcome, reason), n in state.reasons().items():
+            key = (*place, SET_CODES[outcome], self._word(reason))
+            self.by_reason[key] = self.by_reason.get(key, 0) + sign * n
+
+
+def tag_text(value: object) -> str:
+    """A tag's value as it is searched: a string itself, anything else as JSON, cut at 256 characters."""
+    return (value if isinstance(value, str) else encode_json(value).decode())[:256]
+
+
+def client_document(record: ClientRecord) -> bytes:
+    return pack([record.host, record.pid, record.sdk, record.pipeline, record.counters or {}])
+
+
+def verdict_documents(record: VerdictsRecord) -> tuple[bytes, bytes]:
+    """The head and the data of a chunk of verdicts."""
+    head, data, at = [], [], 0
+    for each in record.sets:
+        form, blob = (FP40, each.fp40) if each.fp40 is not None else (IDS, encode_json(each.ids or []))
+        head.append((SET_CODES[each.outcome], each.reason, each.n, form, at, len(blob)))
+        data.append(blob)
+        at += len(blob)
+    return pack(head), b"".join(data)
+
+
+def gathered_samples(rows: Iterable[tuple[K, bytes]]) -> dict[K, list[Mapping[str, Any]]]:
+    """The samples of steps from their records' texts, each once, in an order in which the records' arrival has no part."""
+    found: dict[K, dict[Any, Mapping[str, Any]]] = {}
+    for step, text in rows:
+        once = found.setdefault(step, {})
+        for each in read_samples(text):
+            sample = dict(zip(SAMPLE_FIELDS, sample_values(each)))
+            # the same sample may come in two records: a live snapshot and a final one, a run posted twice
+            at_us, reason = sample["at_us"], sample["reason"]
+            identity = (at_us or 0, sample["item_id"], sample["outcome"], reason or "", at_us is None, reason is None)
+            if identity not in once or repr(once[identity]) < repr(sample):
+                once[identity] = sample
+    return {step: [once[identity] for identity in sorted(once)] for step, once in found.items()}
+
+
+def step_document(parts: Parts, state: StepState, part_key: Callable[[str], Any]) -> bytes:
+    """The text of a step's document, its parts; `part_key` is how the store names a part in it."""
+    if len(parts) == 1:
+        columns = [state.values[name] for name in states.IN_COLUMNS]
+        return encode_json([(part_key(name), states.thin(values, columns)) for name, values in parts.items()])
+    return encode_json([(part_key(name), values) for name, values in parts.items()])
+
+
+def _step_figures(state: StepState) -> tuple[Any, ...]:
+    """The ledger's columns of a step's row: input ... selected, flags, rate."""
+    ledger = state.ledger
+    return (
+        ledger.input, ledger.accepted, ledger.rejected, ledger.not_selected, ledger.errored, ledger.selected,
+        state.flag_bits, state.rejection_rate,
+    )  # fmt: skip
+
+
+def step_columns(state: StepState, at_us: int, word: Callable[[str], int]) -> tuple[Any, ...]:
+    """The columns of a step's row from its pipeline to its rate; words by their numbers."""
+    values = state.values
+    return (
+        None if values["pipeline"] is None else word(values["pipeline"]),
+        None if values["name"] is None else word(values["name"]),
+        None if values["step_type"] is None else word(values["step_type"]),
+        STATUS_RANK[values["status"]],
+        values["index"],
+        at_us,
+        values["duration_us"],
+        *_step_figures(state),
+    )
+
+
+def step_state(parts: Parts) -> StepState:
+    return states.step_state([states.step_part(name, values) for name, values in parts.items()])
+
+
+def moved_us(before: StepState, after: StepState, *, old_us: int, received_us: int) -> int:
+    """The place in time of a step that changed: its start, and while that is not told when it was heard of. Of a start that
+    was told and then taken back nothing may remain, or the order of arrival would show."""
+    started_us: int | None = after.values["started_us"]
+    if started_us is not None:
+        return started_us
+    return old_us if before.values["started_us"] is None else received_us
+
+
+def keep_newest(parts: Parts, name: str, values: list[Any], as_part: Any) -> None:
+    known = parts.get(name)
+    if known is None or values[0] > known[0]:
+        parts[name] = values
+    elif values[0] == known[0] and values != known:
+        winner = newest(as_part(name, known), as_part(name, values))
+        parts[name] = list(winner.values())[:-1]
+
+
+def merged(known: Parts, incoming: Parts, as_part: Any) -> tuple[Parts, set[str]]:
+    """The newest of every part, and the names of those that changed."""
+    both = dict(known)
+    for name, values in incoming.items():
+        keep_newest(both, name, values, as_part)
+    for name in states.surplus_posted({name: as_part(name, values) for name, values in both.items()}):
+        del both[name]
+    return both, {name for name in both.keys() | known.keys() if both.get(name) != known.get(name)}

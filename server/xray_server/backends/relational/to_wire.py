@@ -1,0 +1,41 @@
+"""Rows back into wire records: what a store kept of a run, as its clients sent it. The other half of rows.py. Knows no SQL."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from xray_server.backends.relational.rows import FP40, SET_NAMES
+from xray_server.records.schema import RUN_FIELDS, SAMPLE_FIELDS, STEP_FIELDS, read_samples, sample_values, unpack
+
+Wire = dict[str, Any]
+
+
+def wire_run(run_id: str, part: str, values: Sequence[Any]) -> Wire:
+    return {"v": 1, "kind": "run", "run_id": run_id, "part": part, **_given(RUN_FIELDS, values)}
+
+
+def wire_step(key: Mapping[str, Any], part: str, values: Sequence[Any]) -> Wire:
+    """`key`: run_id, step_id, attempt."""
+    return {"v": 1, "kind": "step", **key, "part": part, **_given(STEP_FIELDS, values)}
+
+
+def wire_verdicts(key: Mapping[str, Any], part: str, chunk: str, head: bytes, data: bytes) -> Wire:
+    sets = []
+    for code, reason, n, form, offset, length in unpack(head):
+        blob = data[offset : offset + length]
+        held = {"fp40": base64.b64encode(blob).decode()} if form == FP40 else {"ids": msgspec.json.decode(blob)}
+        sets.append({"outcome": SET_NAMES[code], "reason": reason, "n": n, **held})
+    return {"v": 1, "kind": "verdicts", **key, "part": part, "chunk": chunk, "sets": sets}
+
+
+def wire_samples(key: Mapping[str, Any], part: str, chunk: str, rev: int, text: bytes) -> Wire:
+    samples = [_given(SAMPLE_FIELDS, sample_values(each)) for each in read_samples(text)]
+    return {"v": 1, "kind": "samples", **key, "part": part, "chunk": chunk, "rev": rev, "samples": samples}
+
+
+def _given(names: Sequence[str], values: Sequence[Any]) -> Wire:
+    return {name: value for name, value in zip(names, values) if value is not None}

@@ -1,0 +1,168 @@
+"""The rows of steps in SQLite: of new runs made before the transaction begins, of runs that are there within it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from xray_server.backends.relational import blocks
+from xray_server.backends.relational.rows import (
+    SET_CODES,
+    STATUS_NAMES,
+    Parts,
+    StepKey,
+    Sums,
+    id_key,
+    merged,
+    moved_us,
+    step_columns,
+    step_document,
+    step_state,
+)
+from xray_server.backends.sqlite.dictionary import Dictionary
+from xray_server.backends.sqlite.documents import documents, laid_out, write_blocks
+from xray_server.records import states
+from xray_server.records.schema import squeeze
+from xray_server.records.states import StepState
+
+# The attempts of one step: of run ?1, with id ?2. The second test is the one that has an index (0008_step_id.sql).
+OF_STEP: Final = "step.run = ?1 AND substr(step.id, -4) = substr(?2, -4) AND step.id = ?2"
+
+
+@dataclass(frozen=True, slots=True)
+class NewStep:
+    """A step of which nothing is stored; `row` is its row from `id` to `rate`, without number and run."""
+
+    known: bool
+    state: StepState
+    at_us: int
+    row: tuple[Any, ...]
+    text: bytes
+
+
+def new_step(key: StepKey, parts: Parts, received_us: int, words: Dictionary, part_names: Dictionary) -> NewStep:
+    project, _, step_id, attempt = key
+    state = step_state(parts)
+    at_us = received_us if state.values["started_us"] is None else state.values["started_us"]
+    row = (id_key(step_id), attempt, project, *step_columns(state, at_us, words.id))
+    return NewStep(bool(parts), state, at_us, row, step_document(parts, state, part_names.id))
+
+
+class StepRows:
+    """The rows of the steps of one transaction: the steps themselves, their reasons, and the sums that both add to."""
+
+    def __init__(self, connection: sqlite3.Connection, words: Dictionary, parts: Dictionary) -> None:
+        self._db = connection
+        self._words = words
+        self._parts = parts
+        self._inserts: list[tuple[Any, ...]] = []
+        self._blocks: list[tuple[int, int, int, bytes]] = []
+        self._updates: list[tuple[Any, ...]] = []
+        self._reasons: list[tuple[Any, ...]] = []
+        self._sums = Sums(words.id)
+        self._next = int(connection.execute("SELECT coalesce(max(pk), 0) + 1 FROM step").fetchone()[0])
+
+    def insert(
+        self, run: int, steps: Sequence[NewStep], made: tuple[Sequence[bytes], Sequence[blocks.Block]] | None = None
+    ) -> int:
+        """New steps of one run; the number of the first, which the others follow.
+
+        Args:
+            made: what `laid_out` made of their texts, where that was done already.
+        """
+        first = self._next
+        docs, blocks_made = made if made is not None else laid_out([step.text for step in steps])
+        for pk, (step, doc) in enumerate(zip(steps, docs), first):
+            self._inserts.append((pk, run, *step.row, doc))
+            self._sums.new_step(run)
+            if step.known:
+                self._count(step.state, step.row[2], run, pk, step.at_us)
+        self._blocks += [(run, first + block.low, first + block.high, block.data) for block in blocks_made]
+        self._next += len(steps)
+        return first
+
+    def merge(self, run: int, steps: Mapping[StepKey, Parts], received_us: int) -> dict[StepKey, int]:
+        """Steps of a run that is there: those that are there too are changed, the others inserted. Their numbers."""
+        pks: dict[StepKey, int] = {}
+        fresh: list[StepKey] = []
+        for key, parts in steps.items():
+            project, _, step_id, attempt = key
+            row = self._db.execute(
+                "SELECT pk, at_us, doc, pipeline, name, type, status, position, duration_us FROM step "  # noqa: S608
+                f"WHERE {OF_STEP} AND attempt = ?3",
+                (run, id_key(step_id), attempt),
+            ).fetchone()
+            if row is None:
+                fresh.append(key)
+                continue
+            pks[key] = int(row[0])
+            if parts:
+                self._update(project, run, parts, row, received_us)
+        first = self.insert(run, [new_step(key, steps[key], received_us, self._words, self._parts) for key in fresh])
+        pks.update((key, first + place) for place, key in enumerate(fresh))
+        return pks
+
+    def _update(self, project: int, run: int, parts: Parts, row: Sequence[Any], received_us: int) -> None:
+        pk, old_at_us, doc, pipeline, name, kind, status, position, duration_us = row
+        pipeline, name, kind = (None if word is None else self._words.text(word) for word in (pipeline, name, kind))
+        columns = (pipeline, name, kind, STATUS_NAMES[status], position, old_at_us, duration_us)
+        stored = documents(self._db, [(pk, run, doc)])[pk]
+        known: Parts = {self._parts.text(part): states.full(values, columns) for part, values in stored}
+        now, changed = merged(known, parts, states.step_part)
+        if not changed:
+            return
+        before, after = step_state(known), step_state(now)
+        at_us = moved_us(before, after, old_us=old_at_us, received_us=received_us)
+        document = squeeze(step_document(now, after, self._parts.id))
+        self._updates.append((*step_columns(after, at_us, self._words.id), document, pk))
+        self._db.executemany(
+            "DELETE FROM step_reason WHERE project = ? AND reason = ? AND at_us = ? AND step = ? AND outcome = ?",
+            [(project, self._words.id(why), old_at_us, pk, SET_CODES[outcome]) for outcome, why in before.reasons()],
+        )
+        if known:
+            self._sums.add(before, project=project, run=run, at_us=old_at_us, sign=-1)
+        self._count(after, project, run, pk, at_us)
+
+    def _count(self, state: StepState, project: int, run: int, pk: int, at_us: int) -> None:
+        self._sums.add(state, project=project, run=run, at_us=at_us, sign=1)
+        self._reasons += [
+            (project, self._words.id(reason), at_us, pk, SET_CODES[outcome], n)
+            for (outcome, reason), n in state.reasons().items()
+        ]
+
+    def write(self) -> None:
+        """Write what was gathered."""
+        db = self._db
+        if self._inserts:
+            db.executemany(
+                "INSERT INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._inserts
+            )
+        write_blocks(db, self._blocks)
+        if self._updates:
+            db.executemany(
+                "UPDATE step SET pipeline = ?, name = ?, type = ?, status = ?, position = ?, at_us = ?, duration_us = ?, "
+                "input = ?, accepted = ?, rejected = ?, not_selected = ?, errored = ?, selected = ?, flags = ?, rate = ?, "
+                "doc = ? WHERE pk = ?",
+                self._updates,
+            )
+        db.executemany("INSERT OR REPLACE INTO step_reason VALUES (?, ?, ?, ?, ?, ?)", self._reasons)
+        db.executemany(
+            "UPDATE run SET steps = steps + ?, failed = failed + ?, flagged = flagged + ? WHERE pk = ?",
+            [(*sums, run) for run, sums in self._sums.by_run.items() if any(sums)],
+        )
+        db.executemany(
+            "INSERT INTO rollup VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (project, pipeline, name, hour) DO UPDATE SET steps = steps + excluded.steps, "
+            "failed = failed + excluded.failed, input = input + excluded.input, accepted = accepted + excluded.accepted, "
+            "rejected = rejected + excluded.rejected, not_selected = not_selected + excluded.not_selected, "
+            "errored = errored + excluded.errored, selected = selected + excluded.selected, "
+            "unaccounted = unaccounted + excluded.unaccounted, duration_us = duration_us + excluded.duration_us",
+            [(*place, *sums) for place, sums in self._sums.hourly.items() if any(sums)],
+        )
+        db.executemany(
+            "INSERT INTO rollup_reason VALUES (?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (project, pipeline, name, hour, outcome, reason) DO UPDATE SET n = n + excluded.n",
+            [(*place, n) for place, n in self._sums.by_reason.items() if n],
+        )

@@ -1,0 +1,305 @@
+"""The SQLite store: one file, one writing connection, a reading connection a thread.
+
+WAL lets readers go on while the writer commits. `synchronous=FULL`: an answer that was given survives a power cut, and one
+fsync serves all the requests that were committed together. Owns connections, pragmas and migrations; rows are in
+sqlite_write.py, questions in sqlite_read.py.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from xray_core.errors import ConfigurationError
+from xray_core.journey import LookedUp
+from xray_server.access.keys import Key
+from xray_server.backends.relational import blocks
+from xray_server.backends.relational import item_index as segments
+from xray_server.backends.relational.compactor import Compactor
+from xray_server.backends.relational.migrations import tell_of_migration
+from xray_server.backends.relational.rows import make_cursor, parse_cursor
+from xray_server.backends.relational.salvage import write_what_can_be
+from xray_server.backends.sqlite import backup as sqlite_upkeep
+from xray_server.backends.sqlite import dump as sqlite_dump
+from xray_server.backends.sqlite import item_index as sqlite_segments
+from xray_server.backends.sqlite import items as sqlite_items
+from xray_server.backends.sqlite import keys as sqlite_keys
+from xray_server.backends.sqlite import prune as sqlite_prune
+from xray_server.backends.sqlite import samples as sqlite_samples
+from xray_server.backends.sqlite.alerts import SQLiteAlertStore
+from xray_server.backends.sqlite.lock import FileLock
+from xray_server.backends.sqlite.read import Reader
+from xray_server.backends.sqlite.write import Writer
+from xray_server.records.schema import VerdictsRecord
+from xray_server.store import (
+    Batch,
+    DumpedRun,
+    ItemRun,
+    Page,
+    Prune,
+    RunFilter,
+    SampledStep,
+    StepFilter,
+    StepGroup,
+    StoredClient,
+    StoredRun,
+    StoredSet,
+    StoredStep,
+    StoredVerdict,
+    StoreHealth,
+    StoreUnavailableError,
+    TrendPoint,
+)
+
+T = TypeVar("T")
+_BUSY_TIMEOUT_S: Final = 10.0
+# What SQLite calls an OperationalError and what no retry mends is a mistake of ours or a record it cannot hold.
+_WORTH_RETRYING: Final = ("locked", "busy", "full", "disk", "readonly", "unable to open", "interrupted", "i/o")
+
+
+class SQLiteStore:
+    """A Store in one file. `write` from one thread at a time; reads from any thread, each on its own connection."""
+
+    def __init__(self, path: Path, *, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> None:
+        self.path = path.absolute()
+        self._busy_timeout_s = busy_timeout_s
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._connections: list[sqlite3.Connection] = []
+        try:
+            self._writing = self._connect(readonly=False)
+            migrate(self._writing, str(self.path))
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.path} as SQLite: {error}") from error
+        writing, self._segmenting = FileLock(self.path), FileLock(self.path)
+        self._items, self._alerting = FileLock(self.path, "items-lock"), FileLock(self.path, "alerts-lock")
+        self._locks = [writing, self._segmenting, self._items, self._alerting]
+        self._writer = Writer(self._writing, writing)
+        self._pruning: sqlite3.Connection | None = None
+        self._compacting: sqlite3.Connection | None = None
+        self._compactor = Compactor(self._compact)
+        self._alerts: SQLiteAlertStore | None = None
+
+    @classmethod
+    def from_url(cls, url: str) -> SQLiteStore:
+        """`sqlite:///relative.db` or `sqlite:////absolute.db`."""
+        prefix = "sqlite:///"
+        path = url[len(prefix) :] if url.startswith(prefix) else ""
+        if not path or path == ":memory:":
+            raise ConfigurationError(f"XRAY_DATABASE_URL: {url!r} names no file; write sqlite:///xray.db")
+        if not Path(path).absolute().parent.is_dir():
+            raise ConfigurationError(f"XRAY_DATABASE_URL: there is no directory {Path(path).absolute().parent}")
+        return cls(Path(path))
+
+    def _connect(self, *, readonly: bool) -> sqlite3.Connection:
+        # autocommit: transactions are opened by name, where they are meant
+        db = sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False)
+        if not readonly:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only a new file takes it; pruning then gives pages back
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA journal_size_limit = 67108864")
+        db.execute("PRAGMA cache_size = -65536" if not readonly else "PRAGMA cache_size = -16384")
+        db.execute("PRAGMA temp_store = MEMORY")
+        if readonly:
+            db.execute("PRAGMA query_only = ON")
+        with self._lock:
+            self._connections.append(db)
+        return db
+
+    def alert_store(self) -> SQLiteAlertStore:
+        """What alerts keep in this file (`xray_server.alerts.store.KeepsAlerts`)."""
+        if self._alerts is None:
+            self._alerts = SQLiteAlertStore(
+                partial(self._connect, readonly=False),
+                lambda select: setattr(self._writer, "watch", select),
+                self._alerting.keep,
+            )
+        return self._alerts
+
+    def _compact(self, stop: Callable[[], bool]) -> None:
+        with self._items.if_free() as ours:  # of several processes one compacts at a time
+            if ours:
+                if self._compacting is None:
+                    self._compacting = self._connect(readonly=False)
+                sqlite_segments.compact(self._compacting, self._segmenting, stop=stop)
+
+    def _read(self, question: Callable[[Reader], T]) -> T:
+        reader: Reader | None = getattr(self._local, "reader", None)
+        try:
+            if reader is None:
+                reader = self._local.reader = Reader(self._connect(readonly=True))
+            # one state of the file for all its statements: what a row leads to may be pruned or moved between two of them
+            reader.db.execute("BEGIN")
+            try:
+                return question(reader)
+            finally:
+                reader.db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if _retryable(error):
+                raise StoreUnavailableError(f"SQLite cannot answer just now: {error}") from error
+            raise
+
+    def write(self, batches: Sequence[Batch]) -> list[dict[int, str]]:
+        refused = write_what_can_be(
+            batches, self._writer.write, unavailable=_retryable, limits=(sqlite3.Error, OverflowError, ValueError)
+        )
+        chunks = sum(isinstance(record, VerdictsRecord) for batch in batches for record in batch.records)
+        self._compactor.written(chunks)
+        return refused
+
+    def runs(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[StoredRun]:
+        return self._read(lambda reader: reader.runs(project, where, limit, cursor))
+
+    def run(self, project: str, run_id: str) -> StoredRun | None:
+        return self._read(lambda reader: reader.run(project, run_id))
+
+    def run_steps(
+        self, project: str, run_id: str, *, limit: int, cursor: str | None = None, name: str | None = None
+    ) -> Page[StoredStep]:
+        return self._read(lambda reader: reader.run_steps(project, run_id, limit, cursor, name))
+
+    def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
+        return self._read(lambda reader: reader.step(project, run_id, step_id))
+
+    def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
+        return self._read(lambda reader: reader.step_groups(project, run_id))
+
+    def steps(self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None) -> Page[StoredStep]:
+        return self._read(lambda reader: reader.steps(project, where, limit, cursor))
+
+    def samples(
+        self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None = None
+    ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
+        return self._read(lambda reader: sqlite_samples.samples(reader, project, run_id, steps))
+
+    def sampled_steps(
+        self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None
+    ) -> Page[SampledStep]:
+        return self._read(lambda reader: sqlite_samples.sampled_steps(reader, project, where, limit, cursor))
+
+    def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
+        return self._read(lambda reader: reader.item_verdicts(project, run_id, item_id))
+
+    def look_up(self, project: str, run_id: str, item_id: str) -> list[LookedUp]:
+        return self._read(lambda reader: sqlite_items.look_up(reader, project, run_id, item_id))
+
+    def item_runs(
+        self, project: str, item_id: str, *, pipeline: str | None, limit: int, cursor: str | None = None
+    ) -> Page[ItemRun]:
+        before = None if cursor is None else parse_cursor(cursor, parts=1)[0]
+        runs, more = self._read(
+            lambda reader: sqlite_items.look_up_across(
+                reader, project, item_id, pipeline=pipeline, limit=limit, before=before
+            )
+        )
+        return Page(runs, None if more is None else make_cursor(more))
+
+    def sets(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[StoredSet]:
+        return self._read(lambda reader: reader.sets(project, run_id, step_id))
+
+    def clients(self, project: str, *, limit: int) -> list[StoredClient]:
+        return self._read(lambda reader: reader.clients(project, limit))
+
+    def pipelines(self, project: str) -> list[str]:
+        return self._read(lambda reader: reader.pipelines(project))
+
+    def trend(
+        self, project: str, *, pipeline: str | None, name: str | None, since_us: int, until_us: int
+    ) -> list[TrendPoint]:
+        return self._read(lambda reader: reader.trend(project, pipeline, name, since_us, until_us))
+
+    def dump(self, *, cursor: str | None, limit: int) -> Page[DumpedRun]:
+        after = 0 if cursor is None else parse_cursor(cursor, parts=1)[0]
+        runs, more = self._read(lambda reader: sqlite_dump.dump(reader, after, limit))
+        return Page(runs, None if more is None else make_cursor(more))
+
+    def prune(self, order: Prune, *, cursor: str | None, limit: int) -> tuple[int, str | None]:
+        try:
+            if self._pruning is None:
+                self._pruning = self._connect(readonly=False)
+            return sqlite_prune.prune(self._pruning, order, cursor, limit)
+        except sqlite3.OperationalError as error:
+            if _retryable(error):
+                raise StoreUnavailableError(f"SQLite cannot prune just now: {error}") from error
+            raise
+
+    def check(self) -> list[str]:
+        return self._read(lambda reader: sqlite_upkeep.check(reader.db))
+
+    def health(self) -> StoreHealth:
+        runs, newest_us, size_bytes = self._read(lambda reader: reader.figures())
+        return StoreHealth("sqlite", str(self.path), runs, newest_us, {"bytes": size_bytes})
+
+    def keys(self) -> list[Key]:
+        return self._read(lambda reader: sqlite_keys.all_keys(reader.db))
+
+    def add_key(self, key: Key) -> bool:
+        return self._change(lambda db: sqlite_keys.add_key(db, key))
+
+    def revoke_key(self, name: str, at_us: int) -> bool:
+        return self._change(lambda db: sqlite_keys.revoke_key(db, name, at_us))
+
+    def _change(self, statement: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one statement on a connection of its own: the writing one is its thread's."""
+        try:
+            with closing(sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None)) as db:
+                db.execute("PRAGMA synchronous = FULL")
+                return statement(db)
+        except sqlite3.OperationalError as error:
+            if _retryable(error):
+                raise StoreUnavailableError(f"SQLite cannot take this just now: {error}") from error
+            raise
+
+    def close(self) -> None:
+        self._compactor.close()
+        with self._lock:
+            for connection in self._connections[::-1]:
+                connection.close()
+            self._connections.clear()
+        for lock in self._locks:
+            lock.close()
+
+
+def _retryable(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and any(word in str(error).lower() for word in _WORTH_RETRYING)
+
+
+def migrate(db: sqlite3.Connection, location: str) -> None:
+    """Bring the schema up to date, one numbered file a transaction; `user_version` says how far it is.
+
+    Raises:
+        ConfigurationError: the database was written by a newer X-Ray.
+    """
+    files = sorted(
+        (file for file in resources.files("xray_server.backends.sqlite").joinpath("migrations").iterdir()),
+        key=lambda file: file.name,
+    )
+    db.create_function("xray_last_chunk", 1, segments.last_key, deterministic=True)  # for 0007
+    db.create_aggregate("xray_sample_block", 5, blocks.OfChunks)  # type: ignore[arg-type]  # for 0005
+    steps = [(int(file.name.split("_", 1)[0]), file) for file in files if file.name.endswith(".sql")]
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version > steps[-1][0]:
+        raise ConfigurationError(
+            f"XRAY_DATABASE_URL: {location} was written by a newer X-Ray (schema {version}; this one knows "
+            f"{steps[-1][0]}): upgrade X-Ray, or name another file"
+        )
+    tell_of_migration(location, version, steps[-1][0])
+    for number, file in steps:
+        if number <= version:
+            continue
+        try:
+            db.executescript(
+                f"BEGIN IMMEDIATE;\n{file.read_text(encoding='utf-8')}\nPRAGMA user_version = {number};\nCOMMIT;"
+            )
+        except sqlite3.Error:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            if int(db.execute("PRAGMA user_version").fetchone()[0]) < number:  # else another process was first
+                raise

@@ -1,0 +1,123 @@
+"""Query parameters of the explaining routes, checked as all others are: an unknown one or a bad value is named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, Final, Literal
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import Field, ValidationError
+
+from xray_core.model import Outcome
+from xray_server.http.params import Cursor, NoParameters, Text, When
+from xray_server.read import sample_search as decisions
+from xray_server.read.sample_search import Comparison, DecisionFilter, DetailTest
+from xray_server.store import StepFilter
+from xray_server.times import parse_time
+
+MAX_DETAIL_TESTS: Final = 20
+_MAX_PATH_CHARS: Final = 200
+_DEFAULT_TREND_US: Final = 7 * 86_400_000_000
+_DETAILS: Final = "details."
+_SUFFIXES: Final[dict[str, Comparison]] = {"_gte": "gte", "_lte": "lte", "_gt": "gt", "_lt": "lt", "_exists": "exists"}
+
+
+class ItemParameters(NoParameters):
+    pipeline: Text | None = None
+    limit: int = Field(20, ge=1, le=200, description="of runs")
+    cursor: Cursor = None
+
+
+class DecisionsParameters(NoParameters):
+    item: Text | None = Field(None, description="item id")
+    reason: Text | None = None
+    outcome: Outcome | None = None
+    step: Text | None = Field(None, description="name of the step")
+    step_type: Text | None = None
+    pipeline: Text | None = None
+    since: When | None = None
+    until: When | None = None
+    limit: int = Field(50, ge=1, le=1000)
+    cursor: Cursor = None
+    estimate_ms: int = Field(
+        decisions.ESTIMATE_MS,
+        ge=0,
+        le=decisions.BUDGET_MS,
+        description="how long to go on estimating once the page is full",
+    )
+
+    def chosen(self, details: list[DetailTest]) -> DecisionFilter:
+        since_us, until_us = window(self.since, self.until)
+        where = StepFilter(
+            step_type=self.step_type,
+            name=self.step,
+            pipeline=self.pipeline,
+            reason=self.reason,
+            since_us=since_us,
+            until_us=until_us,
+        )
+        return DecisionFilter(where=where, item_id=self.item, outcome=self.outcome, details=details)
+
+
+class TrendsParameters(NoParameters):
+    pipeline: Text | None = None
+    step: Text | None = Field(None, description="name of the step")
+    since: When | None = Field(None, description="default 7d; ISO 8601 (naive means UTC), or how long ago")
+    until: When | None = None
+    bucket: Literal["hour", "day"] = "hour"
+
+    def times(self) -> tuple[int, int]:
+        now_us = time.time_ns() // 1000
+        since_us, until_us = window(self.since, self.until)
+        until_us = now_us + 1 if until_us is None else until_us
+        return (until_us - _DEFAULT_TREND_US if since_us is None else since_us), until_us
+
+
+def window(since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    now_us = time.time_ns() // 1000
+    return (
+        None if since is None else parse_time(since, now_us),
+        None if until is None else parse_time(until, now_us),
+    )
+
+
+def decisions_parameters(pairs: Iterable[tuple[str, str]]) -> tuple[DecisionsParameters, list[DetailTest]]:
+    """The parameters of a search: those with fixed names, and one test for each `details.PATH`.
+
+    Raises:
+        RequestValidationError: naming each that is wrong.
+    """
+    fixed: dict[str, str] = {}
+    tests: list[DetailTest] = []
+    wrong: list[dict[str, Any]] = []
+    for name, value in pairs:
+        if not name.startswith(_DETAILS):
+            fixed[name] = value
+            continue
+        path, comparison = name[len(_DETAILS) :], _comparison(name)
+        if comparison != "eq":
+            path = path[: path.rindex("_")]
+        if not path or len(path) > _MAX_PATH_CHARS:
+            wrong.append(_wrong(name, "name a detail, as in details.price_gt"))
+        elif comparison == "exists" and value not in ("true", "false"):
+            wrong.append(_wrong(name, "true or false"))
+        elif len(tests) >= MAX_DETAIL_TESTS:
+            wrong.append(_wrong(name, f"at most {MAX_DETAIL_TESTS} conditions on details"))
+        else:
+            tests.append(DetailTest(path, comparison, value))
+    try:
+        parameters = DecisionsParameters.model_validate(fixed)
+    except ValidationError as error:
+        wrong += [{**each, "loc": ("query", *each["loc"])} for each in error.errors(include_url=False)]
+    if wrong:
+        raise RequestValidationError(wrong)
+    return parameters, tests
+
+
+def _comparison(name: str) -> Comparison:
+    return next((comparison for suffix, comparison in _SUFFIXES.items() if name.endswith(suffix)), "eq")
+
+
+def _wrong(name: str, message: str) -> dict[str, Any]:
+    return {"type": "value_error", "loc": ("query", name), "msg": message, "input": None}

@@ -1,0 +1,308 @@
+"""What the pages of runs and steps show: one model per page, from the store's answers. Knows no HTTP, no HTML and no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from xray_core.journey import Why
+from xray_server.pages import charts
+from xray_server.pages import funnel as funnels
+from xray_server.pages.compare import Verdict, verdict
+from xray_server.pages.formatting import dropped_warnings, plural
+from xray_server.read import runs as queries
+from xray_server.read import why as explain
+from xray_server.store import RunFilter, Store, StoredRun, StoredStep
+
+READ_EACH_STEP: Final = (
+    400  # above, a run is drawn from sums by name: reading a step costs 45 us, and a page has 100 ms
+)
+EXPLAIN_UP_TO: Final = 150  # steps: of a run with more, why and compare are asked for by a click
+MAX_ROWS: Final = 60  # of the funnel on one page
+SUMMARISED_STEPS: Final = 200  # a run with more gets no funnel of its own in the list of runs
+RUNS_PER_PAGE: Final = 40
+SAMPLES_PER_PAGE: Final = 25
+STEPS_PER_PAGE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """One run in the list of runs: `entered` -> `left` items, and the row that rejected most."""
+
+    run: Mapping[str, Any]
+    funnel: funnels.Funnel | None
+
+    @property
+    def worst(self) -> funnels.Row | None:
+        return None if self.funnel is None else self.funnel.worst
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """One run.
+
+    Attributes:
+        complete: False when the run has too many steps to read each; reasons and nesting are then one click away.
+        rows: the part of the funnel on this page; `before` and `after` say how many rows there are around it.
+        chips: (item id, what it was) worth asking about.
+    """
+
+    run: Mapping[str, Any]
+    funnel: funnels.Funnel
+    rows: Sequence[funnels.Row]
+    offset: int
+    complete: bool
+    warnings: Sequence[str]
+    chips: Sequence[tuple[str, str]]
+    timeline: charts.Timeline | None
+    graph: charts.Graph | None
+    live: bool
+    asked: str | None = None
+    why: Why | None = None
+    verdict: Verdict | None = None
+    per_page: int = MAX_ROWS
+
+    @property
+    def after(self) -> int:
+        return max(0, len(self.funnel.rows) - self.offset - len(self.rows))
+
+
+def run_lines(store: Store, project: str, where: RunFilter, *, cursor: str | None) -> tuple[list[RunLine], str | None]:
+    """A page of runs, newest first, and the cursor of the next."""
+    page = store.runs(project, where, limit=RUNS_PER_PAGE, cursor=cursor)
+    lines = []
+    for run in page.items:
+        small = run.step_count <= SUMMARISED_STEPS
+        funnel = funnels.from_groups(store.step_groups(project, run.run_id)) if small and run.step_count else None
+        lines.append(RunLine(queries.run_json(run), funnel))
+    return lines, page.next_cursor
+
+
+def run_page(
+    store: Store,
+    project: str,
+    run_id: str,
+    *,
+    view: str,
+    scale: str | None,
+    offset: int,
+    now_us: int,
+    item: str | None = None,
+) -> RunPage | None:
+    """One run as `view` ("funnel", "timeline" or "graph") shows it; None when there is no such run.
+
+    Args:
+        item: what is asked about; nothing means the item that was selected, once the run has ended.
+    """
+    run = store.run(project, run_id)
+    if run is None:
+        return None
+    steps: list[StoredStep] = []
+    complete = run.step_count <= READ_EACH_STEP
+    if complete:
+        steps = store.run_steps(project, run_id, limit=READ_EACH_STEP).items
+        funnel = funnels.from_steps(steps, scale=scale)
+    else:
+        funnel = funnels.from_groups(store.step_groups(project, run_id), scale=scale)
+    rows = funnel.rows[offset : offset + MAX_ROWS]
+    chips = _chips(steps)
+    live = run.state["status"] == "running"
+    small = not live and run.step_count <= EXPLAIN_UP_TO
+    asked = item or (chips[0][0] if small and chips and chips[0][1] == "selected" else None)
+    told = verdict(store, project, run) if small and run.known else None
+    for row in rows:
+        row.parted = (
+            told is not None and told.alarming and told.parted is not None and " > ".join(row.path) == told.parted.path
+        )
+    return RunPage(
+        run=queries.run_json(run),
+        funnel=funnel,
+        rows=rows,
+        offset=offset,
+        complete=complete,
+        warnings=_warnings(run, funnel),
+        chips=chips,
+        timeline=charts.timeline(rows, now_us) if view == "timeline" else None,
+        graph=charts.graph(funnel.rows, steps, funnels.paths_of(steps)) if view == "graph" else None,
+        live=live,
+        asked=asked,
+        verdict=told,
+        why=None if asked is None else explain.why(store, project, run_id, asked),
+    )
+
+
+def strip(lines: Sequence[RunLine]) -> list[tuple[float, float, float, str, RunLine]]:
+    """The runs of a page as a strip, oldest first: (x, width in percent, height in pixels, status, the run)."""
+    longest = max((line.run["duration_ms"] or 0 for line in lines), default=0) or 1
+    width = 100 / RUNS_PER_PAGE
+    first = RUNS_PER_PAGE - len(lines)
+    return [
+        (
+            round((first + place) * width, 3), round(width, 3),
+            round(6 + 38 * (line.run["duration_ms"] or 0) / longest, 1), line.run["status"], line,
+        )
+        for place, line in enumerate(reversed(lines))
+    ]  # fmt: skip
+
+
+def _warnings(run: StoredRun, funnel: funnels.Funnel) -> list[str]:
+    """What a reader must know before believing the figures, each with what to do."""
+    found = []
+    if not run.known:
+        found.append(
+            "Only steps of this run have arrived, not the run itself. Its process may still be sending, or have been killed: "
+            "`xray sync` on that machine delivers what it left on disk."
+        )
+    lossy = [row for row in funnel.rows if row.dropped]
+    for row in lossy[:3]:
+        found.extend(f"{row.name}: {warning}" for warning in dropped_warnings(row.dropped))
+    minimal = [row.name for row in funnel.rows if row.step is not None and row.step.state["capture"] == "minimal"]
+    if minimal:
+        found.append(
+            f"Captured at level minimal: {', '.join(minimal[:4])}{' …' if len(minimal) > 4 else ''}. Counts are exact, but no "
+            'item can be asked about there; capture="sample" on the step keeps every verdict.'
+        )
+    return found
+
+
+def _chips(steps: Sequence[StoredStep]) -> list[tuple[str, str]]:
+    """Items whose fate is most likely asked about: the selected one and its runners-up, from the last decision."""
+    for step in reversed(steps):
+        for decision in reversed(step.state["decisions"] or ()):
+            chosen = decision.get("selected")
+            chips = [
+                (each, "selected")
+                for each in (chosen if isinstance(chosen, list) else [chosen])
+                if isinstance(each, str)
+            ]
+            for place, other in enumerate(decision.get("alternatives") or ()):
+                name = other.get("item_id") if isinstance(other, Mapping) else other
+                if isinstance(name, str) and place < 2:
+                    chips.append((name, "runner-up" if place == 0 else "3rd"))
+            if chips:
+                return chips[:3]
+    return []
+
+
+@dataclass(frozen=True, slots=True)
+class StepPage:
+    """One step attempt.
+
+    Attributes:
+        attempts: (attempt, status) of each try.
+        columns: names of the details shown as columns.
+        samples: those on this page, of `matching` that match the filter, of `kept` in all.
+    """
+
+    run: Mapping[str, Any]
+    step: Mapping[str, Any]
+    row: funnels.Row
+    attempts: Sequence[tuple[int, str]]
+    columns: Sequence[str]
+    samples: Sequence[Mapping[str, Any]]
+    matching: int
+    kept: int
+    offset: int
+    distributions: Sequence[charts.Distribution]
+    per_page: int = SAMPLES_PER_PAGE
+
+
+def step_page(
+    store: Store,
+    project: str,
+    run_id: str,
+    step_id: str,
+    *,
+    attempt: int | None,
+    sort: str,
+    outcome: str | None,
+    reason: str | None,
+    offset: int,
+) -> StepPage | None:
+    """One attempt of a step (the last, unless one is named) with a page of its samples; None when there is none."""
+    run = store.run(project, run_id)
+    tries = store.step(project, run_id, step_id)
+    chosen = [step for step in tries if attempt is None or step.attempt == attempt]
+    if run is None or not chosen:
+        return None
+    step = chosen[-1]
+    samples = store.samples(project, run_id, [step.key]).get(step.key, [])
+    matching = [
+        sample
+        for sample in samples
+        if (outcome is None or sample["outcome"] == outcome) and (reason is None or (sample["reason"] or "") == reason)
+    ]
+    matching = sorted_samples(matching, sort)
+    shown = matching[offset : offset + SAMPLES_PER_PAGE]
+    return StepPage(
+        run=queries.run_json(run),
+        step=queries.step_json(step),
+        row=funnels.from_steps([step], scale="linear").rows[0],
+        attempts=[(each.attempt, each.state["status"]) for each in tries],
+        columns=columns_of(matching),
+        samples=[queries.sample_json(sample) for sample in shown],
+        matching=len(matching),
+        kept=len(samples),
+        offset=offset,
+        distributions=charts.distributions(matching),
+    )
+
+
+def columns_of(samples: Sequence[Mapping[str, Any]], *, limit: int = 6) -> list[str]:
+    """The details most samples have, in the order in which they first come."""
+    seen: dict[str, int] = {}
+    for sample in samples[:500]:
+        if isinstance(sample["details"], Mapping):
+            for name in sample["details"]:
+                seen[name] = seen.get(name, 0) + 1
+    most = sorted(seen, key=lambda name: -seen[name])[:limit]
+    return [name for name in seen if name in most]
+
+
+def sorted_samples(samples: Sequence[Mapping[str, Any]], sort: str) -> list[Mapping[str, Any]]:
+    """By `item`, `reason`, `outcome`, `score`, `weight`, `time` or `details.NAME`; `-` in front turns it round. Unknown
+    values come last either way."""
+    name, down = sort.removeprefix("-"), sort.startswith("-")
+
+    def value(sample: Mapping[str, Any]) -> Any:
+        if name.startswith("details."):
+            details = sample["details"]
+            return details.get(name[8:]) if isinstance(details, Mapping) else None
+        return sample.get({"item": "item_id", "time": "at_us"}.get(name, name))
+
+    def key(sample: Mapping[str, Any]) -> tuple[int, float, str]:
+        found = value(sample)
+        if isinstance(found, (int, float)) and found == found:
+            return 0, float(found) if abs(found) < 1e300 else 0.0, ""
+        return 1, 0.0, str(found)
+
+    known = [sample for sample in samples if value(sample) is not None]
+    unknown = [sample for sample in samples if value(sample) is None]
+    return [*sorted(known, key=key, reverse=down), *unknown]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPage:
+    """The attempts of all steps of one name in a run, a page of them."""
+
+    run: Mapping[str, Any]
+    name: str
+    steps: Sequence[Mapping[str, Any]]
+    row: funnels.Row | None
+    next_cursor: str | None
+    title: str
+
+
+def group_page(store: Store, project: str, run_id: str, name: str, *, cursor: str | None) -> GroupPage | None:
+    """A page of the steps of one name; None when there is no such run."""
+    run = store.run(project, run_id)
+    if run is None:
+        return None
+    total = next(
+        (row for row in funnels.from_groups(store.step_groups(project, run_id)).rows if row.name == name), None
+    )
+    page = store.run_steps(project, run_id, limit=STEPS_PER_PAGE, cursor=cursor, name=name)
+    steps = [queries.step_json(step) for step in page.items]
+    title = plural(total.steps, "attempt") if total is not None else "nothing"
+    return GroupPage(queries.run_json(run), name, steps, total, page.next_cursor, title)

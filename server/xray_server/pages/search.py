@@ -1,0 +1,200 @@
+"""What the pages that look across runs show: search, steps with their trend, one item in many runs. No HTTP, HTML or SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from xray_core.journey import Entry, Why
+from xray_server.pages.funnel import MAX_TONES
+from xray_server.read import runs as queries
+from xray_server.read import why as explain
+from xray_server.store import RunFilter, StepFilter, Store, TrendPoint
+from xray_server.times import iso
+
+FOUND_EACH: Final = 10
+STEPS_PER_PAGE: Final = 50
+ENTRIES_PER_PAGE: Final = 60  # of a journey
+ITEM_RUNS: Final = 25  # runs that hold an item, on one page
+TREND_BARS: Final = 48
+_MIN_TREND_BARS: Final = 12
+_HOUR_US: Final = 3_600_000_000
+_DAY_US: Final = 24 * _HOUR_US
+_MAX_TREND_US: Final = 90 * _DAY_US
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found. `item_runs` are the newest runs that know it as an item, as `explain.item_across_runs` tells."""
+
+    text: str
+    run: Mapping[str, Any] | None
+    runs: Sequence[Mapping[str, Any]]
+    steps: Sequence[Mapping[str, Any]]
+    reasons: Sequence[Mapping[str, Any]]
+    item_runs: Sequence[Mapping[str, Any]]
+
+    @property
+    def nothing(self) -> bool:
+        return not (self.run or self.runs or self.steps or self.reasons or self.item_runs)
+
+
+def search(store: Store, project: str, text: str) -> Found:
+    """Runs, steps, reasons and items that a text may mean."""
+    run = store.run(project, text)
+    runs = store.runs(project, RunFilter(q=text), limit=FOUND_EACH).items
+    steps = store.steps(project, StepFilter(name=text), limit=FOUND_EACH).items
+    reasons = store.steps(project, StepFilter(reason=text), limit=FOUND_EACH).items
+    items = explain.item_across_runs(store, project, text, pipeline=None, limit=ITEM_RUNS, cursor=None)["runs"]
+    return Found(
+        text,
+        None if run is None else queries.run_json(run),
+        [queries.run_json(each) for each in runs],
+        [queries.step_json(each) for each in steps],
+        [queries.step_json(each) for each in reasons],
+        items,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPage:
+    """One item in one run, and in others.
+
+    Attributes:
+        entries: the part of its journey on this page; of a long one only the steps that tell something.
+        total: entries to page through; `silent`: steps left out that tell nothing.
+        others: the newest other runs of the pipeline that hold it, as `explain.item_across_runs` tells.
+    """
+
+    run: Mapping[str, Any]
+    why: Why
+    entries: Sequence[Entry]
+    offset: int
+    total: int
+    silent: int
+    others: Sequence[Mapping[str, Any]]
+
+    @property
+    def after(self) -> int:
+        return max(0, self.total - self.offset - len(self.entries))
+
+
+def item_page(store: Store, project: str, run_id: str, item_id: str, *, offset: int) -> ItemPage | None:
+    """Why an item ended as it did in a run; None when there is no such run."""
+    run = store.run(project, run_id)
+    if run is None:
+        return None
+    why = explain.why(store, project, run_id, item_id)
+    told = list(why.journey)
+    if len(told) > ENTRIES_PER_PAGE:
+        told = [entry for entry in told if entry.outcome is not None]
+    known = explain.item_across_runs(
+        store, project, item_id, pipeline=run.state["pipeline"], limit=ITEM_RUNS, cursor=None
+    )
+    others = [each for each in known["runs"] if each["run_id"] != run_id]
+    return ItemPage(
+        queries.run_json(run), why, told[offset : offset + ENTRIES_PER_PAGE], offset, len(told),
+        len(why.journey) - len(told) + why.journey_omitted, others,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TrendBar:
+    """One bucket of time.
+
+    Attributes:
+        x, width: percent of the chart; `height`: percent, of the rejection rate.
+        mix: (tone, reason, n, height) of the rejected, from the bottom up; `y` is where each begins.
+    """
+
+    at: str | None
+    steps: int
+    failed: int
+    input: int
+    rejected: int
+    unaccounted: int
+    x: float
+    width: float
+    mix: Sequence[tuple[str, str, int, float, float]]
+
+    @property
+    def rate(self) -> float | None:
+        return self.rejected / self.input if self.input else None
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The rejection rate over time, split by reason.
+
+    Attributes:
+        reasons: (tone, reason, n) in the order of the colours.
+        mixed: some steps gave reasons for other outcomes too, which are in the split as well.
+    """
+
+    bars: Sequence[TrendBar]
+    reasons: Sequence[tuple[str, str, int]]
+    since: str | None
+    until: str | None
+    bucket_us: int
+    mixed: bool
+
+
+def trend(
+    store: Store, project: str, *, pipeline: str | None, name: str | None, since_us: int | None, until_us: int
+) -> Trend | None:
+    """The sums per bucket of a step or pipeline up to `until_us`; None when there is nothing to draw."""
+    first_us = max(since_us or 0, until_us - _MAX_TREND_US)
+    points = store.trend(project, pipeline=pipeline, name=name, since_us=first_us, until_us=until_us)
+    if not points:
+        return None
+    start = points[0].at_us if since_us is None else first_us // _HOUR_US * _HOUR_US
+    hours = max(1, -(-(until_us - start) // _HOUR_US))
+    bucket_us = -(-hours // TREND_BARS) * _HOUR_US
+    end = -(-until_us // bucket_us)
+    start = min(start // bucket_us, max(0, end - _MIN_TREND_BARS)) * bucket_us
+    count = end - start // bucket_us
+    totals: dict[str, int] = {}
+    buckets: dict[int, list[TrendPoint]] = {}
+    for point in points:
+        buckets.setdefault((point.at_us - start) // bucket_us, []).append(point)
+        for reason, n in _no_reasons(point).items():
+            totals[reason] = totals.get(reason, 0) + n
+    ranked = sorted(totals, key=lambda reason: (-totals[reason], reason))
+    tones = {reason: f"r{min(place, MAX_TONES)}" for place, reason in enumerate(ranked, 1)}
+    width = 100 / count
+    bars = [
+        _bar(members, start + place * bucket_us, place * width, width, tones)
+        for place, members in sorted(buckets.items())
+    ]
+    return Trend(
+        bars, [(tones[reason], reason, totals[reason]) for reason in ranked[:MAX_TONES]],
+        iso(start), iso(start + count * bucket_us), bucket_us,
+        any(sum(_no_reasons(point).values()) > point.rejected for point in points),
+    )  # fmt: skip
+
+
+def _no_reasons(point: TrendPoint) -> Mapping[str, int]:
+    """The reasons of a point that may speak for a no: where nothing was rejected they spoke for something else."""
+    return point.reasons if point.rejected else {}
+
+
+def _bar(points: Sequence[TrendPoint], at_us: int, x: float, width: float, tones: Mapping[str, str]) -> TrendBar:
+    entered = sum(point.input for point in points)
+    reasons: dict[str, int] = {}
+    for point in points:
+        for reason, n in _no_reasons(point).items():
+            reasons[reason] = reasons.get(reason, 0) + n
+    rejected = sum(point.rejected for point in points)
+    known = sum(reasons.values()) or 1
+    full = 100 * rejected / entered if entered else 0.0
+    mix, top = [], 100.0
+    for reason in sorted(reasons, key=lambda each: (tones[each], -reasons[each])):
+        height = full * reasons[reason] / known
+        top -= height
+        if height >= 0.2:
+            mix.append((tones[reason], reason, reasons[reason], round(top, 2), round(height, 2)))
+    return TrendBar(
+        iso(at_us), sum(point.steps for point in points), sum(point.failed for point in points), entered, rejected,
+        sum(point.unaccounted for point in points), round(x, 3), round(width * 0.86, 3), mix,
+    )  # fmt: skip

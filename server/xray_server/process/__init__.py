@@ -1,0 +1,1 @@
+"""The server as processes: sockets, workers, start and stop."""

@@ -1,0 +1,1 @@
+"""Read models: questions about runs, steps and items, answered from the Store protocol. Knows no HTTP and no database."""

@@ -1,0 +1,182 @@
+"""Read models: what the store knows, in the words of product.md, as plain JSON values.
+
+Shared by the API and the pages. Knows no HTTP, no HTML and no SQL.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from xray_server.ingest.committer import CommitCounters
+from xray_server.store import RunFilter, StepFilter, Store, StoredRun, StoredStep
+from xray_server.times import iso
+
+Json = dict[str, Any]
+MAX_CLIENTS: Final = 100
+
+
+def list_runs(store: Store, project: str, where: RunFilter, *, limit: int, cursor: str | None) -> Json:
+    page = store.runs(project, where, limit=limit, cursor=cursor)
+    return {"runs": [run_json(run) for run in page.items], "next_cursor": page.next_cursor}
+
+
+def list_steps(store: Store, project: str, where: StepFilter, *, limit: int, cursor: str | None) -> Json:
+    page = store.steps(project, where, limit=limit, cursor=cursor)
+    return {"steps": [step_json(step) for step in page.items], "next_cursor": page.next_cursor}
+
+
+def one_run(store: Store, project: str, run_id: str, *, limit: int, cursor: str | None, samples: int) -> Json | None:
+    """A run with a page of its steps, each with at most `samples` samples of a kind; None when there is no such run."""
+    run = store.run(project, run_id)
+    if run is None:
+        return None
+    page = store.run_steps(project, run_id, limit=limit, cursor=cursor)
+    found = store.samples(project, run_id, [step.key for step in page.items]) if samples else {}
+    steps = [{**step_json(step), **samples_json(found.get(step.key, ()), limit=samples)} for step in page.items]
+    return {**run_json(run), "steps": steps, "next_cursor": page.next_cursor}
+
+
+def run_json(run: StoredRun) -> Json:
+    state = run.state
+    return {
+        "run_id": run.run_id,
+        "pipeline": state["pipeline"],
+        "status": state["status"],
+        "started_at": iso(state["started_us"]),
+        "ended_at": iso(state["ended_us"]),
+        "duration_ms": _milliseconds(state["duration_us"]),
+        "input": state["input"],
+        "output": state["output"],
+        "error": _error_json(state["error"]),
+        "metadata": state["metadata"],
+        "tags": state["tags"],
+        "origin": state["origin"],
+        "parent": state["parent"],
+        "code_version": state["code_version"],
+        "capture": state["capture"],
+        "client": state["client"],
+        "step_count": run.step_count,
+        "flagged_steps": run.flagged_steps,
+        "first_seen_at": iso(run.at_us),
+    }
+
+
+def step_json(step: StoredStep) -> Json:
+    state, ledger = step.state, step.ledger
+    counted = bool(state["counts"] or state["items"]) or state["input_count"] is not None
+    return {
+        "run_id": step.run_id,
+        "step_id": step.step_id,
+        "attempt": step.attempt,
+        "pipeline": state["pipeline"],
+        "name": state["name"],
+        "step_type": state["step_type"],
+        "status": state["status"],
+        "parent_id": state["parent_id"],
+        "upstream": state["upstream"],
+        "index": state["index"],
+        "map_index": state["map_index"],
+        "input": state["input"],
+        "output": state["output"],
+        "input_count": ledger.input if counted else None,
+        "output_count": state["output_count"]
+        if state["output_count"] is not None
+        else ledger.output
+        if counted
+        else None,
+        "rejection_rate": step.rejection_rate,
+        "rejection_counts": state["reasons"].get("rejected", {}),
+        "reasons": state["reasons"],
+        "decisions": [_decision_json(decision) for decision in state["decisions"]],
+        "started_at": iso(state["started_us"]),
+        "ended_at": iso(state["ended_us"]),
+        "duration_ms": _milliseconds(state["duration_us"]),
+        "error": _error_json(state["error"]),
+        "metadata": state["metadata"],
+        "ledger": ledger.as_json(),
+        "scores": state["scores"],
+        "origin": state["origin"],
+        "code_version": state["code_version"],
+        "capture": state["capture"],
+        "sampling": state["sampling"],
+        "dropped": state["dropped"],
+    }
+
+
+def samples_json(samples: Sequence[Mapping[str, Any]], *, limit: int) -> Json:
+    """The samples of one step under the names of the posted shape; `sample_count` is how many are kept in all."""
+    kinds: dict[str, list[Json]] = {"sampled_rejections": [], "acceptances": [], "other_samples": []}
+    for sample in samples:
+        kind = {"rejected": "sampled_rejections", "accepted": "acceptances", "selected": "acceptances"}.get(
+            sample["outcome"], "other_samples"
+        )
+        if len(kinds[kind]) < limit:
+            kinds[kind].append(sample_json(sample))
+    return {**kinds, "sample_count": len(samples)}
+
+
+def sample_json(sample: Mapping[str, Any]) -> Json:
+    return {
+        "item_id": sample["item_id"],
+        "outcome": sample["outcome"],
+        "reason": sample["reason"],
+        "details": sample["details"],
+        "score": sample["score"],
+        "rank": sample["rank"],
+        "weight": sample["weight"],
+        "timestamp": iso(sample["at_us"]),
+    }
+
+
+def health(
+    store: Store, project: str, commits: CommitCounters, *, version: str, started_s: float, whole: bool = True
+) -> Json:
+    """What the server says of itself. `started_s` is on the monotonic clock; `whole`: also what all projects make together."""
+    about = store.health()
+    clients = store.clients(project, limit=MAX_CLIENTS)
+    return {
+        "status": "ok" if commits.oldest_waiting_s < 10 else "behind",
+        "version": version,
+        "uptime_s": round(time.monotonic() - started_s, 1),
+        "store": {
+            "kind": about.kind,
+        }
+        if not whole
+        else {
+            "kind": about.kind,
+            "location": about.location,
+            "runs": about.runs,
+            "newest_run_at": iso(about.newest_us),
+            **about.details,
+        },
+        "ingest": {"lag_s": round(commits.oldest_waiting_s, 3), **(asdict(commits) if whole else {})},
+        "clients": [
+            {
+                "part": client.part,
+                "host": client.host,
+                "pid": client.pid,
+                "sdk": client.sdk,
+                "pipeline": client.pipeline,
+                "counters": client.counters,
+                "last_seen_at": iso(client.received_us),
+            }
+            for client in clients
+        ],
+    }
+
+
+def _decision_json(decision: Mapping[str, Any]) -> Json:
+    at_us = decision.get("at_us")
+    rest = {name: value for name, value in decision.items() if name != "at_us"}
+    return {**rest, "timestamp": iso(at_us) if isinstance(at_us, int) and at_us >= 0 else None}
+
+
+def _error_json(error: Mapping[str, Any] | None) -> Json | None:
+    return None if error is None else {name: error.get(name) for name in ("type", "message", "traceback")}
+
+
+def _milliseconds(us: int | None) -> float | None:
+    return None if us is None else us / 1000

@@ -1,0 +1,1 @@
+"""Work beside requests: export, import and retention, asked of the Store protocol."""
