@@ -15,17 +15,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from xray_core.context import carry, current_run, current_step, inherited_ids
+from xray_core.capture.context import carry, current_run, current_step, inherited_ids
 from xray_core.errors import ApiError, ConfigurationError, DeliveryError, NotFoundError, XRayError
 from xray_core.model import Ledger, Origin
 
 if TYPE_CHECKING:
-    from xray_core.api import Client
-    from xray_core.client import XRay
-    from xray_core.hookspecs import hookimpl
-    from xray_core.run import Run
+    from xray_core.capture.run import Run
+    from xray_core.capture.step import Step
+    from xray_core.plugins.hookspecs import hookimpl
+    from xray_core.query.client import Client
     from xray_core.settings import Settings
-    from xray_core.step import Step
+    from xray_core.xray import XRay
 
 __all__ = [
     "ApiError",
@@ -47,12 +47,12 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Client": "xray_core.api",
-    "Run": "xray_core.run",
+    "Client": "xray_core.query.client",
+    "Run": "xray_core.capture.run",
     "Settings": "xray_core.settings",
-    "Step": "xray_core.step",
-    "XRay": "xray_core.client",
-    "hookimpl": "xray_core.hookspecs",
+    "Step": "xray_core.capture.step",
+    "XRay": "xray_core.xray",
+    "hookimpl": "xray_core.plugins.hookspecs",
 }
 
 
@@ -70,4 +70,4 @@ def __dir__() -> list[str]:
 
 if inherited_ids() is not None:
     # a parent process handed a step down through the environment: current_step() must find it
-    import_module("xray_core.client")
+    import_module("xray_core.xray")

@@ -15,9 +15,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from xray_core.imports import when_imported
-from xray_core.instrument import Instrument
-from xray_core.plugins import PluginHost
+from xray_core.plugins.host import PluginHost
+from xray_core.plugins.instrument import Instrument
+from xray_core.plugins.post_import import when_imported
 from xray_core.safety import swallow
 
 # The directory of our sitecustomize; it holds nothing else, because it stands first on the path of every child.

@@ -20,14 +20,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from xray_core import recorder, verdicts, wire
-from xray_core.client import XRay
+from xray_core import verdicts, wire
+from xray_core.capture import recorder
 from xray_core.compare import Diff, Side, compare
 from xray_core.compare import StepKey as _StepKey
 from xray_core.errors import NotFoundError
 from xray_core.journey import LookedUp, Why, explain
 from xray_core.merge import merge_run, merge_step, newest
 from xray_core.model import Ledger, item_id_text, make_ledger
+from xray_core.xray import XRay
 
 __all__ = ["Captured", "capture"]
 

@@ -27,7 +27,7 @@ kind "samples", key (run_id, step_id, attempt, part, chunk):
 kind "client", key (part):
     rev, host, pid, sdk, pipeline, counters {name: n}   (records dropped, quarantined, swallowed errors, ...)
 
-error: {type, message, traceback}. origin: see `model.Origin`. fp: see `xray_core.canonical`.
+error: {type, message, traceback}. origin: see `model.Origin`. fp: see `xray_core.objects.fingerprint`.
 
 In the spool a payload is one such JSON object, or, for verdicts, "V" + a JSON header + "\\n" + the raw 64-bit hashes: the
 caller's thread only copies memory, and the sender sorts and packs (`to_line`).

@@ -15,7 +15,7 @@ from examples.flights.data import Flight, all_flights
 from examples.flights.pipeline import PIPELINE, Request, rebook
 from xray_core import ApiError, XRay
 from xray_core.cli import main as xray_command
-from xray_core.reader import Reader
+from xray_core.query.http_reader import Reader
 from xray_core.settings import load
 
 GOOD_SEED, BAD_SEED = 7, 14

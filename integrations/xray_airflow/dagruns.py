@@ -10,8 +10,8 @@ from typing import Any
 
 from xray_airflow import config, fields, sweep
 from xray_airflow.task import client
+from xray_core.capture.run import Run
 from xray_core.model import Status
-from xray_core.run import Run
 
 
 def on_running(dag_run: Any) -> None:

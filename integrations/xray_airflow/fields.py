@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from xray_airflow import config
-from xray_core.code_version import code_version_of
+from xray_core.capture.code_version import code_version_of
 from xray_core.model import Origin, derived_id
 
 MAX_UPSTREAM: Final = 1_000

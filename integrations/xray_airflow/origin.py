@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from xray_core.hookspecs import hookimpl
 from xray_core.model import Origin
+from xray_core.plugins.hookspecs import hookimpl
 
 
 @hookimpl

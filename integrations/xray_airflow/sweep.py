@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xray_airflow import fields
+from xray_core.capture.run import Run
 from xray_core.model import Status
-from xray_core.run import Run
 from xray_core.safety import log, swallow
 
 MAX_WAITING: Final = 1_000

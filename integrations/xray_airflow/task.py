@@ -16,11 +16,11 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from xray_airflow import config, fields
-from xray_core import context
-from xray_core.client import XRay, default_client
+from xray_core.capture import context
+from xray_core.capture.step import Step
 from xray_core.model import Origin
 from xray_core.safety import guard
-from xray_core.step import Step
+from xray_core.xray import XRay, default_client
 
 _TASK_PROCESSES: Final = frozenset({"TaskRunnerMarker", "TaskCommandMarker"})
 _METHODS: Final = ("execute", "resume_execution")

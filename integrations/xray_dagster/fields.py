@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from xray_core.code_version import code_version_of
+from xray_core.capture.code_version import code_version_of
 from xray_core.model import derived_id
 from xray_core.safety import swallow
 

@@ -15,9 +15,9 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Final
 
-from xray_core.hookspecs import hookimpl
-from xray_core.instrument import Instrument
 from xray_core.model import Origin
+from xray_core.plugins.hookspecs import hookimpl
+from xray_core.plugins.instrument import Instrument
 from xray_core.settings import load
 
 LEDGER_VARIABLE: Final = "XRAY_DAGSTER_LEDGER"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from xray_core.step import Step
+from xray_core.capture.step import Step
 
 _TOP_REASONS = 3
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from xray_core import context
-from xray_core.client import default_client
+from xray_core.capture import context
 from xray_core.model import RESULT_METADATA, Origin, Status
 from xray_core.safety import guarded, swallow
+from xray_core.xray import default_client
 from xray_dagster import fields, instrument
 from xray_dagster.ledger import ledger_metadata
 from xray_dagster.runs import Following, RunCapture, argument, open_ops, run_of

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from xray_core import context
-from xray_core.client import default_client
+from xray_core.capture import context
+from xray_core.capture.run import Run
+from xray_core.capture.step import Step
 from xray_core.model import RESULT_METADATA, Origin, Status
-from xray_core.run import Run
 from xray_core.safety import guarded
-from xray_core.step import Step
+from xray_core.xray import default_client
 from xray_dagster import fields, instrument, links
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from functools import wraps
 from typing import Any
 
-from xray_core import context
+from xray_core.capture import context
 from xray_dagster import fields, ops, runs
 from xray_dagster.runs import Following
 

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
-from xray_core import client, context
+from xray_core import xray as client
+from xray_core.capture import context
+from xray_core.capture.run import Run
+from xray_core.capture.step import Step
 from xray_core.model import Origin
-from xray_core.run import Run
-from xray_core.step import Step
 from xray_prefect import fields
 
 # One part for the whole run: a flow run that is retried, or resumed by another process, replaces what was said before it.

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
 
-from xray_core.code_version import code_version_of
+from xray_core.capture.code_version import code_version_of
 from xray_core.model import STEP_TYPES, Origin, Status, derived_id
 
 # What a step or run is at its end, by the type of Prefect's state. Cancelled and crashed work did not do its job.

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from xray_core.hookspecs import hookimpl
-from xray_core.instrument import Instrument
+from xray_core.plugins.hookspecs import hookimpl
+from xray_core.plugins.instrument import Instrument
 
 if TYPE_CHECKING:
     from xray_core.model import Origin

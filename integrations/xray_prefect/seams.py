@@ -15,10 +15,10 @@ from itertools import count
 from types import ModuleType, TracebackType
 from typing import Any, Final
 
-from xray_core import context
-from xray_core.instrument import Instrument
+from xray_core.capture import context
+from xray_core.capture.step import Step
+from xray_core.plugins.instrument import Instrument
 from xray_core.safety import swallow
-from xray_core.step import Step
 from xray_prefect import fields
 from xray_prefect.adapter import Attempt, adapter, map_index
 

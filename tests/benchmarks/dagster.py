@@ -33,8 +33,8 @@ def main() -> None:
 
 def measure() -> None:
     """Prints ms an op: bare, with X-Ray, with a span, and with X-Ray and items; and whether the target holds."""
-    from xray_core.client import XRay, set_default_client
     from xray_core.transport.memory import NullTransport
+    from xray_core.xray import XRay, set_default_client
 
     client = XRay("", transport=NullTransport())
     set_default_client(client)

@@ -6,9 +6,9 @@ import base64
 from typing import Any
 
 from xray_core import verdicts, wire
+from xray_core.capture.recorder import Hooks, Recorder
+from xray_core.capture.run import Run
 from xray_core.merge import merge_step, newest
-from xray_core.recorder import Hooks, Recorder
-from xray_core.run import Run
 from xray_core.settings import load
 
 

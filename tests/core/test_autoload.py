@@ -25,7 +25,7 @@ def site(tmp_path: Path) -> Path:
     (info / "entry_points.txt").write_text("[xray.plugins]\ntoy = toy_adapter\n")
     (site / "toy_framework.py").write_text("steps = ['the framework']\n")
     (site / "toy_adapter.py").write_text(
-        "from xray_core.hookspecs import hookimpl\n"
+        "from xray_core.plugins.hookspecs import hookimpl\n"
         "def enable():\n"
         "    import toy_framework\n"
         "    toy_framework.steps.append('enabled')\n"
@@ -109,7 +109,7 @@ def test_a_command_that_does_not_exist_is_said_so(site: Path) -> None:
 
 def test_a_broken_adapter_is_one_warning_and_the_program_goes_on(site: Path) -> None:
     (site / "toy_adapter.py").write_text(
-        "from xray_core.hookspecs import hookimpl\n"
+        "from xray_core.plugins.hookspecs import hookimpl\n"
         "def enable():\n"
         "    raise RuntimeError('broken adapter')\n"
         "@hookimpl\n"

@@ -9,7 +9,7 @@ import numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_core.canonical import fingerprint
+from xray_core.objects.fingerprint import fingerprint
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from xray_core.imports import PostImportFinder
+from xray_core.plugins.post_import import PostImportFinder
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xray_core.code_version import code_version_of
+from xray_core.capture.code_version import code_version_of
 from xray_core.model import OUTCOMES, derived_id, item_id_text, make_ledger, new_id
 
 counts = st.dictionaries(st.sampled_from(OUTCOMES), st.integers(0, 50))
@@ -84,7 +84,7 @@ def test_other_types_are_no_item_ids(item_id: object) -> None:
 
 def test_a_code_version_is_the_same_in_every_process_and_changes_with_the_code() -> None:
     code = (
-        "from xray_core.code_version import code_version_of\n"
+        "from xray_core.capture.code_version import code_version_of\n"
         "def f(x): return x in {'a', 'b', 'c', 'd'}\nprint(code_version_of(f))"
     )
     versions = {

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from tests.core.capturing import Captured
-from xray_core import Origin, XRay, hookimpl, hookspecs
-from xray_core.plugins import PluginHost
-from xray_core.sampling import BottomKSampler
+from xray_core import Origin, XRay, hookimpl
+from xray_core.capture.sampling import BottomKSampler
+from xray_core.plugins import hookspecs
+from xray_core.plugins.host import PluginHost
 from xray_core.transport.memory import MemoryTransport
 
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("xray_"))

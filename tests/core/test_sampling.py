@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.capturing import Captured
-from xray_core.sampling import SPACE, BottomKSampler
+from xray_core.capture.sampling import SPACE, BottomKSampler
 
 
 def _sample(hashes: list[int], *, rate: float, k: int, cap: int = 10_000) -> tuple[list[int], float]:

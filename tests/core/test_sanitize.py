@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xray_core import sanitize
-from xray_core.sanitize import REDACTED, Sanitizer
+from xray_core.objects import sanitize
+from xray_core.objects.sanitize import REDACTED, Sanitizer
 
 clean = Sanitizer().clean
 

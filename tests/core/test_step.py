@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.capturing import Captured
-from xray_core import carry, context, current_run, current_step
+from xray_core import carry, current_run, current_step
+from xray_core.capture import context
 from xray_core.verdicts import fingerprint
 
 

@@ -15,8 +15,8 @@ from xray_server.cli.commands import main
 from xray_server.store import Store
 
 from tests.server.conftest import LoopbackServer
-from xray_core.hookspecs import hookimpl
-from xray_core.plugins import PluginHost
+from xray_core.plugins.hookspecs import hookimpl
+from xray_core.plugins.host import PluginHost
 
 FULL_RUN: dict[str, Any] = {
     "run_id": "run-1",

@@ -20,7 +20,7 @@ from xray_server.store import Store, StoreUnavailableError
 from tests.server.conftest import LoopbackServer, ServerProcess
 from tests.server.keys_of import Keys, create_keys
 from xray_core.errors import ConfigurationError
-from xray_core.sanitize import Sanitizer
+from xray_core.objects.sanitize import Sanitizer
 
 
 @pytest.fixture

@@ -38,7 +38,8 @@ class _FirstFramework:
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         try:
-            from xray_core import autoload, imports
+            from xray_core import autoload
+            from xray_core.plugins import post_import as imports
 
             autoload.arm()
             return imports.finder.find_spec(name, path, target)

@@ -10,7 +10,7 @@ from typing import Any
 
 from xray_core.cli import render
 from xray_core.errors import ApiError, NotFoundError
-from xray_core.reader import Reader
+from xray_core.query.http_reader import Reader
 
 
 def register(subparsers: Any) -> None:

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from xray_core.cli import render
 from xray_core.errors import ApiError, ConfigurationError
-from xray_core.reader import Reader
+from xray_core.query.http_reader import Reader
 
 
 def register(subparsers: Any) -> None:
@@ -69,7 +69,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _sync(arguments: argparse.Namespace) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from xray_core.client import XRay
+    from xray_core.xray import XRay
 
     if arguments.watch:
         return _watch(arguments)
@@ -121,7 +121,7 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from xray_core import autoload
-    from xray_core.plugins import PluginHost
+    from xray_core.plugins.host import PluginHost
     from xray_core.settings import load
     from xray_core.spool import spool_report
 

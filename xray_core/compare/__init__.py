@@ -14,7 +14,7 @@ from xray_core.compare.blame import Blame, Judged
 from xray_core.compare.changes import bounded, run_changes, step_changes
 from xray_core.compare.evidence import given, values_equal
 from xray_core.compare.flips import Flips, find_flips
-from xray_core.compare.shapes import (
+from xray_core.compare.types import (
     Change,
     ComparedStep,
     Diff,

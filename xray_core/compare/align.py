@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from xray_core.compare.shapes import State
+from xray_core.compare.types import State
 
 _MAX_DEPTH: Final = 100
 

@@ -15,7 +15,7 @@ from xray_core.compare import evidence
 from xray_core.compare.align import Pair, children_first, in_order
 from xray_core.compare.changes import step_changes
 from xray_core.compare.evidence import Equality
-from xray_core.compare.shapes import Kind, PartedAt, Source, StepKey
+from xray_core.compare.types import Kind, PartedAt, Source, StepKey
 from xray_core.model import RESULT_METADATA
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from xray_core.compare.align import Pair
-from xray_core.compare.shapes import Change, State
+from xray_core.compare.types import Change, State
 
 MAX_CHANGES: Final = 200
 _MAX_DEPTH: Final = 20

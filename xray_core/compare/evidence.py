@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from xray_core import canonical
-from xray_core.compare.shapes import State
+from xray_core.compare.types import State
 from xray_core.model import HASH_MODULUS
+from xray_core.objects import fingerprint as canonical
 
 _ENOUGH_SCORES: Final = 10
 

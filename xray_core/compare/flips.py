@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from xray_core import verdicts
 from xray_core.compare.align import Pair
-from xray_core.compare.shapes import Flip, HeldSet, Source, State
+from xray_core.compare.types import Flip, HeldSet, Source, State
 from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES
 
 MAX_FLIPPED: Final = 100

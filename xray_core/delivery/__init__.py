@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xray_core import safety
 from xray_core.delivery.breaker import Breaker
-from xray_core.delivery.forked import mark_process
+from xray_core.delivery.process_mark import mark_process
 from xray_core.delivery.sender import Sender
-from xray_core.delivery.signal import Wake
+from xray_core.delivery.wake import Wake
 from xray_core.spool import Quarantine, Spool, directory_for
 from xray_core.transport import Transport
 from xray_core.wire import Stream

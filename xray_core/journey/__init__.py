@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from xray_core.journey.answer import answer, collapsed, details_text, settle_by_neighbours
 from xray_core.journey.flow import Flow, started
-from xray_core.journey.marks import Mark
-from xray_core.journey.shapes import NEGATIVE, Certainty, Entry, LookedUp, State, StepKey, Why
+from xray_core.journey.step_evidence import Mark
+from xray_core.journey.types import NEGATIVE, Certainty, Entry, LookedUp, State, StepKey, Why
+from xray_core.journey.verdict import answer, collapsed, details_text, settle_by_neighbours
 
 __all__ = ["NEGATIVE", "Certainty", "Entry", "LookedUp", "State", "StepKey", "Why", "details_text", "explain"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from xray_core.journey.shapes import State
+from xray_core.journey.types import State
 
 T = TypeVar("T")
 

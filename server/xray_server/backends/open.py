@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from xray_core.errors import ConfigurationError
 
 if TYPE_CHECKING:  # the command line asks for the default address at its start
-    from xray_core.plugins import PluginHost
+    from xray_core.plugins.host import PluginHost
     from xray_server.store import Store
 
 DEFAULT_DATABASE: Final = "sqlite:///xray.db"

@@ -9,7 +9,7 @@ import sys
 from typing import Any, Final
 
 from xray_core.errors import ApiError, NotFoundError
-from xray_core.reader import Reader
+from xray_core.query.http_reader import Reader
 
 _METRICS: Final = (
     "rejection_rate", "reason_share", "unaccounted", "zero_output", "failed", "duration", "changed_rate", "changed_reasons",

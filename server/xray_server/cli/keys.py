@@ -120,7 +120,7 @@ class _Opened:
         self._url: str = arguments.db or os.environ.get("XRAY_DATABASE_URL") or DEFAULT_DATABASE
 
     def __enter__(self) -> _Opened:
-        from xray_core.plugins import PluginHost
+        from xray_core.plugins.host import PluginHost
         from xray_server.access.keys import KeyStore
         from xray_server.backends import open_store, shown_url
 

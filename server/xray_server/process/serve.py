@@ -21,7 +21,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from xray_core.errors import ConfigurationError
-from xray_core.plugins import PluginHost
+from xray_core.plugins.host import PluginHost
 from xray_server.access.admission import is_loopback
 from xray_server.access.keys import KeyStore
 from xray_server.access.rates import PER_S

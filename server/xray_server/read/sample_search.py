@@ -1,7 +1,7 @@
 """Search inside samples: which items, at which steps, with which details; and how many of them there are in truth.
 
 A sample carries its weight, 1 / inclusion probability, so the sum of the weights of what matches estimates how many items
-match (Horvitz and Thompson, 1952); for the sampling of `xray_core.sampling` the terms are uncorrelated, which gives the
+match (Horvitz and Thompson, 1952); for the sampling of `xray_core.capture.sampling` the terms are uncorrelated, which gives the
 variance as the sum of w (w - 1) (Cohen and Kaplan, 2007). Walks steps newest first, within a budget of time. Knows no SQL.
 """
 

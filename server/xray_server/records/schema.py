@@ -47,7 +47,7 @@ class ItemSet(Struct):
 
 
 class Fingerprints(Struct):
-    """Of an input or output; see `xray_core.canonical`."""
+    """Of an input or output; see `xray_core.objects.fingerprint`."""
 
     exact: str | None = None
     unordered: str | None = None

@@ -127,7 +127,7 @@ def test_importing_the_plugin_loads_nothing_that_a_process_without_tasks_would_p
     code = (
         "import airflow.plugins_manager, sys; before = set(sys.modules); import xray_airflow.plugin; "
         "print(sorted(m for m in set(sys.modules) - before if m.split('.')[0] in "
-        "('pydantic', 'requests', 'msgspec', 'xxhash', 'urllib3') or m in ('xray_core.client', 'xray_airflow.task')))"
+        "('pydantic', 'requests', 'msgspec', 'xxhash', 'urllib3') or m in ('xray_core.xray', 'xray_airflow.task')))"
     )
     environment = {"AIRFLOW_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)

@@ -12,9 +12,10 @@ from xray_airflow import config, dagruns, fields, sweep
 from xray_airflow import task as task_process
 
 from tests.integrations.airflow.conftest import NOBODY, Captured
-from xray_core import XRay, context
-from xray_core.client import set_default_client
+from xray_core import XRay
+from xray_core.capture import context
 from xray_core.transport.memory import MemoryTransport
+from xray_core.xray import set_default_client
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)
 

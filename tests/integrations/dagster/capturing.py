@@ -6,9 +6,9 @@ import base64
 from typing import Any
 
 from xray_core import verdicts
-from xray_core.client import XRay
 from xray_core.merge import merge_run, merge_step, newest
 from xray_core.transport.memory import MemoryTransport
+from xray_core.xray import XRay
 
 
 def newest_parts(records: list[dict[str, Any]], *key: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:

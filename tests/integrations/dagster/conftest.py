@@ -10,8 +10,8 @@ import pytest
 from dagster._utils import warnings
 
 from tests.integrations.dagster.capturing import Captured
-from xray_core.client import XRay, set_default_client
 from xray_core.transport.memory import MemoryTransport
+from xray_core.xray import XRay, set_default_client
 
 HERE = Path(__file__).parent
 

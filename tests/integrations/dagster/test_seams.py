@@ -13,8 +13,8 @@ from xray_dagster.runs import Following
 
 from tests.integrations.dagster.capturing import Captured
 from xray_core import current_step
-from xray_core.client import XRay, set_default_client
 from xray_core.transport.memory import MemoryTransport
+from xray_core.xray import XRay, set_default_client
 
 
 @op

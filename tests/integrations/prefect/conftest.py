@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.integrations.prefect.seen import Seen
-from xray_core.client import XRay, set_default_client
 from xray_core.transport.memory import MemoryTransport
+from xray_core.xray import XRay, set_default_client
 
 HERE = Path(__file__).parent
 # Prefect reads its settings when it is imported, which collecting these tests does.

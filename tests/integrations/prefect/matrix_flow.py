@@ -12,8 +12,8 @@ from prefect import __version__, flow, task
 from prefect.testing.utilities import prefect_test_harness
 
 from xray_core import XRay, autoload, current_step
-from xray_core.client import set_default_client
 from xray_core.transport.memory import MemoryTransport
+from xray_core.xray import set_default_client
 
 tries: list[int] = []
 

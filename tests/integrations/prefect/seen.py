@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from xray_core.client import XRay
 from xray_core.merge import merge_run, merge_step, newest
 from xray_core.transport.memory import MemoryTransport
+from xray_core.xray import XRay
 
 Record = dict[str, Any]
 

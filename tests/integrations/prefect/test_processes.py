@@ -243,7 +243,7 @@ raise SystemExit(6)
 """
 HOSTILE = """
 import xray_prefect; xray_prefect.enable()
-from xray_core.client import set_default_client
+from xray_core.xray import set_default_client
 class Hostile:
     def __getattr__(self, name):
         raise RuntimeError("hostile")

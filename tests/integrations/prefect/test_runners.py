@@ -112,7 +112,7 @@ class Hostile:
 def test_an_adapter_that_raises_everywhere_changes_nothing_and_warns_once(
     prefect_server: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from xray_core.client import set_default_client
+    from xray_core.xray import set_default_client
 
     tries: list[int] = []
 
@@ -157,7 +157,7 @@ def test_an_adapter_that_raises_everywhere_changes_nothing_and_warns_once(
 
 
 def test_a_server_that_is_away_costs_a_task_nothing(prefect_server: str, isolated_home: object) -> None:
-    from xray_core.client import set_default_client
+    from xray_core.xray import set_default_client
 
     with XRay("away", api_url="http://127.0.0.1:9", shutdown_timeout_s=0.1) as client:
         set_default_client(client)

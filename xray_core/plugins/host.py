@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pluggy
 
-from xray_core import hookspecs
+from xray_core.plugins import hookspecs
 from xray_core.safety import log, swallow
 
 GROUP: Final = "xray.plugins"

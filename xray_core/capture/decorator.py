@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Callable, Generator
 from functools import wraps
 from typing import Any
 
-from xray_core import context
-from xray_core.code_version import code_version_of
+from xray_core.capture import context
+from xray_core.capture.code_version import code_version_of
+from xray_core.capture.step import Step
 from xray_core.safety import swallow
-from xray_core.step import Step
 
 
 def step_around(function: Callable[..., Any], name: str | None, step_type: str | None, options: dict[str, Any]) -> Any:

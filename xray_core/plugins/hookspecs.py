@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from xray_core.capture.run import Run
+    from xray_core.capture.sampling import Sampler
+    from xray_core.capture.step import Step
     from xray_core.model import Origin
-    from xray_core.run import Run
-    from xray_core.sampling import Sampler
     from xray_core.settings import Settings
-    from xray_core.step import Step
     from xray_core.transport import Transport
 
 PROJECT = "xray"

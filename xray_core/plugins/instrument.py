@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
-from xray_core.imports import when_imported
+from xray_core.plugins.post_import import when_imported
 from xray_core.safety import log, swallow
 
 

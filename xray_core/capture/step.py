@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import UNSET
 
-from xray_core import context, decisions, wire
-from xray_core.facts import Facts
-from xray_core.items import ids_of
+from xray_core import wire
+from xray_core.capture import context, decisions
+from xray_core.capture.items import ids_of
+from xray_core.capture.values import Facts
+from xray_core.capture.verdict_log import FastWay, VerdictLog, xxh3
 from xray_core.model import (
     ITEMS_IN,
     ITEMS_OUT,
@@ -30,11 +32,10 @@ from xray_core.model import (
     make_ledger,
 )
 from xray_core.safety import guarded, swallow
-from xray_core.verdict_log import FastWay, VerdictLog, xxh3
 
 if TYPE_CHECKING:
-    from xray_core.recorder import Recorder
-    from xray_core.run import Run
+    from xray_core.capture.recorder import Recorder
+    from xray_core.capture.run import Run
 
 _NO_WAYS: Final[dict[str, FastWay]] = {}  # of every step without items; never written to
 

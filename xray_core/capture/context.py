@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 from xray_core.safety import log, swallow
 
 if TYPE_CHECKING:
-    from xray_core.run import Run
-    from xray_core.step import Step
+    from xray_core.capture.run import Run
+    from xray_core.capture.step import Step
 
 P = ParamSpec("P")
 T = TypeVar("T")

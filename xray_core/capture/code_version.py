@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any
 
-from xray_core import canonical
+from xray_core.objects import fingerprint as canonical
 
 
 def code_version_of(function: Any) -> str | None:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 import xxhash
 
 from xray_core import verdicts, wire
+from xray_core.capture.sampling import KeepAll, ReasonSampler
 from xray_core.model import HASH_MODULUS, MAX_ITEM_ID_CHARS, item_id_text
-from xray_core.sampling import KeepAll, ReasonSampler
-from xray_core.structure import type_name, view
+from xray_core.objects.structure import type_name, view
 
 if TYPE_CHECKING:
-    from xray_core.recorder import Recorder
+    from xray_core.capture.recorder import Recorder
 
 # The first items of each reason are kept by their ids: exact answers, and names to show in lists. Per reason and not per
 # step, so that the 21 that a filter let through are known by name, however many it rejected before them.

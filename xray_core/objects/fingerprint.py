@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import xxhash
 
-from xray_core.structure import view
+from xray_core.objects.structure import view
 
 MAX_NODES: Final = 20_000
 MAX_DEPTH: Final = 32

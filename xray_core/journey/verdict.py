@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from xray_core.journey.flow import Flow
-from xray_core.journey.marks import Mark
-from xray_core.journey.shapes import NEGATIVE, POSITIVE, Certainty, State, Why
+from xray_core.journey.step_evidence import Mark
+from xray_core.journey.types import NEGATIVE, POSITIVE, Certainty, State, Why
 
 _MAX_DETAILS_CHARS: Final = 200
 # Items begin in these steps: what they did not put out was never in the run.

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from xray_core.compare import Diff
 from xray_core.errors import NotFoundError
 from xray_core.journey import Why
-from xray_core.reader import Reader
+from xray_core.query.http_reader import Reader
 
 Json = dict[str, Any]
 T = TypeVar("T")

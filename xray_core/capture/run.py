@@ -9,15 +9,16 @@ from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from xray_core import context, wire
-from xray_core.facts import MAX_METADATA, MAX_NAME_CHARS, Facts
+from xray_core import wire
+from xray_core.capture import context
+from xray_core.capture.step import Step
+from xray_core.capture.values import MAX_METADATA, MAX_NAME_CHARS, Facts
 from xray_core.model import CAPTURE_LEVELS, Origin, Status, epoch_us, new_id
 from xray_core.safety import guarded, swallow
-from xray_core.step import Step
 from xray_core.verdicts import hash64
 
 if TYPE_CHECKING:
-    from xray_core.recorder import Recorder
+    from xray_core.capture.recorder import Recorder
 
 
 class Run:

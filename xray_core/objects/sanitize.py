@@ -15,7 +15,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Final
 
-from xray_core.structure import View, type_name, view
+from xray_core.objects.structure import View, type_name, view
 
 REDACTED: Final = "[redacted]"
 MAX_DEPTH: Final = 8

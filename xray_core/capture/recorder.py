@@ -14,10 +14,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xray_core import wire
+from xray_core.capture.sampling import BottomKSampler, Sampler
 from xray_core.model import new_id
+from xray_core.objects.sanitize import Sanitizer
 from xray_core.safety import swallow
-from xray_core.sampling import BottomKSampler, Sampler
-from xray_core.sanitize import Sanitizer
 from xray_core.wire import STREAM_OF, to_payload
 
 if TYPE_CHECKING:

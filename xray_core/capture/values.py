@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
-from xray_core import canonical
 from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
-from xray_core.sanitize import REDACTED, Sanitizer
-from xray_core.structure import known_size
+from xray_core.objects import fingerprint as canonical
+from xray_core.objects.sanitize import REDACTED, Sanitizer
+from xray_core.objects.structure import known_size
 
 MAX_DECISIONS: Final = 100
 MAX_METADATA: Final = 100

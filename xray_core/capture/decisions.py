@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from xray_core.items import ids_of
+from xray_core.capture.items import ids_of
 from xray_core.model import item_id_text
-from xray_core.sanitize import Sanitizer
+from xray_core.objects.sanitize import Sanitizer
 
 MAX_SHOWN: Final = 20
 

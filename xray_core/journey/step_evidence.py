@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-from xray_core.journey.shapes import Certainty, Entry, Json, LookedUp, State
+from xray_core.journey.types import Certainty, Entry, Json, LookedUp, State
 from xray_core.model import ITEMS_IN, ITEMS_OUT
 from xray_core.verdicts import false_positive_probability
 

@@ -18,9 +18,9 @@ from typing import Final, Literal, NamedTuple
 from xray_core import safety
 from xray_core.spool import destination
 from xray_core.spool.frames import FRAME_BYTES, MAX_PAYLOAD_BYTES
-from xray_core.spool.gate import Gate
+from xray_core.spool.lock import Gate
 from xray_core.spool.segment import Disk, DiskSegment, Item, MemorySegment, Segment, stream_in
-from xray_core.spool.shelf import Shelf
+from xray_core.spool.segments import Shelf
 from xray_core.wire import STREAMS, Stream
 
 _MEMORY_BYTES: Final = 16 * 1024 * 1024

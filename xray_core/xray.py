@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, overload
 
-from xray_core import context
-from xray_core.decorator import step_around
+from xray_core.capture import context
+from xray_core.capture.decorator import step_around
+from xray_core.capture.recorder import Recorder
+from xray_core.capture.run import Run
+from xray_core.capture.sampling import Sampler
+from xray_core.capture.step import Step
 from xray_core.delivery import Delivery
 from xray_core.errors import DeliveryError
 from xray_core.model import Origin
-from xray_core.plugins import PluginHost
-from xray_core.recorder import Recorder
-from xray_core.run import Run
+from xray_core.plugins.host import PluginHost
 from xray_core.safety import guarded, swallow, swallowed
-from xray_core.sampling import Sampler
 from xray_core.settings import Settings, load
-from xray_core.step import Step
 from xray_core.transport import Transport
 from xray_core.transport.http import HttpTransport
 

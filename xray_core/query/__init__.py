@@ -1,0 +1,1 @@
+"""Asking an X-Ray server: the Python client and the HTTP reader under it."""
