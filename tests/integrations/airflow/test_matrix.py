@@ -14,7 +14,7 @@ import httpx
 import pytest
 from xray_server.backends.sqlite.store import SQLiteStore
 
-from tests.integrations.airflow.a_whole_airflow import ROOT, Airflow, eventually
+from tests.integrations.airflow.airflow_stack import ROOT, Airflow, eventually
 from tests.integrations.airflow.test_stack import finished, steps_of
 from tests.server.conftest import LoopbackServer
 

@@ -12,7 +12,7 @@ import pytest
 from xray_airflow.fields import run_id_of
 from xray_server.backends.sqlite.store import SQLiteStore
 
-from tests.integrations.airflow.a_whole_airflow import ROOT, Airflow, eventually
+from tests.integrations.airflow.airflow_stack import ROOT, Airflow, eventually
 from tests.server.conftest import LoopbackServer
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integrations.prefect.seen import Seen
+from tests.integrations.prefect.captured import Seen
 from xray_core.transport.memory import MemoryTransport
 from xray_core.xray import XRay, set_default_client
 

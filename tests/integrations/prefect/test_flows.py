@@ -8,7 +8,7 @@ import pytest
 from prefect import flow, tags, task
 from prefect.context import FlowRunContext
 
-from tests.integrations.prefect.seen import Seen
+from tests.integrations.prefect.captured import Seen
 from xray_core import XRay, current_run, current_step
 
 

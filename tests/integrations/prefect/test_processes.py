@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integrations.prefect.seen import Captured, read_spool
+from tests.integrations.prefect.captured import Captured, read_spool
 
 ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent

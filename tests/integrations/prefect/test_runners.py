@@ -10,7 +10,7 @@ import pytest
 from prefect import flow, task
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tests.integrations.prefect.seen import Seen
+from tests.integrations.prefect.captured import Seen
 from xray_core import XRay, carry, current_step
 
 

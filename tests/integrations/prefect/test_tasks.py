@@ -11,7 +11,7 @@ from prefect import flow, task
 from prefect.cache_policies import INPUTS
 from prefect.states import Completed, Failed
 
-from tests.integrations.prefect.seen import Seen
+from tests.integrations.prefect.captured import Seen
 from xray_core import XRay, current_step
 
 

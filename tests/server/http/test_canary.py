@@ -15,7 +15,7 @@ from xray_server.backends import open_store
 from xray_server.records.schema import unpack
 
 from tests.server.conftest import ServerProcess
-from tests.server.keys_of import create_keys
+from tests.server.make_keys import create_keys
 from xray_core import XRay
 
 SECRET = "canary7Secret4Of2Somebody"  # that it is found nowhere is the point

@@ -24,7 +24,7 @@ from xray_server.process.connections import PunctualProtocol
 from xray_server.store import Batch, Store, StoreHealth, StoreUnavailableError
 
 from tests.server.conftest import LoopbackServer, ServerProcess
-from tests.server.keys_of import Keys, create_keys
+from tests.server.make_keys import Keys, create_keys
 
 LINE = json.dumps({"v": 1, "kind": "run", "part": "a", "rev": 1, "run_id": "r", "pipeline": "p"})
 

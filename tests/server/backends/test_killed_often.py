@@ -17,7 +17,7 @@ from xray_server.backends import open_store
 from xray_server.store import RunFilter
 
 from tests.server.conftest import ServerProcess
-from tests.server.test_workers import children_of
+from tests.server.process.test_workers import children_of
 
 ROUNDS = 20
 T0 = 1_760_000_000_000_000

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from xray_server.backends import open_store
 from xray_server.store import Batch, RunFilter, Store
 
-from tests.server.records_of import T0, records_of
+from tests.server.make_records import T0, records_of
 
 PROJECT = "default"
 

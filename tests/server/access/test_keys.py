@@ -18,7 +18,7 @@ from xray_server.process.serve import listen
 from xray_server.store import Store, StoreUnavailableError
 
 from tests.server.conftest import LoopbackServer, ServerProcess
-from tests.server.keys_of import Keys, create_keys
+from tests.server.make_keys import Keys, create_keys
 from xray_core.errors import ConfigurationError
 from xray_core.objects.sanitize import Sanitizer
 

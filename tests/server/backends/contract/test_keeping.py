@@ -23,7 +23,7 @@ from xray_server.store import Batch, RunFilter, StepFilter, Store
 from xray_server.upkeep.export import MoveError, export_stream, export_to, import_from
 from xray_server.upkeep.retention import parse_policy, prune
 
-from tests.server.contract.test_merging import state_of
+from tests.server.backends.contract.test_merging import state_of
 from xray_core import verdicts
 from xray_core.errors import ConfigurationError
 

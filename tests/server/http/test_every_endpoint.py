@@ -19,7 +19,7 @@ from xray_server.app import create_app
 from xray_server.store import Store
 
 from tests.server.conftest import LoopbackServer
-from tests.server.keys_of import PROJECTS, Keys, create_keys
+from tests.server.make_keys import PROJECTS, Keys, create_keys
 
 RUN, STEP, ITEM, RULE = "run-of-shop", "step-of-shop", "item-of-shop", "rule-of-shop"
 MARK = "shopsecret"  # in every name, reason and value of the first project

@@ -20,7 +20,7 @@ from xray_server.records.schema import RunRecord, StepRecord
 from xray_server.store import Batch, RunFilter, StepFilter
 
 from tests.server import postgresql
-from tests.server.records_of import records_of
+from tests.server.make_records import records_of
 from xray_core.errors import ConfigurationError
 
 PROJECT = "default"

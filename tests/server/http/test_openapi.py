@@ -19,7 +19,7 @@ from xray_server.access.keys import SCOPES
 from xray_server.store import Store
 
 from tests.server.conftest import LoopbackServer
-from tests.server.keys_of import create_keys
+from tests.server.make_keys import create_keys
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

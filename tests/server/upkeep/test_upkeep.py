@@ -19,7 +19,7 @@ from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.store import Batch, RunFilter
 
 from tests.server import postgresql
-from tests.server.contract.test_keeping import AGES, NOW_US, PROJECT, everything, run_of
+from tests.server.backends.contract.test_keeping import AGES, NOW_US, PROJECT, everything, run_of
 from xray_core.cli import main
 
 

@@ -18,7 +18,7 @@ from xray_core.plugins.host import PluginHost
 from xray_core.transport.memory import MemoryTransport
 
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("xray_"))
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def _host(*plugins: object) -> PluginHost:
