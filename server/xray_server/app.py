@@ -21,7 +21,7 @@ from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBearer
 
 from xray_server.access.admission import Access, Asker, Identity, Project
-from xray_server.access.keys import FRESH_S, Keyring, KeyStore
+from xray_server.access.keys import FRESH_S, Keyring
 from xray_server.access.rates import PER_S, Rates
 from xray_server.access.sessions import Sessions
 from xray_server.alerts.service import Alerts, AlertSettings
@@ -29,6 +29,7 @@ from xray_server.alerts.store import KeepsAlerts
 from xray_server.answers import HTTPError, JsonResponse
 from xray_server.http import explain_routes
 from xray_server.http.alert_routes import add_alerts
+from xray_server.http.health import health
 from xray_server.http.metrics import CONTENT_TYPE as METRICS_TYPE
 from xray_server.http.metrics import Metrics
 from xray_server.http.middleware import Guard
@@ -50,6 +51,7 @@ from xray_server.pages.alerts import add_alert_pages
 from xray_server.pages.sign_in import add_sign_in
 from xray_server.read import runs as queries
 from xray_server.store import BadCursorError, Batch, Store, StoreUnavailableError
+from xray_server.store.keys import KeyStore
 
 BODY_TIMEOUT_S: Final = 30.0
 MAX_UPLOADING_BYTES: Final = 256 * 1024 * 1024  # of all bodies that are being received or decoded
@@ -287,7 +289,7 @@ def create_app(
     def told_health(asker: Identity) -> queries.Json:
         counters = committer.counters()
         whole = asker.may("admin")  # figures of the whole server add up all projects
-        told = queries.health(store, asker.project, counters, version=version, started_s=started_s, whole=whole)
+        told = health(store, asker.project, counters, version=version, started_s=started_s, whole=whole)
         return {**told, "alerts": alerts.health()} if whole and alerts is not None else told
 
     drawn = pages.add_pages(app, store, told_health)

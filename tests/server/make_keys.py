@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from xray_server.access.keys import SCOPES, KeyStore, new_key
+from xray_server.access.keys import SCOPES, new_key
 from xray_server.store import Store
+from xray_server.store.keys import KeyStore
 
 PROJECTS = ("shop", "rival")
 

@@ -18,10 +18,11 @@ from fastapi import Depends, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Scope
 
-from xray_server.access.keys import SCOPES, Key, Keyring
+from xray_server.access.keys import SCOPES, Keyring
 from xray_server.access.sessions import Sessions
 from xray_server.answers import HTTPError
 from xray_server.store import DEFAULT_PROJECT, StoreUnavailableError
+from xray_server.store.keys import Key
 
 COOKIE: Final = "xray_session"
 SIGN_IN: Final = "/ui/sign-in"

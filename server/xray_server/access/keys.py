@@ -13,11 +13,11 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 from xray_core.errors import ConfigurationError
 from xray_server.store import DEFAULT_PROJECT, StoreUnavailableError
+from xray_server.store.keys import Key, KeyStore
 
 PREFIX: Final = "xray"
 # What each scope may do. `metrics` is for the scraper, which should need no key that can read runs.
@@ -33,36 +33,6 @@ _SECRET_BYTES: Final = 32
 _SHAPE: Final = re.compile(r"xray_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NO_DIGEST: Final = bytes(32)
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A key as it is kept. Times are microseconds since the epoch; `digest` is the SHA-256 of the whole text."""
-
-    key_id: str
-    name: str
-    scope: str
-    project: str
-    digest: bytes
-    created_us: int
-    revoked_us: int | None = None
-
-    def __repr__(self) -> str:
-        return f"Key({self.key_id}, {self.name!r}, {self.scope}, project={self.project!r})"
-
-
-@runtime_checkable
-class KeyStore(Protocol):
-    """What a store does to keep keys. Any thread, also while another process does the same; blocks for one statement."""
-
-    def keys(self) -> list[Key]:
-        """All keys, revoked ones too, oldest first. Raises StoreUnavailableError."""
-
-    def add_key(self, key: Key) -> bool:
-        """Keep a key. False when a key of that name is in use."""
-
-    def revoke_key(self, name: str, at_us: int) -> bool:
-        """End the key of that name. False when none is in use. The row stays: a name in a log can be explained."""
 
 
 def new_key(name: str, *, scope: str, project: str = DEFAULT_PROJECT, now_us: int) -> tuple[Key, str]:

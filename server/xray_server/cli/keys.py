@@ -121,8 +121,8 @@ class _Opened:
 
     def __enter__(self) -> _Opened:
         from xray_core.plugins.host import PluginHost
-        from xray_server.access.keys import KeyStore
         from xray_server.backends import open_store, shown_url
+        from xray_server.store.keys import KeyStore
 
         self.url = shown_url(self._url)
         disabled = [name.strip() for name in os.environ.get("XRAY_DISABLE_PLUGINS", "").split(",")]

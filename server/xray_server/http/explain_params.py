@@ -10,11 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
 from xray_core.model import Outcome
-from xray_server.http.params import Cursor, NoParameters, Text, When
+from xray_server.http.params import Cursor, Parameters, Text, When, window
 from xray_server.read import sample_search as decisions
 from xray_server.read.sample_search import Comparison, DecisionFilter, DetailTest
 from xray_server.store import StepFilter
-from xray_server.times import parse_time
 
 MAX_DETAIL_TESTS: Final = 20
 _MAX_PATH_CHARS: Final = 200
@@ -23,13 +22,13 @@ _DETAILS: Final = "details."
 _SUFFIXES: Final[dict[str, Comparison]] = {"_gte": "gte", "_lte": "lte", "_gt": "gt", "_lt": "lt", "_exists": "exists"}
 
 
-class ItemParameters(NoParameters):
+class ItemParameters(Parameters):
     pipeline: Text | None = None
     limit: int = Field(20, ge=1, le=200, description="of runs")
     cursor: Cursor = None
 
 
-class DecisionsParameters(NoParameters):
+class DecisionsParameters(Parameters):
     item: Text | None = Field(None, description="item id")
     reason: Text | None = None
     outcome: Outcome | None = None
@@ -60,7 +59,7 @@ class DecisionsParameters(NoParameters):
         return DecisionFilter(where=where, item_id=self.item, outcome=self.outcome, details=details)
 
 
-class TrendsParameters(NoParameters):
+class TrendsParameters(Parameters):
     pipeline: Text | None = None
     step: Text | None = Field(None, description="name of the step")
     since: When | None = Field(None, description="default 7d; ISO 8601 (naive means UTC), or how long ago")
@@ -72,14 +71,6 @@ class TrendsParameters(NoParameters):
         since_us, until_us = window(self.since, self.until)
         until_us = now_us + 1 if until_us is None else until_us
         return (until_us - _DEFAULT_TREND_US if since_us is None else since_us), until_us
-
-
-def window(since: str | None, until: str | None) -> tuple[int | None, int | None]:
-    now_us = time.time_ns() // 1000
-    return (
-        None if since is None else parse_time(since, now_us),
-        None if until is None else parse_time(until, now_us),
-    )
 
 
 def decisions_parameters(pairs: Iterable[tuple[str, str]]) -> tuple[DecisionsParameters, list[DetailTest]]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -29,11 +28,11 @@ Cursor = Annotated[str | None, Field(max_length=200, description="`next_cursor` 
 StatusName = Literal["running", "completed", "failed", "skipped"]
 
 
-class _Parameters(BaseModel):
+class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Paged(_Parameters):
+class Paged(Parameters):
     limit: int = Field(50, ge=1, le=MAX_PAGE)
     cursor: Cursor = None
 
@@ -47,7 +46,7 @@ class RunsParameters(Paged):
     q: Text | None = Field(None, description="beginning of a run id or tag value, or part of a pipeline's name")
 
     def where(self) -> RunFilter:
-        since_us, until_us = _window(self.since, self.until)
+        since_us, until_us = window(self.since, self.until)
         return RunFilter(
             pipeline=self.pipeline, status=self.status, since_us=since_us, until_us=until_us, tag=self.tag, q=self.q
         )
@@ -66,7 +65,7 @@ class StepsParameters(Paged):
     until: When | None = None
 
     def where(self) -> StepFilter:
-        since_us, until_us = _window(self.since, self.until)
+        since_us, until_us = window(self.since, self.until)
         return StepFilter(
             step_type=self.step_type,
             name=self.name,
@@ -81,16 +80,20 @@ class StepsParameters(Paged):
         )
 
 
-class RunParameters(_Parameters):
+class RunParameters(Parameters):
     limit: int = Field(200, ge=1, le=MAX_PAGE, description="of steps")
     cursor: Cursor = None
     samples: int = Field(100, ge=0, le=MAX_SAMPLES, description="at most so many samples of a kind for each step")
 
 
-class NoParameters(_Parameters):
+class NoParameters(Parameters):
     pass
 
 
-def _window(since: str | None, until: str | None, clock: Callable[[], int] = time.time_ns) -> tuple[Any, Any]:
-    now_us = clock() // 1000
-    return tuple(None if text is None else parse_time(text, now_us) for text in (since, until))  # type: ignore[return-value]
+def window(since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    """Two times of a query in microseconds since the epoch; what is "ago" is counted from now."""
+    now_us = time.time_ns() // 1000
+    return (
+        None if since is None else parse_time(since, now_us),
+        None if until is None else parse_time(until, now_us),
+    )

@@ -15,7 +15,7 @@ from xray_server.access.admission import Asker
 from xray_server.alerts.rules import Metric, Rule, rule_problem
 from xray_server.alerts.service import Alerts, TooManyRulesError
 from xray_server.answers import HTTPError
-from xray_server.pages.routes import Pages
+from xray_server.pages.rendering import Pages
 
 _MAX_FORM_BYTES: Final = 16 * 1024
 _EVENTS: Final = 50

@@ -6,162 +6,25 @@ again by `static/xray.js` while it says so (`data-live`), and not once it has en
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
-from urllib.parse import quote, urlencode
+from collections.abc import Callable
+from typing import Annotated
+from urllib.parse import quote
 
-import jinja2
 from fastapi import FastAPI, Query, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, Field, model_validator
 
 from xray_core.model import STEP_TYPES
-from xray_server.access.admission import SIGN_OUT, Asker, Identity, Project
-from xray_server.http.params import Cursor, RunsParameters, StepsParameters, Text, _Parameters
-from xray_server.pages import charts as pages_charts
+from xray_server.access.admission import Asker, Identity, Project
 from xray_server.pages import compare as pages_compare
 from xray_server.pages import formatting as pages_words
 from xray_server.pages import run as pages_run
 from xray_server.pages import search as pages_find
+from xray_server.pages.rendering import HERE, Given, Pages
+from xray_server.pages.views import CompareView, GroupView, ItemView, RunsView, RunView, SearchView, StepsView, StepView
 from xray_server.read import runs as queries
 from xray_server.store import Store
-
-_HERE: Final = Path(__file__).parent
-LIVE_EVERY_MS: Final = 1_500
-Offset = Annotated[int, Field(ge=0, le=1_000_000)]
-
-
-class _FromForm(BaseModel):
-    """A form sends the fields that were left empty too."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_empty(cls, values: Any) -> Any:
-        return {name: value for name, value in values.items() if value != ""} if isinstance(values, Mapping) else values
-
-
-class RunsView(_FromForm, RunsParameters):
-    pass
-
-
-class RunView(_FromForm, _Parameters):
-    view: Literal["funnel", "timeline", "graph"] = "funnel"
-    scale: Literal["linear", "log"] | None = None
-    offset: Offset = 0
-    item: Text | None = None
-
-
-class ItemView(_Parameters):
-    offset: Offset = 0
-
-
-class CompareView(_FromForm, _Parameters):
-    a: Text | None = None
-    b: Text | None = None
-    offset: Offset = 0
-
-
-class SearchView(_Parameters):
-    q: Text = ""
-
-
-class StepsView(_FromForm, StepsParameters):
-    pass
-
-
-class StepView(_Parameters):
-    attempt: int | None = Field(None, ge=0, le=1_000_000_000)
-    sort: Text = "outcome"
-    outcome: Text | None = None
-    reason: Text | None = None
-    offset: Offset = 0
-
-
-class GroupView(_Parameters):
-    name: Text
-    cursor: Cursor = None
-
-
-class _Given(dict[str, Any]):
-    """The parameters of the address; one that is not there is None."""
-
-    def __missing__(self, name: str) -> None:
-        return None
-
-
-class Pages:
-    """Renders templates: everything is escaped, unless a template says otherwise (none does)."""
-
-    def __init__(self) -> None:
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_HERE / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters.update(
-            id=lambda text: quote(str(text), safe=""),
-            count=pages_words.count,
-            count_about=pages_words.count_about,
-            percent=pages_words.percent,
-            duration=pages_words.duration,
-            ago=pages_words.ago,
-            absolute=pages_words.absolute,
-            short=pages_words.short,
-            brief=pages_words.brief,
-            scalar=pages_words.scalar,
-            line=pages_words.line,
-            measure=pages_words.measure,
-            measured=pages_words.measured,
-            pretty=pages_words.pretty,
-            visible=pages_words.visible,
-            web_link=pages_words.web_link,
-            error_line=pages_words.error_line,
-            joined=pages_words.joined,
-        )
-        self._templates.tests.update(flat=pages_words.is_flat)
-        self._templates.globals.update(
-            plural=pages_words.plural,
-            ledger_warnings=pages_words.ledger_warnings,
-            dropped_warnings=pages_words.dropped_warnings,
-            sampling_words=pages_words.sampling_words,
-            trouble=pages_words.trouble,
-            trouble_words=pages_words.trouble_words,
-            MAX_VALUE_CHARS=pages_words.MAX_VALUE_CHARS,
-            LIVE_EVERY_MS=LIVE_EVERY_MS,
-            NODE=(pages_charts.NODE_WIDTH, pages_charts.NODE_HEIGHT),
-            asset=_assets(),
-            SIGN_OUT=SIGN_OUT,
-        )
-
-    def page(self, name: str, request: Request, status: int = 200, /, **values: Any) -> Response:
-        """A page from its template. Templates make links to themselves with `here(name=value)`."""
-        query = _Given(request.query_params)
-
-        def here(**changes: Any) -> str:
-            merged = {**{k: v for k, v in query.items() if k not in ("offset", "cursor")}, **changes}
-            kept = {k: v for k, v in merged.items() if v is not None and v != ""}
-            return f"?{urlencode(kept)}" if kept else "?"
-
-        identity: Identity = request.state.identity
-        asker = identity if identity.via == "session" else None
-        text = self._templates.get_template(name).render(here=here, query=query, signed_in=asker, **values)
-        return HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
-
-
-def _assets() -> dict[str, str]:
-    """The addresses of the static files; they change when the files do, so that browsers may keep them."""
-    files = sorted((_HERE / "static").iterdir())
-    return {
-        file.name: f"/static/{file.name}?{hashlib.blake2b(file.read_bytes(), digest_size=6).hexdigest()}"
-        for file in files
-        if file.is_file()
-    }
 
 
 def add_pages(app: FastAPI, store: Store, health: Callable[[Identity], queries.Json]) -> Pages:
@@ -177,7 +40,7 @@ def add_pages(app: FastAPI, store: Store, health: Callable[[Identity], queries.J
     def runs(request: Request, project: Project, query: Annotated[RunsView, Query()]) -> Response:
         address = str(request.base_url).rstrip("/")
         lines, next_cursor = pages_run.run_lines(store, project, query.where(), cursor=query.cursor)
-        asked = _Given((k, v) for k, v in request.query_params.items() if k not in ("cursor", "limit") and v)
+        asked = Given((k, v) for k, v in request.query_params.items() if k not in ("cursor", "limit") and v)
         return page(
             "runs.html", request,
             lines=lines, strip=pages_run.strip(lines), next_cursor=next_cursor, asked=asked, pipelines=store.pipelines(project),
@@ -233,7 +96,7 @@ def add_pages(app: FastAPI, store: Store, health: Callable[[Identity], queries.J
             store, project, pipeline=where.pipeline, name=where.name, since_us=where.since_us,
             until_us=where.until_us or time.time_ns() // 1000,
         )  # fmt: skip
-        asked = _Given((k, v) for k, v in request.query_params.items() if k not in ("cursor", "limit") and v)
+        asked = Given((k, v) for k, v in request.query_params.items() if k not in ("cursor", "limit") and v)
         return page(
             "steps.html", request,
             steps=found["steps"], next_cursor=found["next_cursor"], trend=trend, asked=asked,
@@ -274,5 +137,5 @@ def add_pages(app: FastAPI, store: Store, health: Callable[[Identity], queries.J
     def missing(request: Request, kind: str, name: str) -> Response:
         return page("missing.html", request, 404, kind=kind, name=name)
 
-    app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     return pages

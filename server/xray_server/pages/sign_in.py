@@ -13,7 +13,7 @@ from xray_server.access.admission import COOKIE, SIGN_IN, SIGN_OUT, Access, sess
 from xray_server.access.keys import SCOPES
 from xray_server.access.sessions import SESSION_S
 from xray_server.answers import HTTPError
-from xray_server.pages.routes import Pages
+from xray_server.pages.rendering import Pages
 
 _MAX_FORM_BYTES: Final = 8 * 1024
 # A path of ours and nothing else: `//host` and `/\host` lead elsewhere, control characters split headers.

@@ -23,7 +23,6 @@ from fastapi import FastAPI
 from xray_core.errors import ConfigurationError
 from xray_core.plugins.host import PluginHost
 from xray_server.access.admission import is_loopback
-from xray_server.access.keys import KeyStore
 from xray_server.access.rates import PER_S
 from xray_server.alerts.service import AlertSettings
 from xray_server.alerts.targets import ALLOW_PRIVATE
@@ -33,6 +32,7 @@ from xray_server.http import logs
 from xray_server.process import connections
 from xray_server.process.workers import run_workers
 from xray_server.store import Store
+from xray_server.store.keys import KeyStore
 from xray_server.upkeep.retention import Policy, Pruner
 
 _SHUTDOWN_S: Final = 10

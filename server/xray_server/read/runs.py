@@ -5,17 +5,13 @@ Shared by the API and the pages. Knows no HTTP, no HTML and no SQL.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 
-from xray_server.ingest.committer import CommitCounters
 from xray_server.store import RunFilter, StepFilter, Store, StoredRun, StoredStep
 from xray_server.times import iso
 
 Json = dict[str, Any]
-MAX_CLIENTS: Final = 100
 
 
 def list_runs(store: Store, project: str, where: RunFilter, *, limit: int, cursor: str | None) -> Json:
@@ -128,43 +124,6 @@ def sample_json(sample: Mapping[str, Any]) -> Json:
         "rank": sample["rank"],
         "weight": sample["weight"],
         "timestamp": iso(sample["at_us"]),
-    }
-
-
-def health(
-    store: Store, project: str, commits: CommitCounters, *, version: str, started_s: float, whole: bool = True
-) -> Json:
-    """What the server says of itself. `started_s` is on the monotonic clock; `whole`: also what all projects make together."""
-    about = store.health()
-    clients = store.clients(project, limit=MAX_CLIENTS)
-    return {
-        "status": "ok" if commits.oldest_waiting_s < 10 else "behind",
-        "version": version,
-        "uptime_s": round(time.monotonic() - started_s, 1),
-        "store": {
-            "kind": about.kind,
-        }
-        if not whole
-        else {
-            "kind": about.kind,
-            "location": about.location,
-            "runs": about.runs,
-            "newest_run_at": iso(about.newest_us),
-            **about.details,
-        },
-        "ingest": {"lag_s": round(commits.oldest_waiting_s, 3), **(asdict(commits) if whole else {})},
-        "clients": [
-            {
-                "part": client.part,
-                "host": client.host,
-                "pid": client.pid,
-                "sdk": client.sdk,
-                "pipeline": client.pipeline,
-                "counters": client.counters,
-                "last_seen_at": iso(client.received_us),
-            }
-            for client in clients
-        ],
     }
 
 

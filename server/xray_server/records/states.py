@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from xray_core.merge import Part, merge_run, merge_step
 from xray_core.model import STATUS_RANK, Ledger, make_ledger
-from xray_server.records.schema import RUN_FIELDS, STEP_FIELDS, encode_json
+from xray_server.records.documents import RUN_FIELDS, STEP_FIELDS
+from xray_server.records.schema import encode_json
 
 POSTED: Final = "post:"
 MAX_POSTED_PARTS: Final = 64  # a client that posts its progress for ever must not grow a step without end

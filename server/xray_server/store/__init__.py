@@ -1,31 +1,23 @@
 """The Store protocol: what the server asks of whatever keeps its records."""
 
-from xray_server.store.protocol import (
-    DEFAULT_PROJECT,
-    KINDS_KEPT,
-    MAX_PAGE,
-    BadCursorError,
-    Batch,
+from xray_server.store.answers import (
     DumpedRun,
     ItemRun,
-    Kept,
     Page,
-    Prune,
-    RunFilter,
     SampledStep,
     Sighting,
-    StepFilter,
     StepGroup,
-    Store,
     StoredClient,
     StoredRun,
     StoredSet,
     StoredStep,
     StoredVerdict,
     StoreHealth,
-    StoreUnavailableError,
     TrendPoint,
 )
+from xray_server.store.keys import Key, KeyStore
+from xray_server.store.protocol import BadCursorError, Store, StoreUnavailableError
+from xray_server.store.questions import DEFAULT_PROJECT, KINDS_KEPT, MAX_PAGE, Batch, Kept, Prune, RunFilter, StepFilter
 
 __all__ = [
     "DEFAULT_PROJECT",
@@ -36,6 +28,8 @@ __all__ = [
     "DumpedRun",
     "ItemRun",
     "Kept",
+    "Key",
+    "KeyStore",
     "Page",
     "Prune",
     "RunFilter",

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from xray_server.access.keys import new_key
 from xray_server.backends import open_store
-from xray_server.records.schema import unpack
+from xray_server.records.documents import unpack
 
 from tests.server.conftest import ServerProcess
 from tests.server.make_keys import create_keys

@@ -10,7 +10,7 @@ from xray_server.backends.postgres.text import given_id, given_text
 from xray_server.backends.relational.rows import STATUS_NAMES
 from xray_server.backends.relational.to_wire import Wire, wire_run, wire_samples, wire_step, wire_verdicts
 from xray_server.records import states
-from xray_server.records.schema import unpack
+from xray_server.records.documents import unpack
 from xray_server.store import DumpedRun
 
 

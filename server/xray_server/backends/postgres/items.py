@@ -19,7 +19,7 @@ from xray_server.backends.postgres.item_index import Suspects
 from xray_server.backends.postgres.read import Pieces, Reader, Window
 from xray_server.backends.postgres.text import given_id
 from xray_server.backends.relational.rows import FP40, SET_NAMES
-from xray_server.records.schema import unpack
+from xray_server.records.documents import unpack
 from xray_server.store import ItemRun, Sighting
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from psycopg import Connection
 
-from xray_server.access.keys import Key
+from xray_server.store.keys import Key
 
 _ALL: Final = "SELECT id, name, scope, project, digest, created_us, revoked_us FROM access_key ORDER BY created_us, id"
 _ADD: Final = (

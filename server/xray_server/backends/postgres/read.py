@@ -16,22 +16,12 @@ from psycopg import Connection
 
 from xray_core import verdicts
 from xray_core.model import STATUS_RANK, item_id_text
-from xray_server.access.keys import Key
 from xray_server.backends.postgres import keys as postgres_keys
 from xray_server.backends.postgres.text import given_id, given_text, kept_id, kept_id_range, kept_text
-from xray_server.backends.relational.rows import (
-    FEW_RUNS,
-    FP40,
-    HIGH_RATE,
-    HOUR_US,
-    SET_NAMES,
-    SLOW_US,
-    STATUS_NAMES,
-    make_cursor,
-    parse_cursor,
-)
+from xray_server.backends.relational.cursors import make_cursor, parse_cursor
+from xray_server.backends.relational.rows import FEW_RUNS, FP40, HIGH_RATE, HOUR_US, SET_NAMES, SLOW_US, STATUS_NAMES
 from xray_server.records import states
-from xray_server.records.schema import unpack
+from xray_server.records.documents import unpack
 from xray_server.store import (
     Page,
     RunFilter,
@@ -44,6 +34,7 @@ from xray_server.store import (
     StoredVerdict,
     TrendPoint,
 )
+from xray_server.store.keys import Key
 
 _NOTHING: Final = -1  # a number that nothing has
 _MAX_TEXTS: Final = 10_000

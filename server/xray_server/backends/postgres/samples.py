@@ -21,7 +21,8 @@ from xray_server.backends.relational.blocks import (
     text_of_chunk,
     unpacked,
 )
-from xray_server.backends.relational.rows import gathered_samples, make_cursor
+from xray_server.backends.relational.cursors import make_cursor
+from xray_server.backends.relational.rows import gathered_samples
 from xray_server.store import Page, SampledStep, StepFilter
 
 _COPY: Final = "COPY sample_block (run, low, high, data) FROM STDIN (FORMAT BINARY)"

@@ -25,11 +25,11 @@ from xray_server.backends.relational.rows import (
     step_state,
 )
 from xray_server.records import states
-from xray_server.records.schema import squeeze, unpack
+from xray_server.records.documents import squeeze, unpack
 from xray_server.records.states import StepState
 
 if TYPE_CHECKING:
-    from xray_server.backends.postgres.write import Dictionary
+    from xray_server.backends.postgres.dictionary import Dictionary
 
 _COLUMNS = (
     "pipeline, name, type, status, position, at_us, duration_us, "

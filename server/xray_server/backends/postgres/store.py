@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from importlib import resources
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -19,7 +18,6 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
-from xray_server.access.keys import Key
 from xray_server.alerts.store import Select
 from xray_server.backends.postgres import dump as postgres_dump
 from xray_server.backends.postgres import item_index as postgres_segments
@@ -29,11 +27,11 @@ from xray_server.backends.postgres import partitions as postgres_partitions
 from xray_server.backends.postgres import prune as postgres_prune
 from xray_server.backends.postgres import samples as postgres_samples
 from xray_server.backends.postgres.alerts import PostgresAlertStore
+from xray_server.backends.postgres.migrate import migrate
 from xray_server.backends.postgres.read import Reader, Words
 from xray_server.backends.postgres.write import RacedError, Writer
 from xray_server.backends.relational.compactor import Compactor
-from xray_server.backends.relational.migrations import tell_of_migration
-from xray_server.backends.relational.rows import make_cursor, parse_cursor
+from xray_server.backends.relational.cursors import make_cursor, parse_cursor
 from xray_server.backends.relational.salvage import write_what_can_be
 from xray_server.records.schema import VerdictsRecord
 from xray_server.store import (
@@ -55,13 +53,13 @@ from xray_server.store import (
     StoreUnavailableError,
     TrendPoint,
 )
+from xray_server.store.keys import Key
 
 T = TypeVar("T")
 MIN_VERSION: Final = 14  # DETACH PARTITION CONCURRENTLY
 MAX_READERS: Final = 8
 _TRIES: Final = 8
 _CONNECT_TIMEOUT_S: Final = 10
-_MIGRATION_LOCK: Final = 0x5872
 _SIZE_KEPT_S: Final = 30.0
 # The plans are the author's, not the statistics': every question walks an index in its order. Custom plans prune partitions.
 _PLANS: Final = (
@@ -342,42 +340,3 @@ def _check_server(db: Connection[Any]) -> None:
         raise ConfigurationError(
             f"XRAY_DATABASE_URL: the database is encoded in {row[0]}; make one with ENCODING 'UTF8'"
         )
-
-
-def migrate(db: Connection[Any], location: str) -> None:
-    """Bring the schema up to date, one numbered file a transaction, under a lock that all processes share.
-
-    Raises:
-        ConfigurationError: the database was written by a newer X-Ray.
-    """
-    files = sorted(
-        (int(file.name.split("_", 1)[0]), file)
-        for file in resources.files("xray_server.backends.postgres").joinpath("migrations").iterdir()
-        if file.name.endswith(".sql")
-    )
-    db.execute("SET lock_timeout = 0; SET statement_timeout = 0")  # a large database takes its time; others wait for it
-    db.execute("SELECT pg_advisory_lock(%s, hashtext(current_schema()))", (_MIGRATION_LOCK,))
-    try:
-        row = db.execute("SELECT to_regclass('schema_version')").fetchone()
-        if row is None or row[0] is None:
-            db.execute(
-                "CREATE TABLE schema_version (number integer PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())"
-            )
-        found = db.execute("SELECT coalesce(max(number), 0) FROM schema_version").fetchone()
-        version = int(found[0]) if found else 0
-        if version > files[-1][0]:
-            raise ConfigurationError(
-                f"XRAY_DATABASE_URL: {location} was written by a newer X-Ray (schema {version}; this one knows "
-                f"{files[-1][0]}): upgrade X-Ray, or name another database"
-            )
-        tell_of_migration(location, version, files[-1][0])
-        for number, file in files:
-            if number > version:
-                with db.transaction():
-                    db.execute(file.read_text(encoding="utf-8").encode())
-                    if number == 4:
-                        postgres_samples.move_chunks(db)
-                    db.execute("INSERT INTO schema_version (number) VALUES (%s)", (number,))
-    finally:
-        if not db.closed:
-            db.execute("SELECT pg_advisory_unlock(%s, hashtext(current_schema()))", (_MIGRATION_LOCK,))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from xray_server.backends.relational.rows import id_key, id_prefix_range, id_text
+from xray_server.backends.relational.ids import id_key, id_prefix_range, id_text
 
 _ESCAPE: Final = "\ue000"  # of the private use area; doubled where it stands for itself, followed by 0 for NUL
 _ESCAPED: Final = re.compile(f"{_ESCAPE}([0{_ESCAPE}])")

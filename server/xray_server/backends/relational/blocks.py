@@ -15,7 +15,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from xray_server.records.schema import Sample, encode_json, sample_text, unpack
+from xray_server.records.documents import unpack
+from xray_server.records.schema import Sample, encode_json, sample_text
 
 BLOCK_BYTES: Final = 64 * 1024  # before compression: what reading one step has to unpack
 SMALL_BYTES: Final = 4 * 1024  # after it: so small a block is taken up into the next that its run gets

@@ -25,7 +25,7 @@ import msgspec
 
 from xray_core import verdicts
 from xray_server.backends.relational.rows import FP40
-from xray_server.records.schema import unpack
+from xray_server.records.documents import unpack
 
 MAX_KEYS: Final = 4_096
 TAIL: Final = 64  # a segment is made when so many chunks wait: looking into one takes about 40 us

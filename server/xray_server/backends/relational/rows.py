@@ -6,8 +6,6 @@ cost one row; sums are kept as new minus old, so that a resent record counts onc
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
@@ -15,23 +13,19 @@ from typing import Any, Final, TypeAlias, TypeVar
 from xray_core.merge import newest
 from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES, STATUS_RANK
 from xray_server.records import states
+from xray_server.records.documents import SAMPLE_FIELDS, pack, run_values, sample_values, step_values
 from xray_server.records.schema import (
     MAX_DURATION_US,
-    SAMPLE_FIELDS,
     ClientRecord,
     RunRecord,
     SamplesRecord,
     StepRecord,
     VerdictsRecord,
     encode_json,
-    pack,
     read_samples,
-    run_values,
-    sample_values,
-    step_values,
 )
 from xray_server.records.states import StepState
-from xray_server.store import BadCursorError, Batch
+from xray_server.store import Batch
 
 STATUS_NAMES: Final = {rank: name for name, rank in STATUS_RANK.items()}
 SET_CODES: Final = {name: code for code, name in enumerate((*OUTCOMES, ITEMS_IN, ITEMS_OUT))}
@@ -46,55 +40,6 @@ RunKey: TypeAlias = tuple[int, str]
 StepKey: TypeAlias = tuple[int, str, str, int]
 K = TypeVar("K")
 Parts: TypeAlias = dict[str, list[Any]]  # part name -> values
-
-
-def id_key(text: str) -> bytes | str:
-    """An id as it is kept: 16 bytes when it is a canonical UUID, else itself. Four times as fast as `uuid.UUID` tells."""
-    if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-":
-        digits = text.replace("-", "")
-        try:
-            key = bytes.fromhex(digits)
-        except ValueError:
-            return text
-        return key if key.hex() == digits and len(key) == 16 else text
-    return text
-
-
-def id_text(key: bytes | str) -> str:
-    """The id that `id_key` was given."""
-    if isinstance(key, str):
-        return key
-    digits = key.hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-def id_prefix_range(prefix: str) -> tuple[Any, Any]:
-    """The range of kept ids that begin with this text: of UUIDs as bytes, else of text."""
-    digits = prefix.replace("-", "").lower()
-    if 4 <= len(digits) <= 32 and len(prefix) <= 36 and set(digits) <= set("0123456789abcdef"):
-        return bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f")) + b"\0"
-    return prefix, prefix + "\U0010ffff"
-
-
-def make_cursor(*key: int) -> str:
-    """The place after which a list goes on."""
-    return base64.urlsafe_b64encode(".".join(map(str, key)).encode()).decode().rstrip("=")
-
-
-def parse_cursor(cursor: str, parts: int = 2) -> list[int]:
-    """The key that `make_cursor` was given.
-
-    Raises:
-        BadCursorError: no such key is in it.
-    """
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-        key = [int(number) for number in text.split(".")]
-    except (ValueError, binascii.Error):
-        key = []
-    if len(key) != parts or any(not -(1 << 62) < number < 1 << 62 for number in key):
-        raise BadCursorError("not a cursor of this list")
-    return key
 
 
 @dataclass(slots=True)

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from xray_server.backends.relational.rows import FP40, SET_NAMES
-from xray_server.records.schema import RUN_FIELDS, SAMPLE_FIELDS, STEP_FIELDS, read_samples, sample_values, unpack
+from xray_server.records.documents import RUN_FIELDS, SAMPLE_FIELDS, STEP_FIELDS, sample_values, unpack
+from xray_server.records.schema import read_samples
 
 Wire = dict[str, Any]
 

@@ -1,1 +1,5 @@
-"""The embedded store: one SQLite file. Knows no other backend."""
+"""The SQLite store: one file, no server. Knows no other backend."""
+
+from xray_server.backends.sqlite.store import SQLiteStore
+
+__all__ = ["SQLiteStore"]

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from xray_server.backends.relational import blocks
-from xray_server.records.schema import decode_json, squeeze, unpack
+from xray_server.records.documents import squeeze, unpack
+from xray_server.records.schema import decode_json
 
 TOGETHER: Final = (
     4  # as many steps of a run, written at once, share blocks: fewer would not save their row and index entry

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from xray_server.backends.relational.rows import STATUS_NAMES, id_text
+from xray_server.backends.relational.ids import id_text
+from xray_server.backends.relational.rows import STATUS_NAMES
 from xray_server.backends.relational.to_wire import Wire, wire_run, wire_samples, wire_step, wire_verdicts
 from xray_server.backends.sqlite import samples as sqlite_samples
 from xray_server.backends.sqlite.documents import documents
 from xray_server.backends.sqlite.read import Reader
 from xray_server.records import states
-from xray_server.records.schema import unpack
+from xray_server.records.documents import unpack
 from xray_server.store import DumpedRun
 
 

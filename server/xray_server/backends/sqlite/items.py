@@ -16,10 +16,11 @@ from xray_core import verdicts
 from xray_core.journey import LookedUp
 from xray_core.model import item_id_text
 from xray_server.backends.relational import item_index as segments
-from xray_server.backends.relational.rows import FP40, SET_NAMES, id_text
+from xray_server.backends.relational.ids import id_text
+from xray_server.backends.relational.rows import FP40, SET_NAMES
 from xray_server.backends.sqlite import item_index as sqlite_segments
 from xray_server.backends.sqlite.read import BlobWindow, Reader
-from xray_server.records.schema import unpack
+from xray_server.records.documents import unpack
 from xray_server.store import ItemRun, Sighting
 
 _CHUNKS: Final = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from xray_server.access.keys import Key
+from xray_server.store.keys import Key
 
 _ALL: Final = "SELECT id, name, scope, project, digest, created_us, revoked_us FROM access_key ORDER BY created_us, id"
 _ADD: Final = (

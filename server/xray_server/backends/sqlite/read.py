@@ -15,24 +15,13 @@ import msgspec
 
 from xray_core import verdicts
 from xray_core.model import STATUS_RANK, item_id_text
-from xray_server.backends.relational.rows import (
-    FEW_RUNS,
-    FP40,
-    HIGH_RATE,
-    HOUR_US,
-    SET_NAMES,
-    SLOW_US,
-    STATUS_NAMES,
-    id_key,
-    id_prefix_range,
-    id_text,
-    make_cursor,
-    parse_cursor,
-)
+from xray_server.backends.relational.cursors import make_cursor, parse_cursor
+from xray_server.backends.relational.ids import id_key, id_prefix_range, id_text
+from xray_server.backends.relational.rows import FEW_RUNS, FP40, HIGH_RATE, HOUR_US, SET_NAMES, SLOW_US, STATUS_NAMES
 from xray_server.backends.sqlite.documents import documents
 from xray_server.backends.sqlite.steps import OF_STEP
 from xray_server.records import states
-from xray_server.records.schema import unpack
+from xray_server.records.documents import unpack
 from xray_server.store import (
     Page,
     RunFilter,

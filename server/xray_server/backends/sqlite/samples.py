@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from xray_server.backends.relational import blocks
-from xray_server.backends.relational.rows import gathered_samples, id_key, id_text, make_cursor
+from xray_server.backends.relational.cursors import make_cursor
+from xray_server.backends.relational.ids import id_key, id_text
+from xray_server.backends.relational.rows import gathered_samples
 from xray_server.backends.sqlite.read import Reader
 from xray_server.backends.sqlite.steps import OF_STEP
 from xray_server.store import Page, SampledStep, StepFilter

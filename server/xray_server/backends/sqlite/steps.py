@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xray_server.backends.relational import blocks
+from xray_server.backends.relational.ids import id_key
 from xray_server.backends.relational.rows import (
     SET_CODES,
     STATUS_NAMES,
     Parts,
     StepKey,
     Sums,
-    id_key,
     merged,
     moved_us,
     step_columns,
@@ -24,7 +24,7 @@ from xray_server.backends.relational.rows import (
 from xray_server.backends.sqlite.dictionary import Dictionary
 from xray_server.backends.sqlite.documents import documents, laid_out, write_blocks
 from xray_server.records import states
-from xray_server.records.schema import squeeze
+from xray_server.records.documents import squeeze
 from xray_server.records.states import StepState
 
 # The attempts of one step: of run ?1, with id ?2. The second test is the one that has an index (0008_step_id.sql).

@@ -12,18 +12,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from xray_core.errors import ConfigurationError
 from xray_core.journey import LookedUp
-from xray_server.access.keys import Key
-from xray_server.backends.relational import blocks
-from xray_server.backends.relational import item_index as segments
 from xray_server.backends.relational.compactor import Compactor
-from xray_server.backends.relational.migrations import tell_of_migration
-from xray_server.backends.relational.rows import make_cursor, parse_cursor
+from xray_server.backends.relational.cursors import make_cursor, parse_cursor
 from xray_server.backends.relational.salvage import write_what_can_be
 from xray_server.backends.sqlite import backup as sqlite_upkeep
 from xray_server.backends.sqlite import dump as sqlite_dump
@@ -34,6 +29,7 @@ from xray_server.backends.sqlite import prune as sqlite_prune
 from xray_server.backends.sqlite import samples as sqlite_samples
 from xray_server.backends.sqlite.alerts import SQLiteAlertStore
 from xray_server.backends.sqlite.lock import FileLock
+from xray_server.backends.sqlite.migrate import migrate
 from xray_server.backends.sqlite.read import Reader
 from xray_server.backends.sqlite.write import Writer
 from xray_server.records.schema import VerdictsRecord
@@ -56,6 +52,7 @@ from xray_server.store import (
     StoreUnavailableError,
     TrendPoint,
 )
+from xray_server.store.keys import Key
 
 T = TypeVar("T")
 _BUSY_TIMEOUT_S: Final = 10.0
@@ -269,37 +266,3 @@ class SQLiteStore:
 
 def _retryable(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and any(word in str(error).lower() for word in _WORTH_RETRYING)
-
-
-def migrate(db: sqlite3.Connection, location: str) -> None:
-    """Bring the schema up to date, one numbered file a transaction; `user_version` says how far it is.
-
-    Raises:
-        ConfigurationError: the database was written by a newer X-Ray.
-    """
-    files = sorted(
-        (file for file in resources.files("xray_server.backends.sqlite").joinpath("migrations").iterdir()),
-        key=lambda file: file.name,
-    )
-    db.create_function("xray_last_chunk", 1, segments.last_key, deterministic=True)  # for 0007
-    db.create_aggregate("xray_sample_block", 5, blocks.OfChunks)  # type: ignore[arg-type]  # for 0005
-    steps = [(int(file.name.split("_", 1)[0]), file) for file in files if file.name.endswith(".sql")]
-    version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if version > steps[-1][0]:
-        raise ConfigurationError(
-            f"XRAY_DATABASE_URL: {location} was written by a newer X-Ray (schema {version}; this one knows "
-            f"{steps[-1][0]}): upgrade X-Ray, or name another file"
-        )
-    tell_of_migration(location, version, steps[-1][0])
-    for number, file in steps:
-        if number <= version:
-            continue
-        try:
-            db.executescript(
-                f"BEGIN IMMEDIATE;\n{file.read_text(encoding='utf-8')}\nPRAGMA user_version = {number};\nCOMMIT;"
-            )
-        except sqlite3.Error:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            if int(db.execute("PRAGMA user_version").fetchone()[0]) < number:  # else another process was first
-                raise

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from xray_core.model import STATUS_RANK
 from xray_server.backends.relational import blocks
+from xray_server.backends.relational.ids import id_key
 from xray_server.backends.relational.rows import (
     Folded,
     Parts,
@@ -20,7 +21,6 @@ from xray_server.backends.relational.rows import (
     StepKey,
     client_document,
     fold,
-    id_key,
     merged,
     parts_of,
     tag_text,
@@ -33,7 +33,8 @@ from xray_server.backends.sqlite.documents import laid_out
 from xray_server.backends.sqlite.lock import FileLock, transaction
 from xray_server.backends.sqlite.steps import NewStep, StepRows, new_step
 from xray_server.records import states
-from xray_server.records.schema import ClientRecord, SamplesRecord, pack, unpack
+from xray_server.records.documents import pack, unpack
+from xray_server.records.schema import ClientRecord, SamplesRecord
 from xray_server.store import Batch
 
 _MAX_CACHED: Final = 100_000

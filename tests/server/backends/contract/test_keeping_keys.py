@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from xray_server.access.keys import Keyring, KeyStore, new_key
+from xray_server.access.keys import Keyring, new_key
 from xray_server.store import Store
+from xray_server.store.keys import KeyStore
 
 
 def test_a_key_is_kept_found_and_revoked_and_its_name_is_used_once_at_a_time(store: Store) -> None:

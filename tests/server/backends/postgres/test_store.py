@@ -15,7 +15,7 @@ from xray_server.backends.postgres import partitions
 from xray_server.backends.postgres.read import Reader
 from xray_server.backends.postgres.store import PostgresStore
 from xray_server.backends.postgres.text import given_id, given_text, kept_id, kept_text
-from xray_server.backends.relational.rows import make_cursor
+from xray_server.backends.relational.cursors import make_cursor
 from xray_server.records.schema import RunRecord, StepRecord
 from xray_server.store import Batch, RunFilter, StepFilter
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from xray_server.backends import open_store
 from xray_server.backends.relational import blocks
 from xray_server.backends.relational.blocks import BLOCK_BYTES, SMALL_BYTES, Block, Kept, Key
-from xray_server.records.schema import StepRecord, pack
+from xray_server.records.documents import pack
+from xray_server.records.schema import StepRecord
 from xray_server.store import Batch, Store
 
 from tests.server import postgresql

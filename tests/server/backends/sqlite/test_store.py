@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from xray_server.backends import open_store
-from xray_server.backends.relational.rows import id_key, id_text
+from xray_server.backends.relational.ids import id_key, id_text
 from xray_server.backends.sqlite.read import Reader
 from xray_server.backends.sqlite.steps import OF_STEP
 from xray_server.backends.sqlite.store import SQLiteStore
-from xray_server.records import schema as records
+from xray_server.records.documents import pack, unpack
+from xray_server.records.schema import RunRecord, StepRecord
 from xray_server.store import Batch, RunFilter, StepFilter
 
 from xray_core.errors import ConfigurationError
@@ -24,10 +25,8 @@ from xray_core.errors import ConfigurationError
 def reader(tmp_path: Path) -> Iterator[tuple[Reader, sqlite3.Connection]]:
     path = tmp_path / "xray.db"
     store = SQLiteStore(path)
-    run = records.RunRecord(v=1, run_id="r", pipeline="p", tags={"env": "prod"})
-    step = records.StepRecord(
-        v=1, run_id="r", step_id="s", name="f", step_type="filter", reasons={"rejected": {"no": 1}}
-    )
+    run = RunRecord(v=1, run_id="r", pipeline="p", tags={"env": "prod"})
+    step = StepRecord(v=1, run_id="r", step_id="s", name="f", step_type="filter", reasons={"rejected": {"no": 1}})
     store.write([Batch([run, step])])
     connection = sqlite3.connect(path)
     yield Reader(connection), connection
@@ -128,7 +127,7 @@ def test_an_id_comes_back_as_it_was_written(text: str) -> None:
     st.recursive(st.one_of(st.none(), st.integers(), st.text()), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
 )
 def test_a_document_comes_back_as_it_was_packed(value: object) -> None:
-    assert records.unpack(records.pack(value)) == value
+    assert unpack(pack(value)) == value
 
 
 def test_a_question_sees_one_state_of_the_file_whatever_is_written_meanwhile(tmp_path: Path) -> None:
@@ -137,11 +136,11 @@ def test_a_question_sees_one_state_of_the_file_whatever_is_written_meanwhile(tmp
 
     def ask(reader: Reader) -> tuple[int, int]:
         before = steps_of(reader)
-        store.write([Batch([records.StepRecord(v=1, run_id="r", step_id="later", name="f")])])
+        store.write([Batch([StepRecord(v=1, run_id="r", step_id="later", name="f")])])
         return before, steps_of(reader)
 
     store = SQLiteStore(tmp_path / "x.db")
-    store.write([Batch([records.StepRecord(v=1, run_id="r", step_id=f"s{n}", name="f") for n in range(5)])])
+    store.write([Batch([StepRecord(v=1, run_id="r", step_id=f"s{n}", name="f") for n in range(5)])])
     assert store._read(ask) == (5, 5)
     assert store._read(steps_of) == 6
     store.close()

@@ -1,0 +1,203 @@
+"""The answers that a store gives: stored runs, steps, samples, verdicts, and figures about them.
+
+Knows no SQL and no HTTP. Times are microseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from xray_core.model import Ledger
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some answers, newest first, and the cursor of the next page (None at the end)."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as merged from its parts.
+
+    Attributes:
+        state: what `xray_core.merge.merge_run` gives.
+        at_us: when it started, or was first heard of: its place in every list.
+        known: False while only its steps have arrived.
+    """
+
+    run_id: str
+    at_us: int
+    state: Mapping[str, Any]
+    step_count: int
+    flagged_steps: int
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStep:
+    """A step attempt as merged from its parts.
+
+    Attributes:
+        state: what `xray_core.merge.merge_step` gives.
+        ledger: what follows from its counts.
+        rejection_rate: of the ledger, or as given by a client that sent no counts.
+    """
+
+    run_id: str
+    step_id: str
+    attempt: int
+    at_us: int
+    state: Mapping[str, Any]
+    ledger: Ledger
+    rejection_rate: float | None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.step_id, self.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class SampledStep:
+    """A step attempt by its names, and its samples: what a search inside samples walks over, by the hundred."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    at_us: int
+    pipeline: str | None
+    name: str | None
+    samples: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class StepGroup:
+    """The steps of one name in one run, added up: what a funnel of a run with thousands of steps is drawn from."""
+
+    name: str
+    step_type: str | None
+    steps: int
+    failed: int
+    flagged: int
+    first_at_us: int
+    duration_us: int
+    input: int
+    accepted: int
+    rejected: int
+    not_selected: int
+    errored: int
+    selected: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVerdict:
+    """One item found in one set of a step attempt.
+
+    Attributes:
+        outcome: one of `xray_core.model.OUTCOMES`, or "in" / "out" for the item sets a client gave.
+        exact: True when the set holds ids; otherwise a fingerprint was found, by chance with `p_false`.
+        position: place in the set, where the set keeps ids (item sets keep their order).
+    """
+
+    step_id: str
+    attempt: int
+    outcome: str
+    reason: str | None
+    exact: bool
+    p_false: float
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One item in one set of a step attempt, seen from the item: as `StoredVerdict`, with the step's name."""
+
+    step: str
+    step_id: str
+    attempt: int
+    outcome: str
+    reason: str | None
+    exact: bool
+    p_false: float
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRun:
+    """A run that holds an item: where it was seen, in the order of the steps."""
+
+    run_id: str
+    pipeline: str | None
+    at_us: int
+    sightings: list[Sighting]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSet:
+    """A set of items of one outcome and reason at a step attempt, as it came: ids, or an fp40 blob."""
+
+    step_id: str
+    attempt: int
+    outcome: str
+    reason: str | None
+    n: int
+    ids: Sequence[str] | None = None
+    fp40: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredClient:
+    """What a client process last said of itself: records it dropped or could not deliver, errors it swallowed."""
+
+    part: str
+    host: str | None
+    pid: int | None
+    sdk: str | None
+    pipeline: str | None
+    counters: Mapping[str, int]
+    received_us: int
+
+
+class TrendPoint(NamedTuple):
+    """One bucket of time of one step name in one pipeline: sums over the step attempts that started in it."""
+
+    at_us: int
+    pipeline: str
+    name: str
+    steps: int
+    failed: int
+    input: int
+    accepted: int
+    rejected: int
+    not_selected: int
+    errored: int
+    selected: int
+    unaccounted: int
+    duration_us: int
+    reasons: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DumpedRun:
+    """A run as wire records: all its parts, steps, verdicts and samples, as they were sent. All of it in memory."""
+
+    project: str
+    run_id: str
+    received_us: int
+    records: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """What the store says of itself; `details` are the store's own words and figures."""
+
+    kind: str
+    location: str
+    runs: int
+    newest_us: int | None
+    details: Mapping[str, Any] = field(default_factory=dict)
