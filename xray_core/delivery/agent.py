@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from xray_core.delivery import Delivery
+from xray_core.delivery.delivery import Delivery
 from xray_core.transport import Transport
 from xray_core.transport.http import HttpTransport
 

@@ -1,0 +1,409 @@
+"""`Delivery`: one client's way to one server, with its background threads, through forks, exits, flush and sync.
+
+What an answer of the server means is sender.py's, what is on disk `xray_core.spool`'s. Knows nothing of runs and steps.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from xray_core import safety
+from xray_core.delivery.breaker import Breaker
+from xray_core.delivery.process_mark import mark_process
+from xray_core.delivery.sender import Sender
+from xray_core.delivery.wake import Wake
+from xray_core.spool import Quarantine, Spool, directory_for
+from xray_core.transport import Transport
+from xray_core.wire import Stream
+
+if TYPE_CHECKING:
+    from xray_core.settings import Settings
+
+log = logging.getLogger("xray")
+
+_POLL_S: Final = 0.2
+_ADOPT_EVERY_S: Final = 2.0
+_FLUSH_RETRY_S: Final = 0.5
+_RESTART_S: Final = 5.0
+_NOTE_EVERY_S: Final = 30.0
+_SYNC_ATTEMPTS: Final = 3
+_SYNC_WAIT_S: Final = 30.0
+
+
+class Delivery:
+    """One client's way to one server.
+
+    Args:
+        settings: where, how much and how long.
+        transport: takes bodies to the server; used by one thread at a time.
+        on_dropped: told (count, reason) about records that could not be kept, from a background thread.
+        on_tick: called about every `settings.snapshot_interval_s` from a background thread, also while the server
+            hangs; writes down what is still open.
+        client_record: makes the "client" record; counters are added, and it is sent when they have changed.
+
+    No thread is started before the first record, nor in a forked child before its own first record.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        transport: Transport,
+        *,
+        on_dropped: Callable[[int, str], None] | None = None,
+        on_tick: Callable[[], None] | None = None,
+        client_record: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._on_dropped = on_dropped
+        self._on_tick = on_tick
+        drop = settings.offline_mode == "drop"
+        directory = None if drop else directory_for(settings.spool_dir, settings.api_url)
+        self._spool = Spool(
+            directory,
+            api_url=settings.api_url,
+            max_bytes=settings.spool_max_bytes,
+            fsync=settings.durability == "fsync",
+        )
+        self._sender = Sender(
+            self._spool,
+            transport,
+            Quarantine(None if directory is None else directory / "quarantine"),
+            breaker=Breaker(),
+            timeout_s=settings.timeout_s,
+            drop=drop,
+            client_record=client_record,
+        )
+        self._closed = False
+        self._reset()
+        _deliveries.add(self)
+
+    def _reset(self) -> None:
+        self._process = mark_process()
+        self._started = False
+        self._start_again_at = 0.0
+        self._starting = threading.Lock()
+        self._sending = threading.Lock()
+        self._sender_wake = Wake()
+        self._ticker_wake = Wake()
+        self._sender_ended = Wake()
+        self._deadline: float | None = None
+        self._hurried_until = 0.0
+        self._adopt_at = 0.0
+        self._fork_held = False
+        self._dropped_told: dict[str, int] = {}
+        self._dropped_noted = 0
+        self._note_again_at = 0.0
+
+    # -- the caller's side ---------------------------------------------------------------------------------------
+
+    def append(self, stream: Stream, payload: bytes) -> None:
+        """Keep one record: it is on disk when this returns, and goes to the server soon after.
+
+        Args:
+            stream: what it may lose its place to when the spool is full.
+            payload: as `wire.to_payload` or `wire.verdicts_payload` make it.
+
+        Any thread, also inside signal handlers, `__del__` and log handlers, and after a fork. Never raises; does not
+        wait for the network.
+        """
+        if not self._process[0]:
+            self._after_fork()  # a fork that ran no hooks (uWSGI does that)
+        self._spool.append(stream, payload)
+        if not self._started:
+            self.start()
+
+    def start(self) -> None:
+        """Start the background threads, if they are not running. `append` does it; never raises, never blocks."""
+        if self._started or self._closed or time.monotonic() < self._start_again_at:
+            return
+        if not self._starting.acquire(False):
+            return
+        try:
+            # Not threading.Thread: its start() takes locks of the threading module, which a signal handler or
+            # __del__ that captures may have interrupted.
+            self._started = True
+            _thread.start_new_thread(self._run_sender, ())
+            _thread.start_new_thread(self._run_ticker, ())
+            _close_with_multiprocessing()
+        except RuntimeError:
+            # No more threads, or the interpreter is ending: the records are in the spool, for whoever comes next.
+            self._started = False
+            self._start_again_at = time.monotonic() + _RESTART_S
+        finally:
+            self._starting.release()
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What became of this process's records: sent, retried, dropped_*, quarantined, damaged, degraded, ..."""
+        return self._sender.all_counters()
+
+    def confirmed(self) -> bool:
+        """Whether the server has everything that this process appended (or refused it)."""
+        return self._spool.confirmed()
+
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until everything appended so far is confirmed, refused or put aside.
+
+        Args:
+            timeout_s: how long to wait at most; None means `settings.timeout_s`.
+
+        Returns:
+            False when the time was not enough, or records were dropped: what is left stays in the spool.
+
+        Blocks the caller, so not for an event loop's thread.
+        """
+        mark = self._spool.mark()
+        deadline = time.monotonic() + (self._settings.timeout_s if timeout_s is None else timeout_s)
+        self._hurried_until = deadline
+        self.start()
+        pause_s = 0.002
+        while not self._spool.passed(mark):
+            if time.monotonic() >= deadline:
+                return False
+            self._sender_wake.set()
+            time.sleep(pause_s)
+            pause_s = min(0.05, pause_s * 1.5)
+        return True
+
+    def sync(self, progress: Callable[[int, int], None] | None = None) -> dict[str, int]:
+        """Deliver what any process on this machine left behind for this server, and what this one has not sent yet.
+
+        Args:
+            progress: told (records done, records in all) after each batch, in the caller's thread.
+
+        Returns:
+            {"synced": records confirmed, "failed": records that are left, or were refused}.
+
+        Blocks until nothing is left, or the server has failed three times in a row. What living processes hold is
+        left to them.
+        """
+        with self._sending:
+            before = dict(self._sender.counters)
+            self._spool.adopt()
+            attempts = 0
+            while attempts < _SYNC_ATTEMPTS:
+                outcome = self._sender.round(hurry=True)
+                synced = self._sender.counters.get("sent", 0) - before.get("sent", 0)
+                if outcome == "idle" and not self._spool.adopt():
+                    break
+                if outcome == "waiting":
+                    wait_s = self._sender.breaker.wait_s(hurry=True)
+                    if wait_s > _SYNC_WAIT_S:
+                        break
+                    time.sleep(wait_s)
+                elif outcome == "failed":
+                    attempts += 1
+                    if attempts < _SYNC_ATTEMPTS:
+                        time.sleep(min(1.0, self._sender.breaker.wait_s()))
+                else:
+                    attempts = 0
+                if progress is not None:
+                    progress(synced, synced + self._spool.waiting())
+            synced = self._sender.counters.get("sent", 0) - before.get("sent", 0)
+            refused = self._sender.counters.get("quarantined", 0) - before.get("quarantined", 0)
+            return {"synced": synced, "failed": self._spool.waiting() + refused}
+
+    def release(self) -> None:
+        """Let go of what was adopted and not delivered, so that other processes can. For agents between two syncs."""
+        with self._sending:
+            self._spool.close()
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Send what is left within the time, then let go; the rest waits in the spool for another process.
+
+        Args:
+            timeout_s: total; None means `settings.shutdown_timeout_s`.
+
+        `append` still works afterwards, and what it is given waits in the spool. May be called more than once.
+        """
+        budget_s = self._settings.shutdown_timeout_s if timeout_s is None else timeout_s
+        self._begin_close(budget_s)
+        self._end_close(budget_s)
+
+    def _begin_close(self, budget_s: float) -> None:
+        deadline = time.monotonic() + budget_s
+        if self._on_tick is not None:
+            with safety.guard("snapshot at exit"):
+                self._on_tick()  # what is still open is written down as it stands
+        note = self._sender.note_payload()
+        if note is not None:
+            self._spool.append("counts", note)
+        self._closed = True
+        self._deadline = deadline
+        self._sender_wake.set()
+        self._ticker_wake.set()
+
+    def _end_close(self, budget_s: float) -> None:
+        ended = True
+        if self._started and self._deadline is not None:
+            until = self._deadline
+            asked_at_s = self._sender.asked_at_s
+            if asked_at_s is not None:
+                # A server that has been silent for the whole budget already gets no second one.
+                until = min(until, asked_at_s + budget_s)
+            ended = self._sender_ended.wait(max(0.0, until - time.monotonic()))
+            if ended:
+                self._sender_ended.set()  # for whoever closes a second time
+        self._tell()
+        self._spool.close()
+        if ended:
+            with safety.guard("transport.close"):
+                self._transport.close()
+
+    # -- the threads ---------------------------------------------------------------------------------------------
+
+    def _run_sender(self) -> None:
+        threading.current_thread().name = "xray-sender"
+        while self._deadline is None:
+            self._sender_wake.wait(_POLL_S)
+            try:
+                self._send()
+            except Exception as error:  # noqa: BLE001
+                safety.swallow("delivery.sender", error)
+        try:
+            self._send_the_rest()
+        except Exception as error:  # noqa: BLE001
+            safety.swallow("delivery.sender", error)
+        self._spool.close()
+        self._sender_ended.set()
+
+    def _send(self) -> None:
+        """Everything that is due."""
+        while self._deadline is None:
+            now = time.monotonic()
+            hurried = now < self._hurried_until
+            if not self._sending.acquire(timeout=_POLL_S):
+                return  # a sync is under way
+            try:
+                if now >= self._adopt_at:
+                    self._adopt_at = now + _ADOPT_EVERY_S
+                    self._spool.adopt()
+                outcome = self._sender.round(hurry=hurried)
+            finally:
+                self._sending.release()
+            if outcome == "failed" and hurried:
+                self._sender_wake.wait(min(_FLUSH_RETRY_S, self._sender.breaker.wait_s()))
+            if outcome != "sent" or not (hurried or self._spool.much_waits()):
+                return  # a few records are worth gathering more: a round costs the pipeline's threads the GIL ten times
+
+    def _send_the_rest(self) -> None:
+        """At exit: until all of ours is confirmed, the first failure, or the deadline."""
+        while self._deadline is not None and not self._spool.confirmed():
+            left_s = self._deadline - time.monotonic()
+            if left_s <= 0 or not self._sending.acquire(timeout=left_s):
+                return
+            try:
+                if self._sender.round(timeout_s=self._deadline - time.monotonic(), hurry=True) != "sent":
+                    return
+            finally:
+                self._sending.release()
+
+    def _run_ticker(self) -> None:
+        threading.current_thread().name = "xray-ticker"
+        while not self._ticker_wake.wait(self._settings.snapshot_interval_s) and not self._closed:
+            if self._on_tick is not None:
+                with safety.guard("delivery.on_tick"):
+                    self._on_tick()
+            with safety.guard("spool.maintain"):
+                self._spool.maintain()
+            self._tell()
+            self._write_down_drops()
+
+    def _tell(self) -> None:
+        """Log what the spool wants said once, and report drops."""
+        for notice in self._spool.notices():
+            log.warning("X-Ray: %s. `xray doctor` says more.", notice)
+        if self._on_dropped is None:
+            return
+        for name, total in list(self._spool.counters.items()):
+            new = total - self._dropped_told.get(name, 0)
+            if name.startswith("dropped_") and new > 0:
+                self._dropped_told[name] = total
+                with safety.guard("delivery.on_dropped"):
+                    self._on_dropped(new, name)
+
+    def _write_down_drops(self) -> None:
+        """Now and then, while the server does not listen: what was dropped, for `xray doctor` and for later."""
+        dropped = sum(n for name, n in self._spool.counters.items() if name.startswith("dropped_"))
+        now = time.monotonic()
+        if dropped != self._dropped_noted and now >= self._note_again_at:
+            self._dropped_noted, self._note_again_at = dropped, now + _NOTE_EVERY_S
+            note = self._sender.note_payload()
+            if note is not None:
+                self._spool.append("counts", note)
+
+    # -- forks ---------------------------------------------------------------------------------------------------
+
+    def _before_fork(self) -> None:
+        self._fork_held = self._spool.before_fork()
+
+    def _after_fork_in_parent(self) -> None:
+        if self._fork_held:
+            self._fork_held = False
+            self._spool.after_fork_in_parent()
+
+    def _after_fork(self) -> None:
+        """In the child: the parent's records, threads and connection are the parent's."""
+        if self._process[0]:
+            return
+        self._spool.after_fork()
+        self._sender.reset()
+        self._sender.breaker = Breaker()
+        self._reset()
+
+
+_deliveries: weakref.WeakSet[Delivery] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for delivery in list(_deliveries):
+        delivery._before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for delivery in list(_deliveries):
+        delivery._after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    for delivery in list(_deliveries):
+        delivery._after_fork()
+
+
+def _close_all() -> None:
+    """At exit: all clients within one budget, not one after another."""
+    deliveries = [delivery for delivery in list(_deliveries) if not delivery._closed]
+    for delivery in deliveries:
+        delivery._begin_close(delivery._settings.shutdown_timeout_s)
+    for delivery in deliveries:
+        with safety.guard("delivery.close"):
+            delivery._end_close(delivery._settings.shutdown_timeout_s)
+
+
+def _close_with_multiprocessing() -> None:
+    """multiprocessing's children end by `os._exit` and run its own finalizers instead of atexit."""
+    process = sys.modules.get("multiprocessing.process")
+    util = sys.modules.get("multiprocessing.util")
+    if process is None or util is None or process.parent_process() is None:
+        return
+    if getattr(util, "_xray_pid", None) != os.getpid():
+        util._xray_pid = os.getpid()  # type: ignore[attr-defined]  # one finalizer per process is enough
+        util.Finalize(None, _close_all, exitpriority=0)
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
+atexit.register(_close_all)
