@@ -38,7 +38,7 @@ def run(command: Sequence[str]) -> int:
         command: the program, looked up on PATH, and its arguments.
     """
     if not command:
-        sys.stderr.write("xray run: what? As in: xray run -- python flow.py\n")
+        sys.stderr.write("xray run: no command given, as in: xray run -- python flow.py\n")
         return 2
     environment = environment_for_children(dict(os.environ))
     try:
@@ -80,7 +80,7 @@ def arm() -> None:
 
 
 def report(*, check: bool = False) -> list[dict[str, Any]]:
-    """What `xray doctor` says of each installed adapter, about this process; see `Instrument.report`.
+    """What `xray doctor` shows of each installed adapter, about this process; see `Instrument.report`.
 
     Args:
         check: also import each installed framework and enable its adapter, which tells the seams found and missing.
@@ -89,7 +89,7 @@ def report(*, check: bool = False) -> list[dict[str, Any]]:
     found = []
     for module_name, enable in sorted(_instruments().items()):
         if not isinstance(enable, Instrument):
-            found.append({"framework": module_name, "enabled": None, "how": "a plugin of your own: it says nothing"})
+            found.append({"framework": module_name, "enabled": None, "how": "a plugin of your own: it gives no report"})
             continue
         problem = _try(enable) if check and enable.version() is not None else None
         about = {**enable.report(), "armed": _armed}

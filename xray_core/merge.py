@@ -17,7 +17,7 @@ _FIRST_TO_SAY: Final = (
     "run_id", "step_id", "attempt", "name", "step_type", "parent_id", "map_index", "capture", "code_version", "input",
     "input_fp", "sampling",
 )  # fmt: skip
-# a resumed segment knows the outcome better than the first
+# of a deferred task, the last execution knows the outcome better than the first
 _LAST_TO_SAY: Final = ("input_count", "output_count", "output", "output_fp")
 
 
@@ -142,7 +142,7 @@ def _common(ordered: Sequence[Part]) -> dict[str, Any]:
     }
     timed = [part for part in ordered if part.get("duration_us") is not None]
     if len(timed) == 1 and len(ended) == 1 and timed[0].get("started_us") == merged["started_us"]:
-        # monotonic, so right even when the clock jumped; but the last segment of a step knows its own time alone
+        # monotonic, so right even when the clock jumped; but of a deferred task, the last execution knows its own time alone
         merged["duration_us"] = timed[0]["duration_us"]
     elif merged["ended_us"] is not None and merged["started_us"] is not None:
         merged["duration_us"] = max(0, merged["ended_us"] - merged["started_us"])

@@ -37,7 +37,7 @@ def swallow(site: str, error: Exception) -> None:
                 type(error).__name__,
                 error,
             )
-    except Exception:  # noqa: BLE001  # a hostile __str__ or a broken log handler: nothing is left to tell
+    except Exception:  # noqa: BLE001  # a hostile __str__ or a broken log handler: nothing more can be logged
         pass
     if on_swallow is not None:
         on_swallow(site, error)

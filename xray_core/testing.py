@@ -1,4 +1,4 @@
-"""For your tests: capture what a pipeline says to X-Ray in memory, and ask why, without a server.
+"""For your tests: capture what a pipeline sends to X-Ray in memory, and ask why, without a server.
 
     from xray_core.testing import capture
 
@@ -60,7 +60,7 @@ class _Set:
 
 
 class Captured:
-    """What was captured, and answers about it. Ask after the runs have ended: what is still open is not yet told.
+    """What was captured, and answers about it. Ask after the runs have ended: what is still open is not written yet.
 
     Where several runs were captured, `run` says which is meant: a run id, or None for the last one.
     """
@@ -71,7 +71,8 @@ class Captured:
 
     # ------------------------------------------------------------------ a sink, for the recorder
 
-    def append(self, stream: str, payload: bytes) -> None:
+    def put(self, stream: str, payload: bytes) -> None:
+        """Keep one payload in memory."""
         self._payloads.append(payload)
 
     def start(self) -> None:
@@ -193,9 +194,9 @@ class _Run:
             elif kind == "verdicts":
                 self.sets.setdefault(key, []).extend(map(_set, record["sets"]))
             elif kind == "samples":
-                place = (key, part, record["chunk"])
-                if place not in chunks or record["rev"] >= chunks[place]["rev"]:
-                    chunks[place] = record
+                chunk_key = (key, part, record["chunk"])
+                if chunk_key not in chunks or record["rev"] >= chunks[chunk_key]["rev"]:
+                    chunks[chunk_key] = record
         self.state = merge_run(runs.values() or [{}])
         self.steps = [
             {**merge_step(parts.values()), "step_id": key[0], "attempt": key[1]} for key, parts in steps.items()

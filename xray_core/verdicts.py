@@ -57,8 +57,8 @@ def sum64(hashes: array[int]) -> int:
         raw = _little(hashes[at : at + _SUMMED_AT_ONCE])
         n = len(raw) // 8
         digits = bytearray(10 * n)
-        for place in range(8):
-            digits[place::10] = raw[place::8]
+        for byte in range(8):
+            digits[byte::10] = raw[byte::8]
         number = int.from_bytes(digits, "little")
         while n > 1:
             n = (n + 1) // 2
@@ -74,12 +74,12 @@ def encode(hashes: Iterable[int]) -> bytes:
     planes = _sorted_planes(hashes)  # the sorted fingerprints' bytes, the lowest first: byte i of item k at 8 * k + i
     if n < _SMALL:
         small = bytearray(5 * n)
-        for place in range(5):
-            small[place::5] = planes[4 - place :: 8]
+        for byte in range(5):
+            small[byte::5] = planes[4 - byte :: 8]
         return b"\x01" + bytes(small)
     lows = bytearray(4 * n)
-    for place in range(4):
-        lows[place::4] = planes[place::8]
+    for byte in range(4):
+        lows[byte::4] = planes[byte::8]
     tops = planes[4::8]
     offsets = array("I", [bisect_left(tops, bucket) for bucket in range(256)])
     offsets.append(n)

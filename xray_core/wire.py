@@ -1,7 +1,7 @@
 """The contract between SDK and server: versioned records, as NDJSON lines and as spool payloads.
 
 A record is one JSON object. Times are integer microseconds since the epoch, UTC (`*_us`). Every record has `v` (1) and
-`kind`, and belongs to a *part*: what one process (or one segment of a deferred task) knows of a run or of a step
+`kind`, and belongs to a *part*: what one process (or one execution of a deferred task) knows of a run or of a step
 attempt. A part is a full snapshot with a growing `rev`; the newest revision of a part wins, so resending is harmless.
 A run or a step attempt is the merge of its parts (`xray_core.merge`), in any order.
 
@@ -70,7 +70,7 @@ to_payload: Final[Callable[[Any], bytes]] = msgspec.json.Encoder().encode
 
 
 class StepHead(msgspec.Struct, gc=False):
-    """What every snapshot of one part of a step attempt says, and all that a silent one does. A struct, since every step
+    """The fields of every snapshot of one part of a step attempt; of a step without values and items, all of them. A struct, since every step
     makes one and encodes it twice: that takes half as long as a dict of the same. It refers to nothing that could refer
     back, which spares the garbage collector."""
 
@@ -149,12 +149,12 @@ def to_line(payload: bytes) -> bytes:
 
 
 def head_of(payload: bytes) -> bytes:
-    """The beginning of a run's or a step's record, up to what it says: equal for two snapshots of one part."""
+    """The bytes of a run's or a step's record before its values: equal for two snapshots of one part."""
     return payload[: payload.find(b',"pipeline":')]
 
 
-def names_a_part(head: bytes) -> bool:
-    """Whether a head holds a whole key, so that equal heads mean the same part: not so where a redactor reordered it."""
+def is_part_key(head: bytes) -> bool:
+    """Whether a head holds the whole key of a part, so that equal heads mean one part: not so where a redactor reordered it."""
     return _PART.fullmatch(head) is not None
 
 

@@ -15,7 +15,7 @@ from examples.flights.data import Flight, all_flights
 from examples.flights.pipeline import PIPELINE, Request, rebook
 from xray_core import ApiError, XRay
 from xray_core.cli import main as xray_command
-from xray_core.query.http_reader import Reader
+from xray_core.query.http_reader import HttpReader
 from xray_core.settings import load
 
 GOOD_SEED, BAD_SEED = 7, 14
@@ -118,7 +118,7 @@ def _start_server(port: int) -> subprocess.Popen[bytes]:
 
 def _wait_for(api_url: str, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    with Reader(load({"api_url": api_url})) as reader:
+    with HttpReader(load({"api_url": api_url})) as reader:
         while time.monotonic() < deadline and server.poll() is None:
             try:
                 reader.get("health")

@@ -61,7 +61,7 @@ def section() -> Mapping[str, Any]:
     return found
 
 
-def hand_to_core(environ: MutableMapping[str, str] = os.environ) -> None:
+def export_settings(environ: MutableMapping[str, str] = os.environ) -> None:
     """Put what airflow.cfg says where the core, and the children of BashOperator, look: the environment.
 
     What is set there already stays.

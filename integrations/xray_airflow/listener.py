@@ -72,7 +72,7 @@ def installed_specifications(modules: Iterable[str] = SPECIFICATIONS) -> dict[st
     return found
 
 
-def leave_imports_alone() -> None:
+def patch_has_listeners() -> None:
     """Keep DAGs with `end_from_trigger=True` importable.
 
     Airflow refuses them as soon as its core listener manager has any listener, since those would not hear of a task that

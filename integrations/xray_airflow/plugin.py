@@ -7,7 +7,7 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 
 from xray_airflow import config
-from xray_airflow.listener import leave_imports_alone, make_listener
+from xray_airflow.listener import make_listener, patch_has_listeners
 from xray_core.safety import guarded
 
 
@@ -29,4 +29,4 @@ class XRayPlugin(AirflowPlugin):  # type: ignore[misc]  # Airflow is not typed f
     def on_load(cls, *args: Any, **kwargs: Any) -> None:
         """Called by Airflow whenever one of its plugin managers has loaded this."""
         if cls.listeners:
-            leave_imports_alone()
+            patch_has_listeners()

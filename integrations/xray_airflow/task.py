@@ -61,7 +61,7 @@ _task_process: int | None = None
 @functools.lru_cache(maxsize=1)
 def client() -> XRay:
     """The client of this process, configured by airflow.cfg too. Forked children go on with their parent's."""
-    config.hand_to_core()
+    config.export_settings()
     context.add_step_finder(_find_step)
     return default_client()
 

@@ -152,7 +152,7 @@ def _wrap(made: Instrument, seam: Seam, module: ModuleType) -> None:
         wrapped = around(original)
         setattr(wrapped, _MARK, seam.name)
         setattr(module, seam.function, wrapped)
-        links.hand_down_webserver_url()
+        links.export_webserver_url()
     _installed.add(seam.name)
     made.found(f"{seam.module}.{seam.function}")
 

@@ -30,7 +30,7 @@ def step_url(run_id: str, step_key: str) -> str:
     return f"{run_url(run_id)}?logs={quote('step:' + step_key)}"
 
 
-def hand_down_webserver_url(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | None = None) -> None:
+def export_webserver_url(argv: Sequence[str] | None = None, environ: MutableMapping[str, str] | None = None) -> None:
     """In `dagster dev -p 3333`, put the address into the environment: the runs are grandchildren of this process.
 
     Does nothing in any other process, and never overrides what the user set.

@@ -13,7 +13,7 @@ from xray_core.safety import guarded, swallow
 from xray_core.xray import default_client
 from xray_dagster import fields, instrument
 from xray_dagster.ledger import ledger_metadata
-from xray_dagster.runs import Following, RunCapture, argument, open_ops, run_of
+from xray_dagster.runs import EventObserver, RunCapture, argument, open_ops, run_of
 
 _MAX_RESULTS: Final = 50
 _ENDS: Final = frozenset({"STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY"})
@@ -166,18 +166,18 @@ class OpCapture:
 
 
 @guarded("opening a Dagster step")
-def begin_step(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Following | None:
+def begin_step(args: tuple[Any, ...], kwargs: dict[str, Any]) -> EventObserver | None:
     """An attempt of a step that this process executes; None where a step launcher has it executed elsewhere."""
     step_context = argument(args, kwargs, 0, "step_context")
     forced = (len(args) > 1 and args[1]) or kwargs.get("force_local_execution")
     if not forced and getattr(step_context, "step_launcher", None) is not None:
         return None
     capture = _begin(step_context)
-    return Following(capture.observe, capture.end, TELLING, capture.step)
+    return EventObserver(capture.observe, capture.end, TELLING, capture.step)
 
 
 @guarded("entering the body of a Dagster step")
-def begin_body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Following | None:
+def begin_body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> EventObserver | None:
     """The body of a step: its inputs and outputs. Without the step seam it alone makes the step current, and ends it."""
     step_context = argument(args, kwargs, 0, "step_context")
     inputs = argument(args, kwargs, 1, "inputs")
@@ -191,8 +191,8 @@ def begin_body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Following | Non
     if inputs:
         capture.step.observe_inputs(inputs)
     if bare:
-        return Following(capture.observe_output, capture.end_body, step=capture.step)
-    return Following(capture.observe_output, _nothing)
+        return EventObserver(capture.observe_output, capture.end_body, step=capture.step)
+    return EventObserver(capture.observe_output, _nothing)
 
 
 def _nothing(error: BaseException | None) -> None:

@@ -39,7 +39,7 @@ _lock = threading.Lock()
 _runs: OrderedDict[str, RunCapture] = OrderedDict()  # by Dagster's run id
 
 
-class Following(NamedTuple):
+class EventObserver(NamedTuple):
     """What is done with the events of one of Dagster's generators.
 
     Attributes:
@@ -296,12 +296,12 @@ class RunCapture:
 
 
 @guarded("opening a Dagster run")
-def begin_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Following:
+def begin_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> EventObserver:
     """A run that this process drives."""
     job_context = argument(args, kwargs, 0, "job_context")
     execution_plan = argument(args, kwargs, 1, "execution_plan")
     capture = _remember(RunCapture(_open_run(job_context), job_context, execution_plan, drives=True))
-    return Following(capture.observe, capture.end, TELLING)
+    return EventObserver(capture.observe, capture.end, TELLING)
 
 
 def run_of(plan_context: Any) -> RunCapture:

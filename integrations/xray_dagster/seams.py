@@ -12,7 +12,7 @@ from typing import Any
 
 from xray_core.capture import context
 from xray_dagster import fields, ops, runs
-from xray_dagster.runs import Following
+from xray_dagster.runs import EventObserver
 
 Events = Callable[..., Generator[Any, Any, Any]]
 
@@ -32,7 +32,7 @@ def around_data(original: Events) -> Events:
     return around(original, ops.begin_body)
 
 
-def around(original: Events, begin: Callable[[tuple[Any, ...], dict[str, Any]], Following | None]) -> Events:
+def around(original: Events, begin: Callable[[tuple[Any, ...], dict[str, Any]], EventObserver | None]) -> Events:
     """`original`, its events as they are and followed as `begin(args, kwargs)` says; None leaves it alone.
 
     One generator and no more stands around Dagster's own, which are a dozen deep already: each costs at every event, and
@@ -45,7 +45,7 @@ def around(original: Events, begin: Callable[[tuple[Any, ...], dict[str, Any]], 
         if following is None:
             return (yield from original(*args, **kwargs))
         observe, end, kinds, step = following
-        place = context.place
+        place = context.current
         # What the body made current itself (a step of its own around a `yield`) it finds again after the event.
         here: Any = (step.run, step) if step is not None else None
         token: Any = None

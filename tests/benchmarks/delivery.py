@@ -63,7 +63,7 @@ def caller_cost() -> None:
         with client.run() as run:
 
             def record() -> None:
-                delivery.append("counts", payload)
+                delivery.put("counts", payload)
 
             def step() -> None:
                 with run.step("filter", step_type="filter"):
@@ -92,7 +92,7 @@ WRITER = """
     time.sleep(max(0.0, float(sys.argv[1]) - time.time()))
     for _ in range(3000):
         started = time.perf_counter()
-        delivery.append("counts", payload)
+        delivery.put("counts", payload)
         took.append(time.perf_counter() - started)
         time.sleep(0.0002)
     took.sort()
@@ -129,7 +129,7 @@ def eight_writers() -> None:
 LIFE = """
     delivery = make()
     for n in range(100):
-        delivery.append("counts", step(str(n)))
+        delivery.put("counts", step(str(n)))
     time.sleep(0.5)
     print(time.monotonic(), flush=True)
 """
@@ -159,7 +159,7 @@ def burst() -> None:
         delivery = Delivery(settings, HttpTransport(settings.api_url))
         started = time.perf_counter()
         for n in range(20_000):
-            delivery.append("counts", step_payload_named(n))
+            delivery.put("counts", step_payload_named(n))
         captured_s = time.perf_counter() - started
         delivery.flush(timeout_s=60)
         took_s = time.perf_counter() - started
@@ -192,7 +192,7 @@ def dead_server_memory(seconds: float) -> None:
         n = 0
         while time.monotonic() < ends:
             for stream in ("details", "verdicts", "counts"):
-                delivery.append(stream, payload)
+                delivery.put(stream, payload)
             n += 3
             if n == 9000:
                 at_start = resident_mb()

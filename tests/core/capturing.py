@@ -18,7 +18,7 @@ class ListSink:
     def __init__(self) -> None:
         self.payloads: list[tuple[str, bytes]] = []
 
-    def append(self, stream: str, payload: bytes) -> None:
+    def put(self, stream: str, payload: bytes) -> None:
         self.payloads.append((stream, payload))
 
     def start(self) -> None:

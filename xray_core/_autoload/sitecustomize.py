@@ -39,10 +39,10 @@ class _FirstFramework:
             sys.meta_path.remove(self)
         try:
             from xray_core import autoload
-            from xray_core.plugins import post_import as imports
+            from xray_core.plugins import post_import
 
             autoload.arm()
-            return imports.finder.find_spec(name, path, target)
+            return post_import.finder.find_spec(name, path, target)
         except Exception as error:  # noqa: BLE001  # safety.py may be what cannot be loaded
             _warn(f"cannot be loaded by {sys.executable} ({type(error).__name__}: {error})")
             return None

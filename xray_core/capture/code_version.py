@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any
 
-from xray_core.objects import fingerprint as canonical
+from xray_core.objects.fingerprint import fingerprint
 
 
 def code_version_of(function: Any) -> str | None:
@@ -29,6 +29,6 @@ def _hash(code: CodeType) -> str:
         digest.update(each.co_code)
         # not their repr: that of a set of strings changes from process to process
         constants = [constant for constant in each.co_consts if not isinstance(constant, CodeType)]
-        digest.update(canonical.fingerprint([*constants, list(each.co_names)])["exact"].encode())
+        digest.update(fingerprint([*constants, list(each.co_names)])["exact"].encode())
         pending.extend(constant for constant in each.co_consts if isinstance(constant, CodeType))
     return digest.hexdigest()

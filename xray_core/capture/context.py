@@ -1,4 +1,4 @@
-"""Which run and step the code is in: a context variable, then what a framework knows, then the environment, then nothing.
+"""Which run and step the code is in: a context variable, then what a framework knows, then the environment, then none.
 
 `current_step()` outside any step returns an object that takes every call and does nothing, so library code may always
 call it.
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Place = tuple["Run | None", "Step | None"]
-_NOWHERE: Final[Place] = (None, None)
-place: Final[ContextVar[Place]] = ContextVar("xray_place", default=_NOWHERE)
-"""What is current. `enter` and `leave` are for code that may be left in another context than it was entered in."""
+Current = tuple["Run | None", "Step | None"]
+_NOTHING: Final[Current] = (None, None)
+current: Final[ContextVar[Current]] = ContextVar("xray_place", default=_NOTHING)
+"""The run and step that the code is in. `enter` and `leave` are for code that may be left in another context than it was entered in."""
 
 # Adapters add a way to find the step from the framework's own context (its threads may not carry ours).
 _step_finders: list[Callable[[], Step | None]] = []
@@ -34,7 +34,7 @@ _warned_threads = False
 
 
 class NoStep:
-    """Stands where no step is: takes every call of a step and a run, does nothing, and is falsy."""
+    """What is current where no step is: takes every call of a step and a run, does nothing, and is falsy."""
 
     run_id = step_id = name = ""
 
@@ -80,7 +80,7 @@ def current_step() -> Step | NoStep:
     Follows contextvars: asyncio tasks inherit it, threads do not (see `carry`). Inside Prefect, Airflow and Dagster the
     enabled adapter is asked too; in a child process, `XRAY_RUN_ID` and `XRAY_STEP_ID`.
     """
-    step = place.get()[1]
+    step = current.get()[1]
     if step is not None:
         return step
     found = _found()
@@ -92,7 +92,7 @@ def current_step() -> Step | NoStep:
 
 def current_run_or_none() -> Run | None:
     """As `current_run`, with None for nothing."""
-    run = place.get()[0]
+    run = current.get()[0]
     if run is not None:
         return run
     step = _found()
@@ -101,13 +101,13 @@ def current_run_or_none() -> Run | None:
 
 def current_step_or_none() -> Step | None:
     """As `current_step`, with None for nothing, and without the warning about threads."""
-    step = place.get()[1]
+    step = current.get()[1]
     return step if step is not None else _found()
 
 
 def here() -> Step | None:
-    """The step of our own context variable, without asking anybody else."""
-    return place.get()[1]
+    """The step of our own context variable; step finders are not asked."""
+    return current.get()[1]
 
 
 def carry(function: Callable[P, T]) -> Callable[P, T]:
@@ -135,22 +135,22 @@ def remove_step_finder(finder: Callable[[], Step | None]) -> None:
         _step_finders.remove(finder)
 
 
-enter: Final[Callable[[Place], Token[Place]]] = place.set
+enter: Final[Callable[[Current], Token[Current]]] = current.set
 """Make a run and a step current. Returns what `leave` takes."""
 
 
-def leave(token: Token[Place]) -> Place:
+def leave(token: Token[Current]) -> Current:
     """Undo `enter`; in another context than the one entered (a generator closed elsewhere) it does nothing.
 
     Returns what was current until now. Code that is entered piecewise (a generator, between its yields) is given it back
     at the next `enter`, so that a step it opened itself stays current for it.
     """
-    current = place.get()
+    before = current.get()
     try:
-        place.reset(token)
+        current.reset(token)
     except ValueError:
         pass
-    return current
+    return before
 
 
 def add_open_probe(probe: Callable[[], bool]) -> None:

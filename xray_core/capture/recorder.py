@@ -27,12 +27,13 @@ Record = dict[str, Any]
 
 
 class Sink(Protocol):
-    """Where payloads go: the spool. `append` returns when the payload is durable; it never raises and never blocks long."""
+    """Where payloads go: the spool. `put` returns when the payload is durable; it never raises and never blocks long."""
 
-    def append(self, stream: wire.Stream, payload: bytes) -> None: ...
+    def put(self, stream: wire.Stream, payload: bytes) -> None:
+        """Keep one payload; `stream` says what may be dropped for what when the spool is full."""
 
     def start(self) -> None:
-        """See to it that what is open gets snapshotted, though nothing was appended yet in this process."""
+        """Start the background threads, so that open steps are snapshotted though nothing was put in yet by this process."""
 
 
 class Hooks(Protocol):
@@ -61,21 +62,21 @@ class NoHooks:
         return record
 
     def run_started(self, run: Any) -> None:
-        """Nobody listens."""
+        """No plugin is registered."""
 
     def run_finished(self, run: Any) -> None:
-        """Nobody listens."""
+        """No plugin is registered."""
 
     def step_finished(self, step: Any) -> None:
-        """Nobody listens."""
+        """No plugin is registered."""
 
 
 class Snapshottable(Protocol):
     def snapshot(self) -> None:
         """Write down what changed since the last time."""
 
-    def become_part_of_child(self) -> None:
-        """After a fork, in the child: start a part of one's own, empty."""
+    def reset_after_fork(self) -> None:
+        """After a fork, in the child: start a part of its own, empty."""
 
 
 # What a failed redactor leaves: enough to count, nothing that the user typed.
@@ -108,7 +109,7 @@ class Recorder:
     Attributes:
         part: names this process's part of every run and step it captures; another one after a fork.
         counters: what was lost on the way here, by name.
-        open_things: the runs and steps to be snapshotted while they are open, in their order. They enter and strike
+        open_things: the runs and steps to be snapshotted while they are open, in their order. They add and remove
             themselves.
     """
 
@@ -145,13 +146,13 @@ class Recorder:
         return self.now_ns() // 1_000
 
     def write(self, record: Record) -> None:
-        """Redact a record and append it to the spool."""
+        """Redact a record and put it into the spool."""
         if not self._enabled:
             return
         safe = self._redacted(record) if self.hooks.redacts else record
         if safe is not None:
             sink = self._sink if _diversion is None else _diversion
-            sink.append(STREAM_OF[safe["kind"]], to_payload(safe))
+            sink.put(STREAM_OF[safe["kind"]], to_payload(safe))
 
     def write_step(self, head: wire.StepHead, rest: Record | None) -> None:
         """As `write`, for a snapshot of a step: its head, and what there is beyond it, which repeats no key of the head."""
@@ -162,7 +163,7 @@ class Recorder:
             if rest:
                 payload = b"%b,%b" % (payload[:-1], to_payload(rest)[1:])
             sink = self._sink if _diversion is None else _diversion
-            sink.append("counts", payload)
+            sink.put("counts", payload)
 
     def _redacted(self, record: Record) -> Record | None:
         """The record after the redactors; its bare counts when one failed; None when nothing of it is safe."""
@@ -177,16 +178,16 @@ class Recorder:
         return {**bare, "dropped": {**record.get("dropped", {}), "redaction_failed": 1}}
 
     def write_hashes(self, header: Record, sets: list[tuple[str, str | None, Any]]) -> None:
-        """Append raw verdict hashes. They carry no text but the reasons, which the step's own record carries too."""
+        """Put raw verdict hashes into the spool. They carry no text but the reasons, which the step's own record carries too."""
         if self._enabled:
-            self.sink.append("verdicts", wire.verdicts_payload(header, sets))
+            self.sink.put("verdicts", wire.verdicts_payload(header, sets))
 
     def next_step_id(self) -> str:
         """An id for a step, unique in its run: this process's part and a number."""
         return f"{self.part}-{next(self._step_numbers)}"
 
-    def has_something_to_say(self) -> None:
-        """A step that was silent has its first item: in a forked child this may be the first thing that happens."""
+    def ensure_sender_started(self) -> None:
+        """A step with nothing written yet has its first item: in a forked child the background threads may not run yet."""
         if self._enabled:
             self.sink.start()
 
@@ -202,11 +203,11 @@ class Recorder:
                 swallow("snapshot", error)
 
     def after_fork_in_child(self) -> None:
-        """Everything open goes on as a part of this process, without what the parent has not yet written."""
+        """Everything open starts a part of this process, without what the parent has not yet written."""
         self.part = _part_name()
         for thing in list(self.open_things):
             try:
-                thing.become_part_of_child()
+                thing.reset_after_fork()
             except Exception as error:  # noqa: BLE001
                 swallow("fork", error)
 

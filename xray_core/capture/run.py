@@ -1,4 +1,4 @@
-"""A run while it goes on: opens steps, holds what is known of the whole, and says how it ended."""
+"""A run while it goes on: opens steps, holds the values of the whole, and writes how it began and ended."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xray_core import wire
 from xray_core.capture import context
 from xray_core.capture.step import Step
-from xray_core.capture.values import MAX_METADATA, MAX_NAME_CHARS, Facts
+from xray_core.capture.values import MAX_METADATA, MAX_NAME_CHARS, CapturedValues
 from xray_core.model import CAPTURE_LEVELS, Origin, Status, epoch_us, new_id
 from xray_core.safety import guarded, swallow
 from xray_core.verdicts import hash64
@@ -56,14 +56,14 @@ class Run:
         self._recorder = recorder
         self._confirm = confirm
         self._tags = _tags(tags, recorder)
-        self._facts = Facts(recorder.sanitizer, full=True)
+        self._values = CapturedValues(recorder.sanitizer, full=True)
         if origin is not None:
-            self._facts.set_origin(origin)
+            self._values.set_origin(origin)
         self._parent = parent
         self._code_version = code_version if code_version is not None else recorder.settings.code_version
         self._indexes = count()
         self._rev = 0
-        self._hidden = False
+        self._owned_elsewhere = False
         self._lock = threading.RLock()
         self._tokens: Any = None
         self._ended_us: int | None = None
@@ -132,7 +132,7 @@ class Run:
         metadata: Mapping[str, Any] | None = None,
         started_at: datetime | None = None,
     ) -> Step:
-        """For adapters: a step with explicit identity. Nothing is written until it is opened (or has something to say).
+        """For adapters: a step with explicit identity. Nothing is written until it is opened (or has an item or a value).
 
         `started_at` is for steps that began earlier, or elsewhere; the default is now.
         """
@@ -156,7 +156,7 @@ class Run:
         )
 
     def attach_step(self, step_id: str, *, name: str = "", attempt: int = 1, part: str | None = None) -> Step:
-        """For adapters: a handle on a step that another process owns. What is said here is added to it."""
+        """For adapters: a handle on a step that another process owns. What is captured here is added to it."""
         step = self.open_step_unwritten(name, step_id=step_id, attempt=attempt, part=part, index=None).attached()
         self._recorder.open_things[step] = None
         return step
@@ -164,32 +164,32 @@ class Run:
     @guarded("run.set_input")
     def set_input(self, value: Any) -> None:
         """What the run was asked: any object, stored bounded and redacted, fingerprinted whole."""
-        self._facts.input = self._facts.hold(value)
-        self._has_news()
+        self._values.input = self._values.hold(value)
+        self._changed()
 
     @guarded("run.set_output")
     def set_output(self, value: Any) -> None:
         """What the run answered; see `set_input`."""
-        self._facts.output = self._facts.hold(value)
-        self._has_news()
+        self._values.output = self._values.hold(value)
+        self._changed()
 
     @guarded("run.set_metadata")
     def set_metadata(self, key: str, value: Any) -> None:
         """A fact about this run: a parameter, a version. Compared between runs."""
-        self._facts.set_metadata(key, value)
-        self._has_news()
+        self._values.set_metadata(key, value)
+        self._changed()
 
     @guarded("run.set_tag")
     def set_tag(self, key: str, value: Any = True) -> None:
         """A label to find runs by."""
         self._tags.update(_tags({key: value}, self._recorder))
-        self._has_news()
+        self._changed()
 
     @guarded("run.set_origin")
     def set_origin(self, origin: Origin) -> None:
         """For adapters: the framework object behind this run."""
-        self._facts.set_origin(origin)
-        self._has_news()
+        self._values.set_origin(origin)
+        self._changed()
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -224,7 +224,7 @@ class Run:
         try:
             self._recorder.open_things[self] = None
             self._recorder.write(self._record())
-            self._facts.changed = False
+            self._values.changed = False
             self._recorder.hooks.run_started(self)
         except Exception as error:  # noqa: BLE001
             swallow("run.open", error)
@@ -243,7 +243,7 @@ class Run:
 
         `ended_at` is for adapters that learn of an end later than it was; the default is now.
         """
-        if self._hidden:  # another process's to end
+        if self._owned_elsewhere:  # another process ends it
             self.detach()
             return
         recorder = self._recorder
@@ -253,46 +253,45 @@ class Run:
             self._duration_us = max(0, recorder.clock_ns() - self._clock_start) // 1_000
         self._ended_us = self._started_us + self._duration_us
         self.status = status
-        self._facts.error = None
+        self._values.error = None
         if error is not None:
-            self._facts.set_error(error, trace)
+            self._values.set_error(error, trace)
         recorder.open_things.pop(self, None)
-        self._facts.changed = True
+        self._values.changed = True
         self.snapshot()
         recorder.hooks.run_finished(self)
 
     @guarded("run.detach")
     def detach(self) -> None:
-        """For adapters: write down what there is and let go without an end; another process will close this run."""
+        """For adapters: write down what there is, without an end; another process will close this run."""
         self._recorder.open_things.pop(self, None)
         self.snapshot()
 
     def snapshot(self) -> None:
         """Write what changed since the last time."""
         with self._lock:
-            if self._facts.changed:
-                self._facts.changed = False
+            if self._values.changed:
+                self._values.changed = False
                 self._recorder.write(self._record())
 
-    def become_part_of_child(self) -> None:
-        """After a fork: the run is the parent's to tell, but for what the child itself says of it."""
+    def reset_after_fork(self) -> None:
+        """After a fork, in the child: the parent keeps reporting the run; the child adds only its own values."""
         self._lock = threading.RLock()
         self.part = self._recorder.part
-        self._facts.input = self._facts.output = None
+        self._values.input = self._values.output = None
         self.attached()
 
     def attached(self) -> Run:
-        """For runs owned by another process: nothing is written until something is said of the run here, and nothing is
-        claimed about how it goes."""
-        self._hidden, self._facts.changed = True, False
+        """For runs that another process owns: nothing is written until a value of the run is set here, and never a status."""
+        self._owned_elsewhere, self._values.changed = True, False
         self.status = None
         return self
 
-    def _has_news(self) -> None:
-        self._facts.changed = True
-        if self._hidden:
+    def _changed(self) -> None:
+        self._values.changed = True
+        if self._owned_elsewhere:
             self._recorder.open_things[self] = None
-            self._recorder.has_something_to_say()
+            self._recorder.ensure_sender_started()
 
     def _record(self) -> dict[str, Any]:
         self._rev = max(self._rev + 1, self._recorder.now_us())
@@ -308,7 +307,7 @@ class Run:
             record["parent"] = {"run_id": self._parent[0], "step_id": self._parent[1]}
         if self._code_version is not None:
             record["code_version"] = self._code_version
-        record.update(self._facts.as_record())
+        record.update(self._values.as_fields())
         return record
 
     def _end(self, error: BaseException | None, trace: TracebackType | None) -> None:

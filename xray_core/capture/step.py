@@ -1,7 +1,7 @@
-"""A step while it runs: what the user and the adapters say to it.
+"""A step while it runs: the methods that users and adapters call.
 
-The hot path is `reject`: no lock, no I/O, no hook, no object kept that is not sampled. What becomes of items is
-verdict_log.py's, of values facts.py's, how records travel recorder.py's.
+The hot path is `reject`: no lock, no I/O, no hook, no object kept that is not sampled. Items are verdict_log.py's, values
+values.py's, the way of records to the spool recorder.py's.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from msgspec import UNSET
 from xray_core import wire
 from xray_core.capture import context, decisions
 from xray_core.capture.items import ids_of
-from xray_core.capture.values import Facts
-from xray_core.capture.verdict_log import FastWay, VerdictLog, xxh3
+from xray_core.capture.values import CapturedValues
+from xray_core.capture.verdict_log import FastPath, VerdictLog, xxh3
 from xray_core.model import (
     ITEMS_IN,
     ITEMS_OUT,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from xray_core.capture.recorder import Recorder
     from xray_core.capture.run import Run
 
-_NO_WAYS: Final[dict[str, FastWay]] = {}  # of every step without items; never written to
+_NO_FAST_PATHS: Final[dict[str, FastPath]] = {}  # of every step without items; never written to
 
 
 class Step:
@@ -47,12 +47,12 @@ class Step:
 
     Attributes:
         step_id: unique in the run; the attempts of one step share it.
-        part: which process (or segment of a deferred task) is speaking.
+        part: names what this process (or this execution of a deferred task) captures of the step.
     """
 
     __slots__ = (
-        "__weakref__", "_clock_start", "_facts_made", "_head", "_hidden", "_let_go_of", "_lock", "_log", "_recorder",
-        "_rejected", "_tokens", "attempt", "capture", "name", "part", "run", "step_id", "step_type",
+        "__weakref__", "_clock_start", "_head", "_hidden", "_lock", "_log", "_recorder", "_rejected", "_released",
+        "_tokens", "_values_made", "attempt", "capture", "name", "part", "run", "step_id", "step_type",
     )  # fmt: skip
 
     def __init__(
@@ -82,12 +82,12 @@ class Step:
         self.part = part if part is not None else recorder.part
         self.capture = capture if capture is not None else run.capture
         self._recorder = recorder
-        self._rejected = _NO_WAYS
+        self._rejected = _NO_FAST_PATHS
         self._log: VerdictLog | None = None
-        self._facts_made: Facts | None = None
+        self._values_made: CapturedValues | None = None
         self._lock = RLock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
-        self._hidden = self._let_go_of = False
+        self._hidden = self._released = False
         started_us = now_us = recorder.now_ns() // 1_000
         self._clock_start = recorder.clock_ns()
         if started_at is not None:
@@ -107,10 +107,10 @@ class Step:
             head.code_version = code_version
         if origin is not None or metadata:
             if origin is not None:
-                self._facts.set_origin(origin)
+                self._values.set_origin(origin)
             for key, value in (metadata or {}).items():
                 self.set_metadata(key, value)
-            self._facts.changed = False  # `open` says it, and of a step that is attached its owner has said it
+            self._values.changed = False  # `open` writes it; of a step that is attached its owner has written it
 
     # ------------------------------------------------------------------ items
 
@@ -198,7 +198,7 @@ class Step:
         for rank, other in enumerate(others, len(chosen) + 1):
             self._item("not_selected", other.item_id, other.reason, other.details, other.score, rank)
         recorder = self._recorder
-        self._facts.add_decision(
+        self._values.add_decision(
             lambda: decisions.as_record(
                 recorder.sanitizer, decision, chosen, others, reason=reason, score=score, details=details,
                 at_us=recorder.now_us(),
@@ -210,12 +210,12 @@ class Step:
     @guarded("step.set_input")
     def set_input(self, value: Any) -> None:
         """What went in: any object, stored bounded and redacted, fingerprinted whole, so that runs can be compared."""
-        self._facts.input = self._facts.hold(value)
+        self._values.input = self._values.hold(value)
 
     @guarded("step.set_output")
     def set_output(self, value: Any) -> None:
         """What came out; see `set_input`."""
-        self._facts.output = self._facts.hold(value)
+        self._values.output = self._values.hold(value)
 
     def set_input_count(self, n: int) -> None:
         """How many items went in. Optional: follows from the verdicts where not given."""
@@ -246,7 +246,7 @@ class Step:
 
         What came of the step rather than went into it belongs under a key that begins with "result.".
         """
-        self._facts.set_metadata(key, value)
+        self._values.set_metadata(key, value)
 
     @property
     def run_id(self) -> str:
@@ -261,10 +261,10 @@ class Step:
     def ledger(self) -> Ledger:
         """Where the items went, as far as this process knows."""
         counts = self._log.counts() if self._log is not None else {}
-        facts = self._facts_made
-        if facts is None:
+        values = self._values_made
+        if values is None:
             return make_ledger(counts, input_count=None, output_count=None)
-        return make_ledger(counts, input_count=facts.count("input"), output_count=facts.count("output"))
+        return make_ledger(counts, input_count=values.count("input"), output_count=values.count("output"))
 
     @property
     def rejection_counts(self) -> dict[str, int]:
@@ -281,12 +281,12 @@ class Step:
     def observe_input(self, value: Any) -> None:
         """For adapters: what the framework passed in. Its known size counts unless the user set a count; the value
         itself is kept at capture level full only, its type and size otherwise."""
-        self._facts.observe_input(value)
+        self._values.observe_input(value)
 
     @guarded("step.observe_inputs")
     def observe_inputs(self, arguments: Mapping[str, Any]) -> None:
         """For adapters: what a function was called with. One argument of known size gives the input count."""
-        self._facts.observe_inputs(arguments)
+        self._values.observe_inputs(arguments)
 
     @guarded("step.observe_output")
     def observe_output(self, value: Any, *, name: str | None = None) -> None:
@@ -295,7 +295,7 @@ class Step:
         A step with several outputs gives each by its name, as they come: none is held on to, and none sets the count,
         which would be a guess. At most 100 are kept.
         """
-        self._facts.observe_output(value, name)
+        self._values.observe_output(value, name)
 
     def observe_output_size(self, n: int) -> None:
         """For adapters: how many items came out, where that is known without the value (a generator's yields)."""
@@ -304,12 +304,12 @@ class Step:
     @guarded("step.set_origin")
     def set_origin(self, origin: Origin) -> None:
         """For adapters: the framework object behind this step."""
-        self._facts.set_origin(origin)
+        self._values.set_origin(origin)
 
     @guarded("step.set_origin_state")
     def set_origin_state(self, state: str) -> None:
         """For adapters: the framework's own word for how the step is now; the rest of its origin stays."""
-        self._facts.set_origin_state(state)
+        self._values.set_origin_state(state)
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -344,8 +344,8 @@ class Step:
             recorder = self._recorder
             recorder.open_things[self] = None
             if not self._hidden:
-                facts = self._facts_made
-                recorder.write_step(self._head, facts.of_the_start() if facts is not None else None)
+                values = self._values_made
+                recorder.write_step(self._head, values.fields_at_start() if values is not None else None)
         except Exception as error:  # noqa: BLE001
             swallow("step.open", error)
         return self
@@ -379,26 +379,26 @@ class Step:
                 duration_us = max(0, epoch_us(ended_at) - head.started_us)
             else:
                 duration_us = (recorder.clock_ns() - self._clock_start) // 1_000
-                if duration_us < 0:  # it was said to begin later than now
+                if duration_us < 0:  # `started_at` was later than now
                     duration_us = 0
             head.duration_us = duration_us
             # the end follows from the monotonic clock, so that a jump of the wall clock cannot turn time around
             head.ended_us = head.started_us + duration_us
             head.status = status
             if error is not None:
-                self._facts.set_error(error, trace)
+                self._values.set_error(error, trace)
             recorder.open_things.pop(self, None)
-            if self._log is None and self._facts_made is None:
-                # nobody else can have anything to write: no lock, which costs as much as the record
-                self._let_go_of = True
+            if self._log is None and self._values_made is None:
+                # no other thread can have anything to write: no lock, which costs as much as the record
+                self._released = True
                 self._write(None)
             else:
                 with self._lock:
-                    if not self._let_go_of:
+                    if not self._released:
                         if self._log is not None:
                             self._log.drain()
                         self._write_down()
-                        self._let_go()
+                        self._release_values()
             if recorder.hooks.observes_steps:
                 recorder.hooks.step_finished(self)
         except Exception as problem:  # noqa: BLE001
@@ -406,13 +406,13 @@ class Step:
 
     @guarded("step.detach")
     def detach(self) -> None:
-        """Write down what there is and let go without an end: another process will continue or close this step."""
+        """For adapters: write down what there is, without an end; another process will continue or close this step."""
         self._recorder.open_things.pop(self, None)
         self.snapshot()
 
     def attached(self) -> Step:
-        """For steps owned by another process: nothing is written until this one has something of its own to say, and
-        nothing is claimed about how the step goes."""
+        """For steps that another process owns: nothing is written until this process has an item or a value of its own, and
+        never a status before `close`."""
         self._hidden = True
         self._head.status = None
         return self
@@ -422,58 +422,58 @@ class Step:
     def snapshot(self) -> None:
         """Write what changed since the last time: verdicts first, so that counts never promise what is not there."""
         with self._lock:
-            if not self._let_go_of and self._drain():
+            if not self._released and self._drain():
                 self._write_down()
 
     def _drain(self) -> bool:
-        """Write down the verdicts; whether there is anything that the step's record does not say yet."""
-        facts = self._facts_made
+        """Write the verdicts; whether there is anything that the step's record does not contain yet."""
+        values = self._values_made
         drained = self._log is not None and self._log.drain()
-        return drained or (facts is not None and facts.changed)
+        return drained or (values is not None and values.changed)
 
     def _write_down(self) -> None:
-        log, facts = self._log, self._facts_made
-        said: dict[str, Any] = {}
+        log, values = self._log, self._values_made
+        fields: dict[str, Any] = {}
         if log is not None:
             log.write_samples()
-            said = log.facts()
-        if facts is not None:
-            facts.changed = False
-            said.update(facts.as_record())
-        self._write(said)
+            fields = log.as_fields()
+        if values is not None:
+            values.changed = False
+            fields.update(values.as_fields())
+        self._write(fields)
 
-    def _write(self, said: dict[str, Any] | None) -> None:
+    def _write(self, fields: dict[str, Any] | None) -> None:
         self._hidden = False
         head = self._head
         now_us = head.ended_us if head.ended_us is not UNSET else self._recorder.now_us()
         head.rev = now_us if now_us > head.rev else head.rev + 1
-        self._recorder.write_step(head, said)
+        self._recorder.write_step(head, fields)
 
-    def _let_go(self) -> None:
-        """Forget the values, which are written down. Frameworks keep contexts for long, and those keep steps: the garbage
-        collector has less to look through. Whatever comes now is too late: it would be written without them."""
-        self._let_go_of = True
-        if self._facts_made is not None:
-            self._facts_made.let_go()
+    def _release_values(self) -> None:
+        """Drop the values, which are written down. Frameworks keep contexts for long, and those keep steps: the garbage
+        collector has less to look through. Nothing is written afterwards: a snapshot would lack these values."""
+        self._released = True
+        if self._values_made is not None:
+            self._values_made.release_values()
 
-    def become_part_of_child(self) -> None:
-        """After a fork: what the parent has not written yet is the parent's to write."""
+    def reset_after_fork(self) -> None:
+        """After a fork, in the child: start a part of its own, empty. The parent writes what it had not written yet."""
         self._lock = RLock()  # the parent's may be held by a thread that does not exist here
         self.part = self._head.part = self._recorder.part
-        self._rejected, self._log = _NO_WAYS, None
-        told, self._facts_made = self._facts_made, None
-        if told is not None:
-            self._facts.origin = told.origin
+        self._rejected, self._log = _NO_FAST_PATHS, None
+        before, self._values_made = self._values_made, None
+        if before is not None:
+            self._values.origin = before.origin
         self._hidden = True
 
     @property
-    def _facts(self) -> Facts:
-        """What was said of the whole, made with the first word: most steps say little or nothing."""
-        if self._facts_made is None:
+    def _values(self) -> CapturedValues:
+        """The values of the step as a whole, made when the first is set: most steps set few or none."""
+        if self._values_made is None:
             with self._lock:
-                if self._facts_made is None:
-                    self._facts_made = Facts(self._recorder.sanitizer, full=self.capture == "full")
-        return self._facts_made
+                if self._values_made is None:
+                    self._values_made = CapturedValues(self._recorder.sanitizer, full=self.capture == "full")
+        return self._values_made
 
     def _verdicts(self) -> VerdictLog:
         """The log of this step's items, made with the first of them: most steps of a scripted run have none."""
@@ -481,7 +481,7 @@ class Step:
             with self._lock:
                 if self._log is None:
                     if self._hidden:
-                        self._recorder.has_something_to_say()
+                        self._recorder.ensure_sender_started()
                     self._rejected = {}
                     self._log = VerdictLog(
                         self._recorder,
@@ -490,7 +490,7 @@ class Step:
                         capture=self.capture,
                         rejected=self._rejected,
                         lock=self._lock,
-                        drop=self._drop,
+                        on_dropped=self._count_dropped,
                     )
         return self._log
 
@@ -519,20 +519,20 @@ class Step:
 
     def _set_count(self, name: str, n: int) -> None:
         try:
-            self._facts.set_count(name, n)
+            self._values.set_count(name, n)
         except Exception as error:  # noqa: BLE001
-            self._facts.drop(name)
+            self._values.count_dropped(name)
             swallow(f"step.set_{name}", error)
 
     def _set_items(self, side: str, items: Any, key: Any) -> None:
         try:
-            self._facts.set_items(side, self._verdicts().write_items(side, ids_of(items, key)))
+            self._values.set_items(side, self._verdicts().write_items(side, ids_of(items, key)))
         except Exception as error:  # noqa: BLE001
-            self._facts.drop(f"items_{side}")
+            self._values.count_dropped(f"items_{side}")
             swallow(f"step.set_{'input' if side == ITEMS_IN else 'output'}_items", error)
 
-    def _drop(self, what: str) -> None:
-        self._facts.drop(what)
+    def _count_dropped(self, what: str) -> None:
+        self._values.count_dropped(what)
 
     @guarded("step.reject_many / accept_many", default=())
     def _listed(self, items: Iterable[Any]) -> Sequence[Any]:

@@ -1,5 +1,4 @@
-"""What is said of a run or step as a whole: input, output, counts, decisions, metadata, origin, error, what could not be
-kept.
+"""What is captured of a run or step as a whole: input, output, counts, decisions, metadata, origin, error, drops.
 
 Values are cleaned and fingerprinted when they are given, since the user may change them afterwards. Knows nothing of
 verdicts, records or times.
@@ -12,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
-from xray_core.objects import fingerprint as canonical
+from xray_core.objects.fingerprint import fingerprint
 from xray_core.objects.sanitize import REDACTED, Sanitizer
 from xray_core.objects.structure import known_size
 
@@ -24,11 +23,11 @@ MAX_NAME_CHARS: Final = 200
 Held = tuple[Any, dict[str, Any]]  # the value as it may be stored, and the fingerprint of the whole
 
 
-class Facts:
-    """The facts of one run or step. Methods raise what goes wrong; their callers swallow it.
+class CapturedValues:
+    """The values of one run or step. Methods raise what goes wrong; their callers swallow it.
 
     Attributes:
-        changed: whether anything was said since it was last set to False.
+        changed: whether anything was set since this was last made False.
         counts: given and observed counts by name.
         items: the item sets given, by side (`model.ITEMS_IN`, `ITEMS_OUT`).
         dropped: what could not be kept -> how often.
@@ -59,7 +58,7 @@ class Facts:
     def hold(self, value: Any) -> Held:
         """A value as it may be stored, and its fingerprint."""
         self.changed = True
-        return self._sanitizer.clean(value), canonical.fingerprint(value)
+        return self._sanitizer.clean(value), fingerprint(value)
 
     def set_count(self, name: str, n: int) -> None:
         self.counts[name] = max(0, int(n))
@@ -95,14 +94,14 @@ class Facts:
     def add_decision(self, decision: Callable[[], dict[str, Any]]) -> None:
         """One more decision, if there is room for it: it is made only then."""
         if len(self._decisions) >= MAX_DECISIONS:
-            self.drop("decisions")
+            self.count_dropped("decisions")
             return
         self._decisions.append(decision())
         self.changed = True
 
     def set_metadata(self, key: str, value: Any) -> None:
         if key not in self.metadata and len(self.metadata) >= MAX_METADATA:
-            self.drop("metadata")
+            self.count_dropped("metadata")
             return
         secret = self._sanitizer.is_secret(str(key))
         self.metadata[str(key)[:MAX_NAME_CHARS]] = REDACTED if secret else self._sanitizer.clean(value)
@@ -116,17 +115,17 @@ class Facts:
 
     def observe_inputs(self, arguments: Mapping[str, Any]) -> None:
         """What a function was called with. One argument of known size gives the input count."""
-        told = dict(arguments)
+        given = dict(arguments)
         sizes, shown = [], {}
-        for name, value in told.items():
+        for name, value in given.items():
             size = known_size(value)
             shown[name] = value if self._full else about(value, size)
             if size is not None:
                 sizes.append(size)
         if len(sizes) == 1:
             self.set_count("observed_input", sizes[0])
-        if self.input is None and told:
-            self.input = (self._sanitizer.clean(shown), canonical.fingerprint(told))
+        if self.input is None and given:
+            self.input = (self._sanitizer.clean(shown), fingerprint(given))
             self.changed = True
 
     def observe_output(self, value: Any, name: str | None) -> None:
@@ -136,21 +135,21 @@ class Facts:
             if self.output is None:
                 self.output = self._observed(value, size)
         elif len(self._named_outputs) >= MAX_NAMED_OUTPUTS:
-            self.drop("outputs")
+            self.count_dropped("outputs")
         else:
             self._named_outputs[name] = self._observed(value, known_size(value))
 
-    def drop(self, what: str) -> None:
+    def count_dropped(self, what: str) -> None:
         self.dropped[what] = self.dropped.get(what, 0) + 1
         self.changed = True
 
-    def let_go(self) -> None:
-        """Forget the values, which are written down; the counts stay."""
+    def release_values(self) -> None:
+        """Drop the references to values that are written down; the counts stay."""
         self.input = self.output = self.origin = None
         self._named_outputs.clear()
 
-    def of_the_start(self) -> dict[str, Any]:
-        """What a record says that is written before anything came of it."""
+    def fields_at_start(self) -> dict[str, Any]:
+        """The fields of the record that is written when the step or run begins."""
         fields: dict[str, Any] = {}
         if self.origin is not None:
             fields["origin"] = self.origin
@@ -158,9 +157,9 @@ class Facts:
             fields["metadata"] = dict(self.metadata)
         return fields
 
-    def as_record(self) -> dict[str, Any]:
-        """The fields of a record that follow from these facts."""
-        fields = self.of_the_start()
+    def as_fields(self) -> dict[str, Any]:
+        """The fields of a record that follow from these values; field names as in `xray_core.wire`."""
+        fields = self.fields_at_start()
         if self.counts or self.items:
             for side in ("input", "output"):
                 n = self.count(side)
@@ -189,7 +188,7 @@ class Facts:
     def _observed(self, value: Any, size: int | None) -> Held:
         self.changed = True
         shown = self._sanitizer.clean(value) if self._full else about(value, size)
-        return shown, canonical.fingerprint(value)
+        return shown, fingerprint(value)
 
     def _several_outputs(self) -> Held | None:
         """The named outputs as one value, and the fingerprint of all."""
@@ -197,7 +196,7 @@ class Facts:
             return None
         named = dict(self._named_outputs)
         prints: dict[str, Any] = {
-            kind: canonical.fingerprint({name: each[kind] for name, (_, each) in named.items()})["exact"]
+            kind: fingerprint({name: each[kind] for name, (_, each) in named.items()})["exact"]
             for kind in ("exact", "unordered")
         }
         prints["partial"] = any(each["partial"] for _, each in named.values()) or "outputs" in self.dropped

@@ -60,7 +60,7 @@ class Bucket:
 
 # What `Step.reject` needs of a reason whose items are fingerprinted, found by one look-up: where a hash goes, what says
 # whether the item is sampled, the seed for that, and the bucket itself.
-FastWay = tuple[Callable[[int], None], ReasonSampler, int, Bucket]
+FastPath = tuple[Callable[[int], None], ReasonSampler, int, Bucket]
 
 
 class VerdictLog:
@@ -70,12 +70,12 @@ class VerdictLog:
         header: what every chunk begins with: v, run_id, step_id, attempt, part, pipeline.
         seed: of the run; decides which items are sampled.
         capture: "minimal", "sample" or "full".
-        drop: told what could not be kept.
+        on_dropped: called with the name of what could not be kept, as in "reasons".
     """
 
     __slots__ = (
-        "_capture", "_chunk", "_drop", "_header", "_lock", "_names_left", "_recorder", "_rejected", "_sampler", "_scores",
-        "_seed", "_spellings", "_verdicts", "buckets", "changed",
+        "_capture", "_chunk", "_header", "_lock", "_names_left", "_on_dropped", "_recorder", "_rejected", "_sampler",
+        "_scores", "_seed", "_spellings", "_verdicts", "buckets", "changed",
     )  # fmt: skip
 
     def __init__(
@@ -85,14 +85,14 @@ class VerdictLog:
         *,
         seed: int,
         capture: str,
-        rejected: dict[str, FastWay],
+        rejected: dict[str, FastPath],
         lock: threading.RLock,
-        drop: Callable[[str], None],
+        on_dropped: Callable[[str], None],
     ) -> None:
         settings = recorder.settings
         self.buckets: dict[tuple[str, str | None], Bucket] = {}
         self._spellings: dict[str, Bucket] = {}  # buckets of rejections under the spelling that `reject` was given
-        self._rejected = rejected  # of these, those that no longer need us: the hot path's way in
+        self._rejected = rejected  # those whose items are fingerprinted: what `Step.reject` looks up first
         self.changed = False
         self._recorder = recorder
         self._header = header
@@ -100,7 +100,7 @@ class VerdictLog:
         self._capture = capture
         self._verdicts = verdicts = capture != "minimal"
         self._lock = lock
-        self._drop = drop
+        self._on_dropped = on_dropped
         self._chunk = 0
         self._names_left = MAX_NAMED_ITEMS
         self._scores: dict[str, list[Any]] = {}
@@ -124,7 +124,7 @@ class VerdictLog:
             return found
 
     def reject(self, item_id: Any, reason: Any, details: Any, score: float | None, rank: int | None) -> None:
-        """A rejection whose reason has no fast way yet; makes one once the reason's items are fingerprinted.
+        """A rejection whose reason has no fast path yet; makes one once the reason's items are fingerprinted.
 
         Raises:
             TypeError: as `add` does.
@@ -169,7 +169,7 @@ class VerdictLog:
         with self._lock:
             self.bucket(outcome, reason).unnamed += 1
             self.changed = True
-            self._drop("verdicts_without_id")
+            self._on_dropped("verdicts_without_id")
 
     def sample(
         self, bucket: Bucket, drawn: int, item_id: Any, details: Any, score: float | None, rank: int | None
@@ -202,7 +202,7 @@ class VerdictLog:
         """Reason -> items with this outcome, exact; "" stands for none given."""
         return {bucket.reason or "": bucket.n() for bucket in list(self.buckets.values()) if bucket.outcome == outcome}
 
-    def facts(self) -> dict[str, Any]:
+    def as_fields(self) -> dict[str, Any]:
         """The fields of a step record that follow from the items: counts, reasons, sums, scores, sampling."""
         counts: dict[str, int] = {}
         reasons: dict[str, dict[str, int]] = {}
@@ -214,14 +214,14 @@ class VerdictLog:
             reasons.setdefault(bucket.outcome, {})[name] = n
             if self._verdicts and n == bucket.written:
                 sums.setdefault(bucket.outcome, {})[name] = f"{bucket.total:016x}"
-        facts: dict[str, Any] = {"counts": counts, "reasons": reasons, "sums": sums}
+        fields: dict[str, Any] = {"counts": counts, "reasons": reasons, "sums": sums}
         if self._verdicts:
             settings = self._recorder.settings
             rate = 1.0 if self._capture == "full" else settings.sample_rate
-            facts["sampling"] = {"rate": rate, "per_reason": settings.samples_per_reason, "seed": f"{self._seed:016x}"}
+            fields["sampling"] = {"rate": rate, "per_reason": settings.samples_per_reason, "seed": f"{self._seed:016x}"}
         if self._scores:
-            facts["scores"] = {o: {"min": ends[:2], "max": ends[2:]} for o, ends in self._scores.items()}
-        return facts
+            fields["scores"] = {o: {"min": ends[:2], "max": ends[2:]} for o, ends in self._scores.items()}
+        return fields
 
     # ------------------------------------------------------------------ writing down
 
@@ -320,7 +320,7 @@ class VerdictLog:
             reason = str(seen.value) if plain else f"<{seen.type_name or type_name(type(reason))}>"
         text = self._recorder.sanitizer.text(reason, MAX_REASON_CHARS)
         if (outcome, text) not in self.buckets and len(self.buckets) >= MAX_REASONS:
-            self._drop("reasons")
+            self._on_dropped("reasons")
             return OTHER_REASONS
         return text
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from xray_core.cli import render
 from xray_core.errors import ApiError, NotFoundError
-from xray_core.query.http_reader import Reader
+from xray_core.query.http_reader import HttpReader
 
 
 def register(subparsers: Any) -> None:
@@ -79,11 +79,11 @@ def _times(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cursor", help="go on where the last page ended")
 
 
-def reader(arguments: argparse.Namespace) -> Reader:
+def reader(arguments: argparse.Namespace) -> HttpReader:
     """A reader of the server that the arguments and the environment name."""
     from xray_core.settings import load
 
-    return Reader(load({"api_url": arguments.api_url}))
+    return HttpReader(load({"api_url": arguments.api_url}))
 
 
 def _runs(arguments: argparse.Namespace) -> int:
@@ -151,7 +151,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     return _out(arguments, answer, render.parting if arguments.brief else render.diff)
 
 
-def resolve(server: Reader, run_id: str, pipeline: str | None = None) -> str:
+def resolve(server: HttpReader, run_id: str, pipeline: str | None = None) -> str:
     """The run id that a user meant: a whole id, the beginning of one, or 'last'.
 
     Raises:

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from xray_core.cli import render
 from xray_core.errors import ApiError, ConfigurationError
-from xray_core.query.http_reader import Reader
+from xray_core.query.http_reader import HttpReader
 
 
 def register(subparsers: Any) -> None:
@@ -104,7 +104,7 @@ def _watch(arguments: argparse.Namespace) -> int:
     settings = load({"api_url": arguments.api_url})
     out = render.console()
 
-    def told(found: dict[str, int]) -> None:
+    def show_round(found: dict[str, int]) -> None:
         if arguments.json:
             print(json.dumps(found), flush=True)
         else:
@@ -113,7 +113,7 @@ def _watch(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         out.print(f"delivering to {escape(settings.api_url)} from {escape(str(settings.spool_dir))}; Ctrl-C stops it")
     try:
-        watch(settings, on_round=told)
+        watch(settings, on_round=show_round)
     except KeyboardInterrupt:
         pass  # what is not delivered stays in the spool
     return 0
@@ -133,7 +133,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     health: dict[str, Any] | None = None
     problem: str | None = None
     try:
-        with Reader(settings) as server:
+        with HttpReader(settings) as server:
             health = server.get("health")
     except ApiError as error:
         problem = str(error)

@@ -158,8 +158,8 @@ def parting(answer: Mapping[str, Any]) -> None:
         return
     parted = answer.get("parted_at")
     order = ", the order alone" if parted and parted.get("reordered") else ""
-    told = f"parted at {parted['step']}: {parted['kind']}{order}" if parted else "the two runs did not part"
-    out.print(_plain(told), style="bold")
+    text = f"parted at {parted['step']}: {parted['kind']}{order}" if parted else "the two runs did not part"
+    out.print(_plain(text), style="bold")
 
 
 def diff(answer: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Which step of one run answers to which of the other: by name and occurrence, inside the same parent.
+"""Which step of one run corresponds to which of the other: by name and occurrence, inside the same parent.
 
-Mapped steps answer by map index. Of several siblings with one name those with equal inputs answer to each other, the rest
-in their order. Of a retried step the last attempt counts.
+Mapped steps correspond by map index. Of several siblings with one name those with equal inputs correspond, the rest in
+their order. Of a retried step the last attempt counts.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _last_attempts(states: Sequence[State]) -> list[State]:
 
 
 def _children(states: Sequence[State]) -> dict[str | None, list[State]]:
-    """The steps inside each step; one whose chain of parents is broken, bites its tail or is too long is a root."""
+    """The steps inside each step. A step whose parents are missing, form a cycle or nest too deep is a root."""
     parents = {state["step_id"]: state["parent_id"] for state in states}
     found: dict[str | None, list[State]] = {}
     for state in states:
@@ -122,17 +122,17 @@ def _aligned(
     taken = {id(other) for other in partner.values()}
     pairs: list[Pair] = []
     placed: set[int] = set()
-    places = {id(state): place for place, state in enumerate(sides[1])}
+    positions = {id(state): position for position, state in enumerate(sides[1])}
     next_b = 0
     for state in sides[0]:
         other = partner.get(id(state))
         if other is not None:
             # what only b has comes before the first step that it came before in b
-            for only in sides[1][next_b : places[id(other)]]:
+            for only in sides[1][next_b : positions[id(other)]]:
                 if id(only) not in placed and id(only) not in taken:
                     pairs.append(_pair(None, only, parent))
                     placed.add(id(only))
-            next_b = max(next_b, places[id(other)] + 1)
+            next_b = max(next_b, positions[id(other)] + 1)
         pairs.append(_pair(state, other, parent))
     placed |= taken
     pairs += [_pair(None, only, parent) for only in sides[1] if id(only) not in placed]

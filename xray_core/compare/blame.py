@@ -1,4 +1,4 @@
-"""Where two runs part: the first step with the same inputs and other outputs, told from the steps that only follow.
+"""Where two runs part: the first step with the same inputs and other outputs, and which other steps differ only because of it.
 
 Steps are judged in order, inner steps before the one around them. A step's inputs are equal when what was captured of them
 says so, or, where nothing was captured, when everything before it came out equal.
@@ -109,7 +109,7 @@ class Blame:
         first = next((each for each in ordered if each.differs), None)
         if first is None:
             return
-        # the one around it may have seen the difference come in before
+        # the step around it may have received the difference before
         for around in first.pair.ancestors():
             outer = self._of[id(around)]
             if outer.inputs.equal is False or outer.missing:

@@ -40,7 +40,7 @@ def bounded(changes: Iterator[Change]) -> tuple[list[Change], int]:
 
 
 def differences(a: Any, b: Any, path: str, depth: int = 0) -> Iterator[Change]:
-    """Where two JSON values differ: inside mappings by key, inside lists by place; numbers by value."""
+    """Where two JSON values differ: inside mappings by key, inside lists by index; numbers by value."""
     if a is b or (type(a) is not bool and type(b) is not bool and a == b):
         return
     if type(a) is type(b) is bool and a == b:
@@ -49,8 +49,8 @@ def differences(a: Any, b: Any, path: str, depth: int = 0) -> Iterator[Change]:
         for key in sorted(a.keys() | b.keys(), key=str):
             yield from differences(a.get(key, _MISSING), b.get(key, _MISSING), f"{path}.{key}", depth + 1)
     elif depth < _MAX_DEPTH and _is_list(a) and _is_list(b) and len(a) == len(b):
-        for place, (one, other) in enumerate(zip(a, b)):
-            yield from differences(one, other, f"{path}[{place}]", depth + 1)
+        for index, (one, other) in enumerate(zip(a, b)):
+            yield from differences(one, other, f"{path}[{index}]", depth + 1)
     else:
         yield Change(path=path, a=None if a is _MISSING else a, b=None if b is _MISSING else b)
 

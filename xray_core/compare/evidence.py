@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 from xray_core.compare.types import State
 from xray_core.model import HASH_MODULUS
-from xray_core.objects import fingerprint as canonical
+from xray_core.objects.fingerprint import fingerprint
 
 _ENOUGH_SCORES: Final = 10
 
@@ -92,7 +92,7 @@ def _fingerprint(state: State, side: str) -> Mapping[str, Any] | None:
     if known is not None:
         return known
     value = state[side]  # posted without the SDK: the value itself is whole
-    return None if value is None else canonical.fingerprint(value)
+    return None if value is None else fingerprint(value)
 
 
 def _together(evidence: Sequence[Equality]) -> Equality:

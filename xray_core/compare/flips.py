@@ -25,11 +25,11 @@ _BUCKETS: Final = 256
 ABSENT: Final = "absent"
 # Of several outcomes of one item at one step the strongest counts.
 _STRENGTH: Final = {
-    name: place for place, name in enumerate(("accepted", "not_selected", "selected", "errored", "rejected"))
+    name: position for position, name in enumerate(("accepted", "not_selected", "selected", "errored", "rejected"))
 }
 
-Told = tuple[str, str | None]  # outcome, reason
-_NONE: Final[set[int]] = set()
+OutcomeReason = tuple[str, str | None]  # outcome, reason
+_EMPTY: Final[set[int]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +47,28 @@ def find_flips(pairs: Sequence[Pair], first: Pair | None, source: Source) -> Fli
         pairs: the steps whose outputs differ, in order.
         first: the one at which the runs part: always compared whole.
     """
-    whole: dict[int, tuple[Pair, Told, Told]] = {}
+    whole: dict[int, tuple[Pair, OutcomeReason, OutcomeReason]] = {}
     names: dict[int, str] = {}
-    places = {id(pair): place for place, pair in enumerate(pairs)}
+    positions = {id(pair): position for position, pair in enumerate(pairs)}
     rest = [pair for pair in pairs if pair is not first]
     size = sum(_size(pair) for pair in rest)
     share = _BUCKETS if size <= MAX_READ else max(1, int(_BUCKETS * MAX_READ / size))
     if first is not None:
         _compare(first, source, _BUCKETS, whole, names)
-    sampled: dict[int, tuple[Pair, Told, Told]] = {}
+    sampled: dict[int, tuple[Pair, OutcomeReason, OutcomeReason]] = {}
     for pair in rest:
         _compare(pair, source, share, sampled, names)
     base = len(whole)
     extra = sum(fingerprint not in whole for fingerprint in sampled)  # items that the first step does not know
     for fingerprint, found in sampled.items():
         mine = whole.get(fingerprint)
-        if mine is None or places[id(found[0])] < places[id(mine[0])]:
+        if mine is None or positions[id(found[0])] < positions[id(mine[0])]:
             whole[fingerprint] = found
     scale = _BUCKETS / share
     shown = heapq.nsmallest(
         MAX_FLIPPED,
         whole.items(),
-        key=lambda each: (each[0] not in names, places[id(each[1][0])], names.get(each[0], ""), each[0]),
+        key=lambda each: (each[0] not in names, positions[id(each[1][0])], names.get(each[0], ""), each[0]),
     )
     return Flips(
         [
@@ -123,11 +123,11 @@ def _compare(
     pair: Pair,
     source: Source,
     share: int,
-    into: dict[int, tuple[Pair, Told, Told]],
+    into: dict[int, tuple[Pair, OutcomeReason, OutcomeReason]],
     names: dict[int, str],
 ) -> None:
-    wanted = differing_sets(pair) or {(ITEMS_OUT, None)}  # nobody judged the items: what came out is all there is
-    held: list[dict[Told, set[int]]] = []
+    wanted = differing_sets(pair) or {(ITEMS_OUT, None)}  # no verdicts: only what came out can be compared
+    held: list[dict[OutcomeReason, set[int]]] = []
     for side, state in enumerate((pair.a, pair.b)):
         assert state is not None
         key = (state["step_id"], state["attempt"])
@@ -135,9 +135,9 @@ def _compare(
         for sample in source.samples(side, key) if len(names) < MAX_NAMES else ():
             names.setdefault(verdicts.fingerprint(sample["item_id"]), sample["item_id"])
     changed: set[int] = set()
-    for told in wanted:
+    for outcome_reason in wanted:
         # set algebra runs in C: of 100,000 items only those that changed are ever looked at one by one
-        changed |= held[0].get(told, _NONE) ^ held[1].get(told, _NONE)
+        changed |= held[0].get(outcome_reason, _EMPTY) ^ held[1].get(outcome_reason, _EMPTY)
     for fingerprint in changed:
         if fingerprint not in into:
             a, b = (_strongest(members, fingerprint) for members in held)
@@ -145,35 +145,41 @@ def _compare(
                 into[fingerprint] = (pair, a, b)
 
 
-def _members(sets: Iterable[HeldSet], wanted: set[Told], share: int, names: dict[int, str]) -> dict[Told, set[int]]:
+def _members(
+    sets: Iterable[HeldSet], wanted: set[OutcomeReason], share: int, names: dict[int, str]
+) -> dict[OutcomeReason, set[int]]:
     """The fingerprints of the wanted sets, of the share that is read; ids met on the way name fingerprints."""
-    members: dict[Told, set[int]] = {}
+    members: dict[OutcomeReason, set[int]] = {}
     for each in sets:
-        told = (each.outcome, each.reason)
+        outcome_reason = (each.outcome, each.reason)
         if each.ids is not None:
             named = {verdicts.fingerprint(item_id): item_id for item_id in each.ids}
             if len(names) < MAX_NAMES:
                 names.update(named)
-            if told in wanted:
+            if outcome_reason in wanted:
                 found = (fingerprint for fingerprint in named if fingerprint >> 32 < share)
-                members.setdefault(told, set()).update(found)
-        elif told in wanted and each.fp40 is not None:
-            members.setdefault(told, set()).update(verdicts.decode_below(each.fp40, share))
+                members.setdefault(outcome_reason, set()).update(found)
+        elif outcome_reason in wanted and each.fp40 is not None:
+            members.setdefault(outcome_reason, set()).update(verdicts.decode_below(each.fp40, share))
     return members
 
 
-def _strongest(members: Mapping[Told, set[int]], fingerprint: int) -> Told:
-    found = [told for told, held in members.items() if fingerprint in held]
+def _strongest(members: Mapping[OutcomeReason, set[int]], fingerprint: int) -> OutcomeReason:
+    found = [outcome_reason for outcome_reason, held in members.items() if fingerprint in held]
     if not found:
         return ABSENT, None
-    outcome, reason = max(found, key=lambda told: (_STRENGTH.get(told[0], -1), told[1] or ""))
+    outcome, reason = max(
+        found, key=lambda outcome_reason: (_STRENGTH.get(outcome_reason[0], -1), outcome_reason[1] or "")
+    )
     return ("accepted" if outcome == ITEMS_OUT else outcome), reason
 
 
-def _refined(state: State | None, side: int, fingerprint: int, told: Told, source: Source) -> dict[str, Any]:
+def _refined(
+    state: State | None, side: int, fingerprint: int, outcome_reason: OutcomeReason, source: Source
+) -> dict[str, Any]:
     """An item without a verdict at a step: what the step's item sets say of it."""
-    if told[0] != ABSENT or state is None or not state["items"]:
-        return {"outcome": told[0], "reason": told[1]}
+    if outcome_reason[0] != ABSENT or state is None or not state["items"]:
+        return {"outcome": outcome_reason[0], "reason": outcome_reason[1]}
     held = {ITEMS_IN: False, ITEMS_OUT: False}
     for each in source.sets(side, (state["step_id"], state["attempt"])):
         if each.outcome in held and not held[each.outcome]:

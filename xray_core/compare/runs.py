@@ -140,7 +140,7 @@ def _sentence(blame: Blame, flips: Flips, changes: list[Change], run_inputs: boo
         text = f"here it parted: {parted.path}: the runs were given different inputs, and it is the first to show that"
     if parted.reordered:
         text += ", in its order alone"
-    named = list(_told(parted, changes, run_inputs))
+    named = list(_explaining_changes(parted, changes, run_inputs))
     if named:
         text += f" ({'; '.join(named[:3])}{'; ...' if len(named) > 3 else ''})"
     if flips.count:
@@ -150,7 +150,7 @@ def _sentence(blame: Blame, flips: Flips, changes: list[Change], run_inputs: boo
     return text
 
 
-def _told(parted: PartedAt, changes: list[Change], run_inputs: bool | None) -> Iterator[str]:
+def _explaining_changes(parted: PartedAt, changes: list[Change], run_inputs: bool | None) -> Iterator[str]:
     """The changes that explain the parting, as "threshold: 100 -> 150"."""
     prefix = f"steps.{parted.path}.metadata."
     for change in changes:

@@ -1,4 +1,4 @@
-"""The shapes of a comparison: what is compared, and what is said of it."""
+"""The types of a comparison: the two runs, where their sets come from, and the answer."""
 
 from __future__ import annotations
 

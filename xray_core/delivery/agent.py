@@ -1,6 +1,6 @@
 """`xray sync --watch`: a small agent that keeps delivering what short-lived processes leave behind.
 
-Owns the loop and its pace. Starts no thread; runs until it is told to stop.
+Owns the loop and its pace. Starts no thread; runs until `stop` says so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def watch(
     Args:
         transport: the way to the server; HTTP when not given.
         interval_s: pause between two looks; doubles up to a minute while the server cannot be reached.
-        on_round: told {"synced", "failed"} after each look that found something.
+        on_round: called with {"synced", "failed"} after each look that found something.
         stop: asked before each look.
         wait: pauses; raise from it (KeyboardInterrupt) or make it return early to stop at once.
 

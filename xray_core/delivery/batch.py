@@ -40,21 +40,21 @@ def entries_of(taken: Sequence[Taken]) -> list[Entry]:
     """The records of several segments as entries, each segment's in their order.
 
     Of the snapshots of one part only the newest is sent: it says all that the earlier ones said. Most steps open and
-    close within one batch, and half of what they write need not travel.
+    close within one batch, and half of what they write need not be sent.
     """
     entries: list[Entry] = []
     for segment, items in taken:
-        told: set[bytes] = set()
+        newer_heads: set[bytes] = set()
         own: list[Entry] = []
-        for position, payload in reversed(items):  # within a segment, what stands later is newer
+        for position, payload in reversed(items):  # within a segment, what comes later is newer
             line, problem = payload, None
             if payload is None:
                 pass
             elif payload.startswith(_SNAPSHOTS):
                 head = wire.head_of(payload)
-                if head in told and wire.names_a_part(head):
+                if head in newer_heads and wire.is_part_key(head):
                     line = None
-                told.add(head)
+                newer_heads.add(head)
             else:
                 line, problem = _line(payload)
             own.append(Entry(segment, position, payload, line, problem))
@@ -82,8 +82,8 @@ def body_of(lines: Sequence[bytes]) -> bytes:
 
 
 def _is_random(line: bytes) -> bool:
-    """Whether a line is mostly fingerprints. In their base64 there is nothing to find twice, but searching it takes three
-    times as long as coding its 64 letters, which comes out smaller too."""
+    """Whether a line is mostly fingerprints. Their base64 repeats nothing: a search for
+    repetitions takes three times as long as coding the 64 letters alone, which also comes out smaller."""
     return len(line) >= _FINGERPRINTS_BYTES and b'"fp40":"' in line[:1024]
 
 

@@ -1,6 +1,6 @@
-"""When the sender may try again: backoff with full jitter, Retry-After as a floor, and a pause for what time won't mend.
+"""When the sender may try again: backoff with full jitter, Retry-After as a floor, and a longer pause where only a user can help.
 
-Pure arithmetic over an injected clock and random source. Knows nothing of HTTP beyond what it is told.
+Pure arithmetic over an injected clock and random source. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Breaker:
         self._try_at = now + wait
 
     def paused(self) -> None:
-        """An answer that only a human can change (a wrong key, a wrong address): look again now and then."""
+        """An answer that only a user can change (a wrong key, a wrong address): try again every 5 to 60 s."""
         self.pauses += 1
         wait = min(PAUSE_CAP_S, PAUSE_BASE_S * 2.0 ** min(self.pauses - 1, 10))
         self._try_at = self._clock() + wait * self._uniform(0.75, 1.0)

@@ -34,7 +34,7 @@ _POLL_S: Final = 0.2
 _ADOPT_EVERY_S: Final = 2.0
 _FLUSH_RETRY_S: Final = 0.5
 _RESTART_S: Final = 5.0
-_NOTE_EVERY_S: Final = 30.0
+_WRITE_COUNTERS_EVERY_S: Final = 30.0
 _SYNC_ATTEMPTS: Final = 3
 _SYNC_WAIT_S: Final = 30.0
 
@@ -45,7 +45,7 @@ class Delivery:
     Args:
         settings: where, how much and how long.
         transport: takes bodies to the server; used by one thread at a time.
-        on_dropped: told (count, reason) about records that could not be kept, from a background thread.
+        on_dropped: called with (count, reason) for records that could not be kept, from a background thread.
         on_tick: called about every `settings.snapshot_interval_s` from a background thread, also while the server
             hangs; writes down what is still open.
         client_record: makes the "client" record; counters are added, and it is sent when they have changed.
@@ -100,13 +100,13 @@ class Delivery:
         self._hurried_until = 0.0
         self._adopt_at = 0.0
         self._fork_held = False
-        self._dropped_told: dict[str, int] = {}
-        self._dropped_noted = 0
-        self._note_again_at = 0.0
+        self._dropped_reported: dict[str, int] = {}
+        self._dropped_written = 0
+        self._write_counters_at = 0.0
 
     # -- the caller's side ---------------------------------------------------------------------------------------
 
-    def append(self, stream: Stream, payload: bytes) -> None:
+    def put(self, stream: Stream, payload: bytes) -> None:
         """Keep one record: it is on disk when this returns, and goes to the server soon after.
 
         Args:
@@ -118,12 +118,12 @@ class Delivery:
         """
         if not self._process[0]:
             self._after_fork()  # a fork that ran no hooks (uWSGI does that)
-        self._spool.append(stream, payload)
+        self._spool.put(stream, payload)
         if not self._started:
             self.start()
 
     def start(self) -> None:
-        """Start the background threads, if they are not running. `append` does it; never raises, never blocks."""
+        """Start the background threads, if they are not running. `put` does it; never raises, never blocks."""
         if self._started or self._closed or time.monotonic() < self._start_again_at:
             return
         if not self._starting.acquire(False):
@@ -148,11 +148,11 @@ class Delivery:
         return self._sender.all_counters()
 
     def confirmed(self) -> bool:
-        """Whether the server has everything that this process appended (or refused it)."""
+        """Whether the server has everything that this process put in (or refused it)."""
         return self._spool.confirmed()
 
     def flush(self, timeout_s: float | None = None) -> bool:
-        """Wait until everything appended so far is confirmed, refused or put aside.
+        """Wait until everything put in so far is confirmed, refused or quarantined.
 
         Args:
             timeout_s: how long to wait at most; None means `settings.timeout_s`.
@@ -162,12 +162,12 @@ class Delivery:
 
         Blocks the caller, so not for an event loop's thread.
         """
-        mark = self._spool.mark()
+        checkpoint = self._spool.checkpoint()
         deadline = time.monotonic() + (self._settings.timeout_s if timeout_s is None else timeout_s)
         self._hurried_until = deadline
         self.start()
         pause_s = 0.002
-        while not self._spool.passed(mark):
+        while not self._spool.passed(checkpoint):
             if time.monotonic() >= deadline:
                 return False
             self._sender_wake.set()
@@ -179,7 +179,7 @@ class Delivery:
         """Deliver what any process on this machine left behind for this server, and what this one has not sent yet.
 
         Args:
-            progress: told (records done, records in all) after each batch, in the caller's thread.
+            progress: called with (records done, records in all) after each batch, in the caller's thread.
 
         Returns:
             {"synced": records confirmed, "failed": records that are left, or were refused}.
@@ -214,17 +214,17 @@ class Delivery:
             return {"synced": synced, "failed": self._spool.waiting() + refused}
 
     def release(self) -> None:
-        """Let go of what was adopted and not delivered, so that other processes can. For agents between two syncs."""
+        """Release what was adopted and not delivered, so that other processes can adopt it. For agents between two syncs."""
         with self._sending:
             self._spool.close()
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Send what is left within the time, then let go; the rest waits in the spool for another process.
+        """Send what is left within the time; the rest waits in the spool for another process.
 
         Args:
             timeout_s: total; None means `settings.shutdown_timeout_s`.
 
-        `append` still works afterwards, and what it is given waits in the spool. May be called more than once.
+        `put` still works afterwards, and what it is given waits in the spool. May be called more than once.
         """
         budget_s = self._settings.shutdown_timeout_s if timeout_s is None else timeout_s
         self._begin_close(budget_s)
@@ -235,9 +235,9 @@ class Delivery:
         if self._on_tick is not None:
             with safety.guard("snapshot at exit"):
                 self._on_tick()  # what is still open is written down as it stands
-        note = self._sender.note_payload()
-        if note is not None:
-            self._spool.append("counts", note)
+        payload = self._sender.client_payload()
+        if payload is not None:
+            self._spool.put("counts", payload)
         self._closed = True
         self._deadline = deadline
         self._sender_wake.set()
@@ -253,8 +253,8 @@ class Delivery:
                 until = min(until, asked_at_s + budget_s)
             ended = self._sender_ended.wait(max(0.0, until - time.monotonic()))
             if ended:
-                self._sender_ended.set()  # for whoever closes a second time
-        self._tell()
+                self._sender_ended.set()  # for a second close
+        self._report_losses()
         self._spool.close()
         if ended:
             with safety.guard("transport.close"):
@@ -316,31 +316,31 @@ class Delivery:
                     self._on_tick()
             with safety.guard("spool.maintain"):
                 self._spool.maintain()
-            self._tell()
-            self._write_down_drops()
+            self._report_losses()
+            self._write_drop_counters()
 
-    def _tell(self) -> None:
-        """Log what the spool wants said once, and report drops."""
+    def _report_losses(self) -> None:
+        """Log the notices of the spool, and report to `on_dropped` what was dropped since the last call."""
         for notice in self._spool.notices():
             log.warning("X-Ray: %s. `xray doctor` says more.", notice)
         if self._on_dropped is None:
             return
         for name, total in list(self._spool.counters.items()):
-            new = total - self._dropped_told.get(name, 0)
+            new = total - self._dropped_reported.get(name, 0)
             if name.startswith("dropped_") and new > 0:
-                self._dropped_told[name] = total
+                self._dropped_reported[name] = total
                 with safety.guard("delivery.on_dropped"):
                     self._on_dropped(new, name)
 
-    def _write_down_drops(self) -> None:
-        """Now and then, while the server does not listen: what was dropped, for `xray doctor` and for later."""
+    def _write_drop_counters(self) -> None:
+        """Write the counters of dropped records into the spool, at most twice a minute: `xray doctor` reads them there."""
         dropped = sum(n for name, n in self._spool.counters.items() if name.startswith("dropped_"))
         now = time.monotonic()
-        if dropped != self._dropped_noted and now >= self._note_again_at:
-            self._dropped_noted, self._note_again_at = dropped, now + _NOTE_EVERY_S
-            note = self._sender.note_payload()
-            if note is not None:
-                self._spool.append("counts", note)
+        if dropped != self._dropped_written and now >= self._write_counters_at:
+            self._dropped_written, self._write_counters_at = dropped, now + _WRITE_COUNTERS_EVERY_S
+            payload = self._sender.client_payload()
+            if payload is not None:
+                self._spool.put("counts", payload)
 
     # -- forks ---------------------------------------------------------------------------------------------------
 

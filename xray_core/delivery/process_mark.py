@@ -10,7 +10,7 @@ from typing import Final, Protocol
 _MADV_WIPEONFORK: Final = 18  # Linux 4.14: a forked child finds the page filled with zeros
 
 
-class Mark(Protocol):
+class ProcessMark(Protocol):
     def __getitem__(self, index: int, /) -> int:
         """True while the process is the one that made the mark; `index` is 0."""
 
@@ -23,7 +23,7 @@ class _ByPid:
         return os.getpid() == self._pid
 
 
-def mark_process() -> Mark:
+def mark_process() -> ProcessMark:
     """A mark of this process: `mark[0]` is true here and false in a child. Asked at every record: a system call,
     as `getpid` is, would cost ten times as much."""
     if sys.platform != "linux":

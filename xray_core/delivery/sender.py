@@ -1,4 +1,4 @@
-"""One round of sending: take from the spool, post, and say what became of each record.
+"""One round of sending: take from the spool, post, and acknowledge or quarantine each record.
 
 Owns what each answer of the server means. Knows nothing of threads, forks or of when a round is due.
 """
@@ -25,11 +25,11 @@ MAX_BATCH_BYTES: Final = 1024 * 1024
 MAX_BATCH_RECORDS: Final = 5_000
 _PROBE_BYTES: Final = 64 * 1024
 _PROBE_RECORDS: Final = 50
-_TOO_MUCH: Final = frozenset({400, 413, 422})  # the body is at fault: smaller ones, down to the record that is
-_NOT_NOW: Final = frozenset({408, 425, 429})
-_STUBBORN: Final = 12  # connections lost over one and the same record, with the server answering in between
+_BODY_AT_FAULT: Final = frozenset({400, 413, 422})  # the body is at fault: smaller ones, down to the record that is
+_TRY_LATER: Final = frozenset({408, 425, 429})
+_MAX_BREAKS: Final = 12  # connections lost over one and the same record, with the server answering in between
 _DROP_AFTER: Final = 3  # failures in a row until offline_mode="drop" gives up what waits
-_TELL_EVERY_S: Final = 30.0
+_REPORT_EVERY_S: Final = 30.0
 
 
 class Sender:
@@ -65,14 +65,14 @@ class Sender:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew, in a forked child."""
+        """Forget counters and sizes learned, in a forked child."""
         self.counters: dict[str, int] = {}
         self._max_records = MAX_BATCH_RECORDS
         self._max_bytes = MAX_BATCH_BYTES
         self._first: Literal["fresh", "old"] = "old"
-        self._stubborn: tuple[int, int] = (0, 0)  # (position, connections lost over it)
-        self._told: Mapping[str, int] | None = None
-        self._tell_at = 0.0
+        self._broken_over: tuple[int, int] = (0, 0)  # (position, connections lost over it)
+        self._reported: Mapping[str, int] | None = None
+        self._report_at = 0.0
         self._rev = 0
         self._warned: set[str] = set()
         self.asked_at_s: float | None = None  # when the request began that is not answered yet
@@ -101,8 +101,8 @@ class Sender:
             self._spool.give_back(taken)
 
     def _deliver(self, entries: list[Entry], *, deadline: float | None) -> Round:
-        note = self._note()
-        if not entries and note is None:
+        client_line = self._due_client_record()
+        if not entries and client_line is None:
             return "idle"
         parts = deque([entries])
         while parts:
@@ -112,7 +112,7 @@ class Sender:
             part = parts.popleft()
             lines = [entry.line for entry in part if entry.line is not None]
             try:
-                reply = self._post(lines, note, timeout_s=timeout_s) if lines or note else Reply(200)
+                reply = self._post(lines, client_line, timeout_s=timeout_s) if lines or client_line else Reply(200)
             except TransportError as error:
                 if not self._lost_connection(part, error, timeout_s=timeout_s):
                     return "failed"
@@ -120,23 +120,23 @@ class Sender:
                 continue
             if 200 <= reply.status < 300:
                 self._succeeded(part, reply)
-                note = None
-            elif reply.status in _TOO_MUCH and len(lines) > 1:
+                client_line = None
+            elif reply.status in _BODY_AT_FAULT and len(lines) > 1:
                 self._shrink(part)
                 parts.extendleft(reversed(halves(part)))
-            elif reply.status == 413 or (reply.status in _TOO_MUCH and self._answers(timeout_s=timeout_s)):
+            elif reply.status == 413 or (reply.status in _BODY_AT_FAULT and self._answers(timeout_s=timeout_s)):
                 self._settle(part, dict.fromkeys(range(len(lines)), f"HTTP {reply.status}"))
             else:
-                self._refused(reply)
+                self._handle_http_error(reply)
                 return "failed"
         return "sent" if entries else "idle"
 
-    def _post(self, lines: Sequence[bytes], note: bytes | None, *, timeout_s: float) -> Reply:
-        body = body_of([*lines, note] if note else lines)
+    def _post(self, lines: Sequence[bytes], client_line: bytes | None, *, timeout_s: float) -> Reply:
+        body = body_of([*lines, client_line] if client_line else lines)
         reply = self._ask(body, timeout_s=timeout_s)
-        if note and 200 <= reply.status < 300:
-            self._tell_at = self._clock() + _TELL_EVERY_S
-            self._told = self._telling()
+        if client_line and 200 <= reply.status < 300:
+            self._report_at = self._clock() + _REPORT_EVERY_S
+            self._reported = self._reportable()
         return reply
 
     # -- answers -------------------------------------------------------------------------------------------------
@@ -144,13 +144,13 @@ class Sender:
     def _succeeded(self, part: list[Entry], reply: Reply) -> None:
         self.breaker.succeeded()
         self._warned.clear()
-        self._stubborn = (0, 0)
+        self._broken_over = (0, 0)
         self._max_records = min(MAX_BATCH_RECORDS, self._max_records * 2)
         self._max_bytes = min(MAX_BATCH_BYTES, self._max_bytes * 2)
         self._settle(part, {refusal.line: refusal.error for refusal in reply.refused})
 
     def _settle(self, part: list[Entry], refused: Mapping[int, str]) -> None:
-        """Acknowledge a part, putting aside what the server refused and what could not be sent."""
+        """Acknowledge a part of a batch, and quarantine what the server refused and what could not be sent."""
         line = sent = 0
         for entry in part:
             problem = entry.problem
@@ -158,7 +158,7 @@ class Sender:
                 problem = refused.get(line)
                 line += 1
             if problem is not None:
-                self._put_aside(entry, problem)
+                self._quarantine_record(entry, problem)
             elif entry.payload is None:
                 self._count("damaged")
                 log.warning("X-Ray: damaged bytes in the spool were skipped; what is around them was kept.")
@@ -168,7 +168,7 @@ class Sender:
         for segment, position, records in acknowledgements(part):
             self._spool.acknowledge(segment, position, records=records)
 
-    def _put_aside(self, entry: Entry, problem: str) -> None:
+    def _quarantine_record(self, entry: Entry, problem: str) -> None:
         self._count("quarantined")
         self._warn("quarantine", f"the server refused a record ({problem}); it is kept in the spool's quarantine")
         try:
@@ -176,9 +176,9 @@ class Sender:
         except OSError as error:
             safety.swallow("quarantine", error)
 
-    def _refused(self, reply: Reply) -> None:
+    def _handle_http_error(self, reply: Reply) -> None:
         self._count("retried")
-        if reply.status >= 500 or reply.status in _NOT_NOW:
+        if reply.status >= 500 or reply.status in _TRY_LATER:
             self.breaker.failed(retry_after_s=reply.retry_after_s)
             self._give_up_if_dropping()
             return
@@ -204,16 +204,16 @@ class Sender:
             if len(part) > 1:
                 return True
             position = part[0].position
-            self._stubborn = (position, self._stubborn[1] + 1 if self._stubborn[0] == position else 1)
-            if self._stubborn[1] >= _STUBBORN:
-                self._settle(part, {0: f"the connection broke {_STUBBORN} times over this record: {error}"})
+            self._broken_over = (position, self._broken_over[1] + 1 if self._broken_over[0] == position else 1)
+            if self._broken_over[1] >= _MAX_BREAKS:
+                self._settle(part, {0: f"the connection broke {_MAX_BREAKS} times over this record: {error}"})
         self.breaker.failed()
         self._warn("down", f"the server cannot be reached ({error}); records wait in the spool")
         self._give_up_if_dropping()
         return False
 
     def _answers(self, *, timeout_s: float) -> bool:
-        """Whether the server takes an empty body, so that it is our records that it stumbles over."""
+        """Whether the server takes an empty body: then the fault lies in the records."""
         try:
             return 200 <= self._ask(body_of(()), timeout_s=timeout_s).status < 300
         except TransportError:
@@ -237,19 +237,19 @@ class Sender:
     # -- counters ------------------------------------------------------------------------------------------------
 
     def all_counters(self) -> dict[str, int]:
-        """What this process sent, retried, dropped, put aside and swallowed."""
+        """Name -> number: what this process sent, retried, dropped, quarantined and swallowed."""
         counters = {**self._spool.counters, **self.counters}
         swallowed = sum(safety.swallowed.values())
         return {**counters, "swallowed": swallowed} if swallowed else counters
 
-    def note_payload(self) -> bytes | None:
-        """The client record, if it says something that the server has not been told. For the spool, at exit."""
-        if self._client_record is None or not self._telling() or self._telling() == self._told:
+    def client_payload(self) -> bytes | None:
+        """The client record, if its counters differ from those reported last. For the spool, at exit."""
+        if self._client_record is None or not self._reportable() or self._reportable() == self._reported:
             return None
         return self._client_line()
 
-    def _note(self) -> bytes | None:
-        if self._client_record is None or (self._told == self._telling() and self._clock() < self._tell_at):
+    def _due_client_record(self) -> bytes | None:
+        if self._client_record is None or (self._reported == self._reportable() and self._clock() < self._report_at):
             return None
         return self._client_line()
 
@@ -264,7 +264,7 @@ class Sender:
             safety.swallow("delivery.client_record", error)
             return None
 
-    def _telling(self) -> dict[str, int]:
+    def _reportable(self) -> dict[str, int]:
         return {name: n for name, n in self.all_counters().items() if name not in ("sent", "retried")}
 
     def _count(self, name: str, n: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""A wake-up that may be given from anywhere. `threading.Event.set` deadlocks when a signal handler interrupts it."""
+"""`Wake`: an event that may be set from anywhere. `threading.Event.set` deadlocks when a signal handler interrupts it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 
 
 class Wake:
-    """A binary semaphore out of one raw lock: set any number of times, seen once."""
+    """A binary semaphore out of one raw lock: several `set` calls wake one `wait`."""
 
     __slots__ = ("_lock",)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from xray_core.journey.flow import Flow, started
-from xray_core.journey.step_evidence import Mark
+from xray_core.journey.step_evidence import StepEvidence
 from xray_core.journey.types import LookedUp, State, StepKey, Why
 from xray_core.journey.verdict import answer, collapsed, settle_by_neighbours
 
@@ -36,18 +36,22 @@ def explain(
     for each in looked_up:
         sets.setdefault((each.step_id, each.attempt), []).append(each)
     flow = Flow(sorted(steps, key=started))
-    marks = [
-        Mark(state, flow.path(state), sets.get(_key(state), []), samples.get(_key(state), ()), item_id)
+    step_evidence = [
+        StepEvidence(state, flow.path(state), sets.get(_key(state), []), samples.get(_key(state), ()), item_id)
         for state in flow.states
     ]
-    for mark in marks:
-        mark.superseded = flow.last_attempt[mark.state["step_id"]] != mark.state["attempt"]
-    counting = [mark for mark in flow.children_first(marks, lambda mark: mark.state["step_id"]) if not mark.superseded]
+    for evidence in step_evidence:
+        evidence.superseded = flow.last_attempt[evidence.state["step_id"]] != evidence.state["attempt"]
+    counting = [
+        evidence
+        for evidence in flow.children_first(step_evidence, lambda evidence: evidence.state["step_id"])
+        if not evidence.superseded
+    ]
     settle_by_neighbours(counting, flow)
-    journey = collapsed(marks)
+    journey = collapsed(step_evidence)
     return replace(
         answer(item_id, run_id, run, counting, flow),
-        journey=[mark.entry() for mark in journey[:MAX_JOURNEY]],
+        journey=[evidence.entry() for evidence in journey[:MAX_JOURNEY]],
         journey_omitted=max(0, len(journey) - MAX_JOURNEY),
     )
 

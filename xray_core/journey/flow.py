@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Flow:
-    """The steps of a run in the order in which they began, with what is known of who is inside and behind whom."""
+    """The steps of a run in the order in which they began, with their parents and their recorded dependencies."""
 
     def __init__(self, states: Sequence[State]) -> None:
         self.states = states
@@ -32,7 +32,7 @@ class Flow:
                            self._name[state["step_id"]]])  # fmt: skip
 
     def ancestors(self, step_id: str) -> list[str]:
-        """Parents, the nearest first; a chain that bites its tail is cut."""
+        """Ids of the parents, the nearest first. Cycles are broken."""
         found: list[str] = []
         parent = self._parent.get(step_id)
         while parent is not None and parent in self._name and parent not in found and parent != step_id:
@@ -48,18 +48,18 @@ class Flow:
             inside.setdefault(parent, []).append(thing)
         ordered: list[T] = []
         waiting = [(thing, False) for thing in reversed(inside.get(None, ()))]
-        told: set[str] = set()
+        expanded: set[str] = set()
         while waiting:
             thing, done = waiting.pop()
             step_id = step_of(thing)
-            if done or step_id in told:
+            if done or step_id in expanded:
                 ordered.append(thing)
                 continue
-            told.add(step_id)
+            expanded.add(step_id)
             waiting.append((thing, True))
             waiting.extend((child, False) for child in reversed(inside.get(step_id, ())))
         seen = set(map(id, ordered))
-        return ordered + [thing for thing in things if id(thing) not in seen]  # of chains that bite their tails
+        return ordered + [thing for thing in things if id(thing) not in seen]  # those in a cycle
 
     def unrelated(self, earlier: str, later: str) -> bool:
         """Whether the recorded dependencies say that `later` does not build on `earlier`."""

@@ -1,4 +1,4 @@
-"""One step attempt's part of the answer: what its sets, counts, samples and decisions say of the item."""
+"""`StepEvidence`: what the sets, counts, samples and decisions of one step attempt say of the item."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _NO_FIRST: Final = ("rejected", "errored", "selected", "not_selected", "accepted
 _YES_FIRST: Final = ("selected", "accepted", "not_selected", "rejected", "errored")
 
 
-class Mark:
-    """One step attempt's answer while it is worked out."""
+class StepEvidence:
+    """What one step attempt says of the item, while the answer is worked out."""
 
     __slots__ = (
         "_samples",
@@ -194,10 +194,10 @@ class Mark:
         if self.outcome != "not_selected" or not isinstance(alternatives, Sequence):
             return
         ahead = len(chosen) if isinstance(chosen, list) else int(chosen is not None)
-        for place, each in enumerate(alternatives):
+        for position, each in enumerate(alternatives):
             named = each.get("item_id", each.get("id")) if isinstance(each, Mapping) else each
             if named == self.item_id:
-                self.rank = ahead + place + 1 if self.rank is None else self.rank
+                self.rank = ahead + position + 1 if self.rank is None else self.rank
                 if self.score is None and isinstance(each, Mapping):
                     self.score = each.get("score")
 

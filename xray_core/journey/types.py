@@ -1,4 +1,4 @@
-"""The shapes of an answer: what was looked up, one entry of a journey, the whole answer."""
+"""The types of an answer: what was looked up, one entry of a journey, the whole answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LookedUp:
         n: items in these sets as they were written; `distinct_ids`: different ids among the named ones.
         n_fingerprints: of the n, those kept as fingerprints.
         found: how the item was found, if it was.
-        position: place among the named ids, where it was found there.
+        position: index among the named ids, where it was found there.
     """
 
     step_id: str
@@ -45,7 +45,7 @@ class Entry:
     Attributes:
         step: the step's name; `path`: with its parents and map index, as in "filter > price[3]".
         outcome: None where it is not known.
-        implicit: the outcome follows from the item sets or counts, nobody said it.
+        implicit: the outcome follows from the item sets or counts; no verdict says it.
         p_false: probability that an item without any verdict here would be answered like this.
         cutoff: for `not_selected`: {item_id, score} of the last selected item.
         superseded: a later attempt of the same step counts instead.
@@ -106,9 +106,9 @@ class Why:
     journey_omitted: int = 0
 
     def as_json(self) -> Json:
-        told = {each.name: getattr(self, each.name) for each in fields(self)}
-        told["journey"] = [{each.name: getattr(entry, each.name) for each in fields(entry)} for entry in self.journey]
-        return told
+        answer = {each.name: getattr(self, each.name) for each in fields(self)}
+        answer["journey"] = [{each.name: getattr(entry, each.name) for each in fields(entry)} for entry in self.journey]
+        return answer
 
     @classmethod
     def from_json(cls, answer: Mapping[str, Any]) -> Why:

@@ -1,4 +1,4 @@
-"""From the parts to the answer: what decided, in one sentence from a fixed template, and how sure it is."""
+"""From the evidence of each step to the answer: which step decided, a sentence from a fixed template, the certainty."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from xray_core.journey.flow import Flow
-from xray_core.journey.step_evidence import Mark
+from xray_core.journey.step_evidence import StepEvidence
 from xray_core.journey.types import NEGATIVE, POSITIVE, Certainty, State, Why
 
 _MAX_DETAILS_CHARS: Final = 200
@@ -15,73 +15,73 @@ _MAX_DETAILS_CHARS: Final = 200
 _SOURCES: Final = frozenset({"generate", "retrieve"})
 
 
-def settle_by_neighbours(marks: Sequence[Mark], flow: Flow) -> None:
-    """What one step leaves open, and the steps before and after it settle."""
-    for place, mark in enumerate(marks):
-        if mark.outcome is not None or not mark.complete or mark.state["status"] == "failed":
+def settle_by_neighbours(step_evidence: Sequence[StepEvidence], flow: Flow) -> None:
+    """Settle by the steps before and after what one step alone leaves open."""
+    for position, evidence in enumerate(step_evidence):
+        if evidence.outcome is not None or not evidence.complete or evidence.state["status"] == "failed":
             continue
-        after = [m for m in marks[place + 1 :] if not m.silent and not inside(m, mark, flow)]
-        before = [m for m in marks[:place] if m.outcome in POSITIVE | NEGATIVE or m.entered or m.out]
+        after = [m for m in step_evidence[position + 1 :] if not m.silent and not inside(m, evidence, flow)]
+        before = [m for m in step_evidence[:position] if m.outcome in POSITIVE | NEGATIVE or m.entered or m.out]
         turned_up = next((m for m in after if m.outcome in POSITIVE | NEGATIVE or m.entered), None)
         if turned_up is not None:
-            mark.note = f"no verdict here; it turned up later, at {turned_up.path}"
-        elif mark.entered:
-            related = [m for m in after if not flow.unrelated(mark.state["step_id"], m.state["step_id"])]
+            evidence.note = f"no verdict here; it turned up later, at {turned_up.path}"
+        elif evidence.entered:
+            related = [m for m in after if not flow.unrelated(evidence.state["step_id"], m.state["step_id"])]
             if related and all(m.outcome == "never_entered" for m in related):
-                how: Certainty = "exact" if any(s.found == "exact" for s in mark.sets) else "fingerprint"
-                mark.say("dropped", how)
-                mark.note = f"it entered, left no verdict, and never reached {related[0].path}"
-        elif mark.out is False and not before:
-            if mark.state["step_type"] in _SOURCES:
-                mark.say("never_entered", "exact")
-                mark.note = "it is not among the items that this step put out"
+                how: Certainty = "exact" if any(s.found == "exact" for s in evidence.sets) else "fingerprint"
+                evidence.say("dropped", how)
+                evidence.note = f"it entered, left no verdict, and never reached {related[0].path}"
+        elif evidence.out is False and not before:
+            if evidence.state["step_type"] in _SOURCES:
+                evidence.say("never_entered", "exact")
+                evidence.note = "it is not among the items that this step put out"
             else:  # it may have gone in, and been lost inside
-                mark.note = "it did not come out; step.set_input_items() would tell whether it entered"
+                evidence.note = "it did not come out; step.set_input_items() would tell whether it entered"
 
 
-def inside(inner: Mark, outer: Mark, flow: Flow) -> bool:
+def inside(inner: StepEvidence, outer: StepEvidence, flow: Flow) -> bool:
     return outer.state["step_id"] in flow.ancestors(inner.state["step_id"])
 
 
-def collapsed(marks: Sequence[Mark]) -> list[Mark]:
-    """Without the instances of mapped steps that never saw the item, but for one to stand for all where none did."""
-    groups: dict[Any, list[Mark]] = {}
-    for mark in marks:
-        if mark.state["map_index"] is not None:
-            groups.setdefault((mark.state["parent_id"], mark.state["name"]), []).append(mark)
+def collapsed(step_evidence: Sequence[StepEvidence]) -> list[StepEvidence]:
+    """Without the instances of mapped steps that never saw the item; where none saw it, one entry stands for all."""
+    groups: dict[Any, list[StepEvidence]] = {}
+    for evidence in step_evidence:
+        if evidence.state["map_index"] is not None:
+            groups.setdefault((evidence.state["parent_id"], evidence.state["name"]), []).append(evidence)
     hidden: set[int] = set()
     for group in groups.values():
-        never = [mark for mark in group if mark.outcome == "never_entered"]
+        never = [evidence for evidence in group if evidence.outcome == "never_entered"]
         if len(never) == len(group) > 1:
             never[0].instances = len(never)
             never = never[1:]
         hidden.update(map(id, never))
     single = {id(group[0]) for group in groups.values() if len(group) == 1}
-    return [mark for mark in marks if id(mark) not in hidden or id(mark) in single]
+    return [evidence for evidence in step_evidence if id(evidence) not in hidden or id(evidence) in single]
 
 
-def answer(item_id: str, run_id: str, run: State, marks: Sequence[Mark], flow: Flow) -> Why:
-    told = [mark for mark in marks if not mark.silent]
-    seen = [mark for mark in told if mark.outcome in POSITIVE | NEGATIVE]
+def answer(item_id: str, run_id: str, run: State, step_evidence: Sequence[StepEvidence], flow: Flow) -> Why:
+    informative = [evidence for evidence in step_evidence if not evidence.silent]
+    seen = [evidence for evidence in informative if evidence.outcome in POSITIVE | NEGATIVE]
     pipeline = run.get("pipeline")
     if not seen:
-        return replace(_not_seen(item_id, run_id, told), pipeline=pipeline)
+        return replace(_not_seen(item_id, run_id, informative), pipeline=pipeline)
     last = seen[-1]
-    after = _following(last, told, flow)
-    noes = [mark for mark in seen if mark.outcome in NEGATIVE]
+    after = _following(last, informative, flow)
+    noes = [evidence for evidence in seen if evidence.outcome in NEGATIVE]
     if last.outcome in NEGATIVE:
-        inner = [mark for mark in noes if inside(mark, last, flow)]
+        inner = [evidence for evidence in noes if inside(evidence, last, flow)]
         decisive = inner[-1] if inner else last
     elif noes and (after or flow.unrelated(noes[-1].state["step_id"], last.state["step_id"])):
         decisive, after = noes[-1], []  # one of several checks said no, and the item was not seen to come through
     else:
         decisive = last
-    unsure = [mark for mark in after if mark.outcome is None] if decisive.outcome in POSITIVE else []
+    unsure = [evidence for evidence in after if evidence.outcome is None] if decisive.outcome in POSITIVE else []
     unasked: list[str] = []
-    entered = next((mark for mark in reversed(unsure) if mark.entered), None)
+    entered = next((evidence for evidence in reversed(unsure) if evidence.entered), None)
     if entered is not None:
         return replace(_still_inside(item_id, run_id, entered, unsure), pipeline=pipeline)
-    lost = [mark for mark in after if mark.outcome == "never_entered"]
+    lost = [evidence for evidence in after if evidence.outcome == "never_entered"]
     fate, at = decisive.outcome, decisive
     sentence = _sentence(item_id, decisive)
     if decisive.outcome in POSITIVE and lost and not unsure:
@@ -94,7 +94,9 @@ def answer(item_id: str, run_id: str, run: State, marks: Sequence[Mark], flow: F
         sentence += f" (though {last.path} {last.outcome} it)"
     elif decisive.outcome in POSITIVE:
         unasked = [
-            mark.path for mark in _following(last, marks, flow) if mark.silent and mark.state["status"] != "skipped"
+            evidence.path
+            for evidence in _following(last, step_evidence, flow)
+            if evidence.silent and evidence.state["status"] != "skipped"
         ]
         if unasked:
             sentence += (
@@ -104,28 +106,29 @@ def answer(item_id: str, run_id: str, run: State, marks: Sequence[Mark], flow: F
         run_id=run_id, item_id=item_id, outcome=fate or "not_captured", sentence=sentence, reason=at.reason,
         details=at.details, score=at.score, step=at.state["name"] or at.state["step_id"], step_id=at.state["step_id"],
         certainty="not_captured" if unsure else decisive.certainty, p_false=decisive.p_false,
-        unsure=[mark.path for mark in unsure][:20], unasked=unasked[:20], pipeline=pipeline,
+        unsure=[evidence.path for evidence in unsure][:20], unasked=unasked[:20], pipeline=pipeline,
     )  # fmt: skip
 
 
-def _following(last: Mark, marks: Sequence[Mark], flow: Flow) -> list[Mark]:
-    """Those of the marks that came after one and could have handled what it let through."""
+def _following(last: StepEvidence, step_evidence: Sequence[StepEvidence], flow: Flow) -> list[StepEvidence]:
+    """The steps that came after `last` and could have handled what it let through."""
     ancestors = set(flow.ancestors(last.state["step_id"]))
     return [
-        mark
-        for mark in marks[marks.index(last) + 1 :]
-        if mark.state["step_id"] not in ancestors and not flow.unrelated(last.state["step_id"], mark.state["step_id"])
+        evidence
+        for evidence in step_evidence[step_evidence.index(last) + 1 :]
+        if evidence.state["step_id"] not in ancestors
+        and not flow.unrelated(last.state["step_id"], evidence.state["step_id"])
     ]
 
 
-def _not_seen(item_id: str, run_id: str, told: Sequence[Mark]) -> Why:
-    unsure = [mark for mark in told if mark.outcome is None]
-    certain = [mark for mark in told if mark.outcome == "never_entered"]
-    entered = next((mark for mark in told if mark.entered and mark.outcome is None), None)
-    paths = [mark.path for mark in unsure][:20]
+def _not_seen(item_id: str, run_id: str, informative: Sequence[StepEvidence]) -> Why:
+    unsure = [evidence for evidence in informative if evidence.outcome is None]
+    certain = [evidence for evidence in informative if evidence.outcome == "never_entered"]
+    entered = next((evidence for evidence in informative if evidence.entered and evidence.outcome is None), None)
+    paths = [evidence.path for evidence in unsure][:20]
     if entered is not None:
         return _still_inside(item_id, run_id, entered, unsure)
-    if certain and certain[0] is told[0]:
+    if certain and certain[0] is informative[0]:
         first = certain[0]
         why = first.note or f"it is not among the items of {first.path}"
         sentence = (
@@ -136,59 +139,59 @@ def _not_seen(item_id: str, run_id: str, told: Sequence[Mark]) -> Why:
         return Why(run_id=run_id, item_id=item_id, outcome="never_entered", sentence=sentence, unsure=paths,
                    step=first.state["name"], step_id=first.state["step_id"],
                    certainty="not_captured" if unsure else "exact")  # fmt: skip
-    if not told:
+    if not informative:
         sentence = (
             f"{item_id} left no trace: no step of this run tells anything about items; "
             "step.accept(), step.reject() and step.set_input_items() would"
         )
     else:
-        reached = f"; it certainly did not reach {_listed([mark.path for mark in certain])}" if certain else ""
+        reached = f"; it certainly did not reach {_listed([evidence.path for evidence in certain])}" if certain else ""
         sentence = f"{item_id} left no trace in this run{reached}; {_listed(paths)} cannot tell: {unsure[0].note}"
     return Why(run_id=run_id, item_id=item_id, outcome="not_captured", sentence=sentence, unsure=paths,
                certainty="not_captured")  # fmt: skip
 
 
-def _still_inside(item_id: str, run_id: str, mark: Mark, unsure: Sequence[Mark]) -> Why:
+def _still_inside(item_id: str, run_id: str, evidence: StepEvidence, unsure: Sequence[StepEvidence]) -> Why:
     return Why(
         run_id=run_id,
         item_id=item_id,
         outcome="not_captured",
-        sentence=f"{item_id} entered {mark.path}; what became of it is not captured: {mark.note}",
+        sentence=f"{item_id} entered {evidence.path}; what became of it is not captured: {evidence.note}",
         unsure=[each.path for each in unsure][:20],
-        step=mark.state["name"],
-        step_id=mark.state["step_id"],
+        step=evidence.state["name"],
+        step_id=evidence.state["step_id"],
         certainty="not_captured",
     )
 
 
-def _sentence(item_id: str, mark: Mark) -> str:
-    words = {"not_selected": "not selected"}.get(mark.outcome or "", mark.outcome)
-    if mark.outcome == "dropped":
-        text = f"{item_id} was dropped at {mark.path} without a reason"
-    elif mark.outcome == "errored":
-        text = f"{item_id} errored at {mark.path}"
+def _sentence(item_id: str, evidence: StepEvidence) -> str:
+    words = {"not_selected": "not selected"}.get(evidence.outcome or "", evidence.outcome)
+    if evidence.outcome == "dropped":
+        text = f"{item_id} was dropped at {evidence.path} without a reason"
+    elif evidence.outcome == "errored":
+        text = f"{item_id} errored at {evidence.path}"
     else:
-        text = f"{item_id} was {words} at {mark.path}"
-    if mark.reason:
-        text += f": {mark.reason}"
-    about: list[str] = [details_text(mark.details)] if mark.details else []
-    if mark.outcome in ("selected", "not_selected"):
-        about += [f"score {mark.score}"] if mark.score is not None else []
-        about += [f"rank {mark.rank}"] if mark.rank is not None and mark.outcome == "not_selected" else []
+        text = f"{item_id} was {words} at {evidence.path}"
+    if evidence.reason:
+        text += f": {evidence.reason}"
+    about: list[str] = [details_text(evidence.details)] if evidence.details else []
+    if evidence.outcome in ("selected", "not_selected"):
+        about += [f"score {evidence.score}"] if evidence.score is not None else []
+        about += [f"rank {evidence.rank}"] if evidence.rank is not None and evidence.outcome == "not_selected" else []
     if about:
         text += f" ({'; '.join(about)})"
-    if mark.cutoff is not None:
-        score = "" if mark.cutoff["score"] is None else f" with {mark.cutoff['score']}"
-        text += f"; the last selected was {mark.cutoff['item_id']}{score}"
-    if mark.implicit:
+    if evidence.cutoff is not None:
+        score = "" if evidence.cutoff["score"] is None else f" with {evidence.cutoff['score']}"
+        text += f"; the last selected was {evidence.cutoff['item_id']}{score}"
+    if evidence.implicit:
         text += " (nobody said so: it is among what came out)"
-    return text + _doubt(mark)
+    return text + _doubt(evidence)
 
 
-def _doubt(mark: Mark) -> str:
-    if mark.certainty != "fingerprint":
+def _doubt(evidence: StepEvidence) -> str:
+    if evidence.certainty != "fingerprint":
         return ""
-    return f" [by fingerprint: wrong with probability {mark.p_false:.0e}]"
+    return f" [by fingerprint: wrong with probability {evidence.p_false:.0e}]"
 
 
 def details_text(details: Any) -> str:

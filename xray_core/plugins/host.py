@@ -101,7 +101,7 @@ class PluginHost:
         return None
 
     def first_or_raise(self, hook: str, **arguments: Any) -> Any:
-        """As `first`, but an implementation that raises is the caller's to hear of: for server start."""
+        """As `first`, but what an implementation raises reaches the caller: for server start."""
         for implementation in self._implementations(hook):
             result = _call(implementation, arguments)
             if result is not None:
@@ -109,7 +109,7 @@ class PluginHost:
         return None
 
     def notify(self, hook: str, **arguments: Any) -> None:
-        """Tell every implementation; one that raises is disabled, and no other is silenced by it."""
+        """Call every implementation; one that raises is disabled, and the others are called all the same."""
         for implementation in self._implementations(hook):
             try:
                 _call(implementation, arguments)
@@ -171,7 +171,7 @@ class PluginHost:
             self._refresh()
 
     def configure(self, settings: Any) -> None:
-        """Tell every plugin the settings; one that raises is disabled."""
+        """Call `xray_configure` of every plugin; one that raises is disabled."""
         self.notify("xray_configure", settings=settings)
 
     def _refresh(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from xray_core.compare import Diff
 from xray_core.errors import NotFoundError
 from xray_core.journey import Why
-from xray_core.query.http_reader import Reader
+from xray_core.query.http_reader import HttpReader
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -166,7 +166,7 @@ class Client:
         from xray_core.settings import load
 
         given = {"api_url": api_url, "api_key": api_key, "timeout_s": timeout_s}
-        self._reader = Reader(load({name: value for name, value in given.items() if value is not None}))
+        self._reader = HttpReader(load({name: value for name, value in given.items() if value is not None}))
 
     def why(self, item_id: str | int, run: str | None = None, *, pipeline: str | None = None) -> Why:
         """What became of an item in a run; in the newest one (of `pipeline`) where none is given."""

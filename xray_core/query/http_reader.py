@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from xray_core.settings import Settings
 
 
-class Reader:
+class HttpReader:
     """Reads from one server. `requests` is loaded with the first question. One thread at a time.
 
     Args:
@@ -53,12 +53,12 @@ class Reader:
                 "start one with `xray serve`, or set XRAY_API_URL"
             ) from None
         try:
-            told = answer.json()
+            decoded = answer.json()
         except ValueError:
-            told = None
-        if answer.ok and isinstance(told, dict):
-            return told
-        words = told.get("error") if isinstance(told, Mapping) else None
+            decoded = None
+        if answer.ok and isinstance(decoded, dict):
+            return decoded
+        words = decoded.get("error") if isinstance(decoded, Mapping) else None
         text = str(
             words or f"{self._settings.api_url} answered {answer.status_code}, which is not an X-Ray server's answer"
         )
@@ -68,7 +68,7 @@ class Reader:
             text += "; set XRAY_API_KEY to a key that may read"
         raise ApiError(text, status=answer.status_code)
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> HttpReader:
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -1,7 +1,7 @@
-"""`Gate`: the lock before a process's segments, which no capture may wait behind for long.
+"""`WriterLock`: guards a process's segments; no capture waits for it for long.
 
-Captures happen inside signal handlers, `__del__`, logging handlers and right after a fork: whoever finds the lock taken
-by its own thread, or by one that hangs on a slow disk, is told so and goes around it.
+Captures happen inside signal handlers, `__del__`, logging handlers and right after a fork: a writer that finds the lock
+taken by its own thread, or by one that hangs on a slow disk, does not get it and writes elsewhere.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Final
 _WAIT_S: Final = 1.0  # many busy threads make each wait for the GIL, 5 ms apiece: less is no sign of a hang
 
 
-class Gate:
+class WriterLock:
     """One lock; see the module.
 
     Attributes:
         lock: writers take and release it without a call of ours in between, and set `owner` and `stuck` themselves.
-        owner: the ident of the thread inside, 0 for none.
-        stuck: somebody hangs inside, as a writer found out that waited: no other need wait before that one is through.
+        owner: the ident of the thread that holds it, 0 for none.
+        stuck: a writer waited for the whole timeout: until the owner is through, no other one waits.
     """
 
     __slots__ = ("_lost", "lock", "owner", "stuck")
@@ -33,7 +33,7 @@ class Gate:
         self._lost = False
 
     def wait(self, lock: threading.Lock) -> bool:
-        """Whether a writer that found `lock` taken has it now; waits once for long while somebody hangs inside."""
+        """Whether a writer that found `lock` taken has it now. While an owner hangs, only the first writer waits (1 s)."""
         if self.stuck or self.owner == get_ident():
             return False
         if lock.acquire(timeout=_WAIT_S):
@@ -42,12 +42,12 @@ class Gate:
         return False
 
     def mine(self) -> bool:
-        """Whether this very thread is inside: it was interrupted there by a signal or a finaliser."""
+        """Whether this very thread holds it: a signal or a finaliser interrupted it in between."""
         return self.owner == get_ident()
 
     @contextmanager
     def held(self, *, patient: bool = False) -> Iterator[bool]:
-        """The lock, off the caller's path; yields whether it is held, always True for the patient.
+        """The lock, for background threads; yields whether it is held, always True when `patient`.
 
         Only a writer that hangs in the disk makes others wait for long.
         """

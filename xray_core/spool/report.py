@@ -34,7 +34,7 @@ class Waiting:
         left_behind: segments of dead processes; any other process adopts them.
         oldest_s: age of the oldest waiting segment, in seconds; None when nothing waits.
         quarantined: error -> records that the server refused.
-        dropped: counter -> records that processes could not keep, as far as the server has not been told yet.
+        dropped: counter -> records that processes could not keep, as far as the server does not know yet.
     """
 
     api_url: str | None
@@ -81,7 +81,7 @@ def spool_report(settings: Settings) -> SpoolReport:
     writable = _writable(settings.spool_dir)
     try:
         names = sorted(path for path in settings.spool_dir.iterdir() if path.is_dir())
-        waiting = [_look(path, current=path == current) for path in names]
+        waiting = [_report_on(path, current=path == current) for path in names]
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -94,7 +94,7 @@ def spool_report(settings: Settings) -> SpoolReport:
     return SpoolReport(settings.spool_dir, writable, settings.spool_max_bytes, tuple(waiting), problem)
 
 
-def _look(directory: Path, *, current: bool) -> Waiting:
+def _report_on(directory: Path, *, current: bool) -> Waiting:
     records: dict[str, int] = {}
     clients: dict[str, Mapping[str, Any]] = {}
     size = in_use = left_behind = 0
@@ -121,7 +121,7 @@ def _look(directory: Path, *, current: bool) -> Waiting:
                 if payload is not None:
                     n += 1
                     if stream == "counts" and b'"kind":"client"' in payload[:200]:
-                        _note_client(clients, payload)
+                        _keep_newest(clients, payload)
             if n:
                 records[stream] = records.get(stream, 0) + n
                 oldest = min(oldest or found.st_mtime, found.st_mtime)
@@ -141,7 +141,7 @@ def _look(directory: Path, *, current: bool) -> Waiting:
     )
 
 
-def _note_client(clients: dict[str, Mapping[str, Any]], payload: bytes) -> None:
+def _keep_newest(clients: dict[str, Mapping[str, Any]], payload: bytes) -> None:
     try:
         record = json.loads(payload)
         part = str(record["part"])

@@ -44,8 +44,8 @@ class DiskSegment:
 
     Attributes:
         size: bytes in the file, acknowledged ones included.
-        room: bytes that may be appended without asking whether the segment or the disk is full. `Shelf` grants it.
-        busy: the sender has read from it and not yet said what became of that.
+        room: bytes that may be appended without asking whether the segment or the disk is full. `SegmentSet` grants it.
+        busy: the sender has read from it, and has not acknowledged or given it back yet.
         lost: deleted with records in it that nobody confirmed.
     """
 
@@ -211,9 +211,9 @@ class DiskSegment:
         """Delete the file, whatever is in it."""
         self.lost = not self.done
         _unlink(self.path)
-        self.let_go()
+        self.close()
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """Close without unlocking: after a fork the lock is shared, and the parent still needs it."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
@@ -289,9 +289,9 @@ class MemorySegment:
 
     def discard(self) -> None:
         self.lost = self.moved_to is None and not self.done
-        self.let_go()
+        self.close()
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         self._payloads, self._first, self.size = [], 0, 0
 
 

@@ -1,6 +1,6 @@
-"""`Shelf`: the segments that one process holds, how much room they take, and who goes when there is none.
+"""`SegmentSet`: the segments that one process holds, how much room they take, and which are dropped when there is none.
 
-Knows nothing of locks, threads or failing disks; `Spool` calls it with its gate held.
+Knows nothing of locks, threads or failing disks; `Spool` calls it with its lock held.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _FULL_FOR_S: Final = 0.5
 _GRANT_BYTES: Final = 64 * 1024
 
 
-class Shelf:
+class SegmentSet:
     """See the module.
 
     Args:
         max_bytes: cap on the directory, all processes together.
         memory_bytes: cap on what waits in memory.
         on_disk: whether segments are files now.
-        on_drop: told the stream and the number of records that had to go.
+        on_drop: called with the stream and the number of records that were dropped.
 
     Attributes:
         live: the segment that each stream is written to.
@@ -135,29 +135,29 @@ class Shelf:
         if segment is None:
             return
         if segment.done and not segment.busy:
-            self.forget(segment)
+            self.remove(segment)
         else:
             self.sealed.append(segment)
 
-    def forget(self, segment: Segment) -> None:
-        """Delete a segment and strike it from every list."""
-        self._strike(segment)
+    def remove(self, segment: Segment) -> None:
+        """Delete a segment's file and take it off every list."""
+        self._take_off_lists(segment)
         segment.discard()
         self._full_until.clear()
 
     def drop(self, segment: Segment) -> None:
-        """As `forget`, for a segment that others still wait to be sent from: what is lost is told."""
+        """As `remove`, for a segment with records that wait: they are lost, and `on_drop` counts them."""
         waiting = segment.waiting()
-        self.forget(segment)
+        self.remove(segment)
         self._on_drop(segment.stream, waiting)
 
-    def leave_to_others(self, segment: DiskSegment) -> None:
-        """Close a file that another process may adopt."""
-        self._strike(segment)
+    def release(self, segment: DiskSegment) -> None:
+        """Close a file, so that another process may adopt it."""
+        self._take_off_lists(segment)
         self.others_bytes += segment.size
-        segment.let_go()
+        segment.close()
 
-    def _strike(self, segment: Segment) -> None:
+    def _take_off_lists(self, segment: Segment) -> None:
         if self.live.get(segment.stream) is segment:
             del self.live[segment.stream]
         if segment in self.sealed:

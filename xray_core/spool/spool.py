@@ -1,7 +1,7 @@
 """`Spool`: one process's segments for one server, written by any thread and read by the sender.
 
 Owns how a record gets to disk, the way to memory when the disk fails and back, and what the sender takes. Which segments
-there are and how much room they take is shelf.py's, who may touch them when is gate.py's.
+there are and how much room they take is segments.py's; who may write to them when is lock.py's.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Final, Literal, NamedTuple
 from xray_core import safety
 from xray_core.spool import destination
 from xray_core.spool.frames import FRAME_BYTES, MAX_PAYLOAD_BYTES
-from xray_core.spool.lock import Gate
+from xray_core.spool.lock import WriterLock
 from xray_core.spool.segment import Disk, DiskSegment, Item, MemorySegment, Segment, stream_in
-from xray_core.spool.segments import Shelf
+from xray_core.spool.segments import SegmentSet
 from xray_core.wire import STREAMS, Stream
 
 _MEMORY_BYTES: Final = 16 * 1024 * 1024
@@ -45,11 +45,11 @@ class Spool:
         directory: the server's directory (`directory_for`); None keeps records in memory only.
         api_url: written into the directory, for whoever looks at it.
         max_bytes: cap on the directory, all processes together. Kept to within one segment per process.
-        fsync: make each record survive a power cut before `append` returns.
+        fsync: make each record survive a power cut before `put` returns.
         disk: the calls to the disk; a seam for tests.
         clock: monotonic seconds.
 
-    `append` may be called from anywhere. `take`, `give_back`, `acknowledge` and `adopt` belong to whoever sends, one
+    `put` may be called from anywhere. `take`, `give_back`, `acknowledge` and `adopt` belong to whoever sends, one
     thread at a time. `maintain` belongs to one background thread.
     """
 
@@ -71,16 +71,16 @@ class Spool:
         self._fsync = fsync
         self._disk = disk or Disk()
         self._clock = clock
-        self._told: set[str] = set()
+        self._notices_given: set[str] = set()
         self._reset()
 
     def _reset(self) -> None:
-        self._gate = Gate()
-        self._shelf = Shelf(
+        self._writer_lock = WriterLock()
+        self._segments = SegmentSet(
             max_bytes=self._max_bytes,
             memory_bytes=self._memory_max_bytes,
             on_disk=self.directory is not None,
-            on_drop=self._drop,
+            on_drop=self._count_dropped,
         )
         self._late: deque[tuple[Stream, bytes | None]] = deque()  # None: there was no room even to wait
         self._late_bytes = 0
@@ -92,44 +92,44 @@ class Spool:
 
     # -- the caller's side ---------------------------------------------------------------------------------------
 
-    def append(self, stream: Stream, payload: bytes) -> None:
+    def put(self, stream: Stream, payload: bytes) -> None:
         """Keep one record: on disk when this returns, or in memory (bounded, counted) when the disk does not take it.
 
         Any thread, signal handlers, `__del__`, after a fork. Never raises, never waits for the network; waits for the
         disk at most once for long (a second).
         """
-        gate = self._gate
-        lock = gate.lock
-        if not lock.acquire(False) and not gate.wait(lock):
-            self._append_around(stream, payload)
+        writers = self._writer_lock
+        lock = writers.lock
+        if not lock.acquire(False) and not writers.wait(lock):
+            self._put_without_lock(stream, payload)
             return
-        gate.owner = get_ident()
+        writers.owner = get_ident()
         try:
-            segment = self._shelf.live.get(stream)
+            segment = self._segments.live.get(stream)
             if segment is not None and len(payload) + FRAME_BYTES <= segment.room and not self._late:
                 started = perf_counter()
                 segment.append(payload)
                 if perf_counter() - started >= _SLOW_WRITE_S or self._slow_writes:
-                    self._judge(perf_counter() - started)
+                    self._time_write(perf_counter() - started)
             else:
                 self._fold_late()
                 self._append(stream, payload)
         except Exception as error:  # noqa: BLE001
-            self._not_taken(stream, payload, error)
+            self._keep_after_error(stream, payload, error)
         finally:
-            gate.owner = 0
-            gate.stuck = False
+            writers.owner = 0
+            writers.stuck = False
             lock.release()
 
-    def _append_around(self, stream: Stream, payload: bytes) -> None:
-        """Without the lock: a segment of its own when our own thread holds it, else memory until somebody can write."""
-        if self._gate.mine() and self._shelf.on_disk and self.directory is not None:
+    def _put_without_lock(self, stream: Stream, payload: bytes) -> None:
+        """Write to a segment of its own when this very thread holds the lock, else keep the record in memory until it is free."""
+        if self._writer_lock.mine() and self._segments.on_disk and self.directory is not None:
             try:
                 segment = DiskSegment.create(self.directory, stream, disk=self._disk)
                 segment.append(payload)
                 if self._fsync:
                     segment.sync()
-                self._shelf.sealed.append(segment)
+                self._segments.sealed.append(segment)
                 return
             except OSError:
                 pass  # memory, below; whoever holds the lock finds out for itself what is wrong with the disk
@@ -140,19 +140,19 @@ class Spool:
         self._late.append((stream, payload))
 
     def _append(self, stream: Stream, payload: bytes) -> None:
-        """What `append` does where there is more to it than one write: a new segment, no room, no disk."""
-        shelf = self._shelf
+        """What `put` does where there is more to it than one write: a new segment, no room, no disk."""
+        segments = self._segments
         need = len(payload) + FRAME_BYTES
         if need > MAX_PAYLOAD_BYTES:
-            self._drop(stream, 1)
+            self._count_dropped(stream, 1)
             return
-        if shelf.on_disk:
-            if not shelf.make_room(stream, need, now=self._clock()):
-                self._drop(stream, 1)
+        if segments.on_disk:
+            if not segments.make_room(stream, need, now=self._clock()):
+                self._count_dropped(stream, 1)
                 return
             try:
-                segment = shelf.live.get(stream)
-                if segment is None or segment.size >= shelf.roll_bytes or not isinstance(segment, DiskSegment):
+                segment = segments.live.get(stream)
+                if segment is None or segment.size >= segments.roll_bytes or not isinstance(segment, DiskSegment):
                     segment = self._roll(stream)
                 self._write(segment, payload)
                 return
@@ -166,16 +166,16 @@ class Spool:
         if self._fsync:
             segment.sync()
         else:
-            self._shelf.grant(segment)
-        self._judge(perf_counter() - started)
+            self._segments.grant(segment)
+        self._time_write(perf_counter() - started)
 
-    def _judge(self, took_s: float) -> None:
+    def _time_write(self, took_s: float) -> None:
         if took_s >= _SLOW_WRITE_S:
             self._slow_write()
         else:
             self._slow_writes = 0
 
-    def _not_taken(self, stream: Stream, payload: bytes, error: Exception) -> None:
+    def _keep_after_error(self, stream: Stream, payload: bytes, error: Exception) -> None:
         try:
             if isinstance(error, OSError):
                 self._leave_disk(f"{self.directory} does not take records ({error.strerror or error})")
@@ -200,17 +200,17 @@ class Spool:
             self._retry_disk_at = 0.0  # the background thread writes for us, and finds out when it is fast again
 
     def _append_to_memory(self, stream: Stream, payload: bytes) -> None:
-        shelf = self._shelf
+        segments = self._segments
         need = len(payload) + FRAME_BYTES
-        if not shelf.make_room(stream, need, now=self._clock()):
-            self._drop(stream, 1)
+        if not segments.make_room(stream, need, now=self._clock()):
+            self._count_dropped(stream, 1)
             return
-        segment = shelf.live.get(stream)
-        if not isinstance(segment, MemorySegment) or segment.size >= shelf.roll_bytes:
+        segment = segments.live.get(stream)
+        if not isinstance(segment, MemorySegment) or segment.size >= segments.roll_bytes:
             segment = MemorySegment(stream)
-            shelf.begin(segment)
+            segments.begin(segment)
         segment.append(payload)
-        shelf.took_memory(need)
+        segments.took_memory(need)
 
     def _roll(self, stream: Stream) -> DiskSegment:
         if self.directory is None:
@@ -218,20 +218,20 @@ class Spool:
         if not self._prepared:
             destination.prepare(self.directory, self._api_url)
             self._prepared = True
-            self._shelf.others_bytes = self._shelf.measure(self.directory)
+            self._segments.others_bytes = self._segments.measure(self.directory)
         segment = DiskSegment.create(self.directory, stream, disk=self._disk)
         if self._fsync:
             self._disk.sync_directory(self.directory)
-        self._shelf.begin(segment)
+        self._segments.begin(segment)
         return segment
 
-    # -- what is told --------------------------------------------------------------------------------------------
+    # -- losses --------------------------------------------------------------------------------------------------
 
-    def _drop(self, stream: Stream, records: int) -> None:
+    def _count_dropped(self, stream: Stream, records: int) -> None:
         if not records:
             return
         self._count(f"dropped_{stream}", records)
-        if not self._shelf.on_disk:
+        if not self._segments.on_disk:
             self._notice("dropped", "records were dropped: the server cannot be reached and memory is full")
         else:
             self._notice("dropped", f"records were dropped: {self.directory} is at its cap of {self._max_bytes} bytes")
@@ -240,12 +240,12 @@ class Spool:
         self.counters[name] = self.counters.get(name, 0) + n
 
     def _notice(self, topic: str, text: str) -> None:
-        if topic not in self._told:
-            self._told.add(topic)
+        if topic not in self._notices_given:
+            self._notices_given.add(topic)
             self._notices.append(text)
 
     def notices(self) -> list[str]:
-        """What the user should be told once, since the last call. Not logged here: a log handler may capture."""
+        """What is to be logged once, since the last call. Not logged here: a log handler may capture."""
         notices: list[str] = []
         while self._notices:
             notices.append(self._notices.popleft())
@@ -254,7 +254,7 @@ class Spool:
     # -- the disk fails, and comes back --------------------------------------------------------------------------
 
     def _leave_disk(self, why: str) -> None:
-        self._shelf.on_disk = False
+        self._segments.on_disk = False
         self._prepared = False
         self._retry_disk_at = self._clock() + _RETRY_DISK_S
         self._count("degraded", 1)
@@ -265,31 +265,31 @@ class Spool:
 
         May block on the disk; holds the lock only for moments, unless the disk hangs.
         """
-        shelf = self._shelf
-        with self._gate.held() as held:
+        segments = self._segments
+        with self._writer_lock.held() as held:
             if not held:
-                self._gate.mend()
+                self._writer_lock.mend()
                 return
             self._fold_late()
-            spill = [] if self.directory is None or shelf.on_disk else self._memory_segments()
-            due = self.directory is not None and not shelf.on_disk and self._clock() >= self._retry_disk_at
+            spill = [] if self.directory is None or segments.on_disk else self._memory_segments()
+            due = self.directory is not None and not segments.on_disk and self._clock() >= self._retry_disk_at
             for segment in spill:
                 segment.busy = due
         if due:
             self._return_to_disk(spill)
         self._sync_to_disk()
-        if shelf.on_disk and self._prepared and self.directory is not None:
-            others = shelf.measure(self.directory)
-            with self._gate.held() as held:
+        if segments.on_disk and self._prepared and self.directory is not None:
+            others = segments.measure(self.directory)
+            with self._writer_lock.held() as held:
                 if held:
-                    shelf.others_bytes = others
+                    segments.others_bytes = others
 
     def _memory_segments(self) -> list[MemorySegment]:
-        shelf = self._shelf
-        for segment in shelf.in_memory():
-            if shelf.live.get(segment.stream) is segment:
-                shelf.seal(segment.stream)
-        return [segment for segment in shelf.in_memory() if not segment.busy]
+        segments = self._segments
+        for segment in segments.in_memory():
+            if segments.live.get(segment.stream) is segment:
+                segments.seal(segment.stream)
+        return [segment for segment in segments.in_memory() if not segment.busy]
 
     def _return_to_disk(self, spill: list[MemorySegment]) -> None:
         """Write down what waits in memory; if that works and is fast, callers may write to the disk again."""
@@ -308,21 +308,21 @@ class Spool:
         except OSError:
             failed = True
         took_s = perf_counter() - started
-        with self._gate.held(patient=True):
+        with self._writer_lock.held(patient=True):
             for segment in spill:
                 segment.busy = False
             for old, new in moved:
-                self._shelf.sealed.append(new)
+                self._segments.sealed.append(new)
                 old.moved_to = new
-                self._shelf.forget(old)
+                self._segments.remove(old)
             if failed:
                 self._retry_disk_at = self._clock() + _RETRY_DISK_S
             elif took_s < _SLOW_WRITE_S * (1 + len(spill)):
-                self._shelf.on_disk = True
+                self._segments.on_disk = True
                 self._slow_writes = 0
 
     def _write_down(self, directory: Path, segment: MemorySegment) -> DiskSegment:
-        with self._gate.held(
+        with self._writer_lock.held(
             patient=True
         ):  # a fork must not happen between the opening of a file and our knowing of it
             new = DiskSegment.create(directory, segment.stream, disk=self._disk)
@@ -335,7 +335,7 @@ class Spool:
         return new
 
     def _sync_to_disk(self) -> None:
-        for segment in self._shelf.own():
+        for segment in self._segments.own():
             if isinstance(segment, DiskSegment) and segment.unsynced and segment.fd >= 0:
                 try:
                     segment.sync()
@@ -353,7 +353,7 @@ class Spool:
             if not self._late:
                 self._late_bytes = 0
             if payload is None:
-                self._drop(stream, 1)
+                self._count_dropped(stream, 1)
             else:
                 self._append(stream, payload)
 
@@ -368,14 +368,14 @@ class Spool:
             first: whether half of the room is for what this process writes now, or for what waited longer. Who
                 alternates starves neither.
         """
-        with self._gate.held() as held:
+        with self._writer_lock.held() as held:
             if not held:
                 return []
             self._fold_late()
-            shelf = self._shelf
-            fresh = [shelf.live[stream] for stream in STREAMS if stream in shelf.live]
+            segments = self._segments
+            fresh = [segments.live[stream] for stream in STREAMS if stream in segments.live]
             old: dict[Stream, Segment] = {}
-            for segment in (*shelf.adopted, *shelf.sealed):
+            for segment in (*segments.adopted, *segments.sealed):
                 if not segment.done and not segment.busy:
                     old.setdefault(segment.stream, segment)
             waited = [old[stream] for stream in STREAMS if stream in old]
@@ -408,30 +408,30 @@ class Spool:
         before = segment.size
         segment.acknowledge(position, records=records)
         if isinstance(segment, MemorySegment):
-            with self._gate.held(patient=True):
-                self._shelf.took_memory(segment.size - before)
+            with self._writer_lock.held(patient=True):
+                self._segments.took_memory(segment.size - before)
 
     def give_back(self, taken: list[Taken]) -> None:
         """The sender is done with these for now; finished segments are deleted."""
-        with self._gate.held() as held:
+        with self._writer_lock.held() as held:
             for segment in [entry.segment for entry in taken]:
                 segment.busy = False
                 if not held:
                     continue  # a writer hangs, perhaps in this very segment
-                live = self._shelf.live.get(segment.stream) is segment
+                live = self._segments.live.get(segment.stream) is segment
                 if segment.done and (
-                    not live or isinstance(segment, MemorySegment) or segment.size > self._shelf.roll_bytes // 4
+                    not live or isinstance(segment, MemorySegment) or segment.size > self._segments.roll_bytes // 4
                 ):
-                    self._shelf.forget(segment)
+                    self._segments.remove(segment)
 
     def discard_everything(self) -> None:
         """Give up on all that waits in memory (offline_mode="drop"), counted."""
-        with self._gate.held() as held:
+        with self._writer_lock.held() as held:
             if not held:
                 return
             self._fold_late()
-            for segment in self._shelf.in_memory():
-                self._shelf.drop(segment)
+            for segment in self._segments.in_memory():
+                self._segments.drop(segment)
 
     def adopt(self) -> int:
         """Take over segments of dead processes, oldest first; returns how many there were to take.
@@ -445,14 +445,14 @@ class Spool:
             names = [name for name in os.listdir(directory) if stream_in(name)]
         except OSError:
             return 0
-        own = {s.path.name for s in self._shelf.on_the_disk()}
+        own = {s.path.name for s in self._segments.on_the_disk()}
         found = 0
         for name in sorted(names, key=lambda n: n.partition("-")[2]):
-            if len(self._shelf.adopted) >= _MAX_ADOPTED:
+            if len(self._segments.adopted) >= _MAX_ADOPTED:
                 break
             if name in own:
                 continue
-            with self._gate.held() as held:
+            with self._writer_lock.held() as held:
                 if not held:
                     break
                 segment = DiskSegment.adopt(directory / name, disk=self._disk)
@@ -461,67 +461,70 @@ class Spool:
                 if segment.done:
                     segment.discard()
                 else:
-                    self._shelf.adopted.append(segment)
+                    self._segments.adopted.append(segment)
                     found += 1
         return found
 
     # -- questions -----------------------------------------------------------------------------------------------
 
-    def mark(self) -> list[tuple[Segment, int]]:
-        """What this process has appended up to now; see `passed`."""
-        with self._gate.held() as held:
+    def checkpoint(self) -> list[tuple[Segment, int]]:
+        """How far this process has written up to now, as (segment, its size in bytes); see `passed`."""
+        with self._writer_lock.held() as held:
             if held:
                 self._fold_late()
-            return [(segment, segment.size) for segment in self._shelf.own()]
+            return [(segment, segment.size) for segment in self._segments.own()]
 
-    def passed(self, mark: list[tuple[Segment, int]]) -> bool:
-        """Whether everything up to the mark needs no sending any more, and none of it was dropped since."""
-        return all(segment.passed(size) for segment, size in mark)
+    def passed(self, checkpoint: list[tuple[Segment, int]]) -> bool:
+        """Whether everything up to the checkpoint needs no sending any more, and none of it was dropped since."""
+        return all(segment.passed(size) for segment, size in checkpoint)
 
     def much_waits(self) -> bool:
         """Whether so much is not confirmed that it is worth sending at once. An estimate."""
-        shelf = self._shelf
-        return bool(shelf.sealed or shelf.adopted) or sum(s.behind for s in list(shelf.live.values())) > _MUCH_BYTES
+        segments = self._segments
+        return (
+            bool(segments.sealed or segments.adopted)
+            or sum(s.behind for s in list(segments.live.values())) > _MUCH_BYTES
+        )
 
     def confirmed(self) -> bool:
-        """Whether nothing that this process appended waits."""
-        return not self._late and all(segment.done for segment in self._shelf.own())
+        """Whether nothing that this process wrote waits."""
+        return not self._late and all(segment.done for segment in self._segments.own())
 
     def waiting(self) -> int:
         """Records in all segments held by this process, adopted ones too. Reads adopted files."""
-        with self._gate.held() as held:
+        with self._writer_lock.held() as held:
             if held:
                 self._fold_late()
-            return sum(segment.waiting() for segment in (*self._shelf.own(), *self._shelf.adopted))
+            return sum(segment.waiting() for segment in (*self._segments.own(), *self._segments.adopted))
 
     # -- life and death ------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let go of everything: finished segments are deleted, the rest can be adopted at once. `append` still works."""
-        with self._gate.held() as held:
+        """Release every segment: finished ones are deleted, any process can adopt the others at once. `put` still works."""
+        with self._writer_lock.held() as held:
             if not held:
                 return  # a writer hangs; the descriptors go with the process
             self._fold_late()
-            shelf = self._shelf
-            for stream in list(shelf.live):
-                shelf.seal(stream)
-            for segment in [s for s in (*shelf.sealed, *shelf.adopted) if not s.busy]:
+            segments = self._segments
+            for stream in list(segments.live):
+                segments.seal(stream)
+            for segment in [s for s in (*segments.sealed, *segments.adopted) if not s.busy]:
                 if segment.done:
-                    shelf.forget(segment)
+                    segments.remove(segment)
                 elif isinstance(segment, MemorySegment):
-                    shelf.drop(segment)
+                    segments.drop(segment)
                 else:
-                    shelf.leave_to_others(segment)
+                    segments.release(segment)
 
     def before_fork(self) -> bool:
         """Hold writers off, so that the child finds a whole state; returns whether `after_fork_in_parent` is due."""
-        return self._gate.before_fork()
+        return self._writer_lock.before_fork()
 
     def after_fork_in_parent(self) -> None:
-        self._gate.after_fork_in_parent()
+        self._writer_lock.after_fork_in_parent()
 
     def after_fork(self) -> None:
         """In the child: everything held is the parent's. Close it (never unlock: the lock is shared) and begin anew."""
-        for segment in self._shelf.on_the_disk():
-            segment.let_go()
+        for segment in self._segments.on_the_disk():
+            segment.close()
         self._reset()

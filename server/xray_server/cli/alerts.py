@@ -9,7 +9,7 @@ import sys
 from typing import Any, Final
 
 from xray_core.errors import ApiError, NotFoundError
-from xray_core.query.http_reader import Reader
+from xray_core.query.http_reader import HttpReader
 
 _METRICS: Final = (
     "rejection_rate", "reason_share", "unaccounted", "zero_output", "failed", "duration", "changed_rate", "changed_reasons",
@@ -77,10 +77,10 @@ def _seconds(text: str) -> float:
     return int(found[1]) * _SECONDS[found[2] or "s"]
 
 
-def _reader() -> Reader:
+def _reader() -> HttpReader:
     from xray_core import settings
 
-    return Reader(settings.load())
+    return HttpReader(settings.load())
 
 
 def _add(arguments: argparse.Namespace) -> int:
@@ -163,7 +163,7 @@ def _delivery(each: dict[str, Any]) -> str:
     return f"{_plain(each['to'])} {each['status'].replace('_', ' ')}{note}"
 
 
-def _find(reader: Reader, wanted: str) -> dict[str, Any]:
+def _find(reader: HttpReader, wanted: str) -> dict[str, Any]:
     """The rule of a name or id.
 
     Raises:

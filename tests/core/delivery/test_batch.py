@@ -29,9 +29,9 @@ def test_of_the_snapshots_of_one_part_only_the_newest_is_sent_and_all_are_acknow
                                 "kind": "verdicts", "chunk": "1", "sets": []})  # fmt: skip
     sent = [run("r", 2), step("r", "b", 3), step("r", "a", 4), step("r", "a", 5, part="p2"), step("s", "a", 6)]
     for payload in (run("r", 1), step("r", "a", 1), sent[1], sent[0], sent[2], sent[3], sent[4]):
-        spool.append("counts", payload)
-    spool.append("verdicts", verdicts)
-    spool.append("verdicts", verdicts)
+        spool.put("counts", payload)
+    spool.put("verdicts", verdicts)
+    spool.put("verdicts", verdicts)
 
     taken = spool.take(max_bytes=1 << 20, max_records=100)
     entries = entries_of(taken)
@@ -58,8 +58,8 @@ def test_what_a_redactor_put_into_another_order_is_sent_as_often_as_it_was_writt
     record: dict[str, object], tmp_path: Path
 ) -> None:
     spool = Spool(tmp_path)
-    spool.append("counts", wire.to_payload(record))
-    spool.append("counts", wire.to_payload({**record, "run_id": "another", "rev": 2}))
+    spool.put("counts", wire.to_payload(record))
+    spool.put("counts", wire.to_payload({**record, "run_id": "another", "rev": 2}))
     entries = entries_of(spool.take(max_bytes=1 << 20, max_records=100))
     assert len([entry for entry in entries if entry.line is not None]) == 2
     spool.close()
@@ -68,7 +68,7 @@ def test_what_a_redactor_put_into_another_order_is_sent_as_often_as_it_was_writt
 def test_a_run_id_with_quotes_and_backslashes_is_never_mistaken(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     for rev, run_id in enumerate(['r","pipeline":1', 'r","pipeline":2', "r\\"]):
-        spool.append("counts", step(run_id, "a", rev))
+        spool.put("counts", step(run_id, "a", rev))
     entries = entries_of(spool.take(max_bytes=1 << 20, max_records=100))
     assert len([entry for entry in entries if entry.line is not None]) == 3
     spool.close()

@@ -40,7 +40,7 @@ def step(name: str) -> bytes:
 
 def test_what_is_appended_arrives(make: Callable[..., tuple[Delivery, MemoryTransport]]) -> None:
     delivery, transport = make()
-    delivery.append("counts", step("filter"))
+    delivery.put("counts", step("filter"))
     assert delivery.flush(timeout_s=30)
     assert [record["name"] for record in transport.records] == ["filter"]
     assert delivery.confirmed()
@@ -52,7 +52,7 @@ def test_verdicts_arrive_packed(make: Callable[..., tuple[Delivery, MemoryTransp
 
     delivery, transport = make()
     header = {"v": 1, "kind": "verdicts", "chunk": "0"}
-    delivery.append("verdicts", wire.verdicts_payload(header, [("rejected", "dup", array("Q", [3, 1, 2]))]))
+    delivery.put("verdicts", wire.verdicts_payload(header, [("rejected", "dup", array("Q", [3, 1, 2]))]))
     assert delivery.flush(timeout_s=30)
     [record] = transport.records
     assert record["sets"][0]["n"] == 3
@@ -62,7 +62,7 @@ def test_verdicts_arrive_packed(make: Callable[..., tuple[Delivery, MemoryTransp
 def test_close_sends_what_is_left(make: Callable[..., tuple[Delivery, MemoryTransport]]) -> None:
     delivery, transport = make()
     for n in range(100):
-        delivery.append("counts", step(str(n)))
+        delivery.put("counts", step(str(n)))
     delivery.close(timeout_s=30)
     assert len(transport.records) == 100
     assert transport.closed
@@ -73,7 +73,7 @@ def test_what_is_appended_after_close_waits_for_the_next_process(
 ) -> None:
     delivery, _ = make()
     delivery.close()
-    delivery.append("counts", step("late"))
+    delivery.put("counts", step("late"))
     delivery.close()
     other, transport = make()
     assert other.sync() == {"synced": 1, "failed": 0}
@@ -84,7 +84,7 @@ def test_sync_tells_its_progress(make: Callable[..., tuple[Delivery, MemoryTrans
     delivery, _ = make()
     delivery.close()
     for n in range(3):
-        delivery.append("counts", step(str(n)))
+        delivery.put("counts", step(str(n)))
     delivery.close()
     told: list[tuple[int, int]] = []
     make()[0].sync(lambda done, total: told.append((done, total)))
@@ -93,10 +93,10 @@ def test_sync_tells_its_progress(make: Callable[..., tuple[Delivery, MemoryTrans
 
 def test_the_client_record_carries_the_counters(make: Callable[..., tuple[Delivery, MemoryTransport]]) -> None:
     delivery, transport = make(hooks={"client_record": lambda: {"v": 1, "kind": "client", "part": "p"}})
-    delivery.append("counts", b"not a record")
-    delivery.append("counts", step("a"))
+    delivery.put("counts", b"not a record")
+    delivery.put("counts", step("a"))
     assert delivery.flush(timeout_s=30)
-    delivery.append("counts", step("b"))
+    delivery.put("counts", step("b"))
     assert delivery.flush(timeout_s=30)
     told = transport.of_kind("client")
     assert told[-1]["counters"]["quarantined"] == 1
@@ -108,7 +108,7 @@ def test_open_steps_are_written_down_on_every_tick(make: Callable[..., tuple[Del
 
     ticked = threading.Semaphore(0)
     delivery, _ = make(hooks={"on_tick": ticked.release}, snapshot_interval_s=0.05)
-    delivery.append("counts", step("a"))
+    delivery.put("counts", step("a"))
     assert ticked.acquire(timeout=30)
     assert ticked.acquire(timeout=30)
 
@@ -124,7 +124,7 @@ def test_a_failing_tick_does_not_stop_the_next(make: Callable[..., tuple[Deliver
         raise RuntimeError("broken hook")
 
     delivery, _ = make(hooks={"on_tick": tick}, snapshot_interval_s=0.05)
-    delivery.append("counts", step("a"))
+    delivery.put("counts", step("a"))
     assert ticked.acquire(timeout=30)
     assert ticked.acquire(timeout=30)
 
@@ -158,7 +158,7 @@ def test_an_agent_delivers_what_comes_and_stops_when_told(
 
     def wait(seconds: float) -> None:
         pauses.append(seconds)
-        left.append("counts", step(str(len(pauses))))  # a task that came and went while the agent slept
+        left.put("counts", step(str(len(pauses))))  # a task that came and went while the agent slept
         left.close()
 
     settings = settings_module.load({"spool_dir": tmp_path / "spool"}, environ={})
@@ -181,7 +181,7 @@ def test_an_agent_slows_down_while_the_server_is_away_and_leaves_records_to_othe
 
     left, _ = make()
     left.close()
-    left.append("counts", step("a"))
+    left.put("counts", step("a"))
     left.close()
     pauses: list[float] = []
     other, transport = make()

@@ -27,7 +27,7 @@ def write(forks):
         if n == fork_at:
             os.fork()
         name = f"{os.getpid()}-{n}"
-        delivery.append("counts", step(name))
+        delivery.put("counts", step(name))
         os.write(book, (name + "\\n").encode())
         time.sleep(0.0005)
     signal.pause()

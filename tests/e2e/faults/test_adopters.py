@@ -36,7 +36,7 @@ def test_row_21_several_adopters_deliver_each_record_once(
         for process in range(12):
             if os.fork() == 0:
                 for n in range(40):
-                    delivery.append("counts", step(f"orphan-{process}-{n}"))
+                    delivery.put("counts", step(f"orphan-{process}-{n}"))
                 os._exit(0)
             os.wait()
     """)
@@ -63,12 +63,12 @@ def test_row_21_an_orphan_is_delivered_by_a_process_that_only_passes_by(
     finish(
         program("""
         delivery = make()
-        delivery.append("counts", step("orphan"))
+        delivery.put("counts", step("orphan"))
         os._exit(0)
     """)
     )
     passer = delivery()
-    passer.append("counts", step_payload("own"))
+    passer.put("counts", step_payload("own"))
     assert passer.flush(timeout_s=30)
     passer.close(timeout_s=10)
     delivery().sync()
@@ -204,7 +204,7 @@ def test_row_27_records_from_many_processes_add_up_in_any_order_of_arrival(
         program("""
         delivery = make()
         for rev in range(1, 60):
-            delivery.append("counts", step("shared", rev=rev, counts={"accepted": rev}))
+            delivery.put("counts", step("shared", rev=rev, counts={"accepted": rev}))
             time.sleep(0.005)
         os._exit(0)
     """)

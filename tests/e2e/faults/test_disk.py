@@ -38,7 +38,7 @@ def drain(spool: Spool) -> list[bytes]:
 
 FILL = """
     for n in range(600):
-        delivery.append("counts", step(f"a{n}", metadata={"noise": "x" * 1000}))
+        delivery.put("counts", step(f"a{n}", metadata={"noise": "x" * 1000}))
     delivery.close(timeout_s=0)
     print(delivery.counters.get("dropped_counts", 0), delivery.counters.get("degraded", 0))
 """
@@ -103,7 +103,7 @@ def test_row_17_a_disk_that_was_full_is_used_again_when_there_is_room(
     server.stop()
     one = delivery(spool_dir=small_disk / "spool", snapshot_interval_s=0.05)
     for n in range(100):
-        one.append("counts", step_payload(f"a{n}", metadata={"noise": "x" * 1000}))
+        one.put("counts", step_payload(f"a{n}", metadata={"noise": "x" * 1000}))
     assert one.counters["degraded"] == 1
     filler.unlink()
 
@@ -128,10 +128,10 @@ def test_row_18_no_directory_means_memory_and_one_warning(
         logging.basicConfig(format="%(levelname)s %(message)s")
         delivery = make()
         for n in range(100):
-            delivery.append("counts", step(f"a{n}"))
+            delivery.put("counts", step(f"a{n}"))
         time.sleep(0.3)
         for n in range(100, 200):
-            delivery.append("counts", step(f"a{n}"))
+            delivery.put("counts", step(f"a{n}"))
         assert delivery.flush(20)
         delivery.close()
         print(delivery.counters["degraded"])
@@ -151,7 +151,7 @@ def test_row_18_memory_is_bounded_and_what_it_drops_is_counted(tmp_path: Path) -
     spool = Spool(tmp_path / "file" / "spool", memory_bytes=100_000)
     for _ in range(500):
         for stream in STREAMS:
-            spool.append(stream, b"x" * 984)  # 996 with its frame
+            spool.put(stream, b"x" * 984)  # 996 with its frame
     kept = dict.fromkeys(STREAMS, 0)
     total_bytes = 0
     while taken := spool.take(max_bytes=1 << 20, max_records=10_000):
@@ -187,7 +187,7 @@ def test_row_19_a_slow_disk_trips_and_the_caller_stays_fast(tmp_path: Path) -> N
     took_s = []
     for payload in payloads[:200]:
         started = time.perf_counter()
-        spool.append("counts", payload)
+        spool.put("counts", payload)
         took_s.append(time.perf_counter() - started)
     # A busy machine may stop us for longer than that now and then; a write to this disk takes 0.1 s every time.
     assert sum(s >= 0.05 for s in took_s) < 20
@@ -200,7 +200,7 @@ def test_row_19_a_slow_disk_trips_and_the_caller_stays_fast(tmp_path: Path) -> N
     disk.slow = False
     spool.maintain()
     for payload in payloads[200:]:
-        spool.append("counts", payload)
+        spool.put("counts", payload)
     on_disk = b"".join(path.read_bytes() for path in (tmp_path / "spool").glob("*.seg"))
     assert all(payload in on_disk for payload in payloads), "fast again, and write-through again"
     assert sorted(drain(spool)) == sorted(payloads)
@@ -230,14 +230,14 @@ def test_row_19_a_writer_that_hangs_in_the_disk_does_not_hang_the_others(tmp_pat
 
     disk = HangingDisk()
     spool = Spool(tmp_path / "spool", disk=disk)
-    spool.append("counts", b"first")
-    hanging = threading.Thread(target=spool.append, args=("counts", b"hanging"))
+    spool.put("counts", b"first")
+    hanging = threading.Thread(target=spool.put, args=("counts", b"hanging"))
     hanging.start()
     assert disk.hangs.wait(30)
-    spool.append("counts", b"waits once, then goes around")
+    spool.put("counts", b"waits once, then goes around")
     started = time.perf_counter()
     for n in range(100):
-        spool.append("counts", b"%d" % n)
+        spool.put("counts", b"%d" % n)
     assert time.perf_counter() - started < 100 * 0.05
     disk.let_go.set()
     hanging.join()
@@ -253,7 +253,7 @@ def test_row_20_damage_costs_the_damaged_records_and_no_others(seed: int, flips:
         spool = Spool(Path(place) / "spool")
         payloads = [b'{"n":%d,"x":"%s"}' % (n, b"y" * dice.randrange(200)) for n in range(50)]
         for payload in payloads:
-            spool.append("counts", payload)
+            spool.put("counts", payload)
         spool.close()
         [path] = (Path(place) / "spool").glob("*.seg")
         original = path.read_bytes()
@@ -295,7 +295,7 @@ def test_row_20_damaged_bytes_are_counted_and_the_rest_delivered(
     left = delivery()
     left.close()
     for n in range(20):
-        left.append("counts", step_payload(f"a{n}"))
+        left.put("counts", step_payload(f"a{n}"))
     left.close()
     [path] = spool_dir.glob("*/*.seg")
     path.write_bytes(path.read_bytes().replace(b'"a7"', b'"a!"'))
@@ -308,7 +308,7 @@ def test_row_20_damaged_bytes_are_counted_and_the_rest_delivered(
 def appended_and_kept(spool: Spool, plan: list[tuple[Stream, int]]) -> tuple[dict[Stream, int], dict[Stream, int]]:
     appended: dict[Stream, int] = dict.fromkeys(STREAMS, 0)
     for stream, size in plan:
-        spool.append(stream, b"x" * size)
+        spool.put(stream, b"x" * size)
         appended[stream] += 1
     kept: dict[Stream, int] = dict.fromkeys(STREAMS, 0)
     while taken := spool.take(max_bytes=1 << 20, max_records=10_000):
@@ -335,9 +335,9 @@ def test_row_22_counts_are_the_last_to_go_and_the_files_stay_below_the_cap(tmp_p
     spool = Spool(tmp_path / "spool", max_bytes=1 << 20)
     for stream in ("details", "verdicts"):
         for _ in range(300):
-            spool.append(stream, b"x" * 4000)
+            spool.put(stream, b"x" * 4000)
     for n in range(2000):
-        spool.append("counts", b"x" * 1000)
+        spool.put("counts", b"x" * 1000)
         if n % 100 == 0:
             assert sum(path.stat().st_size for path in (tmp_path / "spool").glob("*.seg")) <= (1 << 20) + 4096
     assert spool.counters["dropped_details"] == 300
@@ -376,7 +376,7 @@ def test_row_22_drops_reach_the_server_and_the_hook(server: StandIn, delivery: M
         snapshot_interval_s=0.05,
     )
     for _ in range(60):
-        one.append("details", step_payload("d", metadata={"noise": "x" * 50_000}))
+        one.put("details", step_payload("d", metadata={"noise": "x" * 50_000}))
     dropped = one.counters["dropped_details"]
     assert dropped > 30
     eventually(lambda: reported.get("dropped_details") == dropped)
@@ -400,7 +400,7 @@ def test_row_22_memory_stays_flat_while_a_dead_server_and_a_full_spool_go_on(
     def capture(records: int) -> None:
         for _ in range(records):
             for stream in STREAMS:
-                one.append(stream, payload)
+                one.put(stream, payload)
 
     tracemalloc.start()
     try:
@@ -446,10 +446,10 @@ def test_row_23_a_power_cut_costs_at_most_what_was_appended_since_the_last_secon
     disk = PowerCut(tmp_path / "spool")
     spool = Spool(tmp_path / "spool", disk=disk)
     for n in range(100):
-        spool.append("counts", b"old %d" % n)
+        spool.put("counts", b"old %d" % n)
     spool.maintain()  # once a second, from the ticker
     for n in range(10):
-        spool.append("counts", b"new %d" % n)
+        spool.put("counts", b"new %d" % n)
     survivor = Spool(disk.after(tmp_path))
     survivor.adopt()
     assert drain(survivor) == [b"old %d" % n for n in range(100)]
@@ -461,7 +461,7 @@ def test_row_23_with_fsync_a_power_cut_costs_nothing(tmp_path: Path) -> None:
     disk = PowerCut(tmp_path / "spool")
     spool = Spool(tmp_path / "spool", disk=disk, fsync=True)
     for n in range(100):
-        spool.append("counts", b"%d" % n)
+        spool.put("counts", b"%d" % n)
     survivor = Spool(disk.after(tmp_path))
     survivor.adopt()
     assert drain(survivor) == [b"%d" % n for n in range(100)]
@@ -472,6 +472,6 @@ def test_row_23_with_fsync_a_power_cut_costs_nothing(tmp_path: Path) -> None:
 def test_row_23_the_ticker_syncs_about_once_a_second(server: StandIn, delivery: MakeDelivery) -> None:
     one = delivery(snapshot_interval_s=0.05)
     server.otherwise = "hang"
-    one.append("counts", step_payload("a"))
-    eventually(lambda: not any(segment.unsynced for segment in one._spool._shelf.on_the_disk()))
+    one.put("counts", step_payload("a"))
+    eventually(lambda: not any(segment.unsynced for segment in one._spool._segments.on_the_disk()))
     server.let_go.set()

@@ -90,7 +90,7 @@ def test_row_02_sigterm_runs_the_users_handler_and_loses_nothing(
         signal.signal(signal.SIGTERM, leave)
         delivery = make()
         for n in range(50):
-            delivery.append("counts", step(f"a{n}"))
+            delivery.put("counts", step(f"a{n}"))
         print("ready", flush=True)
         while True:  # signal.pause() would wait for ever for a signal that came just before it
             time.sleep(0.1)
@@ -113,7 +113,7 @@ def test_row_02_a_signal_without_a_handler_loses_nothing(
         before = {n: signal.getsignal(n) for n in signal.valid_signals()}
         delivery = make()
         for n in range(50):
-            delivery.append("counts", step(f"a{n}"))
+            delivery.put("counts", step(f"a{n}"))
         assert before == {n: signal.getsignal(n) for n in signal.valid_signals()}, "X-Ray installed a signal handler"
         print("ready", flush=True)
         while True:
@@ -133,7 +133,7 @@ def test_row_03_os_exit_loses_nothing(server: StandIn, program: Start, delivery:
         program("""
         delivery = make()
         for n in range(200):
-            delivery.append("counts", step(f"a{n}"))
+            delivery.put("counts", step(f"a{n}"))
         os._exit(0)
     """)
     )
@@ -173,7 +173,7 @@ def quickest(start: Callable[[], float], *, limit_s: float) -> float:
 LIFE = """
     delivery = make()
     for n in range(100):
-        delivery.append("counts", step(f"{os.getpid()}-{n}"))
+        delivery.put("counts", step(f"{os.getpid()}-{n}"))
     time.sleep(0.3)
     print(time.monotonic(), flush=True)
 """
@@ -193,7 +193,7 @@ def test_row_05_server_down_for_the_whole_life_of_a_process(
     assert quickest(live, limit_s=2.5) <= 2.5
     server.start()
     # Any other process delivers it, without being told to: here, one that captures something of its own.
-    delivery().append("counts", b'{"v":1,"kind":"other"}')
+    delivery().put("counts", b'{"v":1,"kind":"other"}')
     eventually(lambda: len(server.rows()) == 100 * lives)
 
 
@@ -219,13 +219,13 @@ def test_row_06_open_steps_are_written_down_while_the_server_hangs(server: Stand
     ticks: list[float] = []
     server.otherwise = "hang"
     one = delivery(hooks={"on_tick": lambda: ticks.append(time.monotonic())}, snapshot_interval_s=0.05)
-    one.append("counts", b'{"v":1,"kind":"step","name":"a"}')
+    one.put("counts", b'{"v":1,"kind":"step","name":"a"}')
     eventually(lambda: server.seen)
     before = len(ticks)
     eventually(lambda: len(ticks) >= before + 3)
     started = time.monotonic()
     for _ in range(1000):
-        one.append("counts", b'{"v":1,"kind":"step","name":"b"}')
+        one.put("counts", b'{"v":1,"kind":"step","name":"b"}')
     assert time.monotonic() - started < 4.0, "the caller waited for the server"
     server.let_go.set()
 
@@ -235,7 +235,7 @@ def test_row_06_a_server_that_was_silent_for_the_whole_budget_gets_no_second_one
 ) -> None:
     server.otherwise = "hang"
     one = delivery(timeout_s=60)
-    one.append("counts", b'{"v":1,"kind":"step","name":"a"}')
+    one.put("counts", b'{"v":1,"kind":"step","name":"a"}')
     eventually(lambda: server.seen and time.monotonic() - server.seen[0].at_s > 1.5)
     started = time.monotonic()
     one.close(timeout_s=1.5)

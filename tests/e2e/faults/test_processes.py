@@ -34,7 +34,7 @@ def test_row_12_a_fork_while_other_threads_capture_neither_hangs_nor_duplicates(
             n = 0
             while not stop.is_set():
                 name = f"parent-{k}-{n}"
-                delivery.append("counts", step(name))
+                delivery.put("counts", step(name))
                 written.append(name)
                 n += 1
                 time.sleep(0.0005)
@@ -46,7 +46,7 @@ def test_row_12_a_fork_while_other_threads_capture_neither_hangs_nor_duplicates(
             pid = os.fork()
             if pid == 0:
                 for n in range(10):
-                    delivery.append("counts", step(f"child-{os.getpid()}-{n}"))
+                    delivery.put("counts", step(f"child-{os.getpid()}-{n}"))
                 delivery.close()
                 os._exit(0)
             children.append(pid)
@@ -76,7 +76,7 @@ def test_row_13_a_child_that_outlives_its_parent_does_not_hold_its_records(
     process = program("""
         delivery = make()
         for n in range(50):
-            delivery.append("counts", step(f"parent-{n}"))
+            delivery.put("counts", step(f"parent-{n}"))
         pid = os.fork()
         if pid == 0:
             time.sleep(60)
@@ -98,11 +98,11 @@ def test_row_13_a_child_that_captures_adopts_its_dead_parents_records(server: St
         import signal
         delivery = make(timeout_s=1)
         for n in range(50):
-            delivery.append("counts", step(f"parent-{n}"))
+            delivery.put("counts", step(f"parent-{n}"))
         if os.fork():
             os.kill(os.getpid(), signal.SIGKILL)
         while True:
-            delivery.append("counts", step(f"child-{time.time_ns()}"))
+            delivery.put("counts", step(f"child-{time.time_ns()}"))
             time.sleep(0.1)
     """)
     process.wait()
@@ -120,7 +120,7 @@ def test_row_14_workers_of_a_multiprocessing_pool_deliver(
         + "def work(n):\n"
         + "    global _delivery\n"
         + "    _delivery = _delivery or make()\n"
-        + "    _delivery.append('counts', step(f'task-{n}'))\n"
+        + "    _delivery.put('counts', step(f'task-{n}'))\n"
         + "    return os.getpid()\n"
     )
     out = finish(
@@ -151,11 +151,11 @@ def test_row_14_a_task_runner_that_forks_and_ends_by_os_exit(
     finish(
         program("""
         delivery = make()
-        delivery.append("counts", step("supervisor"))
+        delivery.put("counts", step("supervisor"))
         for task in range(5):
             if os.fork() == 0:
                 for n in range(10):
-                    delivery.append("counts", step(f"task-{task}-{n}"))
+                    delivery.put("counts", step(f"task-{task}-{n}"))
                 os._exit(0)
             os.wait()
     """)
@@ -167,11 +167,11 @@ def test_row_14_a_task_runner_that_forks_and_ends_by_os_exit(
 
 GUNICORN_APP = """
 delivery = make()
-delivery.append("counts", step("preloaded"))
+delivery.put("counts", step("preloaded"))
 
 def app(environ, start_response):
     pid = str(os.getpid())
-    delivery.append("counts", step(f"worker-{pid}-{time.time_ns()}"))
+    delivery.put("counts", step(f"worker-{pid}-{time.time_ns()}"))
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [pid.encode()]
 """
@@ -239,7 +239,7 @@ def test_row_15_capture_in_signal_handlers_finalizers_and_log_handlers_never_dea
         counted = {"main": 0, "signal": 0, "del": 0, "log": 0}
         def capture(where):
             counted[where] += 1
-            delivery.append("counts", step(f"{where}-{counted[where]}"))
+            delivery.put("counts", step(f"{where}-{counted[where]}"))
 
         class Doomed:
             def __init__(self):
@@ -290,14 +290,14 @@ def test_row_15_a_log_handler_that_captures_does_not_feed_on_our_own_traffic(
             n = 0
             def emit(self, record):
                 Handler.n += 1
-                delivery.append("counts", step(f"log-{os.getpid()}-{Handler.n}-{record.name}"))
+                delivery.put("counts", step(f"log-{os.getpid()}-{Handler.n}-{record.name}"))
         logging.getLogger().addHandler(Handler())
         logging.getLogger().setLevel(logging.DEBUG)
-        delivery.append("counts", step("only"))
+        delivery.put("counts", step("only"))
         assert delivery.flush(20)
         before = Handler.n
         for _ in range(5):
-            delivery.append("counts", step(f"more-{_}"))
+            delivery.put("counts", step(f"more-{_}"))
             assert delivery.flush(20)
         print(Handler.n - before)
         assert Handler.n - before == 0, "sending made log records, which were captured and sent"
@@ -312,10 +312,10 @@ def test_row_16_a_first_capture_at_interpreter_exit_is_kept(
         program("""
         import atexit
         delivery = make()
-        atexit.register(lambda: delivery.append("counts", step("at exit")))
+        atexit.register(lambda: delivery.put("counts", step("at exit")))
         class Late:
             def __del__(self, delivery=delivery, step=step):
-                delivery.append("counts", step("in the very end"))
+                delivery.put("counts", step("in the very end"))
         late = Late()
     """)
     )
@@ -329,12 +329,12 @@ def test_row_16_a_capture_after_xrays_own_exit_handler_is_kept(
     finish(
         program("""
         import atexit
-        from xray_core import delivery as module
+        from xray_core.delivery import delivery as module
         atexit.unregister(module._close_all)
-        atexit.register(lambda: delivery.append("counts", step("after everybody")))
+        atexit.register(lambda: delivery.put("counts", step("after everybody")))
         atexit.register(module._close_all)  # runs first
         delivery = make()
-        delivery.append("counts", step("before"))
+        delivery.put("counts", step("before"))
     """)
     )
     delivery().sync()

@@ -23,7 +23,7 @@ def test_row_07_commit_then_a_broken_connection_makes_no_duplicate_row(server: S
     server.plan = deque(["commit_then_break"] * 3)
     one = delivery()
     for n in range(20):
-        one.append("counts", step_payload(f"a{n}"))
+        one.put("counts", step_payload(f"a{n}"))
     assert one.flush(timeout_s=30)
     assert len(server.committed) > 20, "the fault did not happen"
     assert len(server.rows()) == 20
@@ -35,7 +35,7 @@ def test_row_07_a_resent_batch_makes_no_duplicate_row_in_the_real_store(
     server.plan = deque(["commit_then_break"] * 3)
     one = delivery()
     for n in range(20):
-        one.append("counts", step_payload(f"a{n}"))
+        one.put("counts", step_payload(f"a{n}"))
     assert one.flush(timeout_s=30)
     assert len(server.committed) > 20, "the fault did not happen"
     assert sorted(stored_steps(real_server)) == sorted(f"a{n}" for n in range(20))
@@ -49,7 +49,7 @@ def test_row_08_retry_after_is_a_floor(server: StandIn, delivery: MakeDelivery, 
     value = "1" if form == "seconds" else formatdate(time.time() + 2.0, usegmt=True)  # dates have whole seconds
     server.plan = deque([(status, {"Retry-After": value})])
     one = delivery()
-    one.append("counts", step_payload("a"))
+    one.put("counts", step_payload("a"))
     assert one.flush(timeout_s=30)
     assert server.seen[1].at_s - server.seen[0].at_s > asked_s
     assert server.names() == ["a"]
@@ -59,7 +59,7 @@ def test_row_09_a_body_too_large_is_split_until_it_fits(server: StandIn, deliver
     server.max_body_bytes = 700
     one = delivery()
     for n in range(200):
-        one.append("counts", step_payload(f"a{n}", metadata={"noise": f"{n * 7919:x}"}))
+        one.put("counts", step_payload(f"a{n}", metadata={"noise": f"{n * 7919:x}"}))
     assert one.flush(timeout_s=60)
     assert len(server.rows()) == 200
     assert len(server.committed) == 200, "halving sent something twice"
@@ -70,7 +70,7 @@ def test_row_09_resets_on_a_large_body_split_it_too(server: StandIn, delivery: M
     server.too_large = "reset"
     one = delivery()
     for n in range(200):
-        one.append("counts", step_payload(f"a{n}", metadata={"noise": f"{n * 7919:x}"}))
+        one.put("counts", step_payload(f"a{n}", metadata={"noise": f"{n * 7919:x}"}))
     assert one.flush(timeout_s=60)
     assert len(server.rows()) == 200
 
@@ -80,9 +80,9 @@ def test_row_09_one_record_too_large_for_the_server_does_not_stop_the_others(
 ) -> None:
     server.max_body_bytes = 2000
     one = delivery()
-    one.append("counts", step_payload("before"))
-    one.append("counts", step_payload("huge", metadata={"noise": [hash(n * 0.1) for n in range(5000)]}))
-    one.append("counts", step_payload("after"))
+    one.put("counts", step_payload("before"))
+    one.put("counts", step_payload("huge", metadata={"noise": [hash(n * 0.1) for n in range(5000)]}))
+    one.put("counts", step_payload("after"))
     assert one.flush(timeout_s=60)
     assert sorted(server.names()) == ["after", "before"]
     assert one.counters["quarantined"] == 1
@@ -94,8 +94,8 @@ def test_row_10_refused_records_are_put_aside_and_the_others_flow(
     server.refuse = lambda record: "no such kind" if record.get("name", "").startswith("bad") else None
     one = delivery()
     for n in range(10):
-        one.append("counts", step_payload(f"good{n}"))
-        one.append("counts", step_payload(f"bad{n}"))
+        one.put("counts", step_payload(f"good{n}"))
+        one.put("counts", step_payload(f"bad{n}"))
     assert one.flush(timeout_s=30)
     assert sorted(server.names()) == sorted(f"good{n}" for n in range(10))
     assert one.counters["quarantined"] == 10
@@ -109,7 +109,7 @@ def test_row_10_the_quarantine_is_bounded(server: StandIn, delivery: MakeDeliver
     server.refuse = lambda record: "no"
     one = delivery()
     for n in range(250):
-        one.append("counts", step_payload(f"bad{n}"))
+        one.put("counts", step_payload(f"bad{n}"))
     assert one.flush(timeout_s=60)
     assert one.counters["quarantined"] == 250
     assert len(list(spool_dir.glob("*/quarantine/*.rec"))) == 200
@@ -120,7 +120,7 @@ def test_row_11_a_wrong_key_pauses_and_loses_nothing(server: StandIn, delivery: 
     server.otherwise = (status, {})
     one = delivery(api_key="secret-key")
     for n in range(20):
-        one.append("counts", step_payload(f"a{n}"))
+        one.put("counts", step_payload(f"a{n}"))
     eventually(lambda: server.seen)
     assert not one.flush(timeout_s=0.3)
     assert server.seen[0].headers["Authorization"] == "Bearer secret-key"
@@ -133,7 +133,7 @@ def test_row_11_a_wrong_key_pauses_and_loses_nothing(server: StandIn, delivery: 
 def test_a_wrong_key_is_not_asked_about_over_and_over(server: StandIn, delivery: MakeDelivery) -> None:
     server.otherwise = (401, {})
     one = delivery()
-    one.append("counts", step_payload("a"))
+    one.put("counts", step_payload("a"))
     eventually(lambda: server.seen)
     time.sleep(1.0)  # nothing to wait for: it is the absence of requests that is looked at
     assert len(server.seen) == 1
@@ -142,7 +142,7 @@ def test_a_wrong_key_is_not_asked_about_over_and_over(server: StandIn, delivery:
 def test_an_answer_that_is_not_ours_confirms_nothing(server: StandIn, delivery: MakeDelivery) -> None:
     server.otherwise = (200, {"X-Portal": "please log in"})
     one = delivery()
-    one.append("counts", step_payload("a"))
+    one.put("counts", step_payload("a"))
     eventually(lambda: server.seen)
     assert not one.confirmed()
     server.otherwise = "ok"
@@ -156,7 +156,7 @@ def test_drop_mode_keeps_nothing_for_a_dead_server_and_counts_it(
     server.stop()
     one = delivery(offline_mode="drop")
     for n in range(50):
-        one.append("counts", step_payload(f"a{n}"))
+        one.put("counts", step_payload(f"a{n}"))
     one.flush(timeout_s=0.1)
     eventually(lambda: one.counters.get("dropped_counts") == 50)
     assert not spool_dir.exists()
@@ -165,7 +165,7 @@ def test_drop_mode_keeps_nothing_for_a_dead_server_and_counts_it(
 def test_drop_mode_delivers_while_the_server_is_up(server: StandIn, delivery: MakeDelivery, spool_dir: Path) -> None:
     one = delivery(offline_mode="drop")
     for n in range(50):
-        one.append("counts", step_payload(f"a{n}"))
+        one.put("counts", step_payload(f"a{n}"))
     assert one.flush(timeout_s=30)
     assert len(server.rows()) == 50
     assert not spool_dir.exists()
@@ -177,9 +177,9 @@ def test_the_key_is_in_no_file_and_no_log(
     caplog.set_level("DEBUG")
     server.plan = deque(["reset", (401, {}), (500, {})])
     one = delivery(api_key="very-secret-key")
-    one.append("counts", step_payload("a"))
+    one.put("counts", step_payload("a"))
     assert one.flush(timeout_s=30)
-    one.append("counts", step_payload("b"))
+    one.put("counts", step_payload("b"))
     assert "very-secret-key" not in caplog.text
     for path in spool_dir.rglob("*"):
         assert not path.is_file() or b"very-secret-key" not in path.read_bytes()

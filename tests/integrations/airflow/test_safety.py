@@ -140,7 +140,7 @@ def test_airflow_cfg_is_read_and_the_environment_wins(airflow: None, monkeypatch
     monkeypatch.setenv("AIRFLOW__XRAY__DAG_DENY", "tmp_*")
     monkeypatch.setenv("AIRFLOW__XRAY__API_URI", "a slip of the pen")
     environment = {"XRAY_CAPTURE": "minimal"}
-    config.hand_to_core(environment)
+    config.export_settings(environment)
     assert environment == {"XRAY_CAPTURE": "minimal", "XRAY_API_URL": "http://xray.example:8000"}
     monkeypatch.setenv("AIRFLOW__XRAY__ENABLED", "False")
     assert not config.enabled()

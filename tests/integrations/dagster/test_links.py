@@ -1,7 +1,7 @@
 """Where Dagster's pages are found: the environment, else the command line of `dagster dev`."""
 
 import pytest
-from xray_dagster.links import VARIABLE, hand_down_webserver_url, run_url
+from xray_dagster.links import VARIABLE, export_webserver_url, run_url
 
 
 @pytest.mark.parametrize(
@@ -18,13 +18,13 @@ from xray_dagster.links import VARIABLE, hand_down_webserver_url, run_url
 )
 def test_the_address_that_dagster_dev_was_given_is_handed_down(argv: list[str], url: str | None) -> None:
     environ: dict[str, str] = {}
-    hand_down_webserver_url(argv, environ)
+    export_webserver_url(argv, environ)
     assert environ.get(VARIABLE) == url
 
 
 def test_what_the_user_set_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     environ = {VARIABLE: "https://dagster.example"}
-    hand_down_webserver_url(["dagster", "dev", "-p", "3333"], environ)
+    export_webserver_url(["dagster", "dev", "-p", "3333"], environ)
     assert environ == {VARIABLE: "https://dagster.example"}
     monkeypatch.setenv(VARIABLE, "https://dagster.example/")
     assert run_url("abc") == "https://dagster.example/runs/abc"
