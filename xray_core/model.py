@@ -16,6 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
+from xray_core.item_ids import MAX_ITEM_ID_CHARS as MAX_ITEM_ID_CHARS
+from xray_core.item_ids import NullIdError as NullIdError
+from xray_core.item_ids import item_id_text as item_id_text
+
 Outcome = Literal["accepted", "rejected", "selected", "not_selected", "errored"]
 OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 
@@ -37,7 +41,6 @@ ITEMS_OUT: Final = "out"
 # Under this prefix it is what came of it instead (row counts, checks passed), which explains nothing by itself.
 RESULT_METADATA: Final = "result."
 
-MAX_ITEM_ID_CHARS: Final = 256
 HASH_MODULUS: Final = 1 << 64  # sums of items' hashes wrap around here
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -90,37 +93,6 @@ def derived_id(framework: str, *parts: object) -> str:
 @functools.lru_cache(maxsize=32)
 def _namespace(framework: str) -> bytes:
     return uuid.uuid5(uuid.NAMESPACE_URL, f"xray/{framework}").bytes
-
-
-def item_id_text(item_id: object) -> str:
-    """The one spelling of an item id, in the SDK, on the wire, in the store and in queries.
-
-    A str stays itself; ints and UUIDs are written as strings. Lone surrogates are escaped (they are not UTF-8),
-    and an id longer than 256 characters keeps its head and a hash of the whole, so that it still names one item.
-
-    Raises:
-        TypeError: for any other type; calling `str()` on it could run user code.
-    """
-    kind = type(item_id)
-    if kind is str:
-        text: str = item_id  # type: ignore[assignment]  # narrowed by `kind`, which mypy does not follow
-    elif kind is int or kind is uuid.UUID:
-        text = str(item_id)
-    elif isinstance(item_id, str):
-        text = str.__str__(item_id)
-    elif isinstance(item_id, int) and not isinstance(item_id, bool):
-        text = int.__repr__(item_id)
-    elif kind.__module__ == "numpy" and hasattr(item_id, "item"):
-        return item_id_text(item_id.item())
-    else:
-        raise TypeError(f"an item id is a str, an int or a UUID, not {kind.__qualname__}")
-    if not text.isascii():
-        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
-    if len(text) > MAX_ITEM_ID_CHARS:
-        import xxhash
-
-        text = f"{text[: MAX_ITEM_ID_CHARS - 17]}#{xxhash.xxh3_64_hexdigest(text.encode())}"
-    return text
 
 
 @dataclass(frozen=True, slots=True)
