@@ -20,7 +20,7 @@ from starlette.types import Scope
 
 from xray_server.access.keys import SCOPES, Keyring
 from xray_server.access.sessions import Sessions
-from xray_server.answers import HTTPError
+from xray_server.errors import HTTPError
 from xray_server.store import DEFAULT_PROJECT, StoreUnavailableError
 from xray_server.store.keys import Key
 

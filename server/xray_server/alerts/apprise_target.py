@@ -15,8 +15,8 @@ import sys
 from importlib.util import find_spec
 from typing import Any, Final
 
-from xray_server.alerts.targets import ALLOW_PRIVATE, TargetRefusedError, is_public
-from xray_server.alerts.webhook import NotDeliveredError
+from xray_server.alerts.targets import ALLOW_PRIVATE, is_public
+from xray_server.errors import NotDeliveredError, TargetRefusedError
 
 TIMEOUT_S: Final = 30.0
 _SENT, _FAILED, _UNKNOWN, _REFUSED = 0, 3, 4, 5

@@ -18,8 +18,8 @@ from xray_core.safety import swallow
 from xray_server.alerts import apprise_target, webhook
 from xray_server.alerts.messages import text_of
 from xray_server.alerts.store import AlertStore, Delivery
-from xray_server.alerts.targets import TargetRefusedError, is_webhook
-from xray_server.alerts.webhook import NotDeliveredError
+from xray_server.alerts.targets import is_webhook
+from xray_server.errors import NotDeliveredError, TargetRefusedError
 from xray_server.store import StoreUnavailableError
 
 MAX_TRIES: Final = 12  # with the pauses below: for about an hour

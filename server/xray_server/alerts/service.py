@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from xray_core.errors import XRayError
 from xray_core.model import new_id
 from xray_server.alerts.delivery import Deliverer
 from xray_server.alerts.dry_run import DryRun, dry_run
@@ -22,15 +21,12 @@ from xray_server.alerts.series import SeriesState
 from xray_server.alerts.store import AlertStore, PastEvent
 from xray_server.alerts.targets import foreseen_refusal, masked
 from xray_server.alerts.watch import Watch
+from xray_server.errors import TooManyRulesError
 from xray_server.store import Store
 from xray_server.times import iso
 
 Json = dict[str, Any]
 MAX_SERIES_TOLD: Final = 20
-
-
-class TooManyRulesError(XRayError):
-    """The project has as many rules as it may have."""
 
 
 @dataclass(frozen=True, slots=True)

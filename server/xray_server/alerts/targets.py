@@ -10,15 +10,11 @@ import socket
 from typing import Final
 from urllib.parse import urlsplit
 
-from xray_core.errors import XRayError
+from xray_server.errors import TargetRefusedError
 
 ALLOW_PRIVATE: Final = "XRAY_ALERTS_ALLOW_PRIVATE"
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-class TargetRefusedError(XRayError):
-    """The target is not allowed; trying again will not help."""
 
 
 def is_webhook(target: str) -> bool:

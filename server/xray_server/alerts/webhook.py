@@ -16,15 +16,11 @@ import threading
 from typing import Final
 from urllib.parse import urlsplit
 
-from xray_core.errors import XRayError
 from xray_server.alerts.targets import resolve
+from xray_server.errors import NotDeliveredError
 
 TIMEOUT_S: Final = 10.0
 _READ_BYTES: Final = 64 * 1024
-
-
-class NotDeliveredError(XRayError):
-    """The target did not take the message; it is worth trying again."""
 
 
 def sign(secret: str, timestamp_s: int, body: bytes) -> str:

@@ -17,6 +17,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO
 
+from xray_server.errors import RequestFailedError
+
 REQUEST_ID: ContextVar[str | None] = ContextVar("xray_request_id", default=None)
 requests_log: Final = logging.getLogger("xray.requests")
 _GIVEN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -57,13 +59,6 @@ def place_of(error: BaseException) -> str:
     return f"{type(error).__name__}{where}"
 
 
-class RequestError(Exception):
-    """What a request died of, without what it said."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(place_of(error))
-
-
 class _Formatter(logging.Formatter):
     def __init__(self, kind: Literal["text", "json"]) -> None:
         super().__init__()
@@ -91,7 +86,7 @@ class _Formatter(logging.Formatter):
 
 
 def _told(argument: object) -> object:
-    if isinstance(argument, RequestError):
+    if isinstance(argument, RequestFailedError):
         return str(argument)
     return place_of(argument) if isinstance(argument, BaseException) else argument
 

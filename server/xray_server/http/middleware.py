@@ -17,8 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from xray_core.safety import swallow
 from xray_server.access.admission import SIGN_IN, Access, Identity, from_other_page, keep_escaped_slashes
 from xray_server.access.rates import Rates
-from xray_server.answers import HTTPError
-from xray_server.http.logs import REQUEST_ID, RequestError, log_request, request_id
+from xray_server.answers import error_response
+from xray_server.errors import HTTPError, RequestFailedError
+from xray_server.http.logs import REQUEST_ID, log_request, place_of, request_id
 from xray_server.http.metrics import Metrics
 from xray_server.store import StoreUnavailableError
 
@@ -71,10 +72,10 @@ class Guard:
         try:
             await self._answer(scope, receive, send_with_headers)
         except Exception as error:  # logged once per site; the client gets a plain answer
-            swallow(f"server {scope['method'][:10]} {route_of(scope)}", RequestError(error))
+            swallow(f"server {scope['method'][:10]} {route_of(scope)}", RequestFailedError(place_of(error)))
             if status:
                 raise
-            answer = HTTPError(500, "the server made a mistake; its log says more").response()
+            answer = error_response(HTTPError(500, "the server made a mistake; its log says more"))
             await answer(scope, receive, send_with_headers)
         finally:
             self._tell(scope, status or 499, time.monotonic() - began_s)
@@ -109,9 +110,9 @@ class Guard:
         except HTTPError as error:
             if error.status in _REFUSED:
                 self._metrics.refuse(_REFUSED[error.status])
-            refusal = _to_sign_in(scope) if error.status == 401 and _is_page(scope) else error.response()
+            refusal = _to_sign_in(scope) if error.status == 401 and _is_page(scope) else error_response(error)
         except StoreUnavailableError as error:
-            refusal = HTTPError(503, str(error), retry_after_s=2).response()
+            refusal = error_response(HTTPError(503, str(error), retry_after_s=2))
         await (refusal or self._app)(scope, receive, send)
 
 

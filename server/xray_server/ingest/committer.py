@@ -14,8 +14,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
-from xray_core.errors import XRayError
 from xray_core.safety import swallow
+from xray_server.errors import QueueFullError
 from xray_server.store import Batch, Store, StoreUnavailableError
 
 # 20,000 records take about a second: the longest that a request waits for the one before it.
@@ -24,12 +24,6 @@ MAX_WAITING_BYTES: Final = 128 * 1024 * 1024
 MAX_WAITING_BATCHES: Final = 1_000
 
 Refusals = dict[int, str]
-
-
-class QueueFullError(XRayError):
-    """More is waiting to be committed than the server keeps in memory; try again after `retry_after_s`."""
-
-    retry_after_s: Final = 1
 
 
 @dataclass(frozen=True, slots=True)

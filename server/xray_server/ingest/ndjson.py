@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from xray_server.errors import EncodingError, TooLargeError
 from xray_server.records.schema import Record, decode_record
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
@@ -20,14 +21,6 @@ MAX_DEPTH: Final = 64
 _PIECE_BYTES: Final = 1024 * 1024
 MAX_REFUSALS: Final = 1_000  # beyond these the rest is refused with one short text: an answer has a bound too
 _BRACKETS_ONLY: Final = bytes(set(range(256)) - set(b"[]{}"))
-
-
-class TooLargeError(ValueError):
-    """A body, or what it decompresses to, is over its limit."""
-
-
-class EncodingError(ValueError):
-    """A body is not in the encoding that it says."""
 
 
 @dataclass(slots=True)

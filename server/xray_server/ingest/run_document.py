@@ -15,6 +15,7 @@ import xxhash
 from msgspec import Meta, Struct
 
 from xray_core.model import derived_id, item_id_text
+from xray_server.errors import ShapeError
 from xray_server.records.schema import (
     Attempt,
     Count,
@@ -42,14 +43,6 @@ TimeText = Annotated[str, Meta(max_length=64, description="ISO 8601; a naive tim
 Milliseconds = Annotated[float, Meta(ge=0, le=_MAX_DURATION_MS)]
 ItemName = Annotated[str, Meta(max_length=100_000)] | int
 Text = Annotated[str, Meta(max_length=1_000_000)]
-
-
-class ShapeError(ValueError):
-    """A field that is not what it should be; `field` is its path, as in `steps[0].input_count`."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 class PostedSample(Struct, forbid_unknown_fields=True):

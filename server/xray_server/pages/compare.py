@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xray_core.compare import ComparedStep, Diff, PartedAt
+from xray_server.errors import NoBaselineError
 from xray_server.pages.formatting import scalar
 from xray_server.read import diff as explain_diff
 from xray_server.read import runs as queries
-from xray_server.read.diff import NoBaselineError
 from xray_server.read.why import known_run
 from xray_server.store import RunFilter, Store, StoredRun
 

@@ -12,15 +12,26 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 
 from xray_server.access.admission import SIGN_OUT, Identity
-from xray_server.pages import charts as pages_charts
-from xray_server.pages import formatting as pages_words
+from xray_server.errors import HTTPError
+from xray_server.pages import charts, formatting
 
 HERE: Final = Path(__file__).parent
 LIVE_EVERY_MS: Final = 1_500
+_HEADINGS: Final = {
+    404: "There is no such page",
+    405: "This page takes no such request",
+    422: "This address asks for something that is not there",
+    503: "The store cannot answer just now",
+}
 
 
 class Given(dict[str, Any]):
     """The parameters of the address; one that is not there is None."""
+
+    @classmethod
+    def of_list(cls, request: Request) -> Given:
+        """The filters of a list: all that is not empty, but for what pages through it."""
+        return cls((k, v) for k, v in request.query_params.items() if k not in ("cursor", "limit") and v)
 
     def __missing__(self, name: str) -> None:
         return None
@@ -39,35 +50,35 @@ class Pages:
         )
         self._templates.filters.update(
             id=lambda text: quote(str(text), safe=""),
-            count=pages_words.count,
-            count_about=pages_words.count_about,
-            percent=pages_words.percent,
-            duration=pages_words.duration,
-            ago=pages_words.ago,
-            absolute=pages_words.absolute,
-            short=pages_words.short,
-            brief=pages_words.brief,
-            scalar=pages_words.scalar,
-            line=pages_words.line,
-            measure=pages_words.measure,
-            measured=pages_words.measured,
-            pretty=pages_words.pretty,
-            visible=pages_words.visible,
-            web_link=pages_words.web_link,
-            error_line=pages_words.error_line,
-            joined=pages_words.joined,
+            count=formatting.count,
+            count_about=formatting.count_about,
+            percent=formatting.percent,
+            duration=formatting.duration,
+            ago=formatting.ago,
+            absolute=formatting.absolute,
+            short=formatting.short,
+            brief=formatting.brief,
+            scalar=formatting.scalar,
+            line=formatting.line,
+            measure=formatting.measure,
+            measured=formatting.measured,
+            pretty=formatting.pretty,
+            visible=formatting.visible,
+            web_link=formatting.web_link,
+            error_line=formatting.error_line,
+            joined=formatting.joined,
         )
-        self._templates.tests.update(flat=pages_words.is_flat)
+        self._templates.tests.update(flat=formatting.is_flat)
         self._templates.globals.update(
-            plural=pages_words.plural,
-            ledger_warnings=pages_words.ledger_warnings,
-            dropped_warnings=pages_words.dropped_warnings,
-            sampling_words=pages_words.sampling_words,
-            trouble=pages_words.trouble,
-            trouble_words=pages_words.trouble_words,
-            MAX_VALUE_CHARS=pages_words.MAX_VALUE_CHARS,
+            plural=formatting.plural,
+            ledger_warnings=formatting.ledger_warnings,
+            dropped_warnings=formatting.dropped_warnings,
+            sampling_words=formatting.sampling_words,
+            trouble=formatting.trouble,
+            trouble_words=formatting.trouble_words,
+            MAX_VALUE_CHARS=formatting.MAX_VALUE_CHARS,
             LIVE_EVERY_MS=LIVE_EVERY_MS,
-            NODE=(pages_charts.NODE_WIDTH, pages_charts.NODE_HEIGHT),
+            NODE=(charts.NODE_WIDTH, charts.NODE_HEIGHT),
             asset=_assets(),
             SIGN_OUT=SIGN_OUT,
         )
@@ -85,6 +96,19 @@ class Pages:
         asker = identity if identity.via == "session" else None
         text = self._templates.get_template(name).render(here=here, query=query, signed_in=asker, **values)
         return HTMLResponse(text, status, headers={"Cache-Control": "no-store"})
+
+    def missing(self, request: Request, kind: str, name: str) -> Response:
+        """The page (404) that says that there is no run or step of that id."""
+        return self.page("missing.html", request, 404, kind=kind, name=name)
+
+    def error(self, request: Request, error: HTTPError) -> Response:
+        """The page of any other error, with the error's status and headers."""
+        heading = _HEADINGS.get(error.status, "This page cannot be shown")
+        answer = self.page("error.html", request, error.status, heading=heading, message=error.message)
+        answer.headers.update(error.headers)
+        if error.retry_after_s is not None:
+            answer.headers["Retry-After"] = str(error.retry_after_s)
+        return answer
 
 
 def _assets() -> dict[str, str]:

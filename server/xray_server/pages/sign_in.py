@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import parse_qs
 
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
@@ -12,7 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from xray_server.access.admission import COOKIE, SIGN_IN, SIGN_OUT, Access, session_token
 from xray_server.access.keys import SCOPES
 from xray_server.access.sessions import SESSION_S
-from xray_server.answers import HTTPError
+from xray_server.http.bodies import read_form
 from xray_server.pages.rendering import Pages
 
 _MAX_FORM_BYTES: Final = 8 * 1024
@@ -33,14 +32,9 @@ def add_sign_in(app: FastAPI, access: Access, pages: Pages) -> None:
 
     @app.post(SIGN_IN, include_in_schema=False)
     async def sign_in(request: Request) -> Response:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MAX_FORM_BYTES:
-                raise HTTPError(413, "that is no key")
-        fields = parse_qs(body.decode("latin-1"), max_num_fields=10)
-        target = _own(fields.get("next", [""])[0])
-        key = access.keyring.find(fields.get("key", [""])[0].strip())
+        fields = await read_form(request, _MAX_FORM_BYTES)
+        target = _own(fields.get("next", ""))
+        key = access.keyring.find(fields.get("key", ""))
         if key is None:
             return form(request, target, "This is no key in use. It may have been revoked, or cut off in copying.", 401)
         if "read" not in SCOPES.get(key.scope, ()):

@@ -6,17 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from xray_core.compare import Diff, PartedAt, Side, StepKey, compare, where_parted
-from xray_core.errors import XRayError
+from xray_server.errors import NoBaselineError
 from xray_server.read.why import all_steps, known_run
 from xray_server.store import RunFilter, Store, StoredRun, StoredSet
 
 BASELINE: Final = "baseline"
 _MAX_LOOKED_AT: Final = 1_000  # runs to look back through for a good one
 _MAX_CACHED: Final = 4  # steps whose sets are held at once
-
-
-class NoBaselineError(XRayError):
-    """The pipeline has no good run before this one."""
 
 
 class _StoreSource:

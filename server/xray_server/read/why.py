@@ -5,19 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xray_core.errors import XRayError
 from xray_core.journey import NEGATIVE, StepKey, Why, explain
 from xray_core.model import ITEMS_IN, ITEMS_OUT, item_id_text
+from xray_server.errors import UnknownRunError
 from xray_server.store import MAX_PAGE, ItemRun, Store, StoredRun, StoredStep
 from xray_server.times import iso
-
-
-class UnknownRunError(XRayError):
-    """There is no such run."""
-
-    def __init__(self, run_id: str, field: str = "run_id") -> None:
-        super().__init__(f"there is no run {run_id[:256]!r}")
-        self.field = field
 
 
 def why(store: Store, project: str, run_id: str, item_id: str) -> Why:

@@ -1,5 +1,6 @@
 """The Store protocol: what the server asks of whatever keeps its records."""
 
+from xray_server.errors import BadCursorError, StoreUnavailableError
 from xray_server.store.answers import (
     DumpedRun,
     ItemRun,
@@ -16,7 +17,7 @@ from xray_server.store.answers import (
     TrendPoint,
 )
 from xray_server.store.keys import Key, KeyStore
-from xray_server.store.protocol import BadCursorError, Store, StoreUnavailableError
+from xray_server.store.protocol import Store
 from xray_server.store.questions import DEFAULT_PROJECT, KINDS_KEPT, MAX_PAGE, Batch, Kept, Prune, RunFilter, StepFilter
 
 __all__ = [

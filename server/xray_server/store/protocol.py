@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from xray_core.errors import XRayError
 from xray_core.journey import LookedUp
 from xray_server.store.answers import (
     DumpedRun,
@@ -33,14 +32,6 @@ from xray_server.store.answers import (
     TrendPoint,
 )
 from xray_server.store.questions import Batch, Prune, RunFilter, StepFilter
-
-
-class BadCursorError(XRayError):
-    """A cursor that this store did not make."""
-
-
-class StoreUnavailableError(XRayError):
-    """The store cannot take or answer anything just now (disk full, locked, connection lost); worth trying again."""
 
 
 class Store(Protocol):

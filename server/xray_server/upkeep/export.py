@@ -19,7 +19,7 @@ from typing import IO, Any, Final, Protocol
 
 import msgspec
 
-from xray_core.errors import XRayError
+from xray_server.errors import TransferError
 from xray_server.ingest.ndjson import decode
 from xray_server.store import Batch, DumpedRun, Page, Store
 
@@ -29,10 +29,6 @@ _RUNS_A_PAGE: Final = 100
 _GROUP_RECORDS: Final = 5_000
 _GROUP_BYTES: Final = 32 * 1024 * 1024
 Told = Callable[[int, int], None]  # runs, records so far
-
-
-class MoveError(XRayError):
-    """A file that is no export, or cannot be read or written; the message says what to do."""
 
 
 class Dumpable(Protocol):
@@ -57,7 +53,7 @@ def export_to(store: Dumpable, path: Path, *, told: Told = lambda runs, records:
     """
     part, state_path = path.with_name(path.name + ".part"), path.with_name(path.name + ".part.json")
     if path.exists():
-        raise MoveError(f"{path} is there already; name another file, or remove it")
+        raise TransferError(f"{path} is there already; name another file, or remove it")
     state: dict[str, Any] = {"bytes": 0, "cursor": None, "runs": 0, "records": 0}
     if part.exists() and state_path.exists():
         state = json.loads(state_path.read_text())
@@ -137,7 +133,7 @@ def import_from(
                         "refused": moved.refused, "first_refusal": moved.first_refusal,
                     })  # fmt: skip
     except (OSError, EOFError) as error:
-        raise MoveError(f"cannot read {source}: {error}") from error
+        raise TransferError(f"cannot read {source}: {error}") from error
     if moved.whole and state_path is not None:
         with suppress(FileNotFoundError):
             state_path.unlink()
@@ -171,7 +167,7 @@ def _groups(lines: Iterator[bytes], skip: int) -> Iterator[_Group]:
             group, records, size = _Group([], number, number), 0, 0
         if marker is None:
             if not group.runs:
-                raise MoveError(f"line {number + 1} is no line of an export; records alone go to POST /ingest")
+                raise TransferError(f"line {number + 1} is no line of an export; records alone go to POST /ingest")
             group.runs[-1][2].append(line)
             records += 1
             size += len(line)

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from xray_core.errors import ConfigurationError
 from xray_core.safety import swallow
+from xray_server.errors import StoppingError
 from xray_server.store import KINDS_KEPT, Kept, Prune, StoreUnavailableError
 
 _DURATION: Final = re.compile(r"(\d{1,6})([hdwy])", re.ASCII)
@@ -165,7 +166,7 @@ class Pruner:
                     look_back_us=look_back_us,
                     pause=self._pause,
                 )
-            except _Stopped:
+            except StoppingError:
                 return
             except StoreUnavailableError:
                 pass  # in an hour again; what went is gone, what is left is found again
@@ -175,12 +176,8 @@ class Pruner:
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(max(0.01, seconds)):
-            raise _Stopped
+            raise StoppingError
 
     def close(self) -> None:
         self._stop.set()
         self._thread.join(30)
-
-
-class _Stopped(Exception):
-    """The server ends."""

@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 import pytest
 from xray_server.backends.sqlite.store import SQLiteStore
-from xray_server.ingest.committer import Committer, QueueFullError
+from xray_server.errors import QueueFullError
+from xray_server.ingest.committer import Committer
 from xray_server.records.schema import RunRecord
 from xray_server.store import Batch, Store, StoreUnavailableError
 

@@ -29,10 +29,11 @@ from xray_server.backends.postgres import samples as postgres_samples
 from xray_server.backends.postgres.alerts import PostgresAlertStore
 from xray_server.backends.postgres.migrate import migrate
 from xray_server.backends.postgres.read import Reader, Words
-from xray_server.backends.postgres.write import RacedError, Writer
+from xray_server.backends.postgres.write import Writer
 from xray_server.backends.relational.compactor import Compactor
 from xray_server.backends.relational.cursors import make_cursor, parse_cursor
 from xray_server.backends.relational.salvage import write_what_can_be
+from xray_server.errors import WriteRaceError
 from xray_server.records.schema import VerdictsRecord
 from xray_server.store import (
     Batch,
@@ -74,7 +75,7 @@ _WRITING: Final = (
     _PLANS
     + "SET lock_timeout = '20s'; SET statement_timeout = '120s'; SET idle_in_transaction_session_timeout = '120s'"
 )
-_RACES: Final = (RacedError, errors.DeadlockDetected, errors.SerializationFailure, errors.CheckViolation)
+_RACES: Final = (WriteRaceError, errors.DeadlockDetected, errors.SerializationFailure, errors.CheckViolation)
 # What PostgreSQL says of a record that it cannot hold: too long for an index, a number out of range.
 _LIMITS: Final = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded, ValueError, OverflowError)
 

@@ -33,14 +33,11 @@ from xray_server.backends.relational.rows import (
     verdict_documents,
     words_of,
 )
+from xray_server.errors import WriteRaceError
 from xray_server.records import states
 from xray_server.records.documents import pack, unpack
 from xray_server.records.schema import ClientRecord, SamplesRecord, VerdictsRecord
 from xray_server.store import Batch
-
-
-class RacedError(Exception):
-    """Another process wrote the same new run first; the transaction is to be done again."""
 
 
 class Writer:
@@ -58,7 +55,7 @@ class Writer:
         """Write all batches, and notes of what alerts are to judge, in one transaction. Raises whatever psycopg raises, with nothing written.
 
         Raises:
-            RacedError: to be done again.
+            WriteRaceError: to be done again.
         """
         self._projects.learn({batch.project for batch in batches})
         folded = fold(batches, self._projects.id)
@@ -288,7 +285,7 @@ class _RunRows:
             [list(column) for column in zip(*rows)],
         )
         if self._cursor.rowcount != len(rows):
-            raise RacedError
+            raise WriteRaceError
 
 
 def _known_chunks(cursor: Cursor[Any], keys: Iterable[tuple[Any, ...]], fresh: set[int]) -> list[tuple[Any, ...]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xray_server.errors import TransferError
 from xray_server.records.schema import (
     Record,
     RunRecord,
@@ -20,7 +21,7 @@ from xray_server.records.schema import (
     sample_text,
 )
 from xray_server.store import Batch, RunFilter, StepFilter, Store
-from xray_server.upkeep.export import MoveError, export_stream, export_to, import_from
+from xray_server.upkeep.export import export_stream, export_to, import_from
 from xray_server.upkeep.retention import parse_policy, prune
 
 from tests.server.backends.contract.test_merging import state_of
@@ -201,7 +202,7 @@ def test_an_export_and_an_import_that_were_stopped_go_on(new_store: Callable[[],
         import_from(target, file, target="t", told=stop_after(1))
     assert import_from(target, file, target="t").whole
     assert everything(target) == everything(source)
-    with pytest.raises(MoveError, match="there already"):
+    with pytest.raises(TransferError, match="there already"):
         export_to(source, file)
 
 

@@ -1,0 +1,77 @@
+"""The routes that write: `POST /ingest` (records) and `POST /runs` (a run with its steps). Answers after the commit."""
+
+from __future__ import annotations
+
+import time
+from asyncio import wrap_future
+from functools import partial
+from typing import Annotated, Any, Final
+
+from fastapi import FastAPI, Query, Request, Response
+
+from xray_server.access.admission import Project
+from xray_server.answers import JsonResponse
+from xray_server.errors import HTTPError, QueueFullError, ShapeError
+from xray_server.http.bodies import Bodies
+from xray_server.http.openapi import WRITE_ERRORS, answer, request_body
+from xray_server.http.params import NoParameters
+from xray_server.ingest import run_document
+from xray_server.ingest.committer import Committer
+from xray_server.ingest.ndjson import decode, too_deep
+from xray_server.store import Batch
+
+_INGEST_BODY: Final = request_body(
+    "application/x-ndjson", {"type": "string"}, "one record a line (docs/http-api.md), gzip'd or plain"
+)
+_RUN_BODY: Final = request_body("application/json", run_document.json_schema(), "a run with its steps")
+
+
+def add_write_routes(app: FastAPI, committer: Committer, bodies: Bodies) -> None:
+    """Mount the routes on the application."""
+
+    @app.post(
+        "/ingest", openapi_extra=_INGEST_BODY, responses=answer("accepted", "refused") | WRITE_ERRORS, tags=["write"]
+    )
+    async def ingest(request: Request, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
+        """Records as NDJSON, gzip'd or plain; answers after the commit, line by line."""
+        body = await bodies.read(request)
+        decoded = await bodies.decode(partial(decode, body))
+        refused = await _commit(committer, Batch(decoded.records, project, _now_us()), len(body))
+        for position, why in refused.items():
+            decoded.refuse(decoded.lines[position], why)
+        lines = [{"line": line, "error": why} for line, why in sorted(decoded.refused)]
+        return JsonResponse({"accepted": len(decoded.records) - len(refused), "refused": lines})
+
+    @app.post("/runs", openapi_extra=_RUN_BODY, responses=answer("run_id", "accepted") | WRITE_ERRORS, tags=["write"])
+    async def post_run(request: Request, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
+        """One run with its steps, or a part of it; sending it again merges."""
+        body = await bodies.read(request)
+        try:
+            run_id, records = await bodies.decode(partial(_run_records, body))
+        except ShapeError as error:
+            raise HTTPError(422, f"{error.field}: {error}", field=error.field) from None
+        refused = await _commit(committer, Batch(records, project, _now_us()), len(body))
+        for why in refused.values():
+            raise HTTPError(422, why, field="body")
+        return JsonResponse({"run_id": run_id, "accepted": len(records)})
+
+
+async def _commit(committer: Committer, batch: Batch, size_bytes: int) -> dict[int, str]:
+    """Wait until the batch is committed; what the store refused of it."""
+    if not batch.records:
+        return {}
+    try:
+        return await wrap_future(committer.submit(batch, size_bytes))
+    except QueueFullError as error:
+        raise HTTPError(429, str(error), retry_after_s=error.retry_after_s) from None
+
+
+def _run_records(body: bytes) -> tuple[str, list[Any]]:
+    run = run_document.decode_run(body)
+    if too_deep(body):
+        raise ShapeError("body", "nested too deep")
+    return run.run_id, run_document.records_of(run)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
