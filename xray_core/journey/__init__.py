@@ -5,8 +5,20 @@ them from its store, `xray_core.testing` from memory. Knows no storage and no HT
 on. The rule above all others: an item is called absent only where a complete set shows that it is.
 """
 
-from xray_core.journey.explain import explain
+from xray_core.journey.explain import explain, with_child_runs, with_known_run
+from xray_core.journey.sentences import details_text
 from xray_core.journey.types import NEGATIVE, Certainty, Entry, LookedUp, State, StepKey, Why
-from xray_core.journey.verdict import details_text
 
-__all__ = ["NEGATIVE", "Certainty", "Entry", "LookedUp", "State", "StepKey", "Why", "details_text", "explain"]
+__all__ = [
+    "NEGATIVE",
+    "Certainty",
+    "Entry",
+    "LookedUp",
+    "State",
+    "StepKey",
+    "Why",
+    "details_text",
+    "explain",
+    "with_child_runs",
+    "with_known_run",
+]

@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from xray_core.journey.flow import Flow, started
+from xray_core.journey.neighbours import attempts_that_count, collapsed, settle_by_neighbours
+from xray_core.journey.sentences import say
 from xray_core.journey.step_evidence import StepEvidence
-from xray_core.journey.types import LookedUp, State, StepKey, Why
-from xray_core.journey.verdict import answer, collapsed, settle_by_neighbours
+from xray_core.journey.types import NEGATIVE, LookedUp, State, StepKey, Why
+from xray_core.journey.verdict import answer
 
 MAX_JOURNEY: Final = 1_000
 
@@ -40,13 +42,7 @@ def explain(
         StepEvidence(state, flow.path(state), sets.get(_key(state), []), samples.get(_key(state), ()), item_id)
         for state in flow.states
     ]
-    for evidence in step_evidence:
-        evidence.superseded = flow.last_attempt[evidence.state["step_id"]] != evidence.state["attempt"]
-    counting = [
-        evidence
-        for evidence in flow.children_first(step_evidence, lambda evidence: evidence.state["step_id"])
-        if not evidence.superseded
-    ]
+    counting = attempts_that_count(flow.children_first(step_evidence, lambda evidence: evidence.state["step_id"]))
     settle_by_neighbours(counting, flow)
     journey = collapsed(step_evidence)
     return replace(
@@ -54,6 +50,29 @@ def explain(
         journey=[evidence.entry() for evidence in journey[:MAX_JOURNEY]],
         journey_omitted=max(0, len(journey) - MAX_JOURNEY),
     )
+
+
+def with_child_runs(answer: Why, inner: Sequence[Why]) -> Why:
+    """The answer, with those of runs that began inside this one and know the item; theirs, where this run does not know it."""
+    if not inner:
+        return answer
+    told = next((each for each in reversed(inner) if each.outcome in NEGATIVE), inner[-1])
+    about = [
+        {"run_id": each.run_id, "pipeline": each.pipeline, "outcome": each.outcome, "sentence": each.sentence}
+        for each in inner
+    ]
+    if answer.step is not None and answer.outcome != "never_entered":
+        text = answer.sentence + say("child_run", run=told.run_id, sentence=told.sentence)
+        return replace(answer, sentence=text, child_runs=about)
+    return replace(answer, sentence=told.sentence + say("in_child_run", run=told.run_id), child_runs=about,
+                   outcome=told.outcome, reason=told.reason, details=told.details, score=told.score, step=told.step,
+                   step_id=told.step_id, certainty=told.certainty, p_false=told.p_false)  # fmt: skip
+
+
+def with_known_run(answer: Why, run_id: str, at: str | None) -> Why:
+    """The answer of a run that does not know the item, naming the newest run of the pipeline that does."""
+    text = answer.sentence + say("known_run", run=run_id, at=at or "an unknown time")
+    return replace(answer, sentence=text, known_run={"run_id": run_id, "started_at": at})
 
 
 def _key(state: State) -> StepKey:

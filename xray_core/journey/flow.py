@@ -19,11 +19,13 @@ class Flow:
         self._parent: dict[str, str | None] = {}
         self._name: dict[str, str] = {}
         self._upstream: dict[str, set[str]] = {}
+        self._mapped: dict[str, bool] = {}
         for state in states:
             step_id = state["step_id"]
             self.last_attempt[step_id] = max(state["attempt"], self.last_attempt.get(step_id, state["attempt"]))
             self._parent[step_id] = state["parent_id"]
             index = state["map_index"]
+            self._mapped[step_id] = index is not None
             self._name[step_id] = (state["name"] or step_id) + ("" if index is None else f"[{index}]")
             self._upstream.setdefault(step_id, set()).update(state["upstream"] or ())
 
@@ -61,8 +63,28 @@ class Flow:
         seen = set(map(id, ordered))
         return ordered + [thing for thing in things if id(thing) not in seen]  # those in a cycle
 
+    def instances(self, step_id: str) -> dict[tuple[str | None, str], str]:
+        """Of a step and the steps around it, those that are instances of a mapped step: {the mapped step: the instance}."""
+        return {
+            (self._parent[each], self._name[each].rpartition("[")[0]): each
+            for each in (step_id, *self.ancestors(step_id))
+            if self._mapped[each]
+        }
+
+    def parallel(self, one: str, other: str) -> bool:
+        """Whether two steps are in different instances of one mapped step."""
+        if not (self._mapped_somewhere(one) and self._mapped_somewhere(other)):
+            return False
+        theirs = self.instances(other)
+        return any(theirs.get(group, each) != each for group, each in self.instances(one).items())
+
+    def _mapped_somewhere(self, step_id: str) -> bool:
+        return self._mapped[step_id] or any(self._mapped[each] for each in self.ancestors(step_id))
+
     def unrelated(self, earlier: str, later: str) -> bool:
-        """Whether the recorded dependencies say that `later` does not build on `earlier`."""
+        """Whether `later` certainly does not build on `earlier`: by recorded dependencies, or as instances of a mapped step."""
+        if self.parallel(earlier, later):
+            return True
         family = {later, *self.ancestors(later)}
         reached: set[str] = set()
         waiting = [up for each in family for up in self._upstream.get(each, ())]

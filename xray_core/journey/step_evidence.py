@@ -29,6 +29,7 @@ class StepEvidence:
         "implicit",
         "instances",
         "item_id",
+        "lost_by",
         "note",
         "out",
         "outcome",
@@ -60,6 +61,9 @@ class StepEvidence:
         self.note: str | None = None
         self.also: list[list[str | None]] = []
         self.instances = 1
+        self.lost_by: str | None = (
+            None  # the step that it never reached, where a silent one in between may have lost it
+        )
         self.entered, entered_how = self._in_set(ITEMS_IN)
         self.out, out_how = self._in_set(ITEMS_OUT)
         self.complete = _verdicts_complete(state, sets)

@@ -85,7 +85,10 @@ class Why:
         sentence: the answer in words, saying how certain it is when it is not exact.
         certainty, p_false: of `outcome`. "not_captured" beside an outcome: some step could have told more, and cannot.
         unsure: steps whose sets cannot tell, and that could change the answer.
-        unasked: steps after that one which tell nothing about items at all: if one of them drops items, nobody can know.
+        unasked: steps that tell nothing about items at all, and could have changed the answer: after the step that decided;
+            before the first that the item never entered; or between the last that had it and the first that had not.
+        child_runs: {run_id, pipeline, outcome, sentence} of runs that began inside this one and know the item.
+        known_run: {run_id, started_at} of the newest run of the pipeline that knows the item, where this one does not.
     """
 
     run_id: str
@@ -104,6 +107,8 @@ class Why:
     unasked: Sequence[str] = ()
     pipeline: str | None = None
     journey_omitted: int = 0
+    child_runs: Sequence[Mapping[str, Any]] = ()
+    known_run: Mapping[str, Any] | None = None
 
     def as_json(self) -> Json:
         answer = {each.name: getattr(self, each.name) for each in fields(self)}

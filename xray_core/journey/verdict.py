@@ -1,215 +1,172 @@
-"""From the evidence of each step to the answer: which step decided, a sentence from a fixed template, the certainty."""
+"""From the evidence of each step to the answer: which step decided, the sentence, and how certain it is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from xray_core.journey.flow import Flow
+from xray_core.journey.neighbours import following, inside, lost_after, silent_between
+from xray_core.journey.sentences import doubt, listed, outcome_sentence, outcome_words, say
 from xray_core.journey.step_evidence import StepEvidence
-from xray_core.journey.types import NEGATIVE, POSITIVE, Certainty, State, Why
+from xray_core.journey.types import NEGATIVE, POSITIVE, State, Why
 
-_MAX_DETAILS_CHARS: Final = 200
-# Items begin in these steps: what they did not put out was never in the run.
-_SOURCES: Final = frozenset({"generate", "retrieve"})
-
-
-def settle_by_neighbours(step_evidence: Sequence[StepEvidence], flow: Flow) -> None:
-    """Settle by the steps before and after what one step alone leaves open."""
-    for position, evidence in enumerate(step_evidence):
-        if evidence.outcome is not None or not evidence.complete or evidence.state["status"] == "failed":
-            continue
-        after = [m for m in step_evidence[position + 1 :] if not m.silent and not inside(m, evidence, flow)]
-        before = [m for m in step_evidence[:position] if m.outcome in POSITIVE | NEGATIVE or m.entered or m.out]
-        turned_up = next((m for m in after if m.outcome in POSITIVE | NEGATIVE or m.entered), None)
-        if turned_up is not None:
-            evidence.note = f"no verdict here; it turned up later, at {turned_up.path}"
-        elif evidence.entered:
-            related = [m for m in after if not flow.unrelated(evidence.state["step_id"], m.state["step_id"])]
-            if related and all(m.outcome == "never_entered" for m in related):
-                how: Certainty = "exact" if any(s.found == "exact" for s in evidence.sets) else "fingerprint"
-                evidence.say("dropped", how)
-                evidence.note = f"it entered, left no verdict, and never reached {related[0].path}"
-        elif evidence.out is False and not before:
-            if evidence.state["step_type"] in _SOURCES:
-                evidence.say("never_entered", "exact")
-                evidence.note = "it is not among the items that this step put out"
-            else:  # it may have gone in, and been lost inside
-                evidence.note = "it did not come out; step.set_input_items() would tell whether it entered"
-
-
-def inside(inner: StepEvidence, outer: StepEvidence, flow: Flow) -> bool:
-    return outer.state["step_id"] in flow.ancestors(inner.state["step_id"])
-
-
-def collapsed(step_evidence: Sequence[StepEvidence]) -> list[StepEvidence]:
-    """Without the instances of mapped steps that never saw the item; where none saw it, one entry stands for all."""
-    groups: dict[Any, list[StepEvidence]] = {}
-    for evidence in step_evidence:
-        if evidence.state["map_index"] is not None:
-            groups.setdefault((evidence.state["parent_id"], evidence.state["name"]), []).append(evidence)
-    hidden: set[int] = set()
-    for group in groups.values():
-        never = [evidence for evidence in group if evidence.outcome == "never_entered"]
-        if len(never) == len(group) > 1:
-            never[0].instances = len(never)
-            never = never[1:]
-        hidden.update(map(id, never))
-    single = {id(group[0]) for group in groups.values() if len(group) == 1}
-    return [evidence for evidence in step_evidence if id(evidence) not in hidden or id(evidence) in single]
+_MAX_PATHS: Final = 20
 
 
 def answer(item_id: str, run_id: str, run: State, step_evidence: Sequence[StepEvidence], flow: Flow) -> Why:
-    informative = [evidence for evidence in step_evidence if not evidence.silent]
-    seen = [evidence for evidence in informative if evidence.outcome in POSITIVE | NEGATIVE]
-    pipeline = run.get("pipeline")
-    if not seen:
-        return replace(_not_seen(item_id, run_id, informative), pipeline=pipeline)
+    """The one answer from the evidence of every step, inner steps before the one around them."""
+    informative = [each for each in step_evidence if not each.silent]
+    seen = [each for each in informative if each.outcome in POSITIVE | NEGATIVE]
+    if seen:
+        why = _seen(item_id, run_id, seen, step_evidence, flow)
+    else:
+        why = _not_seen(item_id, run_id, informative, step_evidence, flow)
+    return replace(why, pipeline=run.get("pipeline"))
+
+
+def _seen(
+    item_id: str, run_id: str, seen: Sequence[StepEvidence], step_evidence: Sequence[StepEvidence], flow: Flow
+) -> Why:
     last = seen[-1]
-    after = _following(last, informative, flow)
-    noes = [evidence for evidence in seen if evidence.outcome in NEGATIVE]
+    after = [each for each in following(last, step_evidence, flow) if not each.silent]
+    noes = [each for each in seen if each.outcome in NEGATIVE]
     if last.outcome in NEGATIVE:
-        inner = [evidence for evidence in noes if inside(evidence, last, flow)]
-        decisive = inner[-1] if inner else last
-    elif noes and (after or flow.unrelated(noes[-1].state["step_id"], last.state["step_id"])):
-        decisive, after = noes[-1], []  # one of several checks said no, and the item was not seen to come through
-    else:
-        decisive = last
-    unsure = [evidence for evidence in after if evidence.outcome is None] if decisive.outcome in POSITIVE else []
-    unasked: list[str] = []
-    entered = next((evidence for evidence in reversed(unsure) if evidence.entered), None)
+        inner = [each for each in noes if inside(each, last, flow)]
+        return _decided(item_id, run_id, inner[-1] if inner else last)
+    if noes and (after or flow.unrelated(noes[-1].state["step_id"], last.state["step_id"])):
+        # one of several checks said no, and the item was not seen to come through
+        why = _decided(item_id, run_id, noes[-1])
+        return replace(why, sentence=why.sentence + say("though", step=last.path, outcome=last.outcome))
+    return _passed(item_id, run_id, last, step_evidence, flow)
+
+
+def _passed(item_id: str, run_id: str, last: StepEvidence, step_evidence: Sequence[StepEvidence], flow: Flow) -> Why:
+    """The last step that knew the item let it through: what came after it."""
+    lost, unsure = lost_after(last, step_evidence, flow)
+    entered = next((each for each in reversed(unsure) if each.entered), None)
     if entered is not None:
-        return replace(_still_inside(item_id, run_id, entered, unsure), pipeline=pipeline)
-    lost = [evidence for evidence in after if evidence.outcome == "never_entered"]
-    fate, at = decisive.outcome, decisive
-    sentence = _sentence(item_id, decisive)
-    if decisive.outcome in POSITIVE and lost and not unsure:
-        fate, at = "dropped", lost[0]
-        where = f"{'selected' if decisive.outcome == 'selected' else 'accepted'} at {decisive.path}"
-        sentence = f"{item_id} was dropped without a reason: {where}, it never reached {lost[0].path}{_doubt(decisive)}"
+        return _entered(item_id, run_id, entered, unsure, step_evidence, flow)
+    why = _decided(item_id, run_id, last)
+    outcome = outcome_words(last.outcome)
+    if lost and unsure:
+        text = say("lost_unseen", item=item_id, outcome=outcome, step=last.path, later=lost[0].path,
+                   unsure=unsure[0].path, note=unsure[0].note)  # fmt: skip
+        why = replace(why, outcome="dropped", sentence=text + doubt(last), **_named(unsure[0]))
+    elif lost:
+        silent = silent_between(last, lost[0], step_evidence, flow)
+        text = say("lost_between", item=item_id, outcome=outcome, step=last.path, later=lost[0].path)
+        text += say("silent_between", silent=silent) if silent else ""
+        why = replace(why, outcome="dropped", sentence=text + doubt(last), unasked=silent[:_MAX_PATHS],
+                      reason=None, details=None, score=None, **_named(lost[0]))  # fmt: skip
     elif unsure:
-        sentence += f"; what became of it after that is not captured ({unsure[0].path}: {unsure[0].note})"
-    elif last is not decisive and last.outcome in POSITIVE:
-        sentence += f" (though {last.path} {last.outcome} it)"
-    elif decisive.outcome in POSITIVE:
-        unasked = [
-            evidence.path
-            for evidence in _following(last, step_evidence, flow)
-            if evidence.silent and evidence.state["status"] != "skipped"
-        ]
-        if unasked:
-            sentence += (
-                f"; after that, {_listed(unasked)} {'tells' if len(set(unasked)) == 1 else 'tell'} nothing about items"
-            )
-    return Why(
-        run_id=run_id, item_id=item_id, outcome=fate or "not_captured", sentence=sentence, reason=at.reason,
-        details=at.details, score=at.score, step=at.state["name"] or at.state["step_id"], step_id=at.state["step_id"],
-        certainty="not_captured" if unsure else decisive.certainty, p_false=decisive.p_false,
-        unsure=[evidence.path for evidence in unsure][:20], unasked=unasked[:20], pipeline=pipeline,
-    )  # fmt: skip
-
-
-def _following(last: StepEvidence, step_evidence: Sequence[StepEvidence], flow: Flow) -> list[StepEvidence]:
-    """The steps that came after `last` and could have handled what it let through."""
-    ancestors = set(flow.ancestors(last.state["step_id"]))
-    return [
-        evidence
-        for evidence in step_evidence[step_evidence.index(last) + 1 :]
-        if evidence.state["step_id"] not in ancestors
-        and not flow.unrelated(last.state["step_id"], evidence.state["step_id"])
-    ]
-
-
-def _not_seen(item_id: str, run_id: str, informative: Sequence[StepEvidence]) -> Why:
-    unsure = [evidence for evidence in informative if evidence.outcome is None]
-    certain = [evidence for evidence in informative if evidence.outcome == "never_entered"]
-    entered = next((evidence for evidence in informative if evidence.entered and evidence.outcome is None), None)
-    paths = [evidence.path for evidence in unsure][:20]
-    if entered is not None:
-        return _still_inside(item_id, run_id, entered, unsure)
-    if certain and certain[0] is informative[0]:
-        first = certain[0]
-        why = first.note or f"it is not among the items of {first.path}"
-        sentence = (
-            f"{item_id} never entered: {why}" if first.note is None else f"{item_id} never entered {first.path}: {why}"
-        )
-        if unsure:
-            sentence += f" ({_listed(paths)} cannot tell: {unsure[0].note})"
-        return Why(run_id=run_id, item_id=item_id, outcome="never_entered", sentence=sentence, unsure=paths,
-                   step=first.state["name"], step_id=first.state["step_id"],
-                   certainty="not_captured" if unsure else "exact")  # fmt: skip
-    if not informative:
-        sentence = (
-            f"{item_id} left no trace: no step of this run tells anything about items; "
-            "step.accept(), step.reject() and step.set_input_items() would"
-        )
+        text = say("unseen_after", step=unsure[0].path, note=unsure[0].note)
+        why = replace(why, sentence=why.sentence + text)
     else:
-        reached = f"; it certainly did not reach {_listed([evidence.path for evidence in certain])}" if certain else ""
-        sentence = f"{item_id} left no trace in this run{reached}; {_listed(paths)} cannot tell: {unsure[0].note}"
-    return Why(run_id=run_id, item_id=item_id, outcome="not_captured", sentence=sentence, unsure=paths,
+        silent = [
+            each.path
+            for each in following(last, step_evidence, flow)
+            if each.silent and each.state["status"] != "skipped"
+        ]
+        if silent:
+            text = why.sentence + say("silent_after", silent=silent)
+            why = replace(why, sentence=text, unasked=silent[:_MAX_PATHS])
+    if unsure:
+        why = replace(why, certainty="not_captured", unsure=_paths(unsure))
+    return why
+
+
+def _not_seen(
+    item_id: str,
+    run_id: str,
+    informative: Sequence[StepEvidence],
+    step_evidence: Sequence[StepEvidence],
+    flow: Flow,
+) -> Why:
+    unsure = [each for each in informative if each.outcome is None]
+    entered = next((each for each in reversed(unsure) if each.entered), None)
+    if entered is not None:
+        return _entered(item_id, run_id, entered, unsure, step_evidence, flow)
+    never = next((each for each in informative if each.outcome == "never_entered"), None)
+    if never is not None:
+        return _never_entered(item_id, run_id, never, unsure, step_evidence, flow)
+    if unsure:
+        sentence = say("no_trace", item=item_id, unsure=listed([each.path for each in unsure]), note=unsure[0].note)
+    else:
+        sentence = say("no_items", item=item_id)
+    return Why(run_id=run_id, item_id=item_id, outcome="not_captured", sentence=sentence, unsure=_paths(unsure),
                certainty="not_captured")  # fmt: skip
 
 
-def _still_inside(item_id: str, run_id: str, evidence: StepEvidence, unsure: Sequence[StepEvidence]) -> Why:
+def _never_entered(
+    item_id: str,
+    run_id: str,
+    never: StepEvidence,
+    unsure: Sequence[StepEvidence],
+    step_evidence: Sequence[StepEvidence],
+    flow: Flow,
+) -> Why:
+    """The first step that certainly never had it; exact only if every step before it tells about items."""
+    silent = silent_between(None, never, step_evidence, flow)
+    silent += [
+        each.path
+        for each in step_evidence
+        if each.silent and flow.parallel(each.state["step_id"], never.state["step_id"]) and each.path not in silent
+    ]
+    before = [each for each in unsure if step_evidence.index(each) < step_evidence.index(never)]
+    text = say("never_entered" if never.note is None else "never_put_out", item=item_id, step=never.path)
+    if before:
+        text += say("unseen_before", step=listed(_paths(before)), note=before[0].note)
+    elif unsure:
+        text += say("unseen_after", step=listed(_paths(unsure)), note=unsure[0].note)
+    if silent:
+        text += say("silent_before", silent=silent)
+    return Why(run_id=run_id, item_id=item_id, outcome="never_entered", sentence=text, unsure=_paths(unsure),
+               unasked=silent[:_MAX_PATHS], certainty="not_captured" if unsure or silent else "exact",
+               **_named(never))  # fmt: skip
+
+
+def _entered(
+    item_id: str,
+    run_id: str,
+    entered: StepEvidence,
+    unsure: Sequence[StepEvidence],
+    step_evidence: Sequence[StepEvidence],
+    flow: Flow,
+) -> Why:
+    """It is known to have gone into a step that does not tell what became of it."""
+    lost, open_after = lost_after(entered, step_evidence, flow)
+    outcome, silent = "not_captured", []
+    if entered.lost_by is not None and lost:
+        outcome, silent = "dropped", silent_between(entered, lost[0], step_evidence, flow)
+        text = say("lost_here_or_there", item=item_id, step=entered.path, later=lost[0].path, silent=silent)
+    elif lost and not open_after:
+        text = say("entered_unseen", item=item_id, step=entered.path, later=lost[0].path, note=entered.note)
+    else:
+        text = say("still_inside", item=item_id, step=entered.path, note=entered.note)
+    return Why(run_id=run_id, item_id=item_id, outcome=outcome, sentence=text, unsure=_paths(unsure),
+               unasked=silent[:_MAX_PATHS], certainty="not_captured", **_named(entered))  # fmt: skip
+
+
+def _decided(item_id: str, run_id: str, evidence: StepEvidence) -> Why:
     return Why(
         run_id=run_id,
         item_id=item_id,
-        outcome="not_captured",
-        sentence=f"{item_id} entered {evidence.path}; what became of it is not captured: {evidence.note}",
-        unsure=[each.path for each in unsure][:20],
-        step=evidence.state["name"],
-        step_id=evidence.state["step_id"],
-        certainty="not_captured",
+        outcome=evidence.outcome or "not_captured",
+        sentence=outcome_sentence(item_id, evidence),
+        reason=evidence.reason,
+        details=evidence.details,
+        score=evidence.score,
+        certainty=evidence.certainty,
+        p_false=evidence.p_false,
+        **_named(evidence),
     )
 
 
-def _sentence(item_id: str, evidence: StepEvidence) -> str:
-    words = {"not_selected": "not selected"}.get(evidence.outcome or "", evidence.outcome)
-    if evidence.outcome == "dropped":
-        text = f"{item_id} was dropped at {evidence.path} without a reason"
-    elif evidence.outcome == "errored":
-        text = f"{item_id} errored at {evidence.path}"
-    else:
-        text = f"{item_id} was {words} at {evidence.path}"
-    if evidence.reason:
-        text += f": {evidence.reason}"
-    about: list[str] = [details_text(evidence.details)] if evidence.details else []
-    if evidence.outcome in ("selected", "not_selected"):
-        about += [f"score {evidence.score}"] if evidence.score is not None else []
-        about += [f"rank {evidence.rank}"] if evidence.rank is not None and evidence.outcome == "not_selected" else []
-    if about:
-        text += f" ({'; '.join(about)})"
-    if evidence.cutoff is not None:
-        score = "" if evidence.cutoff["score"] is None else f" with {evidence.cutoff['score']}"
-        text += f"; the last selected was {evidence.cutoff['item_id']}{score}"
-    if evidence.implicit:
-        text += " (nobody said so: it is among what came out)"
-    return text + _doubt(evidence)
+def _named(evidence: StepEvidence) -> dict[str, Any]:
+    return {"step": evidence.state["name"] or evidence.state["step_id"], "step_id": evidence.state["step_id"]}
 
 
-def _doubt(evidence: StepEvidence) -> str:
-    if evidence.certainty != "fingerprint":
-        return ""
-    return f" [by fingerprint: wrong with probability {evidence.p_false:.0e}]"
-
-
-def details_text(details: Any) -> str:
-    """Details as "dest IAH; wanted LAX, BUR", cut at 200 characters."""
-    if isinstance(details, Mapping):
-        text = "; ".join(f"{key} {_value_text(value)}" for key, value in details.items())
-    else:
-        text = _value_text(details)
-    return text if len(text) <= _MAX_DETAILS_CHARS else text[: _MAX_DETAILS_CHARS - 1] + "…"
-
-
-def _value_text(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(_value_text, value[:20]))
-    return {True: "true", False: "false", None: "none"}[value] if value is None or value is True or value is False else str(value)  # fmt: skip
-
-
-def _listed(names: Sequence[str]) -> str:
-    unique = list(dict.fromkeys(names))
-    shown = ", ".join(unique[:3])
-    return shown if len(unique) <= 3 else f"{shown} and {len(unique) - 3} more"
+def _paths(step_evidence: Sequence[StepEvidence]) -> list[str]:
+    return [each.path for each in step_evidence][:_MAX_PATHS]

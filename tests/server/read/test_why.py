@@ -148,3 +148,96 @@ def test_an_unknown_run_is_404_and_an_unknown_parameter_is_named(live: Live) -> 
     wrong = live.http.get(f"/runs/{run.run_id}/items/a", params={"colour": "red"})
     assert wrong.status_code == 422
     assert wrong.json()["detail"][0]["field"] == "colour"
+
+
+def test_what_a_silent_step_may_have_lost_is_said_before_it_as_after_it(live: Live) -> None:
+    with live.xray("silent") as xray, xray.run() as run:
+        with run.step("load"):
+            pass
+        with run.step("clean") as step:
+            step.set_input_items(["a", "b"])
+        with run.step("notify"):
+            pass
+        with run.step("send") as step:
+            step.set_input_items(["b"])
+            step.accept("b")
+    lost = live.why(run.run_id, "a")
+    assert (lost["outcome"], lost["step"], lost["certainty"]) == ("dropped", "clean", "not_captured")
+    assert lost["sentence"] == (
+        "a was dropped without a reason: it entered clean and never reached send; "
+        "it was lost in clean or in notify, which tells nothing about items"
+    )
+    stranger = live.why(run.run_id, "z")
+    assert (stranger["outcome"], stranger["certainty"], stranger["unasked"]) == (
+        "never_entered", "not_captured", ["load"],
+    )  # fmt: skip
+    assert stranger["sentence"] == (
+        "z never entered: it is not among the items of clean; before that, load tells nothing about items"
+    )
+
+
+def test_a_later_exact_absence_counts_more_than_an_earlier_step_that_cannot_tell(live: Live) -> None:
+    with live.xray("later") as xray, xray.run() as run:
+        with run.step("load") as step:
+            step.set_output_items(["a", "b"])
+        with run.step("filter", capture="minimal") as step:
+            step.reject("a", "bad")
+            step.accept("b")
+        with run.step("send") as step:
+            step.set_input_items(["b"])
+    answer = live.why(run.run_id, "a")
+    assert (answer["outcome"], answer["step"], answer["certainty"]) == ("dropped", "filter", "not_captured")
+    assert answer["sentence"].startswith(
+        "a never reached send; it was accepted at load, and what became of it after that"
+    )
+
+
+def test_what_one_attempt_said_stands_where_the_next_went_on_with_the_rest(live: Live) -> None:
+    with live.xray("resumed") as xray, xray.run() as run:
+        for attempt, items in ((1, ["a", "b"]), (2, ["c", "d"])):
+            step = run.open_step("check", step_id="check", attempt=attempt)
+            step.set_input_items(items)
+            step.reject(items[0], "bad")
+            step.accept(items[1])
+            step.close("failed" if attempt == 1 else "completed")
+    answer = live.why(run.run_id, "a")
+    assert (answer["outcome"], answer["certainty"]) == ("rejected", "exact")
+    assert [(e["attempt"], e["outcome"], e["superseded"]) for e in answer["journey"]] == [
+        (1, "rejected", False),
+        (2, "never_entered", True),
+    ]
+
+
+def test_an_item_of_one_mapped_instance_is_not_lost_before_the_others(live: Live) -> None:
+    with live.xray("mapped") as xray, xray.run() as run:
+        for index in range(3):
+            step = run.open_step("shard", map_index=index)
+            step.set_input_items([f"a{index}"])
+            step.accept(f"a{index}")
+            step.close()
+    assert live.why(run.run_id, "a0")["outcome"] == "accepted"
+
+
+def test_runs_that_began_inside_the_run_are_asked_too(live: Live) -> None:
+    with live.xray("parent") as xray, xray.run() as run, run.step("call"):
+        with xray.run(pipeline="child") as inner, inner.step("filter") as step:
+            step.reject("a", "bad")
+            step.accept("b")
+    answer = live.why(run.run_id, "a")
+    assert (answer["outcome"], answer["step"], answer["reason"]) == ("rejected", "filter", "bad")
+    assert answer["sentence"] == f"a was rejected at filter: bad (in its child run {inner.run_id})"
+    assert [each["run_id"] for each in answer["child_runs"]] == [inner.run_id]
+
+
+def test_the_newest_run_that_knows_the_item_is_offered_where_the_asked_one_does_not(live: Live) -> None:
+    with live.xray("several") as xray:
+        runs = []
+        for items in (["a"], ["a"], ["b"]):
+            with xray.run() as run, run.step("filter") as step:
+                step.set_input_items(items)
+                step.accept_many(items)
+            runs.append(run.run_id)
+    answer = live.why(runs[2], "a")
+    assert answer["outcome"] == "never_entered"
+    assert answer["known_run"]["run_id"] == runs[1]
+    assert f"; run {runs[1]} of " in answer["sentence"]
