@@ -1,13 +1,13 @@
-"""A step while it runs: the methods that users and adapters call.
+"""A step while it runs: the methods that users and adapters call, from its opening to its end.
 
-The hot path is `reject`: no lock, no I/O, no hook, no object kept that is not sampled. Items are verdict_log.py's, values
-values.py's, the way of records to the spool recorder.py's.
+What is said of its items, the hot path among it, is step_items.py's; values are values.py's, the way of records to the
+spool recorder.py's.
 """
 
 from __future__ import annotations
 
 from _thread import RLock  # threading.RLock is a function around it
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -15,22 +15,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from msgspec import UNSET
 
 from xray_core import wire
-from xray_core.capture import context, decisions
-from xray_core.capture.items import ids_of
-from xray_core.capture.values import CapturedValues
-from xray_core.capture.verdict_log import FastPath, VerdictLog, xxh3
-from xray_core.model import (
-    ITEMS_IN,
-    ITEMS_OUT,
-    MAX_ITEM_ID_CHARS,
-    Ledger,
-    Origin,
-    Outcome,
-    Status,
-    epoch_us,
-    item_id_text,
-    make_ledger,
-)
+from xray_core.capture import context
+from xray_core.capture.step_items import StepItems
+from xray_core.capture.verdict_log import FastPath
+from xray_core.model import Ledger, Origin, Status, epoch_us, make_ledger
 from xray_core.safety import guarded, swallow
 
 if TYPE_CHECKING:
@@ -40,7 +28,7 @@ if TYPE_CHECKING:
 _NO_FAST_PATHS: Final[dict[str, FastPath]] = {}  # of every step without items; never written to
 
 
-class Step:
+class Step(StepItems):
     """One stage of a run, or one try of it. Made by `run.step(...)`; use it as a context manager.
 
     Every method may be called from any thread, never raises and never blocks on the network.
@@ -51,8 +39,7 @@ class Step:
     """
 
     __slots__ = (
-        "__weakref__", "_clock_start", "_head", "_hidden", "_lock", "_log", "_recorder", "_rejected", "_released",
-        "_tokens", "_values_made", "attempt", "capture", "name", "part", "run", "step_id", "step_type",
+        "__weakref__", "_clock_start", "_released", "_tokens", "attempt", "name", "part", "step_id", "step_type",
     )  # fmt: skip
 
     def __init__(
@@ -83,8 +70,8 @@ class Step:
         self.capture = capture if capture is not None else run.capture
         self._recorder = recorder
         self._rejected = _NO_FAST_PATHS
-        self._log: VerdictLog | None = None
-        self._values_made: CapturedValues | None = None
+        self._log = None
+        self._values_made = None
         self._lock = RLock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
         self._hidden = self._released = False
@@ -112,99 +99,6 @@ class Step:
                 self.set_metadata(key, value)
             self._values.changed = False  # `open` writes it; of a step that is attached its owner has written it
 
-    # ------------------------------------------------------------------ items
-
-    def reject(
-        self,
-        item_id: str | int,
-        reason: str,
-        details: Mapping[str, Any] | None = None,
-        *,
-        score: float | None = None,
-        rank: int | None = None,
-    ) -> None:
-        """An explicit no. `reason` is a short code ("price_too_high"); text and values go into `details`."""
-        try:
-            try:
-                append, sampler, seed, bucket = self._rejected[reason]
-            except KeyError:
-                self._verdicts().reject(item_id, reason, details, score, rank)
-                return
-            try:
-                data = item_id.encode()  # type: ignore[union-attr]  # ints and odd strings go the slow way below
-                if len(data) > MAX_ITEM_ID_CHARS:
-                    raise ValueError
-            except (AttributeError, ValueError):
-                item_id = item_id_text(item_id)
-                data = item_id.encode()
-            append(xxh3(data))
-            drawn = xxh3(data, seed)
-            if drawn < sampler.limit or score is not None:
-                self._verdicts().sample(bucket, drawn, item_id, details, score, rank)
-        except Exception as error:  # noqa: BLE001
-            self._unnamed("rejected", reason, error)
-
-    def reject_many(self, item_ids: Iterable[str | int], reason: str, details: Mapping[str, Any] | None = None) -> None:
-        """Reject each of `item_ids` for one reason, with the same details if any."""
-        for item_id in self._listed(item_ids):
-            self.reject(item_id, reason, details)
-
-    def accept(
-        self,
-        item_id: str | int,
-        reason: str | None = None,
-        details: Mapping[str, Any] | None = None,
-        score: float | None = None,
-        *,
-        rank: int | None = None,
-    ) -> None:
-        """An explicit yes."""
-        self._item("accepted", item_id, reason, details, score, rank)
-
-    def accept_many(self, item_ids: Iterable[str | int], reason: str | None = None) -> None:
-        """Accept each of `item_ids`."""
-        for item_id in self._listed(item_ids):
-            self._item("accepted", item_id, reason)
-
-    def errored(self, item_id: str | int, reason: str | None = None, details: Mapping[str, Any] | None = None) -> None:
-        """The item could not be processed: neither a yes nor a no."""
-        self._item("errored", item_id, reason, details)
-
-    @guarded("step.decide")
-    def decide(
-        self,
-        decision: str,
-        selected: str | int | Iterable[str | int] | None = None,
-        reason: str | None = None,
-        score: float | None = None,
-        alternatives: Iterable[Any] | None = None,
-        details: Mapping[str, Any] | None = None,
-    ) -> None:
-        """A choice among items: `selected` is taken, the `alternatives` are not (an implicit no, below the cut).
-
-        Args:
-            decision: what was decided, as in "select_best".
-            selected: an item id, or several; None when nothing was good enough.
-            reason: a short code for why.
-            score: of the selected item.
-            alternatives: the others, best first: item ids, or mappings with `item_id` (or `id`) and optionally `score`,
-                `reason` and further details.
-            details: anything more about the decision.
-        """
-        chosen = decisions.chosen_ids(selected)
-        others = decisions.alternatives_of(alternatives)
-        for rank, item_id in enumerate(chosen, 1):
-            self._item("selected", item_id, reason, details, score if len(chosen) == 1 else None, rank)
-        for rank, other in enumerate(others, len(chosen) + 1):
-            self._item("not_selected", other.item_id, other.reason, other.details, other.score, rank)
-        recorder = self._recorder
-        self._values.add_decision(
-            lambda: decisions.as_record(
-                recorder.sanitizer, decision, chosen, others, reason=reason, score=score, details=details,
-                at_us=recorder.now_us(),
-            )
-        )  # fmt: skip
-
     # ------------------------------------------------------------------ the step as a whole
 
     @guarded("step.set_input")
@@ -224,21 +118,6 @@ class Step:
     def set_output_count(self, n: int) -> None:
         """How many items came out. Optional, as for `set_input_count`."""
         self._set_count("output_count", n)
-
-    def set_input_items(self, items: Iterable[Any], key: Any = None) -> None:
-        """Which items went in: makes "never entered" and "dropped without a reason" certain.
-
-        Args:
-            items: a list, tuple, set, dict (its keys), or a numpy, pandas or polars column. An iterator is refused, since
-                reading it would take it from you.
-            key: how to find the id of each: a dict key or attribute name, or a function; None when the items are ids.
-                A DataFrame takes the name of a column.
-        """
-        self._set_items(ITEMS_IN, items, key)
-
-    def set_output_items(self, items: Iterable[Any], key: Any = None) -> None:
-        """Which items came out, in order; see `set_input_items`."""
-        self._set_items(ITEMS_OUT, items, key)
 
     @guarded("step.set_metadata")
     def set_metadata(self, key: str, value: Any) -> None:
@@ -466,74 +345,9 @@ class Step:
             self._values.origin = before.origin
         self._hidden = True
 
-    @property
-    def _values(self) -> CapturedValues:
-        """The values of the step as a whole, made when the first is set: most steps set few or none."""
-        if self._values_made is None:
-            with self._lock:
-                if self._values_made is None:
-                    self._values_made = CapturedValues(self._recorder.sanitizer, full=self.capture == "full")
-        return self._values_made
-
-    def _verdicts(self) -> VerdictLog:
-        """The log of this step's items, made with the first of them: most steps of a scripted run have none."""
-        if self._log is None:
-            with self._lock:
-                if self._log is None:
-                    if self._hidden:
-                        self._recorder.ensure_sender_started()
-                    self._rejected = {}
-                    self._log = VerdictLog(
-                        self._recorder,
-                        self._head.of_items(),
-                        seed=self.run.seed,
-                        capture=self.capture,
-                        rejected=self._rejected,
-                        lock=self._lock,
-                        on_dropped=self._count_dropped,
-                    )
-        return self._log
-
-    def _item(
-        self,
-        outcome: Outcome,
-        item_id: Any,
-        reason: str | None,
-        details: Mapping[str, Any] | None = None,
-        score: float | None = None,
-        rank: int | None = None,
-    ) -> None:
-        try:
-            log = self._verdicts()
-            bucket = log.buckets.get((outcome, reason))
-            log.add(bucket if bucket is not None else log.bucket(outcome, reason), item_id, details, score, rank)
-        except Exception as error:  # noqa: BLE001
-            self._unnamed(outcome, reason, error)
-
-    def _unnamed(self, outcome: str, reason: Any, error: Exception) -> None:
-        try:
-            self._verdicts().add_unnamed(outcome, reason)
-            swallow(f"step.{outcome} ({type(error).__name__}); the item is counted, without a verdict", error)
-        except Exception as problem:  # noqa: BLE001
-            swallow(f"step.{outcome}", problem)
-
     def _set_count(self, name: str, n: int) -> None:
         try:
             self._values.set_count(name, n)
         except Exception as error:  # noqa: BLE001
             self._values.count_dropped(name)
             swallow(f"step.set_{name}", error)
-
-    def _set_items(self, side: str, items: Any, key: Any) -> None:
-        try:
-            self._values.set_items(side, self._verdicts().write_items(side, ids_of(items, key)))
-        except Exception as error:  # noqa: BLE001
-            self._values.count_dropped(f"items_{side}")
-            swallow(f"step.set_{'input' if side == ITEMS_IN else 'output'}_items", error)
-
-    def _count_dropped(self, what: str) -> None:
-        self._values.count_dropped(what)
-
-    @guarded("step.reject_many / accept_many", default=())
-    def _listed(self, items: Iterable[Any]) -> Sequence[Any]:
-        return list(items)

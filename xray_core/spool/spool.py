@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import get_ident
 from time import perf_counter
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from xray_core import safety
 from xray_core.spool import destination
 from xray_core.spool.frames import FRAME_BYTES, MAX_PAYLOAD_BYTES
 from xray_core.spool.lock import WriterLock
-from xray_core.spool.segment import Disk, DiskSegment, Item, MemorySegment, Segment, stream_in
+from xray_core.spool.losses import Losses
+from xray_core.spool.segment import Disk, DiskSegment, MemorySegment, Segment, stream_in
 from xray_core.spool.segments import SegmentSet
-from xray_core.wire import STREAMS, Stream
+from xray_core.spool.taking import First, Taken, next_segments, read_shares
+from xray_core.wire import Stream
 
 _MEMORY_BYTES: Final = 16 * 1024 * 1024
 _SLOW_WRITE_S: Final = 0.05
@@ -29,13 +31,6 @@ _SLOW_WRITES: Final = 3
 _MUCH_BYTES: Final = 256 * 1024
 _RETRY_DISK_S: Final = 5.0
 _MAX_ADOPTED: Final = 16  # open at a time: bounds descriptors, and lets several adopters share the work
-
-
-class Taken(NamedTuple):
-    """Records read from one segment, which stays `busy` until `Spool.give_back`."""
-
-    segment: Segment
-    items: list[Item]
 
 
 class Spool:
@@ -71,7 +66,7 @@ class Spool:
         self._fsync = fsync
         self._disk = disk or Disk()
         self._clock = clock
-        self._notices_given: set[str] = set()
+        self._losses = Losses()
         self._reset()
 
     def _reset(self) -> None:
@@ -80,15 +75,13 @@ class Spool:
             max_bytes=self._max_bytes,
             memory_bytes=self._memory_max_bytes,
             on_disk=self.directory is not None,
-            on_drop=self._count_dropped,
+            on_drop=self._drop,
         )
         self._late: deque[tuple[Stream, bytes | None]] = deque()  # None: there was no room even to wait
         self._late_bytes = 0
         self._retry_disk_at = 0.0
         self._slow_writes = 0
         self._prepared = False
-        self._notices: deque[str] = deque()
-        self.counters: dict[str, int] = {}
 
     # -- the caller's side ---------------------------------------------------------------------------------------
 
@@ -144,11 +137,11 @@ class Spool:
         segments = self._segments
         need = len(payload) + FRAME_BYTES
         if need > MAX_PAYLOAD_BYTES:
-            self._count_dropped(stream, 1)
+            self._drop(stream, 1)
             return
         if segments.on_disk:
             if not segments.make_room(stream, need, now=self._clock()):
-                self._count_dropped(stream, 1)
+                self._drop(stream, 1)
                 return
             try:
                 segment = segments.live.get(stream)
@@ -183,8 +176,8 @@ class Spool:
                 return
         except Exception as another:  # noqa: BLE001
             error = another
-        self._count(f"dropped_{stream}", 1)
-        self._notices.append(f"a record could not be kept ({type(error).__name__}: {error})")
+        self._losses.count(f"dropped_{stream}")
+        self._losses.notice(f"a record could not be kept ({type(error).__name__}: {error})")
 
     def _slow_write(self) -> None:
         # A write gives the GIL away and gets it back only after other threads had their turn: if doing nothing at all
@@ -203,7 +196,7 @@ class Spool:
         segments = self._segments
         need = len(payload) + FRAME_BYTES
         if not segments.make_room(stream, need, now=self._clock()):
-            self._count_dropped(stream, 1)
+            self._drop(stream, 1)
             return
         segment = segments.live.get(stream)
         if not isinstance(segment, MemorySegment) or segment.size >= segments.roll_bytes:
@@ -225,31 +218,21 @@ class Spool:
         self._segments.begin(segment)
         return segment
 
-    # -- losses --------------------------------------------------------------------------------------------------
-
-    def _count_dropped(self, stream: Stream, records: int) -> None:
-        if not records:
-            return
-        self._count(f"dropped_{stream}", records)
-        if not self._segments.on_disk:
-            self._notice("dropped", "records were dropped: the server cannot be reached and memory is full")
+    def _drop(self, stream: Stream, records: int) -> None:
+        if self._segments.on_disk:
+            why = f"{self.directory} is at its cap of {self._max_bytes} bytes"
         else:
-            self._notice("dropped", f"records were dropped: {self.directory} is at its cap of {self._max_bytes} bytes")
+            why = "the server cannot be reached and memory is full"
+        self._losses.drop(stream, records, why)
 
-    def _count(self, name: str, n: int) -> None:
-        self.counters[name] = self.counters.get(name, 0) + n
-
-    def _notice(self, topic: str, text: str) -> None:
-        if topic not in self._notices_given:
-            self._notices_given.add(topic)
-            self._notices.append(text)
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Name -> number: "dropped_counts", "dropped_verdicts", "dropped_details" in records, "degraded" in times."""
+        return self._losses.counters
 
     def notices(self) -> list[str]:
         """What is to be logged once, since the last call. Not logged here: a log handler may capture."""
-        notices: list[str] = []
-        while self._notices:
-            notices.append(self._notices.popleft())
-        return notices
+        return self._losses.take_notices()
 
     # -- the disk fails, and comes back --------------------------------------------------------------------------
 
@@ -257,8 +240,10 @@ class Spool:
         self._segments.on_disk = False
         self._prepared = False
         self._retry_disk_at = self._clock() + _RETRY_DISK_S
-        self._count("degraded", 1)
-        self._notice("degraded", f"{why}: records wait in memory, at most {self._memory_max_bytes >> 20} MB of them")
+        self._losses.count("degraded")
+        self._losses.notice_once(
+            "degraded", f"{why}: records wait in memory, at most {self._memory_max_bytes >> 20} MB of them"
+        )
 
     def maintain(self) -> None:
         """About once a second, from one background thread: memory to disk, sizes, the cap, and fdatasync.
@@ -353,13 +338,13 @@ class Spool:
             if not self._late:
                 self._late_bytes = 0
             if payload is None:
-                self._count_dropped(stream, 1)
+                self._drop(stream, 1)
             else:
                 self._append(stream, payload)
 
     # -- the sender's side ---------------------------------------------------------------------------------------
 
-    def take(self, *, max_bytes: int, max_records: int, first: Literal["fresh", "old"] = "fresh") -> list[Taken]:
+    def take(self, *, max_bytes: int, max_records: int, first: First = "fresh") -> list[Taken]:
         """The next records to send. Their segments are busy until `give_back`.
 
         Args:
@@ -372,36 +357,10 @@ class Spool:
             if not held:
                 return []
             self._fold_late()
-            segments = self._segments
-            fresh = [segments.live[stream] for stream in STREAMS if stream in segments.live]
-            old: dict[Stream, Segment] = {}
-            for segment in (*segments.adopted, *segments.sealed):
-                if not segment.done and not segment.busy:
-                    old.setdefault(segment.stream, segment)
-            waited = [old[stream] for stream in STREAMS if stream in old]
-            ordered = [s for s in (fresh + waited if first == "fresh" else waited + fresh) if not s.done and not s.busy]
+            ordered = next_segments(self._segments, first)
             for segment in ordered:
                 segment.busy = True
-        taken: list[Taken] = []
-        room_bytes, room_records = max_bytes, max_records
-        for index, segment in enumerate(ordered):
-            if room_bytes <= 0 or room_records <= 0:
-                segment.busy = False
-                continue
-            # Each segment may fill half of what is left, the last one all of it: no stream shuts out another.
-            share = 1 if index == len(ordered) - 1 else 2
-            try:
-                items = segment.read(max_bytes=room_bytes // share, max_records=max(1, room_records // share))
-            except OSError as error:
-                safety.swallow("spool.read", error)
-                items = []
-            if not items:
-                segment.busy = False
-                continue
-            taken.append(Taken(segment, items))
-            room_bytes -= sum([len(payload or b"") for _, payload in items])
-            room_records -= len(items)
-        return taken
+        return read_shares(ordered, max_bytes=max_bytes, max_records=max_records)
 
     def acknowledge(self, segment: Segment, position: int, *, records: int) -> None:
         """Everything in the segment before `position` needs no sending any more; `records` of it are new."""
@@ -527,4 +486,5 @@ class Spool:
         """In the child: everything held is the parent's. Close it (never unlock: the lock is shared) and begin anew."""
         for segment in self._segments.on_the_disk():
             segment.close()
+        self._losses.reset()
         self._reset()
