@@ -74,8 +74,9 @@ class XRay:
         )
         self._closed = False
         _clients.add(self)
-        probe = weakref.WeakMethod(self._has_open_steps)
-        context.add_open_probe(lambda: bool((method := probe()) is not None and method()))
+        probe = _probe_of(self)
+        context.add_open_probe(probe)
+        weakref.finalize(self, context.remove_open_probe, probe).atexit = False
 
     # ------------------------------------------------------------------ capture
 
@@ -247,6 +248,17 @@ class XRay:
         except Exception as error:  # noqa: BLE001
             swallow("finding what a run is a child of", error)
             return None, None
+
+
+def _probe_of(client: XRay) -> Callable[[], bool]:
+    """Says whether the client has open steps, without keeping it alive."""
+    method = weakref.WeakMethod(client._has_open_steps)
+
+    def has_open_steps() -> bool:
+        alive = method()
+        return alive is not None and alive()
+
+    return has_open_steps
 
 
 _default: XRay | None = None

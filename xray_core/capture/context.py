@@ -186,7 +186,7 @@ def _warn_of_bare_thread() -> None:
     global _warned_threads
     if _warned_threads or threading.current_thread() is threading.main_thread():
         return
-    if not any(probe() for probe in _open_probes):
+    if not any(probe() for probe in list(_open_probes)):  # a collected client removes its own
         return
     _warned_threads = True
     log.warning(

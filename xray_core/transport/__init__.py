@@ -9,6 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from xray_core.errors import TransportError
+
+__all__ = ["Refusal", "Reply", "Transport", "TransportError"]
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -31,18 +35,6 @@ class Reply:
     status: int
     refused: Sequence[Refusal] = field(default=())
     retry_after_s: float | None = None
-
-
-class TransportError(Exception):
-    """No answer: refused, reset, timed out, not HTTP. Whether the server committed is unknown.
-
-    Attributes:
-        timed_out: the server was silent for as long as we would wait.
-    """
-
-    def __init__(self, message: str = "", *, timed_out: bool = False) -> None:
-        super().__init__(message)
-        self.timed_out = timed_out
 
 
 class Transport(Protocol):

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.e2e.faults.conftest import eventually
 
 # Reads "<writers> <forks>" and answers with the pids of that many writers, each with its own process group. A writer
-# notes a name in the book only after `append` returned. With forks, it forks itself in the middle of its work.
+# notes a name in the book only after `put` returned. With forks, it forks itself in the middle of its work.
 ZYGOTE = """
 import random, signal
 import requests  # once here, not in every writer
@@ -72,7 +72,18 @@ class Killer:
         for pid in pids:
             os.killpg(pid, signal.SIGKILL)
             self.killed += 1
+        # A busy machine takes a moment to end them: until then they hold their segments, and nobody may adopt those.
+        eventually(lambda: not any(map(_lives, pids)))
 
     def safe(self) -> set[str]:
-        """Every name that `append` had returned for."""
+        """Every name that `put` had returned for."""
         return set(self._book.read_text().split()) if self._book.exists() else set()
+
+
+def _lives(group: int) -> bool:
+    """Whether a process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
