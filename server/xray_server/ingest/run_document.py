@@ -165,25 +165,14 @@ def _step_records(run: PostedRun, step: PostedStep, position: int) -> list[Recor
     rejections = _samples(step.sampled_rejections, "rejected", f"{where}.sampled_rejections")
     acceptances = _samples(step.acceptances, "accepted", f"{where}.acceptances")
     decisions, selections, passed_over = _decisions(step.decisions or (), where)
-    chosen = {sample.item_id for sample in selections}
-    acceptances_left = {sample.item_id for sample in acceptances} - chosen
-    counts: dict[str, int] = {}
-    if step.rejection_counts is not None:
-        counts["rejected"] = sum(step.rejection_counts.values())
-        reasons = {reason: n for reason, n in step.rejection_counts.items() if n}
-    elif step.rejection_rate is not None and step.input_count is not None:
-        counts["rejected"] = round(step.rejection_rate * step.input_count)
-        reasons = {}
-    else:
-        reasons = _tally(rejections)
-        if rejections:
-            counts["rejected"] = len({sample.item_id for sample in rejections})
-    if acceptances_left:
-        counts["accepted"] = len(acceptances_left)
-    if chosen:
-        counts["selected"] = len(chosen)
-    if passed_over:
-        counts["not_selected"] = len(passed_over)
+    counts, reasons = _rejections(step, rejections)
+    selected = {sample.item_id for sample in selections}
+    accepted = {sample.item_id for sample in acceptances} - selected
+    counts |= {
+        outcome: len(items)
+        for outcome, items in (("accepted", accepted), ("selected", selected), ("not_selected", passed_over))
+        if items
+    }
     record = StepRecord(
         v=1,
         run_id=run.run_id,
@@ -221,6 +210,16 @@ def _step_records(run: PostedRun, step: PostedStep, position: int) -> list[Recor
         SamplesRecord(1, run.run_id, step_id, sample_text(samples), attempt, POSTED, chunk),
         VerdictsRecord(1, run.run_id, step_id, _verdict_sets(samples + passed), attempt, POSTED, chunk),
     ]
+
+
+def _rejections(step: PostedStep, samples: Sequence[Sample]) -> tuple[dict[str, int], dict[str, int]]:
+    """How many items the step rejected, by outcome and by reason: as counted, else by the rate, else as sampled."""
+    if step.rejection_counts is not None:
+        reasons = {reason: n for reason, n in step.rejection_counts.items() if n}
+        return {"rejected": sum(step.rejection_counts.values())}, reasons
+    if step.rejection_rate is not None and step.input_count is not None:
+        return {"rejected": round(step.rejection_rate * step.input_count)}, {}
+    return ({"rejected": len({sample.item_id for sample in samples})} if samples else {}), _tally(samples)
 
 
 def _step_status(run: PostedRun, step: PostedStep) -> Literal["running", "completed", "failed"]:

@@ -8,11 +8,11 @@ holds one for longer than a commit. Owned by the writer thread. Reads are in pos
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg import Connection, Cursor
 
-from xray_core.model import STATUS_RANK
 from xray_server.backends.postgres import item_index as postgres_segments
 from xray_server.backends.postgres import partitions as postgres_partitions
 from xray_server.backends.postgres import samples as postgres_samples
@@ -29,6 +29,9 @@ from xray_server.backends.relational.rows import (
     fold,
     merged,
     parts_of,
+    run_columns,
+    run_state,
+    started_us,
     tag_text,
     verdict_documents,
     words_of,
@@ -139,6 +142,19 @@ class Writer:
             )
 
 
+@dataclass(slots=True)
+class _RunChanges:
+    """What becomes of the runs of one transaction, as rows: each list is one statement's."""
+
+    inserts: list[tuple[Any, ...]] = field(default_factory=list)
+    updates: list[tuple[Any, ...]] = field(default_factory=list)
+    counted: list[tuple[Any, ...]] = field(default_factory=list)  # only their counters change
+    tags: list[tuple[Any, ...]] = field(default_factory=list)
+    retagged: list[int] = field(default_factory=list)  # their old tags go
+    parts: list[tuple[Any, ...]] = field(default_factory=list)
+    surplus_parts: list[tuple[int, int]] = field(default_factory=list)
+
+
 class _RunRows:
     """The runs of one transaction: locked first, written when their steps are counted."""
 
@@ -181,79 +197,76 @@ class _RunRows:
         return postgres_partitions.day_of(min(started) if started else None, self._folded.received[key])
 
     def write(self, counts: Mapping[int, list[int]]) -> None:
-        inserts: list[tuple[Any, ...]] = []
-        updates: list[tuple[Any, ...]] = []
-        counted: list[tuple[Any, ...]] = []
-        tags: list[tuple[Any, ...]] = []
-        retagged: list[int] = []
-        part_rows: list[tuple[Any, ...]] = []
-        surplus: list[tuple[int, int]] = []
+        """Write the runs.
+
+        Args:
+            counts: what each run's counters of steps, failed and flagged steps gain.
+        """
+        self._execute(self._plan(counts))
+
+    def _plan(self, counts: Mapping[int, list[int]]) -> _RunChanges:
+        changes = _RunChanges()
         known_parts = self._known_parts()
         for key, incoming in self._folded.runs.items():
             pk = self.pks[key]
             received_us = self._folded.received[key]
-            _, count, _, _, first_received = self._known.get(key, (pk, 0, None, None, received_us))
+            _, count, _, _, first_received_us = self._known.get(key, (pk, 0, None, None, received_us))
             known = known_parts.get(pk, {})
             sums = counts.get(pk, [0, 0, 0])
             now, changed = merged(known, incoming, states.run_part)
             if pk not in self.fresh and not changed:
                 if any(sums):
-                    counted.append((*sums, pk))
+                    changes.counted.append((*sums, pk))
                 continue
-            state = states.run_state([states.run_part(name, values) for name, values in now.items()])
-            at_us = state["started_us"] if state["started_us"] is not None else first_received
-            only = next(iter(now)) if len(now) == 1 else None
-            columns = (
-                None if state["pipeline"] is None else self._words.id(state["pipeline"]),
-                STATUS_RANK[state["status"]],
-                at_us,
-                len(now),
-                None if only is None else self._parts.id(only),
-                pack(now[only] if only is not None else state) if now else None,
-                *sums,
-            )
+            state = run_state(now)
+            columns = run_columns(now, state, first_received_us, word=self._words.id, part=self._parts.id)
             if pk in self.fresh:
-                inserts.append((*columns, pk, key[0], kept_id(key[1]), received_us))
+                changes.inserts.append((key[0], kept_id(key[1]), pk, received_us, *columns, *sums))
             else:
-                updates.append((*columns, pk))
-                retagged.append(pk)
-            tags += [
+                changes.updates.append((*columns, *sums, pk))
+                changes.retagged.append(pk)
+            at_us = started_us(state, first_received_us)
+            changes.tags += [
                 (pk, at_us, key[0], self._words.id(tag), kept_text(tag_text(value)))
                 for tag, value in (state["tags"] or {}).items()
             ]
             if len(now) > 1:
-                part_rows += [
+                changes.parts += [
                     (pk, self._parts.id(name), pack(values))
                     for name, values in now.items()
                     if name in changed or count < 2
                 ]
-                surplus += [(pk, self._parts.id(name)) for name in known.keys() - now.keys()]
-        self._insert(inserts)
+                changes.surplus_parts += [(pk, self._parts.id(name)) for name in known.keys() - now.keys()]
+        return changes
+
+    def _execute(self, changes: _RunChanges) -> None:
+        self._insert(changes.inserts)
         execute = self._cursor.executemany
-        if updates:
+        if changes.updates:
             execute(
                 "UPDATE run SET pipeline = %s, status = %s, at_us = %s, parts = %s, part = %s, doc = %s, "
                 "steps = steps + %s, failed = failed + %s, flagged = flagged + %s WHERE pk = %s",
-                updates,
+                changes.updates,
             )
-        if counted:
+        if changes.counted:
             execute(
-                "UPDATE run SET steps = steps + %s, failed = failed + %s, flagged = flagged + %s WHERE pk = %s", counted
+                "UPDATE run SET steps = steps + %s, failed = failed + %s, flagged = flagged + %s WHERE pk = %s",
+                changes.counted,
             )
-        if part_rows:
+        if changes.parts:
             execute(
                 "INSERT INTO run_part (run, part, doc) VALUES (%s, %s, %s) "
                 "ON CONFLICT (run, part) DO UPDATE SET doc = excluded.doc",
-                part_rows,
+                changes.parts,
             )
-        if surplus:
-            execute("DELETE FROM run_part WHERE run = %s AND part = %s", surplus)
-        if retagged:
-            self._cursor.execute("DELETE FROM run_tag WHERE run = ANY(%s)", (retagged,))
-        if tags:
+        if changes.surplus_parts:
+            execute("DELETE FROM run_part WHERE run = %s AND part = %s", changes.surplus_parts)
+        if changes.retagged:
+            self._cursor.execute("DELETE FROM run_tag WHERE run = ANY(%s)", (changes.retagged,))
+        if changes.tags:
             with self._cursor.copy("COPY run_tag (run, at_us, project, key, value) FROM STDIN (FORMAT BINARY)") as copy:
                 copy.set_types(["int8", "int8", "int4", "int4", "text"])
-                for row in tags:
+                for row in changes.tags:
                     copy.write_row(row)
 
     def _known_parts(self) -> dict[int, Parts]:
@@ -277,11 +290,11 @@ class _RunRows:
     def _insert(self, rows: list[tuple[Any, ...]]) -> None:
         if not rows:
             return
-        rows.sort(key=lambda row: (row[10], row[11]))
+        rows.sort(key=lambda row: row[:2])  # by project and id, the order in which runs are locked
         self._cursor.execute(
-            "INSERT INTO run (pipeline, status, at_us, parts, part, doc, steps, failed, flagged, pk, project, id, received_us) "
-            "SELECT * FROM unnest(%s::int[], %s::smallint[], %s::bigint[], %s::int[], %s::int[], %s::bytea[], %s::int[], "
-            "%s::int[], %s::int[], %s::bigint[], %s::int[], %s::bytea[], %s::bigint[]) ON CONFLICT (project, id) DO NOTHING",
+            "INSERT INTO run (project, id, pk, received_us, pipeline, status, at_us, parts, part, doc, steps, failed, flagged) "
+            "SELECT * FROM unnest(%s::int[], %s::bytea[], %s::bigint[], %s::bigint[], %s::int[], %s::smallint[], %s::bigint[], "
+            "%s::int[], %s::int[], %s::bytea[], %s::int[], %s::int[], %s::int[]) ON CONFLICT (project, id) DO NOTHING",
             [list(column) for column in zip(*rows)],
         )
         if self._cursor.rowcount != len(rows):

@@ -206,7 +206,38 @@ def step_columns(state: StepState, at_us: int, word: Callable[[str], int]) -> tu
     )
 
 
+def run_state(parts: Parts) -> Mapping[str, Any]:
+    """The state of a run that is the merge of these parts."""
+    return states.run_state([states.run_part(name, values) for name, values in parts.items()])
+
+
+def started_us(state: Mapping[str, Any], first_received_us: int) -> int:
+    """The place of a run in every list: its start, else when it was first heard of."""
+    return first_received_us if state["started_us"] is None else int(state["started_us"])
+
+
+def run_columns(
+    parts: Parts,
+    state: Mapping[str, Any],
+    first_received_us: int,
+    *,
+    word: Callable[[str], int],
+    part: Callable[[str], int],
+) -> tuple[Any, ...]:
+    """A run's columns pipeline, status, at_us, parts, part and doc; words and parts by their numbers."""
+    only = next(iter(parts)) if len(parts) == 1 else None
+    return (
+        None if state["pipeline"] is None else word(state["pipeline"]),
+        STATUS_RANK[state["status"]],
+        started_us(state, first_received_us),
+        len(parts),
+        None if only is None else part(only),
+        pack(parts[only] if only is not None else state) if parts else None,
+    )
+
+
 def step_state(parts: Parts) -> StepState:
+    """The state of a step attempt that is the merge of these parts."""
     return states.step_state([states.step_part(name, values) for name, values in parts.items()])
 
 

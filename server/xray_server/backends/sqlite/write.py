@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from xray_core.model import STATUS_RANK
 from xray_server.backends.relational import blocks
 from xray_server.backends.relational.ids import id_key
 from xray_server.backends.relational.rows import (
@@ -23,6 +22,9 @@ from xray_server.backends.relational.rows import (
     fold,
     merged,
     parts_of,
+    run_columns,
+    run_state,
+    started_us,
     tag_text,
     verdict_documents,
     words_of,
@@ -186,17 +188,8 @@ class Writer:
         now, changed = merged(known, parts, states.run_part)
         if pk is not None and not changed:
             return self._remember(key, int(pk))
-        state = states.run_state([states.run_part(name, values) for name, values in now.items()])
-        at_us = state["started_us"] if state["started_us"] is not None else first_received
-        only_name = next(iter(now)) if len(now) == 1 else None
-        columns = (
-            None if state["pipeline"] is None else self._words.id(state["pipeline"]),
-            STATUS_RANK[state["status"]],
-            at_us,
-            len(now),
-            None if only_name is None else self._parts.id(only_name),
-            pack(now[only_name] if only_name is not None else state) if now else None,
-        )
+        state = run_state(now)
+        columns = run_columns(now, state, first_received, word=self._words.id, part=self._parts.id)
         if pk is None:
             pk = self._db.execute(
                 "INSERT INTO run (pipeline, status, at_us, parts, part, doc, project, id, received_us) "
@@ -218,7 +211,7 @@ class Writer:
             )
             for name in known.keys() - now.keys():
                 self._db.execute("DELETE FROM run_part WHERE run = ? AND part = ?", (pk, self._parts.id(name)))
-        self._tags(project, pk, at_us, state["tags"] or {}, fresh)
+        self._tags(project, pk, started_us(state, first_received), state["tags"] or {}, fresh)
         return self._remember(key, pk)
 
     def _remember(self, key: RunKey, pk: int) -> int:
