@@ -25,7 +25,7 @@ from xray_core.capture import recorder
 from xray_core.compare import Diff, Side, compare
 from xray_core.compare import StepKey as _StepKey
 from xray_core.errors import NotFoundError
-from xray_core.journey import LookedUp, Why, explain
+from xray_core.journey import Gap, LookedUp, Why, explain, gaps
 from xray_core.merge import merge_run, merge_step, newest
 from xray_core.model import Ledger, item_id_text, make_ledger
 from xray_core.xray import XRay
@@ -153,6 +153,11 @@ class Captured:
         """Where run b parts from run a."""
         sides = [_Run(self.records, self._run_id(each)) for each in (a, b)]
         return compare(sides[0].side, sides[1].side, _Source(sides))
+
+    def gaps(self, run: str | None = None) -> list[Gap]:
+        """What was lost between steps, and what went into a step twice."""
+        held = _Run(self.records, self._run_id(run))
+        return gaps(held.steps, lambda key: held.sets.get(key, []))
 
     def _steps(self, name: str, run: str | None) -> list[Record]:
         steps = _Run(self.records, self._run_id(run)).steps

@@ -5,6 +5,7 @@ them from its store, `xray_core.testing` from memory. Knows no storage and no HT
 on. The rule above all others: an item is called absent only where a complete set shows that it is.
 """
 
+from xray_core.journey.conservation import Gap, gaps
 from xray_core.journey.explain import explain, with_child_runs, with_known_run
 from xray_core.journey.sentences import details_text
 from xray_core.journey.types import NEGATIVE, Certainty, Entry, LookedUp, State, StepKey, Why
@@ -13,12 +14,14 @@ __all__ = [
     "NEGATIVE",
     "Certainty",
     "Entry",
+    "Gap",
     "LookedUp",
     "State",
     "StepKey",
     "Why",
     "details_text",
     "explain",
+    "gaps",
     "with_child_runs",
     "with_known_run",
 ]

@@ -13,6 +13,7 @@ from xray_server.pages.compare import Verdict, verdict
 from xray_server.pages.formatting import dropped_warnings, plural
 from xray_server.read import runs as queries
 from xray_server.read import why as explain
+from xray_server.read.conservation import gaps_of
 from xray_server.store import RunFilter, Store, StoredRun, StoredStep
 
 READ_EACH_STEP: Final = (
@@ -121,7 +122,7 @@ def run_page(
         rows=rows,
         offset=offset,
         complete=complete,
-        warnings=_warnings(run, funnel),
+        warnings=[*_warnings(run, funnel), *(gap.sentence for gap in gaps_of(store, project, run, steps))],
         chips=chips,
         timeline=charts.timeline(rows, now_us) if view == "timeline" else None,
         graph=charts.graph(funnel.rows, steps, funnels.paths_of(steps)) if view == "graph" else None,

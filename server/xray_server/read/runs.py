@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from xray_server.read.conservation import gaps_of
 from xray_server.store import RunFilter, StepFilter, Store, StoredRun, StoredStep
 from xray_server.times import iso
 
@@ -32,7 +33,16 @@ def one_run(store: Store, project: str, run_id: str, *, limit: int, cursor: str 
     page = store.run_steps(project, run_id, limit=limit, cursor=cursor)
     found = store.samples(project, run_id, [step.key for step in page.items]) if samples else {}
     steps = [{**step_json(step), **samples_json(found.get(step.key, ()), limit=samples)} for step in page.items]
-    return {**run_json(run), "steps": steps, "next_cursor": page.next_cursor}
+    whole = cursor is None and page.next_cursor is None
+    found_gaps = gaps_of(store, project, run, page.items) if whole else []
+    flags = sorted({gap.kind for gap in found_gaps})
+    return {
+        **run_json(run),
+        "flags": flags,
+        "conservation": [gap.as_json() for gap in found_gaps],
+        "steps": steps,
+        "next_cursor": page.next_cursor,
+    }
 
 
 def run_json(run: StoredRun) -> Json:

@@ -241,3 +241,17 @@ def test_the_newest_run_that_knows_the_item_is_offered_where_the_asked_one_does_
     assert answer["outcome"] == "never_entered"
     assert answer["known_run"]["run_id"] == runs[1]
     assert f"; run {runs[1]} of " in answer["sentence"]
+
+
+def test_what_is_lost_between_steps_is_told_with_the_run(live: Live) -> None:
+    with live.xray("between") as xray, xray.run() as run:
+        with run.step("fetch") as step:
+            step.set_output_items(["a", "b", "c"])
+        with run.step("norm") as step:
+            step.set_input_items(["a", "b"])
+            step.set_output_items(["a", "b"])
+    answer = live.get(f"/runs/{run.run_id}")
+    told = "1 of 3 items that came out of fetch did not go into norm or a step after it: c"
+    assert answer["flags"] == ["lost_between"]
+    assert [gap["sentence"] for gap in answer["conservation"]] == [told]
+    assert told in live.http.get(f"/ui/runs/{run.run_id}").text
