@@ -31,6 +31,7 @@ from xray_server.http.metrics import Metrics
 from xray_server.http.middleware import Guard
 from xray_server.http.openapi import errors
 from xray_server.http.operate_routes import add_operate_routes
+from xray_server.http.otlp_routes import add_otlp_routes
 from xray_server.http.read_routes import add_read_routes
 from xray_server.http.write_routes import add_write_routes
 from xray_server.ingest.committer import MAX_WAITING_BATCHES, Committer
@@ -59,6 +60,7 @@ def create_app(
     alert_settings: AlertSettings | None = None,
     rate_per_key_s: float = PER_S,
     session_secret: bytes | None = None,
+    trace_url: str | None = None,
 ) -> FastAPI:
     """The ASGI application over a store. It closes neither the store nor anything else that it was given.
 
@@ -71,6 +73,7 @@ def create_app(
         alert_settings: of alerts, where the store keeps them.
         rate_per_key_s: requests a second that one key may make; 0: no limit.
         session_secret: signs the browsers' sessions; processes that share an address share it.
+        trace_url: where a trace is in the user's tracing tool, with `{trace_id}` (and `{span_id}`) in it.
     """
     alerts = None
     if isinstance(store, KeepsAlerts):
@@ -91,6 +94,7 @@ def create_app(
     app.add_middleware(Guard, access=access, rates=Rates(rate_per_key_s), metrics=metrics)
     add_error_handlers(app, pages.error)
     add_write_routes(app, committer, bodies)
+    add_otlp_routes(app, store, committer, bodies, trace_url=trace_url)
     add_read_routes(app, store)
     add_operate_routes(app, store, committer, metrics=metrics, health=health)
     add_explain_routes(app, store)

@@ -28,7 +28,7 @@ COOKIE: Final = "xray_session"
 SIGN_IN: Final = "/ui/sign-in"
 SIGN_OUT: Final = "/ui/sign-out"
 _PUBLIC: Final = frozenset({"/health", "/ready", SIGN_IN, SIGN_OUT})
-_INGEST: Final = frozenset({"/ingest", "/runs"})
+_INGEST: Final = frozenset({"/ingest", "/runs", "/v1/traces"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_COOKIE_CHARS: Final = 4_096
 

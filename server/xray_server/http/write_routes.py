@@ -36,7 +36,7 @@ def add_write_routes(app: FastAPI, committer: Committer, bodies: Bodies) -> None
         """Records as NDJSON, gzip'd or plain; answers after the commit, line by line."""
         body = await bodies.read(request)
         decoded = await bodies.decode(partial(decode, body))
-        refused = await _commit(committer, Batch(decoded.records, project, _now_us()), len(body))
+        refused = await commit(committer, Batch(decoded.records, project, now_us()), len(body))
         for position, why in refused.items():
             decoded.refuse(decoded.lines[position], why)
         lines = [{"line": line, "error": why} for line, why in sorted(decoded.refused)]
@@ -50,13 +50,13 @@ def add_write_routes(app: FastAPI, committer: Committer, bodies: Bodies) -> None
             run_id, records = await bodies.decode(partial(_run_records, body))
         except ShapeError as error:
             raise HTTPError(422, f"{error.field}: {error}", field=error.field) from None
-        refused = await _commit(committer, Batch(records, project, _now_us()), len(body))
+        refused = await commit(committer, Batch(records, project, now_us()), len(body))
         for why in refused.values():
             raise HTTPError(422, why, field="body")
         return JsonResponse({"run_id": run_id, "accepted": len(records)})
 
 
-async def _commit(committer: Committer, batch: Batch, size_bytes: int) -> dict[int, str]:
+async def commit(committer: Committer, batch: Batch, size_bytes: int) -> dict[int, str]:
     """Wait until the batch is committed; what the store refused of it."""
     if not batch.records:
         return {}
@@ -73,5 +73,6 @@ def _run_records(body: bytes) -> tuple[str, list[Any]]:
     return run.run_id, run_document.records_of(run)
 
 
-def _now_us() -> int:
+def now_us() -> int:
+    """The time of a request, in microseconds since the epoch."""
     return time.time_ns() // 1000

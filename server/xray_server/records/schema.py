@@ -37,11 +37,13 @@ JsonObject: TypeAlias = dict[str, Any]
 
 
 class ItemSet(Struct):
-    """A set of items as the client gave it: how many, the sum of their hashes, and a hash of their order."""
+    """A set of items as the client gave it: how many, the sum of their hashes, and a hash of their order. `inferred`: found
+    by an adapter, said by nobody."""
 
     n: Count
     sum: Hash
     order: str | None = None
+    inferred: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Fingerprints(Struct):
