@@ -40,6 +40,8 @@ ITEMS_OUT: Final = "out"
 # Metadata of a run or step is what it was given (parameters, versions), and a change of it explains a changed answer.
 # Under this prefix it is what came of it instead (row counts, checks passed), which explains nothing by itself.
 RESULT_METADATA: Final = "result."
+# What a step cannot tell of its items, in words: an adapter says it where its framework hides something.
+NOT_TOLD: Final = f"{RESULT_METADATA}not_told"
 
 HASH_MODULUS: Final = 1 << 64  # sums of items' hashes wrap around here
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from xray_core.journey.types import Certainty, Entry, Json, LookedUp, State
-from xray_core.model import ITEMS_IN, ITEMS_OUT
+from xray_core.model import ITEMS_IN, ITEMS_OUT, NOT_TOLD
 from xray_core.verdicts import false_positive_probability
 
 _LOST: Final = ("verdicts", "verdicts_without_id", "redaction_failed")
@@ -100,8 +100,9 @@ class StepEvidence:
             self.say(hits[0].outcome, hits[0].found or "exact", reason=hits[0].reason)
             self.also = [[each.outcome, each.reason] for each in hits[1:]]
             return
+        not_told = self.state["metadata"].get(NOT_TOLD)
         if self.silent:
-            self.note = "this step tells nothing about items"
+            self.note = not_told or "this step tells nothing about items"
         elif self.out:
             self.say("accepted", out_how, implicit=True)
         elif self.state["status"] == "running":
@@ -116,7 +117,9 @@ class StepEvidence:
             self.say("never_entered", "exact")
         else:
             self.without_verdict = True  # neither a no, nor a sign that it was here
-            self.note = "not rejected there, and nothing says whether it entered; step.set_input_items() would tell"
+            self.note = not_told or (
+                "not rejected there, and nothing says whether it entered; step.set_input_items() would tell"
+            )
 
     def _without_a_verdict(self, entered_how: Certainty) -> None:
         state = self.state

@@ -54,6 +54,12 @@ def register(subparsers: Any) -> None:
         default=200.0,
         help="requests a second that one key may make, on average; 0: no limit (default: %(default)g)",
     )
+    parser.add_argument(
+        "--trace-url",
+        metavar="URL",
+        default=os.environ.get("XRAY_TRACE_URL"),
+        help="where a trace is in your tracing tool, with {trace_id} in it: runs that came by OTLP link there (default: $XRAY_TRACE_URL)",
+    )
     parser.set_defaults(run=_serve)
     keys_cli.register(subparsers)
     admin_cli.register(subparsers)
@@ -90,6 +96,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
             log_format=arguments.log_format,
             rate_per_key_s=arguments.rate_per_key,
+            trace_url=arguments.trace_url,
         )
     except ConfigurationError as error:
         print(f"xray: {error}", file=sys.stderr)

@@ -59,7 +59,7 @@ def add_otlp_routes(app: FastAPI, store: Store, committer: Committer, bodies: Bo
     @app.post("/v1/traces", openapi_extra=_BODY, responses=WRITE_ERRORS | _ANSWERS, tags=["write"])
     async def traces(request: Request, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """Spans of OpenTelemetry: traces become runs, spans steps; answers after the commit."""
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower() or JSON
         if media_type not in (PROTOBUF, JSON):
             raise HTTPError(415, f"Content-Type: expected {PROTOBUF} or {JSON}", field="content-type")
         try:

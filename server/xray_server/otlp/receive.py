@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from xray_core.safety import swallow
 from xray_server.errors import EncodingError, TooLargeError
 from xray_server.otlp import nested
 from xray_server.otlp.evidence import Evidence, evidence_of
@@ -56,8 +57,14 @@ def _translated(received: Received, trace_url: str | None) -> Decoded:
     steps: Counter[str] = Counter()
     retrievers: dict[str, list[Span]] = {}
     for place, span in enumerate(received.spans):
-        evidence = evidence_of(span)
-        records = records_of(span, evidence, trace_url)
+        try:
+            evidence = evidence_of(span)
+            records = records_of(span, evidence, trace_url)
+        except Exception as error:  # noqa: BLE001  # attributes are whatever an application sent: one span, not the batch
+            swallow("otlp span", error)
+            decoded.rejected += 1
+            decoded.why = decoded.why or f"the span {span.name[:100]!r} could not be read"
+            continue
         decoded.records += records
         decoded.owners += [place] * len(records)
         steps[span.trace_id] += span.parent_id is not None or evidence is not None

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
-from xray_core.model import RESULT_METADATA
+from xray_core.model import NOT_TOLD, RESULT_METADATA
 from xray_core.objects.fingerprint import fingerprint
 from xray_server.otlp.documents import read_json
 from xray_server.otlp.evidence import Evidence, dialect_kind
@@ -30,7 +30,6 @@ from xray_server.records.schema import (
 
 ATTEMPT: Final = 1
 OWN: Final = "span"  # the part of a step that its span told
-NOT_TOLD: Final = f"{RESULT_METADATA}not_told"
 _MAX_NAME_CHARS: Final = 512
 _MAX_VALUE_CHARS: Final = 16_384
 _MAX_ATTRIBUTES: Final = 64
@@ -136,12 +135,13 @@ def _item_records(span: Span, evidence: Evidence, record: StepRecord) -> list[Re
     scores = scored(evidence.came_out, evidence.came_in or (), left_out)
     at_us = span.end_us or span.start_us
     if not evidence.complete:
-        record.dropped = {"items_out": 1, "items_in": 1, "verdicts": 1}
-    record.items = {"out": item_set(evidence.came_out)}
+        record.dropped = {"items_out": max(1, span.dropped)}
+    if evidence.complete or evidence.came_out:
+        record.items = {"out": item_set(evidence.came_out)}
     samples = samples_of(evidence.came_out, "accepted", scores.kept, at_us)
     if evidence.came_in is not None and evidence.complete:
         kept = list(dict.fromkeys(each.id for each in evidence.came_out))
-        record.items["in"] = item_set(evidence.came_in)
+        record.items = {"in": item_set(evidence.came_in), "out": item_set(evidence.came_out)}
         record.counts = {"selected": len(kept), "not_selected": len(left_out)}
         if left_out:
             record.reasons = {"not_selected": {NOT_IN_OUTPUT: len(left_out)}}

@@ -71,6 +71,7 @@ def serve(
     workers: int = 1,
     log_format: Literal["text", "json"] = "text",
     rate_per_key_s: float = PER_S,
+    trace_url: str | None = None,
 ) -> int:
     """Serve until SIGINT or SIGTERM; returns after everything accepted is committed.
 
@@ -99,6 +100,7 @@ def serve(
             closed=closed,
             any_host=insecure,
             rate_per_key_s=rate_per_key_s,
+            trace_url=trace_url,
             session_secret=secrets.token_bytes(32),
             alert_settings=_alert_settings(linked),
         )

@@ -36,6 +36,7 @@ class Endpoint(NamedTuple):
 NDJSON = json.dumps({"v": 1, "kind": "run", "part": "a", "rev": 1, "run_id": "new", "pipeline": "p"})
 TABLE: dict[tuple[str, str], Endpoint] = {
     ("POST", "/ingest"): Endpoint("ingest", "/ingest", NDJSON),
+    ("POST", "/v1/traces"): Endpoint("ingest", "/v1/traces", "{}"),
     ("POST", "/runs"): Endpoint("ingest", "/runs", '{"run_id": "new", "pipeline": "p"}'),
     ("GET", "/runs"): Endpoint("read", "/runs"),
     ("GET", "/runs/{run_id:id}"): Endpoint("read", f"/runs/{RUN}"),
