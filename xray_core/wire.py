@@ -1,8 +1,8 @@
 """The contract between SDK and server: versioned records, as NDJSON lines and as spool payloads.
 
 A record is one JSON object. Times are integer microseconds since the epoch, UTC (`*_us`). Every record has `v` (1) and
-`kind`, and belongs to a *part*: what one process (or one execution of a deferred task) knows of a run or of a step
-attempt. A part is a full snapshot with a growing `rev`; the newest revision of a part wins, so resending is harmless.
+`kind`, and belongs to a *part*: what one object of one process knows of a run or of a step attempt (two objects
+of one id are two parts). A part is a full snapshot with a growing `rev`; the newest revision of a part wins, so resending is harmless.
 A run or a step attempt is the merge of its parts (`xray_core.merge`), in any order.
 
 kind "run", key (run_id, part):

@@ -291,7 +291,8 @@ def _inherited_step() -> Step | None:
         return None
     key = (os.getpid(), *ids)
     if key not in _inherited:
-        _inherited.clear()
+        while _inherited:
+            _inherited.popitem()[1].detach()
         attempt = os.environ.get("XRAY_STEP_ATTEMPT", "1")
         run = default_client().attach_run(ids[0])
         _inherited[key] = run.attach_step(ids[1], attempt=int(attempt) if attempt.isdigit() else 1)

@@ -107,7 +107,8 @@ class Recorder:
     """One per client. All methods may be called from any thread.
 
     Attributes:
-        part: names this process's part of every run and step it captures; another one after a fork.
+        part: names this process's part of what it alone can speak of: runs and steps whose ids it made. Another one after
+            a fork.
         counters: what was lost on the way here, by name.
         open_things: the runs and steps to be snapshotted while they are open, in their order. They add and remove
             themselves.
@@ -185,6 +186,10 @@ class Recorder:
     def next_step_id(self) -> str:
         """An id for a step, unique in its run: this process's part and a number."""
         return f"{self.part}-{next(self._step_numbers)}"
+
+    def next_part(self) -> str:
+        """A part for one more object of an id that others may speak of too, in this process or elsewhere."""
+        return f"{self.part}.{next(self._step_numbers)}"
 
     def ensure_sender_started(self) -> None:
         """A step with nothing written yet has its first item: in a forked child the background threads may not run yet."""

@@ -49,7 +49,9 @@ class Run:
     ) -> None:
         self.run_id = str(run_id)[:200] if run_id is not None else new_id()
         self.pipeline = pipeline
-        self.part = part if part is not None else recorder.part
+        if part is None:
+            part = recorder.part if run_id is None else recorder.next_part()
+        self.part = part
         self.seed = hash64(self.run_id)
         self.capture = capture if capture is not None else recorder.settings.capture
         self.status: Status | None = "running"
@@ -64,6 +66,8 @@ class Run:
         self._indexes = count()
         self._rev = 0
         self._owned_elsewhere = False
+        self._begun = False  # opened or attached: from then on what changes is written
+        self._process = recorder.part
         self._lock = threading.RLock()
         self._tokens: Any = None
         self._ended_us: int | None = None
@@ -164,32 +168,37 @@ class Run:
     @guarded("run.set_input")
     def set_input(self, value: Any) -> None:
         """What the run was asked: any object, stored bounded and redacted, fingerprinted whole."""
+        self._resume()
         self._values.input = self._values.hold(value)
-        self._changed()
+        self._values.changed = True
 
     @guarded("run.set_output")
     def set_output(self, value: Any) -> None:
         """What the run answered; see `set_input`."""
+        self._resume()
         self._values.output = self._values.hold(value)
-        self._changed()
+        self._values.changed = True
 
     @guarded("run.set_metadata")
     def set_metadata(self, key: str, value: Any) -> None:
         """A fact about this run: a parameter, a version. Compared between runs."""
+        self._resume()
         self._values.set_metadata(key, value)
-        self._changed()
+        self._values.changed = True
 
     @guarded("run.set_tag")
     def set_tag(self, key: str, value: Any = True) -> None:
         """A label to find runs by."""
+        self._resume()
         self._tags.update(_tags({key: value}, self._recorder))
-        self._changed()
+        self._values.changed = True
 
     @guarded("run.set_origin")
     def set_origin(self, origin: Origin) -> None:
         """For adapters: the framework object behind this run."""
+        self._resume()
         self._values.set_origin(origin)
-        self._changed()
+        self._values.changed = True
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -222,6 +231,7 @@ class Run:
     def open(self) -> Run:
         """Write down that the run has begun. `with` does this; adapters call it, and `close`, themselves."""
         try:
+            self._begun = True
             self._recorder.open_things[self] = None
             self._recorder.write(self._record())
             self._values.changed = False
@@ -272,26 +282,33 @@ class Run:
         with self._lock:
             if self._values.changed:
                 self._values.changed = False
+                if self._ended_us is not None:
+                    self._recorder.open_things.pop(self, None)
                 self._recorder.write(self._record())
 
     def reset_after_fork(self) -> None:
         """After a fork, in the child: the parent keeps reporting the run; the child adds only its own values."""
         self._lock = threading.RLock()
-        self.part = self._recorder.part
+        self._process = self._recorder.part
+        self.part = self._recorder.next_part()
         self._values.input = self._values.output = None
         self.attached()
 
     def attached(self) -> Run:
         """For runs that another process owns: nothing is written until a value of the run is set here, and never a status."""
         self._owned_elsewhere, self._values.changed = True, False
+        self._begun = True
         self.status = None
         return self
 
-    def _changed(self) -> None:
-        self._values.changed = True
-        if self._owned_elsewhere:
-            self._recorder.open_things[self] = None
-            self._recorder.ensure_sender_started()
+    def _resume(self) -> None:
+        """Before anything is said: a run that was detached, or has ended, is written down again when it changes."""
+        recorder = self._recorder
+        if self._process is not recorder.part:
+            self.reset_after_fork()  # at rest when the process forked, and used again in the child
+        if self._begun:
+            recorder.open_things[self] = None
+            recorder.ensure_sender_started()
 
     def _record(self) -> dict[str, Any]:
         self._rev = max(self._rev + 1, self._recorder.now_us())

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from xray_core import wire
 from xray_core.capture import context
-from xray_core.capture.step_items import StepItems
+from xray_core.capture.step_items import EndedError, StepItems
 from xray_core.capture.verdict_log import FastPath
 from xray_core.model import Ledger, Origin, Status, epoch_us, make_ledger
 from xray_core.safety import guarded, swallow
@@ -35,11 +35,12 @@ class Step(StepItems):
 
     Attributes:
         step_id: unique in the run; the attempts of one step share it.
-        part: names what this process (or this execution of a deferred task) captures of the step.
+        part: names what this object captures of the step: several objects of one id are several parts.
     """
 
     __slots__ = (
-        "__weakref__", "_clock_start", "_released", "_tokens", "attempt", "name", "part", "step_id", "step_type",
+        "__weakref__", "_clock_start", "_process", "_released", "_tokens", "attempt", "name", "part", "step_id",
+        "step_type",
     )  # fmt: skip
 
     def __init__(
@@ -64,9 +65,13 @@ class Step(StepItems):
         self.run = run
         self.name = name
         self.step_type = step_type
-        self.step_id = step_id if step_id is not None else recorder.next_step_id()
+        self._process = recorder.part
+        if step_id is None:  # nobody else can speak of it, but the children of this process
+            step_id = recorder.next_step_id()
+            part = part if part is not None else recorder.part
+        self.step_id = step_id
         self.attempt = attempt
-        self.part = part if part is not None else recorder.part
+        self.part = part if part is not None else recorder.next_part()
         self.capture = capture if capture is not None else run.capture
         self._recorder = recorder
         self._rejected = _NO_FAST_PATHS
@@ -74,7 +79,7 @@ class Step(StepItems):
         self._values_made = None
         self._lock = RLock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
-        self._hidden = self._released = False
+        self._at_rest = self._hidden = self._released = False
         started_us = now_us = recorder.now_ns() // 1_000
         self._clock_start = recorder.clock_ns()
         if started_at is not None:
@@ -221,6 +226,9 @@ class Step(StepItems):
         """Write down that the step has begun. `with` does this; adapters call it, and `close`, themselves."""
         try:
             recorder = self._recorder
+            if self._process is not recorder.part:
+                self.reset_after_fork()  # made before the process forked, and opened in the child
+                self._hidden = self._head.status is None
             recorder.open_things[self] = None
             if not self._hidden:
                 values = self._values_made
@@ -232,7 +240,9 @@ class Step(StepItems):
     def open_now(self) -> Step:
         """For adapters that make steps before their time: as `open`, and it begins now and in this process."""
         recorder, head = self._recorder, self._head
-        self.part = head.part = recorder.part
+        if self._process is not recorder.part:
+            self._process = recorder.part
+            self.part = head.part = recorder.next_part()
         head.started_us = head.rev = recorder.now_ns() // 1_000
         self._clock_start = recorder.clock_ns()
         return self.open()
@@ -254,6 +264,8 @@ class Step(StepItems):
             if head.ended_us is not UNSET:
                 return
             recorder = self._recorder
+            if self._process is not recorder.part:
+                self.reset_after_fork()
             if ended_at is not None:
                 duration_us = max(0, epoch_us(ended_at) - head.started_us)
             else:
@@ -269,7 +281,7 @@ class Step(StepItems):
             recorder.open_things.pop(self, None)
             if self._log is None and self._values_made is None:
                 # no other thread can have anything to write: no lock, which costs as much as the record
-                self._released = True
+                self._released = self._at_rest = True
                 self._write(None)
             else:
                 with self._lock:
@@ -278,6 +290,7 @@ class Step(StepItems):
                             self._log.drain()
                         self._write_down()
                         self._release_values()
+                        self._rest()
             if recorder.hooks.observes_steps:
                 recorder.hooks.step_finished(self)
         except Exception as problem:  # noqa: BLE001
@@ -285,7 +298,11 @@ class Step(StepItems):
 
     @guarded("step.detach")
     def detach(self) -> None:
-        """For adapters: write down what there is, without an end; another process will continue or close this step."""
+        """For adapters: write down what there is, without an end; another process will continue or close this step.
+
+        Whatever is said through this object later is written down too.
+        """
+        self._rest()
         self._recorder.open_things.pop(self, None)
         self.snapshot()
 
@@ -338,12 +355,40 @@ class Step(StepItems):
     def reset_after_fork(self) -> None:
         """After a fork, in the child: start a part of its own, empty. The parent writes what it had not written yet."""
         self._lock = RLock()  # the parent's may be held by a thread that does not exist here
-        self.part = self._head.part = self._recorder.part
+        self._process = self._recorder.part
+        self.part = self._head.part = self._recorder.next_part()
         self._rejected, self._log = _NO_FAST_PATHS, None
         before, self._values_made = self._values_made, None
         if before is not None:
             self._values.origin = before.origin
         self._hidden = True
+
+    def _rest(self) -> None:
+        """Nothing is expected from here on: the next item or value asks `_resume` first."""
+        self._at_rest = True
+        self._rejected = _NO_FAST_PATHS
+
+    def _resume(self, *, ended_too: bool = False) -> None:
+        """Before an item or value of a step that was detached: it is written down with the open ones again.
+
+        Args:
+            ended_too: a step that has ended stays as it is, and takes values that nobody writes.
+
+        Raises:
+            EndedError: the step has ended, and its record is final.
+        """
+        if self._released:
+            if ended_too:
+                return
+            raise EndedError
+        recorder = self._recorder
+        if self._process is not recorder.part:
+            self.reset_after_fork()  # at rest when the process forked, and used again in the child
+        self._at_rest = False
+        if self._log is not None:
+            self._rejected = self._log.fast_paths
+        recorder.open_things[self] = None
+        recorder.ensure_sender_started()
 
     def _set_count(self, name: str, n: int) -> None:
         try:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from xray_core.capture.run import Run
 
 
+class EndedError(Exception):
+    """An item of a step that has ended: its record is final, so the item is counted as lost."""
+
+
 class StepItems:
     """The items of one step attempt, as this process captures them. `Step` adds identity, values and the life of the step.
 
@@ -30,8 +34,9 @@ class StepItems:
     look-up, a tenth of its time.
     """
 
-    __slots__ = ("_head", "_hidden", "_lock", "_log", "_recorder", "_rejected", "_values_made", "capture", "run")
+    __slots__ = ("_at_rest", "_head", "_hidden", "_lock", "_log", "_recorder", "_rejected", "_values_made", "capture", "run")
 
+    _at_rest: bool  # detached or ended: `_resume` is asked before anything more is captured
     _head: wire.StepHead
     _hidden: bool
     _lock: RLock
@@ -151,6 +156,8 @@ class StepItems:
     @property
     def _values(self) -> CapturedValues:
         """The values of the step as a whole, made when the first is set: most steps set few or none."""
+        if self._at_rest:
+            self._resume(ended_too=True)
         if self._values_made is None:
             with self._lock:
                 if self._values_made is None:
@@ -159,6 +166,8 @@ class StepItems:
 
     def _verdicts(self) -> VerdictLog:
         """The log of this step's items, made with the first of them: most steps of a scripted run have none."""
+        if self._at_rest:
+            self._resume()
         if self._log is None:
             with self._lock:
                 if self._log is None:
@@ -193,11 +202,18 @@ class StepItems:
             self._unnamed(outcome, reason, error)
 
     def _unnamed(self, outcome: str, reason: Any, error: Exception) -> None:
+        if isinstance(error, EndedError):
+            self._recorder.lost("after_the_end")
+            return
         try:
             self._verdicts().add_unnamed(outcome, reason)
             swallow(f"step.{outcome} ({type(error).__name__}); the item is counted, without a verdict", error)
         except Exception as problem:  # noqa: BLE001
             swallow(f"step.{outcome}", problem)
+
+    def _resume(self, *, ended_too: bool = False) -> None:
+        """`Step` says how a step that is at rest is captured again."""
+        raise NotImplementedError
 
     def _set_items(self, side: str, items: Any, key: Any) -> None:
         try:

@@ -74,8 +74,8 @@ class VerdictLog:
     """
 
     __slots__ = (
-        "_capture", "_chunk", "_header", "_lock", "_names_left", "_on_dropped", "_recorder", "_rejected", "_sampler",
-        "_scores", "_seed", "_spellings", "_verdicts", "buckets", "changed",
+        "_capture", "_chunk", "_header", "_lock", "_names_left", "_on_dropped", "_recorder", "_sampler",
+        "_scores", "_seed", "_spellings", "_verdicts", "buckets", "changed", "fast_paths",
     )  # fmt: skip
 
     def __init__(
@@ -92,7 +92,7 @@ class VerdictLog:
         settings = recorder.settings
         self.buckets: dict[tuple[str, str | None], Bucket] = {}
         self._spellings: dict[str, Bucket] = {}  # buckets of rejections under the spelling that `reject` was given
-        self._rejected = rejected  # those whose items are fingerprinted: what `Step.reject` looks up first
+        self.fast_paths = rejected  # those whose items are fingerprinted: what `Step.reject` looks up first
         self.changed = False
         self._recorder = recorder
         self._header = header
@@ -136,7 +136,7 @@ class VerdictLog:
                 self._spellings[reason] = bucket
         self.add(bucket, item_id, details, score, rank)
         if not bucket.slow and reason in self._spellings:
-            self._rejected[reason] = (bucket.hashes.append, bucket.sampler, self._seed, bucket)
+            self.fast_paths[reason] = (bucket.hashes.append, bucket.sampler, self._seed, bucket)
 
     def add(
         self, bucket: Bucket, item_id: Any, details: Any = None, score: float | None = None, rank: int | None = None
