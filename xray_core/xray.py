@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, overload
 
+from xray_core import native
 from xray_core.capture import context
 from xray_core.capture.decorator import step_around
 from xray_core.capture.recorder import Recorder
@@ -262,7 +262,7 @@ def _probe_of(client: XRay) -> Callable[[], bool]:
 
 
 _default: XRay | None = None
-_default_lock = threading.Lock()
+_default_lock = native.make_rlock()
 
 
 def default_client(pipeline: str = "") -> XRay:
@@ -301,7 +301,7 @@ def _inherited_step() -> Step | None:
 
 def _after_fork_in_child() -> None:
     global _default_lock
-    _default_lock = threading.Lock()
+    _default_lock = native.make_rlock()
     for client in list(_clients):
         client._recorder.after_fork_in_child()
 

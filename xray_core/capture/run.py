@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
@@ -14,6 +13,7 @@ from xray_core.capture import context
 from xray_core.capture.step import Step
 from xray_core.capture.values import MAX_METADATA, MAX_NAME_CHARS, CapturedValues
 from xray_core.model import CAPTURE_LEVELS, Origin, Status, epoch_us, new_id
+from xray_core.native import make_rlock
 from xray_core.safety import guarded, swallow
 from xray_core.verdicts import hash64
 
@@ -68,7 +68,7 @@ class Run:
         self._owned_elsewhere = False
         self._begun = False  # opened or attached: from then on what changes is written
         self._process = recorder.part
-        self._lock = threading.RLock()
+        self._lock = make_rlock()
         self._tokens: Any = None
         self._ended_us: int | None = None
         self._duration_us: int | None = None
@@ -288,7 +288,7 @@ class Run:
 
     def reset_after_fork(self) -> None:
         """After a fork, in the child: the parent keeps reporting the run; the child adds only its own values."""
-        self._lock = threading.RLock()
+        self._lock = make_rlock()
         self._process = self._recorder.part
         self.part = self._recorder.next_part()
         self._values.input = self._values.output = None

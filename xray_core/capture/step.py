@@ -6,7 +6,6 @@ spool recorder.py's.
 
 from __future__ import annotations
 
-from _thread import RLock  # threading.RLock is a function around it
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -19,6 +18,7 @@ from xray_core.capture import context
 from xray_core.capture.step_items import EndedError, StepItems
 from xray_core.capture.verdict_log import FastPath
 from xray_core.model import Ledger, Origin, Status, epoch_us, make_ledger
+from xray_core.native import make_rlock
 from xray_core.safety import guarded, swallow
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Step(StepItems):
         self._rejected = _NO_FAST_PATHS
         self._log = None
         self._values_made = None
-        self._lock = RLock()  # re-entrant: a signal handler may capture in the middle of a capture
+        self._lock = make_rlock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
         self._at_rest = self._hidden = self._released = False
         started_us = now_us = recorder.now_ns() // 1_000
@@ -354,7 +354,7 @@ class Step(StepItems):
 
     def reset_after_fork(self) -> None:
         """After a fork, in the child: start a part of its own, empty. The parent writes what it had not written yet."""
-        self._lock = RLock()  # the parent's may be held by a thread that does not exist here
+        self._lock = make_rlock()  # the parent's may be held by a thread that does not exist here
         self._process = self._recorder.part
         self.part = self._head.part = self._recorder.next_part()
         self._rejected, self._log = _NO_FAST_PATHS, None

@@ -6,7 +6,6 @@ written is verdict_log.py's. Knows nothing of how a step opens and closes.
 
 from __future__ import annotations
 
-from _thread import RLock
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from xray_core.safety import guarded, swallow
 if TYPE_CHECKING:
     from xray_core.capture.recorder import Recorder
     from xray_core.capture.run import Run
+    from xray_core.native import RLock
 
 
 class EndedError(Exception):
@@ -34,7 +34,18 @@ class StepItems:
     look-up, a tenth of its time.
     """
 
-    __slots__ = ("_at_rest", "_head", "_hidden", "_lock", "_log", "_recorder", "_rejected", "_values_made", "capture", "run")
+    __slots__ = (
+        "_at_rest",
+        "_head",
+        "_hidden",
+        "_lock",
+        "_log",
+        "_recorder",
+        "_rejected",
+        "_values_made",
+        "capture",
+        "run",
+    )
 
     _at_rest: bool  # detached or ended: `_resume` is asked before anything more is captured
     _head: wire.StepHead

@@ -7,7 +7,6 @@ Knows nothing of runs, contexts or times.
 
 from __future__ import annotations
 
-import threading
 from array import array
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +20,7 @@ from xray_core.objects.structure import type_name, view
 
 if TYPE_CHECKING:
     from xray_core.capture.recorder import Recorder
+    from xray_core.native import RLock
 
 # The first items of each reason are kept by their ids: exact answers, and names to show in lists. Per reason and not per
 # step, so that the 21 that a filter let through are known by name, however many it rejected before them.
@@ -86,7 +86,7 @@ class VerdictLog:
         seed: int,
         capture: str,
         rejected: dict[str, FastPath],
-        lock: threading.RLock,
+        lock: RLock,
         on_dropped: Callable[[str], None],
     ) -> None:
         settings = recorder.settings

@@ -5,7 +5,6 @@ What an answer of the server means is sender.py's, what is on disk `xray_core.sp
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import logging
 import os
@@ -16,7 +15,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from xray_core import safety
+from xray_core import native, safety
 from xray_core.delivery.breaker import Breaker
 from xray_core.delivery.process_mark import mark_process
 from xray_core.delivery.sender import Sender
@@ -91,8 +90,8 @@ class Delivery:
         self._process = mark_process()
         self._started = False
         self._start_again_at = 0.0
-        self._starting = threading.Lock()
-        self._sending = threading.Lock()
+        self._starting = native.make_lock()
+        self._sending = native.make_lock()
         self._sender_wake = Wake()
         self._ticker_wake = Wake()
         self._sender_ended = Wake()
@@ -132,8 +131,8 @@ class Delivery:
             # Not threading.Thread: its start() takes locks of the threading module, which a signal handler or
             # __del__ that captures may have interrupted.
             self._started = True
-            _thread.start_new_thread(self._run_sender, ())
-            _thread.start_new_thread(self._run_ticker, ())
+            native.start_thread(self._run_sender, ())
+            native.start_thread(self._run_ticker, ())
             _close_with_multiprocessing()
         except RuntimeError:
             # No more threads, or the interpreter is ending: the records are in the spool, for whoever comes next.
@@ -263,7 +262,7 @@ class Delivery:
     # -- the threads ---------------------------------------------------------------------------------------------
 
     def _run_sender(self) -> None:
-        threading.current_thread().name = "xray-sender"
+        _name_this_thread("xray-sender")
         while self._deadline is None:
             self._sender_wake.wait(_POLL_S)
             try:
@@ -309,7 +308,7 @@ class Delivery:
                 self._sending.release()
 
     def _run_ticker(self) -> None:
-        threading.current_thread().name = "xray-ticker"
+        _name_this_thread("xray-ticker")
         while not self._ticker_wake.wait(self._settings.snapshot_interval_s) and not self._closed:
             if self._on_tick is not None:
                 with safety.guard("delivery.on_tick"):
@@ -360,6 +359,12 @@ class Delivery:
         self._sender.reset()
         self._sender.breaker = Breaker()
         self._reset()
+
+
+def _name_this_thread(name: str) -> None:
+    """For whoever lists threads. What stands in for `threading` may not know a thread that it did not start."""
+    with safety.guard("naming a thread"):
+        threading.current_thread().name = name
 
 
 _deliveries: weakref.WeakSet[Delivery] = weakref.WeakSet()

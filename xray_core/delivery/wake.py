@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from xray_core import native
 
 
 class Wake:
@@ -11,7 +11,7 @@ class Wake:
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = native.make_lock()
         self._lock.acquire()
 
     def set(self) -> None:

@@ -6,11 +6,12 @@ taken by its own thread, or by one that hangs on a slow disk, does not get it an
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import get_ident
 from typing import Final
+
+from xray_core import native
+from xray_core.native import thread_ident
 
 _WAIT_S: Final = 1.0  # many busy threads make each wait for the GIL, 5 ms apiece: less is no sign of a hang
 
@@ -27,14 +28,14 @@ class WriterLock:
     __slots__ = ("_lost", "lock", "owner", "stuck")
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = native.make_lock()
         self.owner = 0
         self.stuck = False
         self._lost = False
 
-    def wait(self, lock: threading.Lock) -> bool:
+    def wait(self, lock: native.Lock) -> bool:
         """Whether a writer that found `lock` taken has it now. While an owner hangs, only the first writer waits (1 s)."""
-        if self.stuck or self.owner == get_ident():
+        if self.stuck or self.owner == thread_ident():
             return False
         if lock.acquire(timeout=_WAIT_S):
             return True
@@ -43,7 +44,7 @@ class WriterLock:
 
     def mine(self) -> bool:
         """Whether this very thread holds it: a signal or a finaliser interrupted it in between."""
-        return self.owner == get_ident()
+        return self.owner == thread_ident()
 
     @contextmanager
     def held(self, *, patient: bool = False) -> Iterator[bool]:
@@ -54,7 +55,7 @@ class WriterLock:
         lock = self.lock
         held = lock.acquire(timeout=-1 if patient else _WAIT_S)
         if held:
-            self.owner = get_ident()
+            self.owner = thread_ident()
         try:
             yield held
         finally:
@@ -69,7 +70,7 @@ class WriterLock:
         A KeyboardInterrupt between `acquire` and the next bytecode leaves the lock taken by nobody, for ever.
         """
         if self._lost and self.owner == 0:
-            self.lock, self.stuck, self._lost = threading.Lock(), False, False
+            self.lock, self.stuck, self._lost = native.make_lock(), False, False
         else:
             self._lost = self.owner == 0
 
@@ -79,7 +80,7 @@ class WriterLock:
             return False
         held = self.lock.acquire(timeout=_WAIT_S)
         if held:
-            self.owner = get_ident()
+            self.owner = thread_ident()
         return held
 
     def after_fork_in_parent(self) -> None:

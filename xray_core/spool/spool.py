@@ -11,11 +11,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import get_ident
 from time import perf_counter
 from typing import Final
 
-from xray_core import safety
+from xray_core import native, safety
+from xray_core.native import thread_ident
 from xray_core.spool import destination
 from xray_core.spool.frames import FRAME_BYTES, MAX_PAYLOAD_BYTES
 from xray_core.spool.lock import WriterLock
@@ -96,7 +96,7 @@ class Spool:
         if not lock.acquire(False) and not writers.wait(lock):
             self._put_without_lock(stream, payload)
             return
-        writers.owner = get_ident()
+        writers.owner = thread_ident()
         try:
             segment = self._segments.live.get(stream)
             if segment is not None and len(payload) + FRAME_BYTES <= segment.room and not self._late:
@@ -183,7 +183,7 @@ class Spool:
         # A write gives the GIL away and gets it back only after other threads had their turn: if doing nothing at all
         # takes long too, it is the machine that is busy and not the disk.
         started = perf_counter()
-        time.sleep(0)
+        native.sleep(0)
         if perf_counter() - started > _SLOW_WRITE_S / 2:
             return
         self._slow_writes += 1

@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from xray_core import native
 from xray_core.transport import Refusal, Reply, TransportError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _CHATTY_LOGGERS: Final = ("urllib3.connectionpool", "urllib3.connection", "urlli
 
 # Held while the sender's thread imports. A process forked in the middle of that would inherit the modules' import locks,
 # held by a thread that it does not have, and stop for ever at its own `import http.client`.
-_importing = threading.Lock()
+_importing = native.make_lock()
 _IMPORT_BEFORE_FORK_S: Final = 10.0
 _held_for_fork = False
 
@@ -61,7 +62,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     global _importing
-    _importing = threading.Lock()
+    _importing = native.make_lock()
 
 
 if hasattr(os, "register_at_fork"):
