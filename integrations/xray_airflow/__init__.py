@@ -5,9 +5,11 @@ Airflow loads `xray_airflow.plugin` through its `airflow.plugins` entry point. I
     plugin    what Airflow loads: the listener, if X-Ray is on
     listener  which hooks the installed Airflow knows; each guarded, nothing else loaded until one is called
     config    XRAY_* in the environment, then [xray] in airflow.cfg; which dags are captured
-    task      the task's own process: the step, the watched execute(), the flush at its end
+    lifecycle hooks of both kinds of process: a task ended, a component stops
+    task      the task's own process: the step, and execute() with its output observed
     dagruns   the scheduler and the API server: runs, and states set from outside
-    sweep     after a dag run: the tasks that never had a process, and those that died without a word
+    sweep     after a dag run: the tasks that never had a process, and those that died without writing an end
+    client    the X-Ray client of this process
     fields    what is captured of a task and a dag run, and under which ids
     origin    where a run that starts by hand inside a task belongs
 """

@@ -62,7 +62,7 @@ def section() -> Mapping[str, Any]:
 
 
 def export_settings(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Put what airflow.cfg says where the core, and the children of BashOperator, look: the environment.
+    """Copy the settings of airflow.cfg into the environment, where the core, and the children of BashOperator, read them.
 
     What is set there already stays.
     """

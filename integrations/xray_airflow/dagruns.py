@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from xray_airflow import config, fields, sweep
-from xray_airflow.task import client
+from xray_airflow.client import client
 from xray_core.capture.run import Run
 from xray_core.model import Status
 
@@ -23,23 +23,23 @@ def on_running(dag_run: Any) -> None:
 
 def on_ended(dag_run: Any, status: Status, message: Any) -> None:
     """A dag run ended."""
-    word = "success" if status == "completed" else "failed"
-    if (run := _run(dag_run, word)) is None:
+    state = "success" if status == "completed" else "failed"
+    if (run := _run(dag_run, state)) is None:
         return
     error = {"type": "DagRunFailed", "message": str(message)} if status == "failed" else None
     run.close(status, error=error, ended_at=fields.loaded(dag_run, "end_date"))
-    sweep.later(
+    sweep.schedule_sweep(
         sweep.Finished(
             dag_id=run.pipeline,
             dag_run_id=fields.loaded(dag_run, "run_id"),
-            state=word,
+            state=state,
             dag=getattr(dag_run, "dag", None),
         )
     )
 
 
 def on_task_ended_outside(ti: Any, state: str, error: Any) -> None:
-    """A task instance ended by another hand than its own process's: marked in the UI, or found dead by the scheduler."""
+    """A task instance was ended from outside its process: marked in the UI, or found dead by the scheduler."""
     dag_id, dag_run_id, task_id, try_number, map_index = (
         fields.loaded(ti, name) for name in ("dag_id", "run_id", "task_id", "try_number", "map_index")
     )
@@ -63,7 +63,7 @@ def on_task_ended_outside(ti: Any, state: str, error: Any) -> None:
     step.close(status, error=None if status == "completed" else {"type": "SetFromOutside", "message": message})
 
 
-def _run(dag_run: Any, word: str) -> Run | None:
+def _run(dag_run: Any, state: str) -> Run | None:
     ids = fields.dag_run_ids(dag_run)
     dag_id, dag_run_id = ids["dag_id"], ids["run_id"]
     if dag_id is None or dag_run_id is None or not config.wants(dag_id):
@@ -74,9 +74,9 @@ def _run(dag_run: Any, word: str) -> Run | None:
     return client().open_run_unwritten(
         dag_id,
         run_id=fields.run_id_of(dag_id, dag_run_id),
-        part="scheduler",  # one part, whichever process speaks: the newest word counts, also after a dag run is cleared
+        part="scheduler",  # one part, whichever process writes: the newest revision counts, also after a dag run is cleared
         input=fields.loaded(dag_run, "conf") or None,
         tags=tags,
-        origin=fields.run_origin(ids, state=word),
+        origin=fields.run_origin(ids, state=state),
         started_at=fields.loaded(dag_run, "start_date"),
     )

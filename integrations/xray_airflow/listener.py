@@ -2,7 +2,7 @@
 
 pluggy refuses a hook whose argument the specification lacks, and Airflow lets that PluginValidationError take the
 scheduler down. So every hook is checked against the installed specifications first, and asks for no argument that X-Ray
-does not need. What happens in a hook is task.py's and dagruns.py's to know.
+does not need. What a hook does is in lifecycle.py, task.py and dagruns.py.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def make_listener(specifications: Mapping[str, frozenset[str]] | None = None) ->
                 break
         else:
             if name in known:
-                log.warning("X-Ray: this Airflow's hook %s has other arguments; what it tells is not captured.", name)
+                log.warning("X-Ray: this Airflow's hook %s has other arguments; what it reports is not captured.", name)
     if not vars(listener):
         log.warning("X-Ray: none of this Airflow's listener hooks is known; nothing is captured.")
     return listener
@@ -75,8 +75,8 @@ def installed_specifications(modules: Iterable[str] = SPECIFICATIONS) -> dict[st
 def patch_has_listeners() -> None:
     """Keep DAGs with `end_from_trigger=True` importable.
 
-    Airflow refuses them as soon as its core listener manager has any listener, since those would not hear of a task that
-    ends in the triggerer. X-Ray does not need to: the sweep at the end of the dag run closes such steps. So X-Ray's own
+    Airflow refuses them as soon as its core listener manager has any listener, since that would not be called for a task that
+    ends in the triggerer. X-Ray does not need that call: the sweep at the end of the dag run closes such steps. So X-Ray's own
     listener does not count as one there.
     """
     try:
@@ -94,7 +94,7 @@ def patch_has_listeners() -> None:
     ListenerManager.has_listeners = property(has_listeners, doc=counted.__doc__)
 
 
-def _tell(module: str, function: str, *arguments: Any) -> None:
+def _call(module: str, function: str, *arguments: Any) -> None:
     try:
         getattr(import_module(f"xray_airflow.{module}"), function)(*arguments)
     except Exception as error:  # noqa: BLE001
@@ -102,44 +102,44 @@ def _tell(module: str, function: str, *arguments: Any) -> None:
 
 
 def on_starting(component: Any) -> None:
-    _tell("task", "on_starting", component)
+    _call("task", "on_starting", component)
 
 
 def before_stopping(component: Any) -> None:
-    _tell("task", "before_stopping", component)
+    _call("lifecycle", "stopping", component)
 
 
 def on_task_instance_running(task_instance: Any) -> None:
-    _tell("task", "on_running", task_instance)
+    _call("task", "on_running", task_instance)
 
 
 def on_task_instance_success(task_instance: Any) -> None:
-    _tell("task", "on_ended", task_instance, "success", None)
+    _call("lifecycle", "task_ended", task_instance, "success", None)
 
 
 def on_task_instance_skipped(task_instance: Any) -> None:
-    _tell("task", "on_ended", task_instance, "skipped", None)
+    _call("lifecycle", "task_ended", task_instance, "skipped", None)
 
 
 def on_task_instance_failed(task_instance: Any, error: Any) -> None:
-    _tell("task", "on_ended", task_instance, "failed", error)
+    _call("lifecycle", "task_ended", task_instance, "failed", error)
 
 
 def on_dag_run_running(dag_run: Any) -> None:
-    _tell("dagruns", "on_running", dag_run)
+    _call("dagruns", "on_running", dag_run)
 
 
 def on_dag_run_success(dag_run: Any) -> None:
-    _tell("dagruns", "on_ended", dag_run, "completed", None)
+    _call("dagruns", "on_ended", dag_run, "completed", None)
 
 
 def on_dag_run_failed(dag_run: Any, msg: Any) -> None:
-    _tell("dagruns", "on_ended", dag_run, "failed", msg)
+    _call("dagruns", "on_ended", dag_run, "failed", msg)
 
 
 def _failed_without_error() -> Callable[..., None]:
     def on_task_instance_failed(task_instance: Any) -> None:
-        _tell("task", "on_ended", task_instance, "failed", None)
+        _call("lifecycle", "task_ended", task_instance, "failed", None)
 
     return on_task_instance_failed
 

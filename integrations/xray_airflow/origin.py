@@ -12,5 +12,5 @@ from xray_core.plugins.hookspecs import hookimpl
 def xray_run_origin() -> tuple[Origin, str | None, str | None] | None:
     """The task instance around the calling code, if an Airflow task is running in this process."""
     task = sys.modules.get("xray_airflow.task")  # not imported here: most processes with a client run no task
-    watched = task.current() if task is not None else None
-    return None if watched is None else (watched.origin, watched.step.run_id, watched.step.step_id)
+    running_task = task.current() if task is not None else None
+    return None if running_task is None else (running_task.origin, running_task.step.run_id, running_task.step.step_id)

@@ -1,8 +1,8 @@
-"""After a dag run: the tasks that never had a process, and those that died without a word.
+"""After a dag run: the tasks that never had a process, and those whose process died before it could write an end.
 
-Skipped and upstream-failed tasks and EmptyOperators run nowhere, so nobody told of them; a killed process tells nothing.
-When a dag run has ended, a thread of the scheduler's process reads the final states with a session of its own and tells
-of every task instance. It never runs in the scheduler's loop, and never in a task's process.
+Skipped and upstream-failed tasks and EmptyOperators run in no process, so no process captures them; a killed one writes
+no end. When a dag run has ended, a thread of the scheduler's process reads the final states with a session of its own and
+writes how every task instance ended. It never runs in the scheduler's loop, and never in a task's process.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xray_airflow import fields
+from xray_airflow.client import client
 from xray_core.capture.run import Run
 from xray_core.model import Status
 from xray_core.safety import log, swallow
 
 MAX_WAITING: Final = 1_000
 MAX_TASKS: Final = 20_000
-# Steps that are told of without knowing their place are listed after those that know it.
+# Steps whose index is not known are listed after those with one.
 NO_INDEX: Final = 1_000_000
 # The hook is called before the scheduler commits: until then our session does not see how the last tasks ended.
 _COMMITTED_AFTER_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -118,13 +119,13 @@ class _Sweeper:
                 state, instances = _read(finished)
             if state == finished.state and all(each.state in _STATUS or not each.last for each in instances):
                 break
-        tell(finished, instances)
+        write_final_states(finished, instances)
 
 
 _sweeper: _Sweeper | None = None
 
 
-def later(finished: Finished) -> None:
+def schedule_sweep(finished: Finished) -> None:
     """Sweep this dag run soon, in the background. Never blocks."""
     global _sweeper
     if _sweeper is None or _sweeper.pid != os.getpid():
@@ -134,7 +135,7 @@ def later(finished: Finished) -> None:
 
 
 def finish(timeout_s: float = 5.0) -> None:
-    """Wait until what was asked for is swept, at most this long: the process is about to end."""
+    """Wait until every scheduled sweep is done, at most `timeout_s`: the process is about to end."""
     sweeper, deadline = _sweeper, time.monotonic() + timeout_s
     if sweeper is None or sweeper.pid != os.getpid():
         return
@@ -142,10 +143,8 @@ def finish(timeout_s: float = 5.0) -> None:
         time.sleep(0.05)  # the process is ending, and the sweep has its own thread
 
 
-def tell(finished: Finished, instances: Iterable[Instance]) -> None:
+def write_final_states(finished: Finished, instances: Iterable[Instance]) -> None:
     """Write down how every task instance of a dag run ended, and why those that did not run did not."""
-    from xray_airflow.task import client
-
     instances = list(instances)
     run = client().attach_run(fields.run_id_of(finished.dag_id, finished.dag_run_id), finished.dag_id)
     tasks = getattr(finished.dag, "task_dict", None) or {}
@@ -155,10 +154,10 @@ def tell(finished: Finished, instances: Iterable[Instance]) -> None:
             states.setdefault(instance.task_id, []).append(instance)
     order = {task_id: place for place, task_id in enumerate(tasks)}
     for instance in instances:
-        _tell_of(run, finished, instance, tasks.get(instance.task_id), order, tasks, states)
+        _write_instance(run, finished, instance, tasks.get(instance.task_id), order, tasks, states)
 
 
-def _tell_of(
+def _write_instance(
     run: Run,
     finished: Finished,
     instance: Instance,
@@ -168,7 +167,7 @@ def _tell_of(
     states: Mapping[str, list[Instance]],
 ) -> None:
     if instance.state not in _STATUS and instance.started_at is not None:
-        return  # still at it, though its run is over: its own process will tell
+        return  # still running, though its run is over: its own process will write the end
     ids = {"dag_id": finished.dag_id, "run_id": finished.dag_run_id, "task_id": instance.task_id}
     names = fields.class_names(task) if task is not None else [instance.operator or ""]
     step = run.open_step_unwritten(
@@ -184,7 +183,7 @@ def _tell_of(
             ids, state=instance.state, map_index=instance.map_index, try_number=instance.try_number or None
         ),
         metadata=fields.parameters_of(task) if task is not None else None,
-        # After the task's own process in time, so that its word on what went wrong comes first.
+        # Later than the task's own process, so that the error which that wrote counts.
         started_at=instance.ended_at or instance.started_at,
     )
     status: Status = _STATUS.get(instance.state or "", "skipped")
@@ -222,7 +221,7 @@ def _why(
         culprits = [name for name, found in upstream.items() if found & {"failed", "upstream_failed"}]
         return {"type": "UpstreamFailed", "message": f"upstream failed: {', '.join(culprits) or 'unknown'}"}
     if status == "failed":
-        message = "Airflow says failed; the task's process told of no end (it was killed, or could not write)"
+        message = "Airflow says failed; the task's process wrote no end (it was killed, or could not write)"
         return {"type": "Lost", "message": message}
     if instance.state == "skipped":
         for name, found in upstream.items():
@@ -260,9 +259,11 @@ def _read(finished: Finished) -> tuple[str | None, list[Instance]]:
                 .where(model.dag_id == finished.dag_id, model.run_id == finished.dag_run_id)
                 .limit(MAX_TASKS)
             ).all()  # fmt: skip
-            for task_id, map_index, try_number, word, started_at, ended_at, operator in rows:
-                word = str(getattr(word, "value", word)) if word is not None else None
-                found.append(Instance(task_id, map_index, try_number or 0, word, started_at, ended_at, operator, last))
+            for task_id, map_index, try_number, task_state, started_at, ended_at, operator in rows:
+                task_state = str(getattr(task_state, "value", task_state)) if task_state is not None else None
+                found.append(
+                    Instance(task_id, map_index, try_number or 0, task_state, started_at, ended_at, operator, last)
+                )
         if len(found) >= MAX_TASKS:
             log.warning("X-Ray: dag run %s has more than %d task instances; the rest is not swept", finished, MAX_TASKS)
     return str(getattr(state, "value", state)), found

@@ -8,12 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from xray_airflow import config, dagruns, fields, sweep
-from xray_airflow import task as task_process
+from xray_airflow import config, dagruns, fields, lifecycle, sweep
+from xray_airflow.client import client
 
 from tests.integrations.airflow.conftest import NOBODY, Captured
 from xray_core import XRay
-from xray_core.capture import context
 from xray_core.transport.memory import MemoryTransport
 from xray_core.xray import set_default_client
 
@@ -24,19 +23,18 @@ NOON = datetime(2024, 1, 1, 12, tzinfo=timezone.utc)
 def seen(airflow: None) -> Iterator[MemoryTransport]:
     """Everything that the scheduler's hooks tell, in this process."""
     transport = MemoryTransport()
-    client = XRay("", transport=transport, api_url=NOBODY)
-    set_default_client(client)
-    task_process.client.cache_clear()
+    xray = XRay("", transport=transport, api_url=NOBODY)
+    set_default_client(xray)
+    client.cache_clear()
     config.dag_filter.cache_clear()
     yield transport
-    client.close()
+    xray.close()
     set_default_client(None)
-    task_process.client.cache_clear()
-    context.remove_step_finder(task_process._find_step)
+    client.cache_clear()
 
 
 def captured(seen: MemoryTransport) -> Captured:
-    assert task_process.client().flush(10)
+    assert client().flush(10)
     return Captured([record for record in seen.records if record["kind"] != "client"])
 
 
@@ -54,7 +52,7 @@ def test_every_task_that_never_ran_says_why(seen: MemoryTransport) -> None:
     finished = sweep.Finished("d", "r", "failed", dag=_dag(
         load=[], choose=["load"], taken=["choose"], left=["choose"], behind=["left"], broken=[], after=["broken"], never=[],
     ))  # fmt: skip
-    sweep.tell(finished, [
+    sweep.write_final_states(finished, [
         ended("load", "success", ran=True), ended("choose", "success", ran=True), ended("taken", "success"),
         ended("left", "skipped"), ended("behind", "skipped"), ended("broken", "failed", ran=True),
         ended("after", "upstream_failed"), ended("never", None), ended("odd", "running", ran=True),
@@ -64,7 +62,7 @@ def test_every_task_that_never_ran_says_why(seen: MemoryTransport) -> None:
         "load": None, "choose": None, "taken": None,
         "left": "choose chose not to run it",
         "behind": "upstream was skipped: left",
-        "broken": "Airflow says failed; the task's process told of no end (it was killed, or could not write)",
+        "broken": "Airflow says failed; the task's process wrote no end (it was killed, or could not write)",
         "after": "upstream failed: broken",
         "never": "never ran; Airflow's state is none",
     }  # fmt: skip
@@ -75,14 +73,14 @@ def test_every_task_that_never_ran_says_why(seen: MemoryTransport) -> None:
 def test_the_instances_of_a_mapped_task_are_all_upstream_of_what_follows(seen: MemoryTransport) -> None:
     finished = sweep.Finished("d", "r", "success", dag=_dag(each=[], total=["each"]))
     mapped = [ended("each", "success", ran=True, map_index=n) for n in range(3)]
-    sweep.tell(finished, [*mapped, ended("total", "success", ran=True)])
+    sweep.write_final_states(finished, [*mapped, ended("total", "success", ran=True)])
     expected = {fields.step_id_of("d", "r", "each", n) for n in range(3)}
     assert set(captured(seen).step("total")["upstream"]) == expected
 
 
 def test_a_try_that_died_before_the_last_one_is_closed_from_the_history(seen: MemoryTransport) -> None:
     tries = [ended("t", "failed", ran=True, last=False), ended("t", "success", ran=True, try_number=2)]
-    sweep.tell(sweep.Finished("d", "r", "success", dag=_dag(t=[])), tries)
+    sweep.write_final_states(sweep.Finished("d", "r", "success", dag=_dag(t=[])), tries)
     steps = captured(seen)
     assert (steps.step("t", attempt=1)["status"], steps.step("t", attempt=2)["status"]) == ("failed", "completed")
 
@@ -109,7 +107,7 @@ def test_a_dag_run_lasts_as_long_as_airflow_says_and_is_one_part_however_often_i
 
 def test_a_state_set_from_outside_ends_the_step_and_says_so(seen: MemoryTransport) -> None:
     ti = SimpleNamespace(dag_id="d", run_id="r", task_id="t", try_number=2, map_index=-1, state="failed")
-    task_process.on_ended(ti, "failed", "TaskInstance's state was manually set to `failed`.")
+    lifecycle.task_ended(ti, "failed", "TaskInstance's state was manually set to `failed`.")
     step = captured(seen).step("t", attempt=2)
     assert (step["status"], step["metadata"]) == ("failed", {"result.set_from_outside": "failed"})
     assert step["error"]["message"] == "TaskInstance's state was manually set to `failed`."
@@ -121,7 +119,7 @@ def test_a_row_that_is_no_longer_loaded_is_not_loaded_again(seen: MemoryTranspor
 
     row = TaskInstance.__new__(TaskInstance)
     assert fields.loaded(row, "dag_id") is None
-    task_process.on_ended(
+    lifecycle.task_ended(
         SimpleNamespace(dag_id=None, run_id="r", task_id="t", map_index=-1, try_number=1), "failed", None
     )
     assert captured(seen).records == []
