@@ -6,7 +6,6 @@ Loaded as an `xray.plugins` entry point by every client, so it imports no framew
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ from xray_core.model import Origin
 from xray_core.plugins.hookspecs import hookimpl
 from xray_core.plugins.instrument import Instrument
 from xray_core.settings import load
+from xray_dagster import installed
 
-LEDGER_VARIABLE: Final = "XRAY_DAGSTER_LEDGER"
 _API: Final = "dagster._core.execution.api"
 _MARK: Final = "__xray_seam__"
 
@@ -65,9 +64,6 @@ SEAMS: Final = (
     ),
 )
 
-_installed: set[str] = set()
-_ledger_wanted = False
-
 
 def make_instrument() -> Instrument:
     """What enables this adapter in one process. There is one, but for tests."""
@@ -94,33 +90,22 @@ def enable(*, attach_ledger: bool = False) -> None:
     Raises:
         ConfigurationError: an `XRAY_*` setting is wrong; the message says what to do.
     """
-    global _ledger_wanted
     if not load().enabled:
         return
-    _ledger_wanted = _ledger_wanted or attach_ledger
+    if attach_ledger:
+        installed.want_ledger()
     instrument.enable()
 
 
 def disable() -> None:
     """Take the wrappers out again. For tests: a run that is going on keeps its own."""
-    global _ledger_wanted
     for seam in SEAMS:
         for name in (seam.module, *seam.copies):
             wrapped: Any = getattr(sys.modules.get(name), seam.function, None)
             if hasattr(wrapped, _MARK):
                 setattr(sys.modules[name], seam.function, wrapped.__wrapped__)
-    _installed.clear()
-    _ledger_wanted = instrument.enabled = False
-
-
-def is_installed(seam: str) -> bool:
-    """Whether this seam captures in this process."""
-    return seam in _installed
-
-
-def attaches_ledger() -> bool:
-    """Whether outputs get X-Ray's ledger into their metadata."""
-    return _ledger_wanted or os.environ.get(LEDGER_VARIABLE, "").strip().lower() in ("1", "true", "yes", "on")
+    installed.reset()
+    instrument.enabled = False
 
 
 @hookimpl
@@ -132,8 +117,8 @@ def xray_instruments() -> dict[str, Callable[[], None]]:
 @hookimpl
 def xray_run_origin() -> tuple[Origin, str | None, str | None] | None:
     """Inside an op's body a run that starts by hand is a child of that op's step."""
-    ops = sys.modules.get("xray_dagster.ops")
-    here = ops.current_op() if ops is not None else None
+    begin = sys.modules.get("xray_dagster.begin")  # not imported here: most processes with a client run no op
+    here = begin.current_op() if begin is not None else None
     return (here.origin, here.step.run_id, here.step.step_id) if here is not None else None
 
 
@@ -153,12 +138,12 @@ def _wrap(made: Instrument, seam: Seam, module: ModuleType) -> None:
         setattr(wrapped, _MARK, seam.name)
         setattr(module, seam.function, wrapped)
         links.export_webserver_url()
-    _installed.add(seam.name)
+    installed.mark_installed(seam.name)
     made.found(f"{seam.module}.{seam.function}")
 
 
 def _report_missing_modules(made: Instrument) -> None:
-    """Once Dagster is imported: a module that is not there will never be, and nobody would hear of it."""
+    """Once Dagster is imported: a module that is not there will never be, and must be reported."""
     for seam in SEAMS:
         if seam.module not in sys.modules and find_spec(seam.module) is None:
             made.missing(f"{seam.module}.{seam.function}", seam.lost)

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from xray_core.capture import context
 from xray_core.model import RESULT_METADATA, Origin, Status
 from xray_core.safety import guarded, swallow
 from xray_core.xray import default_client
-from xray_dagster import fields, instrument
+from xray_dagster import fields
 from xray_dagster.ledger import ledger_metadata
-from xray_dagster.runs import EventObserver, RunCapture, argument, open_ops, run_of
+from xray_dagster.runs import RunCapture
 
 _MAX_RESULTS: Final = 50
 _ENDS: Final = frozenset({"STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY"})
-TELLING: Final = _ENDS | {
+OBSERVED_KINDS: Final = _ENDS | {
     "STEP_OUTPUT", "ASSET_MATERIALIZATION", "ASSET_OBSERVATION", "ASSET_CHECK_EVALUATION", fields.UNKNOWN,
 }  # fmt: skip
 
@@ -43,9 +42,9 @@ class OpCapture:
     def origin(self) -> Origin:
         return self._of.origin_of(self.fields, self.key, self.step.attempt)
 
-    @guarded("following a Dagster step")
+    @guarded("observing a Dagster step")
     def observe(self, event: Any) -> None:
-        """One of Dagster's events of this step, of a kind in TELLING."""
+        """One of Dagster's events of this step, of a kind in OBSERVED_KINDS."""
         kind = event.event_type_value
         if kind in _ENDS:
             self._state = kind
@@ -76,24 +75,28 @@ class OpCapture:
 
     def _asset_event(self, name: str, data: Any) -> dict[str, Any]:
         metadata = fields.plain_metadata(data.metadata)
-        told = {"partition": data.partition, **metadata} if data.partition is not None else metadata
-        self._add_result(name, {fields.key_text(data.asset_key): told})
+        entry = {"partition": data.partition, **metadata} if data.partition is not None else metadata
+        self._add_result(name, {fields.key_text(data.asset_key): entry})
         return metadata
 
     def _checked(self, data: Any) -> None:
-        told = {
+        entry = {
             "passed": bool(data.passed),
             "severity": str(getattr(data.severity, "value", data.severity)),
             **({"blocking": True} if getattr(data, "blocking", False) else {}),
             **({"description": data.description} if getattr(data, "description", None) else {}),
             **fields.plain_metadata(data.metadata),
         }
-        self._add_result("checks", {f"{fields.key_text(data.asset_key)}:{data.check_name}": told})
+        self._add_result("checks", {f"{fields.key_text(data.asset_key)}:{data.check_name}": entry})
 
-    def _add_result(self, name: str, told: dict[str, Any]) -> None:
+    def _add_result(self, name: str, entry: dict[str, Any]) -> None:
         results = self._results.setdefault(name, {})
         if len(results) < _MAX_RESULTS:
-            results.update(told)
+            results.update(entry)
+
+    def enter_body(self, step_context: Any) -> None:
+        """The op's body begins: its context is the one that knows the outputs."""
+        self._context = step_context
 
     @guarded("reading an output of a Dagster step")
     def observe_output(self, event: Any) -> None:
@@ -157,58 +160,9 @@ class OpCapture:
             return
         self._closed = True
         self._of.ops.pop(self.key, None)
-        for name, told in self._results.items():
-            self.step.set_metadata(RESULT_METADATA + name, told)
+        for name, entry in self._results.items():
+            self.step.set_metadata(RESULT_METADATA + name, entry)
         if state:
             self.step.set_origin_state(state)
         self.step.close(status, error=error)
         self._of.after_step(status, error if isinstance(error, dict) else None)
-
-
-@guarded("opening a Dagster step")
-def begin_step(args: tuple[Any, ...], kwargs: dict[str, Any]) -> EventObserver | None:
-    """An attempt of a step that this process executes; None where a step launcher has it executed elsewhere."""
-    step_context = argument(args, kwargs, 0, "step_context")
-    forced = (len(args) > 1 and args[1]) or kwargs.get("force_local_execution")
-    if not forced and getattr(step_context, "step_launcher", None) is not None:
-        return None
-    capture = _begin(step_context)
-    return EventObserver(capture.observe, capture.end, TELLING, capture.step)
-
-
-@guarded("entering the body of a Dagster step")
-def begin_body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> EventObserver | None:
-    """The body of a step: its inputs and outputs. Without the step seam it alone makes the step current, and ends it."""
-    step_context = argument(args, kwargs, 0, "step_context")
-    inputs = argument(args, kwargs, 1, "inputs")
-    capture = run_of(step_context).ops.get(step_context.step.key)
-    bare = not instrument.is_installed("step")
-    if capture is None and bare:
-        capture = _begin(step_context)
-    if capture is None:
-        return None
-    capture._context = step_context
-    if inputs:
-        capture.step.observe_inputs(inputs)
-    if bare:
-        return EventObserver(capture.observe_output, capture.end_body, step=capture.step)
-    return EventObserver(capture.observe_output, _nothing)
-
-
-def _nothing(error: BaseException | None) -> None:
-    """The step's own generator says how it ended."""
-
-
-def current_op() -> OpCapture | None:
-    """The op whose step, or a step inside it, is current."""
-    step = context.current_step_or_none()
-    if step is None:
-        return None
-    mine = [capture for capture in open_ops() if capture.step.run_id == step.run_id]
-    exact = [capture for capture in mine if capture.step is step]
-    return exact[0] if exact else mine[0] if len(mine) == 1 else None
-
-
-def _begin(step_context: Any) -> OpCapture:
-    attempt = step_context.previous_attempt_count + 1
-    return OpCapture(run_of(step_context), step_context.step, step_context, attempt=attempt)

@@ -8,71 +8,59 @@ for the network.
 from __future__ import annotations
 
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from xray_core.capture import context
 from xray_core.capture.run import Run
 from xray_core.capture.step import Step
 from xray_core.model import RESULT_METADATA, Origin, Status
 from xray_core.safety import guarded
-from xray_core.xray import default_client
-from xray_dagster import fields, instrument, links
+from xray_dagster import fields, installed, links
 
 if TYPE_CHECKING:
     from xray_dagster.ops import OpCapture
 
-_MAX_OPEN_RUNS: Final = 64
 _READ_AHEAD: Final = 32
 _DIED: Final = "ChildProcessCrashException"
-TELLING: Final = frozenset(
+OBSERVED_KINDS: Final = frozenset(
     {
         "STEP_START", "STEP_RESTARTED", "STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY", "STEP_SKIPPED", "ENGINE_EVENT",
         "PIPELINE_SUCCESS", "PIPELINE_FAILURE", "PIPELINE_CANCELED", fields.UNKNOWN,
     }
 )  # fmt: skip
 
-_lock = threading.Lock()
-_runs: OrderedDict[str, RunCapture] = OrderedDict()  # by Dagster's run id
-
-
-class EventObserver(NamedTuple):
-    """What is done with the events of one of Dagster's generators.
-
-    Attributes:
-        observe: is shown each on its way.
-        end: is told that it is through, and with what exception, if any.
-        kinds: of the events to be shown; None for all.
-        step: is current while Dagster and the op's body work on the next event, and at no other time.
-    """
-
-    observe: Callable[[Any], None]
-    end: Callable[[BaseException | None], None]
-    kinds: frozenset[str] | None = None
-    step: Step | None = None
-
 
 class RunCapture:
     """A run as this process sees it: driving it, or executing steps of a run that another process drives.
 
+    Args:
+        open_op: opens the capture of a step that only events report: called with this, the plan's step and the attempt.
+
     Attributes:
-        drives: whether this process drives the run, and so speaks for it.
+        drives: whether this process drives the run, and so writes how it ends.
         attaches_ledger: whether outputs get X-Ray's ledger into their metadata.
         executed: (step key, attempt) of what this process captured step by step.
         ops: the steps that are being executed here, by step key.
     """
 
-    def __init__(self, run: Run, plan_context: Any, execution_plan: Any, *, drives: bool) -> None:
+    def __init__(
+        self,
+        run: Run,
+        plan_context: Any,
+        execution_plan: Any,
+        *,
+        drives: bool,
+        open_op: Callable[[RunCapture, Any, int], object],
+    ) -> None:
         self.run = run
         self.executed: set[tuple[str, int]] = set()
         self.ops: dict[str, OpCapture] = {}
         self.drives = drives
-        self.attaches_ledger = instrument.attaches_ledger()
+        self._open_op = open_op
+        self.attaches_ledger = installed.attaches_ledger()
         self.dagster_run = plan_context.dagster_run
-        self._linked = _has_page(plan_context)
+        self._linked = has_page(plan_context)
         self._plan = execution_plan
         steps = execution_plan.get_all_steps_in_topo_order()
         self._indexes = fields.indexes_of(steps)
@@ -151,9 +139,9 @@ class RunCapture:
         ids = {**(known.ids if known is not None else {}), "step_key": key, "attempt": attempt}
         return Origin(fields.FRAMEWORK, known.kind if known is not None else "op", ids, self.url_of(key), state)
 
-    @guarded("following a Dagster run")
+    @guarded("observing a Dagster run")
     def observe(self, event: Any) -> None:
-        """One event of the run, of a kind in TELLING and of whatever process."""
+        """One event of the run, of a kind in OBSERVED_KINDS and of whatever process."""
         kind, key = event.event_type_value, event.step_key
         if key is not None:
             self._observe_step(kind, key, event)
@@ -162,8 +150,8 @@ class RunCapture:
         elif kind == "PIPELINE_FAILURE":
             data = event.event_specific_data
             error = fields.error_of(getattr(data, "error", None))
-            told = self._first_error or error or {"type": "DagsterRunFailure", "message": str(event.message)}
-            self._end = "failed", "FAILURE", told
+            run_error = self._first_error or error or {"type": "DagsterRunFailure", "message": str(event.message)}
+            self._end = "failed", "FAILURE", run_error
         elif kind == "PIPELINE_CANCELED":
             self._cancelled = True
             self._end = "failed", "CANCELED", {"type": "Canceled", "message": "the run was cancelled in Dagster"}
@@ -171,7 +159,7 @@ class RunCapture:
     def _observe_step(self, kind: str, key: str, event: Any) -> None:
         if kind in ("STEP_START", "STEP_RESTARTED"):
             self._began.add(key)
-            if key not in self.ops and not instrument.is_installed("step") and event.pid == os.getpid():
+            if key not in self.ops and not installed.is_installed("step") and event.pid == os.getpid():
                 self._begin_from_event(key)
         elif kind == "STEP_SUCCESS":
             self._ends[key] = "succeeded"
@@ -212,13 +200,11 @@ class RunCapture:
         """Without the step seam: the step's own events, in the process that executes it, say when it begins and ends."""
         step = self._plan.step_dict_by_key.get(key)
         if step is not None:
-            from xray_dagster.ops import OpCapture  # needs this module
-
-            OpCapture(self, step, None, attempt=self._attempts.get(key, 1))
+            self._open_op(self, step, self._attempts.get(key, 1))
 
     def _end_from_event(self, key: str, status: Status, state: str, error: dict[str, Any] | None) -> bool:
         capture = self.ops.get(key)
-        if capture is None or instrument.is_installed("step"):
+        if capture is None or installed.is_installed("step"):
             return False
         capture.close(status, state=state, error=error)
         return True
@@ -254,18 +240,15 @@ class RunCapture:
     @guarded("closing a Dagster run")
     def end(self, error: BaseException | None) -> None:
         """The run's generator is through: add what never ran, and say how it ended."""
-        with _lock:
-            if _runs.get(self.dagster_run.run_id) is self:
-                del _runs[self.dagster_run.run_id]
         for capture in list(self.ops.values()):
             capture.close("failed", state="", error={"type": "Abandoned", "message": "the run ended under it"})
         if self._end is None and error is None:
             self.run.detach()  # Dagster will resume it in another process
             return
         self._add_steps_that_never_ran()
-        status, state, told = self._end if self._end is not None else ("failed", "", None)
-        self.run.set_origin(_run_origin(self.dagster_run, linked=self._linked, state=state))
-        self.run.close(status, error=told if told is not None or status == "completed" else error)
+        status, state, end_error = self._end if self._end is not None else ("failed", "", None)
+        self.run.set_origin(run_origin(self.dagster_run, linked=self._linked, state=state))
+        self.run.close(status, error=end_error if end_error is not None or status == "completed" else error)
 
     def _add_steps_that_never_ran(self) -> None:
         keys = list(self._plan.step_keys_to_execute)
@@ -288,70 +271,18 @@ class RunCapture:
 
     def after_step(self, status: Status, error: dict[str, Any] | None) -> None:
         """Without the run seam, nobody else says that the run was: its end is the end of its last step so far."""
-        if self.drives or instrument.is_installed("run"):
+        if self.drives or installed.is_installed("run"):
             return
         if status == "failed":
             self._first_error = self._first_error or error or {"type": "Error", "message": ""}
         self.run.close("failed" if self._first_error else "completed", error=self._first_error)
 
 
-@guarded("opening a Dagster run")
-def begin_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> EventObserver:
-    """A run that this process drives."""
-    job_context = argument(args, kwargs, 0, "job_context")
-    execution_plan = argument(args, kwargs, 1, "execution_plan")
-    capture = _remember(RunCapture(_open_run(job_context), job_context, execution_plan, drives=True))
-    return EventObserver(capture.observe, capture.end, TELLING)
-
-
-def run_of(plan_context: Any) -> RunCapture:
-    """The run that a step belongs to: driven by this process, or by another one that says what becomes of it."""
-    known = _runs.get(plan_context.dagster_run.run_id)
-    if known is not None:
-        return known
-    if instrument.is_installed("run"):
-        dagster_run = plan_context.dagster_run
-        run = default_client().attach_run(fields.run_id_of(dagster_run.run_id), fields.pipeline_of(dagster_run))
-    else:
-        run = _open_run(plan_context)
-    return _remember(RunCapture(run, plan_context, plan_context.plan_data.execution_plan, drives=False))
-
-
-def open_ops() -> list[OpCapture]:
-    """The steps that this process is executing, of whatever run."""
-    return [capture for run in list(_runs.values()) for capture in list(run.ops.values())]
-
-
-def _open_run(plan_context: Any) -> Run:
-    dagster_run = plan_context.dagster_run
-    around = context.current_step_or_none()  # a job that is executed inside another step
-    return default_client().open_run(
-        fields.pipeline_of(dagster_run),
-        run_id=fields.run_id_of(dagster_run.run_id),
-        input=fields.run_input(dagster_run),
-        tags=fields.run_tags(dagster_run.tags),
-        origin=_run_origin(dagster_run, linked=_has_page(plan_context)),
-        parent=(around.run_id, around.step_id) if around is not None else None,
-    )
-
-
-def _run_origin(dagster_run: Any, *, linked: bool, state: str = "") -> Origin:
+def run_origin(dagster_run: Any, *, linked: bool, state: str = "") -> Origin:
     url = links.run_url(dagster_run.run_id) if linked else None
     return Origin(fields.FRAMEWORK, "run", fields.run_ids(dagster_run), url, state or None)
 
 
-def _has_page(plan_context: Any) -> bool:
+def has_page(plan_context: Any) -> bool:
     """Whether Dagster's UI will know the run: one on an ephemeral instance is gone with its process."""
     return not getattr(plan_context.instance, "is_ephemeral", False)
-
-
-def _remember(capture: RunCapture) -> RunCapture:
-    with _lock:
-        _runs[capture.dagster_run.run_id] = capture
-        while len(_runs) > _MAX_OPEN_RUNS:
-            _runs.popitem(last=False)  # a run whose generator was never closed
-    return capture
-
-
-def argument(args: tuple[Any, ...], kwargs: dict[str, Any], at: int, name: str) -> Any:
-    return args[at] if len(args) > at else kwargs[name]

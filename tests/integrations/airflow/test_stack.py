@@ -91,7 +91,7 @@ def test_a_dag_with_every_case_ends_as_a_run_whose_every_step_says_how_it_ended(
     assert why["not_taken"] == "chooses chose not to run it"
     assert why["after_not_taken"] == "upstream was skipped: not_taken"
     assert why["after_stop"] == "stops chose not to run it"
-    assert "told of no end" in why["dies"]
+    assert "wrote no end" in why["dies"]
     assert steps["dies"][0]["rejection_counts"] == {"before_death": 1}
     assert steps["defers"][0]["rejection_counts"] == {"deferral": 2}
     assert len(steps["defers"]) == len(steps["pokes"]) == 1

@@ -9,7 +9,7 @@ import pytest
 import xray_dagster
 from dagster import Out, Output, RetryPolicy, job, op
 from xray_dagster import instrument, ops, seams
-from xray_dagster.runs import EventObserver
+from xray_dagster.event_observer import EventObserver
 
 from tests.integrations.dagster.capturing import Captured
 from xray_core import current_step
@@ -141,11 +141,13 @@ def test_an_event_that_does_not_say_its_kind_is_said_once_and_not_passed_over(
         yield Other()
         yield object()
 
-    following = EventObserver(lambda event: shown.append(capture.observe(event)), lambda error: None, ops.TELLING)
+    following = EventObserver(
+        lambda event: shown.append(capture.observe(event)), lambda error: None, ops.OBSERVED_KINDS
+    )
     capture = object.__new__(ops.OpCapture)
     assert len(list(seams.around(renamed, lambda args, kwargs: following)())) == 2
     assert shown == [None]  # the second alone
-    assert "following a Dagster step" in caplog.text
+    assert "observing a Dagster step" in caplog.text
 
 
 def test_what_closes_early_is_told_and_closes_dagsters_own() -> None:
