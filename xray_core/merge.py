@@ -1,7 +1,8 @@
 """Parts into one: the rule by which what several processes know of a run or of a step attempt becomes one state.
 
 A pure, commutative fold: any order, any duplication and any split over processes gives the same result. Start = min,
-end = max, status by rank, counts add up, other fields fill in and never erase. Knows nothing of storage.
+end = max, status by rank, counts and sums add up, what was said wins over what was inferred, other fields fill in and never
+erase. Knows nothing of storage.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from xray_core.model import HASH_MODULUS, STATUS_RANK
+from xray_core.sums import merge_columns, merge_sums
 
 Part = Mapping[str, Any]
 MAX_DECISIONS: Final = 100
+MAX_OTHER_SETS: Final = 8
+MAX_LINKS: Final = 1_000
 _FIRST_TO_SAY: Final = (
     "run_id", "step_id", "attempt", "name", "step_type", "parent_id", "map_index", "capture", "code_version", "input",
-    "input_fp", "sampling",
+    "input_fp", "sampling", "inference",
 )  # fmt: skip
 # of a deferred task, the last execution knows the outcome better than the first
 _LAST_TO_SAY: Final = ("input_count", "output_count", "output", "output_fp")
@@ -71,8 +75,9 @@ def _only_step(part: Part) -> dict[str, Any]:
     origin, items, upstream, decisions = get("origin"), get("items"), get("upstream"), get("decisions")
     if origin and origin.get("ids", ()) is None:
         origin = {**origin, "ids": {}}
-    if items and None in items.values():
-        items = {side: given for side, given in items.items() if given is not None}
+    if items and not all(items.values()):
+        items = {side: given for side, given in items.items() if given}
+    score_sums, orders = get("score_sums"), get("orders")
     merged: dict[str, Any] = {
         "pipeline": get("pipeline"),
         "status": status,
@@ -90,6 +95,9 @@ def _only_step(part: Part) -> dict[str, Any]:
         "sums": _summed([part]) if get("sums") else {},
         "items": items or {},
         "scores": _scores([part]) if get("scores") else {},
+        "score_sums": _score_sums([part]) if score_sums else {},
+        "orders": _orders([part]) if orders else {},
+        "relation": get("relation"),
         "decisions": sorted(decisions, key=lambda d: d.get("at_us") or 0)[:MAX_DECISIONS] if decisions else [],
     }
     for name in _FIRST_TO_SAY:
@@ -105,6 +113,11 @@ def _merged_step(ordered: Sequence[Part]) -> dict[str, Any]:
         merged[name] = _first(ordered, name)
     for name in _LAST_TO_SAY:
         merged[name] = _first(ordered[::-1], name)
+    for name, side in (("input_count", "in"), ("output_count", "out")):
+        told = [part for part in ordered if part.get(name) is not None]
+        sets = [((part.get("items") or {}).get(side) or {}).get("n") for part in told]
+        if len(told) > 1 and sets == [part[name] for part in told]:
+            merged[name] = sum(sets)  # each counted the items that it gave, and those add up
     indexes = [part["index"] for part in ordered if part.get("index") is not None]
     merged["index"] = min(indexes) if indexes else None
     merged["upstream"] = sorted({step for part in ordered for step in part.get("upstream") or ()})
@@ -114,6 +127,9 @@ def _merged_step(ordered: Sequence[Part]) -> dict[str, Any]:
     merged["sums"] = _summed(ordered)
     merged["items"] = _items(ordered)
     merged["scores"] = _scores(ordered)
+    merged["score_sums"] = _score_sums(ordered)
+    merged["orders"] = _orders(ordered)
+    merged["relation"] = _agreed([part.get("relation") for part in ordered])
     decisions = [decision for part in ordered for decision in part.get("decisions") or ()]
     merged["decisions"] = sorted(decisions, key=lambda d: d.get("at_us") or 0)[:MAX_DECISIONS]
     return merged
@@ -208,18 +224,82 @@ def _summed(ordered: Sequence[Part]) -> dict[str, dict[str, str]]:
     return {o: {r: f"{total:016x}" for r, total in reasons.items()} for o, reasons in merged.items()}
 
 
-def _items(ordered: Sequence[Part]) -> dict[str, dict[str, Any]]:
-    merged: dict[str, dict[str, Any]] = {}
+def _items(ordered: Sequence[Part]) -> dict[str, Any]:
+    """The item sets of all parts: by side, the further collections of a join by their names, and which item came of which."""
+    merged: dict[str, Any] = {}
+    others: dict[str, list[Any]] = {}
+    links: list[Any] = []
+    sides: dict[str, list[Any]] = {}
     for part in ordered:
         for side, given in (part.get("items") or {}).items():
             if given is None:
                 continue
-            if side not in merged:
-                merged[side] = dict(given)
-                continue
-            total = (int(merged[side]["sum"], 16) + int(given["sum"], 16)) % HASH_MODULUS
-            merged[side] = {"n": merged[side]["n"] + given["n"], "sum": f"{total:016x}", "order": None}
+            if side == "others":
+                for name, each in given.items():
+                    others.setdefault(name, []).append(each)
+            elif side == "links":
+                links += given
+            else:
+                sides.setdefault(side, []).append(given)
+    for side, several in sides.items():
+        merged[side] = _one_set(several)
+    if others:
+        kept = sorted(others)[:MAX_OTHER_SETS]
+        merged["others"] = {name: _one_set(others[name]) for name in kept}
+    if links:
+        merged["links"] = sorted(links)[:MAX_LINKS] if len(ordered) > 1 else links
     return merged
+
+
+def _one_set(several: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One item set of those that the parts give: what was said wins over what was inferred, and what was said adds up."""
+    said = [each for each in several if not each.get("inferred")]
+    counted = said or several
+    if len(counted) == 1:
+        return dict(counted[0])
+    total = sum(int(each["sum"], 16) for each in counted) % HASH_MODULUS
+    merged: dict[str, Any] = {
+        "n": sum(each["n"] for each in counted),
+        "sum": f"{total:016x}",
+        "order": None,
+        "distinct": None,
+        "nulls": sum(each.get("nulls") or 0 for each in counted),
+        "key": _agreed([each.get("key") for each in counted]),
+        "source": _agreed([each.get("source") for each in counted]),
+        "inferred": not said,
+        "rows": merge_sums([each.get("rows") for each in counted]),
+    }
+    if any(each.get("columns") for each in counted):
+        merged["columns"], omitted = merge_columns([each.get("columns") or {} for each in counted])
+        merged["columns_omitted"] = omitted + max(each.get("columns_omitted") or 0 for each in counted)
+    return merged
+
+
+def _agreed(values: Sequence[Any]) -> Any:
+    """What all say that say anything; None where they differ."""
+    told = [value for value in values if value is not None]
+    return told[0] if told and all(value == told[0] for value in told) else None
+
+
+def _score_sums(ordered: Sequence[Part]) -> dict[str, dict[str, Any]]:
+    """Of each outcome, over all parts that have scores of it."""
+    given: dict[str, list[Mapping[str, Any]]] = {}
+    for part in ordered:
+        for outcome, sums in (part.get("score_sums") or {}).items():
+            given.setdefault(outcome, []).append({"score": sums})
+    return {outcome: merge_columns(several)[0]["score"] for outcome, several in given.items()}
+
+
+def _orders(ordered: Sequence[Part]) -> dict[str, str]:
+    """The orders that one part alone can tell: of outcomes that no other part counted."""
+    merged: dict[str, str] = {}
+    for part in ordered:
+        for outcome, order in (part.get("orders") or {}).items():
+            counted = sum(bool((other.get("counts") or {}).get(outcome)) for other in ordered if other is not part)
+            if order is not None and not counted:
+                merged[outcome] = order
+    told = [outcome for part in ordered for outcome in part.get("orders") or {}]
+    return {outcome: order for outcome, order in merged.items() if told.count(outcome) == 1}
 
 
 def _scores(ordered: Sequence[Part]) -> dict[str, dict[str, list[Any]]]:

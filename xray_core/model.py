@@ -12,7 +12,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
@@ -127,44 +127,77 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Where a step's items went: `input = accepted + rejected + not_selected + errored + unaccounted`, always.
+    """Where a step's items went; None where that is not known.
 
-    `accepted` includes the selected. `unaccounted` is negative when more came out than went in. Flags:
+    `input + duplicated = accepted + rejected + not_selected + errored + undecided + unaccounted`, None counting as 0.
 
-    - "unaccounted": items went in and nothing says what became of them;
-    - "created": more came out than went in (a retrieve, a generate, a join): a fact, not a fault;
-    - "contradiction": the counts given by the user and the verdicts cannot both be right. Both are kept.
+    Attributes:
+        accepted: what came out, the selected included.
+        undecided: of a running step, what has no verdict yet; 0 once it has ended.
+        unaccounted: what went in and nothing says what became of it; negative when more came out than went in.
+        distinct_in, distinct_out: how many different items, where item sets were given.
+        duplicated: copies that came out beyond those that went in; negative: copies that were taken out.
+        nulls: rows without an id.
+        inferred: a figure here was found by an adapter and said by nobody.
+        flags: facts about the figures:
+
+            - "unaccounted": by the user's own word items went in, and nothing says what became of them;
+            - "created": more came out than went in (a retrieve, a generate, a join): a fact, not a fault;
+            - "duplicated": items came out more often than they went in: a fact too;
+            - "contradiction": the counts given by the user and the verdicts cannot both be right. Both are kept.
     """
 
-    input: int
-    accepted: int
-    rejected: int
-    not_selected: int
-    errored: int
-    unaccounted: int
-    selected: int
+    input: int | None = None
+    accepted: int | None = None
+    rejected: int | None = None
+    not_selected: int | None = None
+    errored: int | None = None
+    unaccounted: int | None = None
+    selected: int | None = None
     flags: tuple[str, ...] = ()
+    undecided: int | None = None
+    distinct_in: int | None = None
+    distinct_out: int | None = None
+    duplicated: int | None = None
+    nulls: int | None = None
+    inferred: bool = False
 
     @property
-    def output(self) -> int:
+    def known(self) -> bool:
+        """Whether anything is known of items here."""
+        return self.input is not None or self.accepted is not None
+
+    @property
+    def output(self) -> int | None:
         return self.accepted
 
     @property
     def rejection_rate(self) -> float | None:
-        """Rejected per item that went in, 0 to 1; None when nothing went in."""
-        return self.rejected / self.input if self.input > 0 else None
+        """Rejected per item that went in, 0 to 1; None when nothing went in or that is not known."""
+        return self.rejected / self.input if self.input and self.input > 0 and self.rejected is not None else None
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "input": self.input,
-            "accepted": self.accepted,
-            "rejected": self.rejected,
-            "not_selected": self.not_selected,
-            "errored": self.errored,
-            "unaccounted": self.unaccounted,
-            "selected": self.selected,
-            "flags": list(self.flags),
-        }
+        return {name: list(value) if name == "flags" else value for name, value in _ledger_fields(self)}
+
+
+def _ledger_fields(ledger: Ledger) -> list[tuple[str, Any]]:
+    return [(name, getattr(ledger, name)) for name in Ledger.__slots__]
+
+
+_FIGURES: Final = tuple(name for name in Ledger.__slots__ if name not in ("flags", "inferred"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """How many items went in, or came out: `n` None where that is not known."""
+
+    n: int | None = None
+    inferred: bool = False
+    distinct: int | None = None
+    nulls: int | None = None
+
+
+_UNKNOWN: Final = _Side()
 
 
 def make_ledger(
@@ -172,42 +205,134 @@ def make_ledger(
     *,
     input_count: int | None = None,
     output_count: int | None = None,
+    items: Mapping[str, Any] | None = None,
+    running: bool = False,
 ) -> Ledger:
-    """The ledger that follows from verdict counts and the counts that were given, if any.
+    """The ledger that follows from verdict counts, the counts that were given and the item sets, if any.
 
     Args:
-        counts: outcome -> number of verdicts; missing outcomes are 0.
-        input_count: items that went in, where known (`set_input_count`, else `set_input_items`).
-        output_count: items that came out, where known (`set_output_count`, else `set_output_items`).
+        counts: outcome -> number of verdicts; missing outcomes are 0, and no outcome at all means that none was said.
+        input_count, output_count: items in and out by the user's word (`set_input_count`, `set_output_count`).
+        items: item sets by side, as `merge_step` gives them. What the user counted wins over them; those that were inferred
+            count only as far as they agree with what was said.
+        running: the step has not ended: what has no verdict is undecided.
 
     Items that came out without an explicit accept are accepted: that is what leaving a step means.
     """
+    sets = items or {}
+    went_in = _side(input_count, sets.get(ITEMS_IN))
+    came_out = _side(output_count, sets.get(ITEMS_OUT))
     selected = counts.get("selected", 0)
-    accepted = counts.get("accepted", 0) + selected
-    rejected = counts.get("rejected", 0)
-    not_selected = counts.get("not_selected", 0)
-    errored = counts.get("errored", 0)
-    flags = []
-    if output_count is not None:
-        if accepted > output_count:
-            flags.append("contradiction")
-        accepted = max(accepted, output_count)
-    fallen = rejected + not_selected + errored
-    total = input_count if input_count is not None else accepted + fallen
-    unaccounted = total - accepted - fallen
-    if fallen > total and "contradiction" not in flags:
+    said_yes = counts.get("accepted", 0) + selected
+    fallen = counts.get("rejected", 0) + counts.get("not_selected", 0) + counts.get("errored", 0)
+    if counts:
+        went_in, came_out = _agreeing(went_in, came_out, said_yes, fallen)
+    flags: list[str] = []
+    accepted = _accepted(counts, went_in, came_out, said_yes, fallen)
+    if came_out.n is not None and said_yes > came_out.n:
         flags.append("contradiction")
-    if unaccounted > 0:
+    total = went_in.n if went_in.n is not None else accepted + fallen if counts and accepted is not None else None
+    inferred = went_in.inferred or came_out.inferred
+    rest = duplicated = None
+    if total is not None and (accepted is not None or not (counts or inferred)):
+        rest, duplicated = _rest(total - (accepted or 0) - fallen, went_in, came_out)
+    if went_in.n is not None and fallen > went_in.n and not flags:
+        flags.append("contradiction")
+    undecided = None if rest is None else max(0, rest) if running else 0
+    unaccounted = None if rest is None else rest - (undecided or 0)
+    if unaccounted and unaccounted > 0 and not inferred:
         flags.append("unaccounted")
-    elif unaccounted < 0 and "contradiction" not in flags:
+    elif unaccounted and unaccounted < 0 and not flags:
         flags.append("created")
+    if duplicated and duplicated > 0:
+        flags.append("duplicated")
+    told = bool(counts) or accepted is not None
     return Ledger(
         input=total,
         accepted=accepted,
-        rejected=rejected,
-        not_selected=not_selected,
-        errored=errored,
+        rejected=counts.get("rejected", 0) if told else None,
+        not_selected=counts.get("not_selected", 0) if told else None,
+        errored=counts.get("errored", 0) if told else None,
         unaccounted=unaccounted,
-        selected=selected,
+        selected=selected if told else None,
         flags=tuple(flags),
+        undecided=undecided,
+        distinct_in=went_in.distinct,
+        distinct_out=came_out.distinct,
+        duplicated=duplicated,
+        nulls=went_in.nulls if went_in.nulls is not None else came_out.nulls,
+        inferred=inferred,
     )
+
+
+def added(ledgers: Iterable[Ledger]) -> Ledger:
+    """Several ledgers as one; a figure is known where one of them knows it, and is then the sum of those."""
+    total: dict[str, Any] = {}
+    flags: dict[str, None] = {}
+    for ledger in ledgers:
+        flags.update(dict.fromkeys(ledger.flags))
+        total["inferred"] = total.get("inferred", False) or ledger.inferred
+        for name in _FIGURES:
+            value = getattr(ledger, name)
+            if value is not None:
+                total[name] = total.get(name, 0) + value
+    # how many different items there are in all is not the sum of how many there are in each
+    several = dict.fromkeys(("distinct_in", "distinct_out"))  # None
+    return Ledger(**{**total, **several, "flags": tuple(flags)})
+
+
+def ledger_of(state: Mapping[str, Any]) -> Ledger:
+    """The ledger of a step's state as `merge_step` gives it."""
+    return make_ledger(
+        state["counts"],
+        input_count=state["input_count"],
+        output_count=state["output_count"],
+        items=state["items"],
+        running=state["status"] == "running",
+    )
+
+
+def _side(count: int | None, given: Mapping[str, Any] | None) -> _Side:
+    if given is None or (count is not None and given.get("inferred")):
+        return _Side(count) if count is not None else _UNKNOWN
+    distinct = given.get("distinct") if count is None or count == given["n"] else None
+    n = count if count is not None else int(given["n"])
+    return _Side(n, bool(given.get("inferred")), distinct, given.get("nulls"))
+
+
+def _agreeing(went_in: _Side, came_out: _Side, said_yes: int, fallen: int) -> tuple[_Side, _Side]:
+    """Both sides, without what an adapter inferred and the verdicts contradict: then they speak of other items."""
+    if came_out.inferred and came_out.n is not None:
+        too_many = went_in.n is not None and came_out.n + fallen > went_in.n
+        if said_yes or too_many:
+            came_out = _UNKNOWN
+            if too_many and went_in.inferred:
+                went_in = _UNKNOWN
+    if went_in.inferred and went_in.n is not None and said_yes + fallen > went_in.n:
+        went_in = _UNKNOWN
+    return went_in, came_out
+
+
+def _accepted(counts: Mapping[str, int], went_in: _Side, came_out: _Side, said_yes: int, fallen: int) -> int | None:
+    if came_out.n is not None:
+        return max(said_yes, came_out.n)
+    if not counts:
+        return None
+    # an adapter saw more go in than was rejected: those that were not may have come out, or not
+    partly = went_in.inferred and not said_yes and went_in.n is not None and fallen < went_in.n
+    return None if partly else said_yes
+
+
+def _rest(rest: int, went_in: _Side, came_out: _Side) -> tuple[int, int | None]:
+    """What is left when all is taken away that came out or fell, and the copies that were made (or, negative, taken out):
+    40 in, 10 lost and 10 doubled is not 40 = 40."""
+    if None in (went_in.n, came_out.n, went_in.distinct, came_out.distinct):
+        return rest, None
+    made = _copies(came_out) - _copies(went_in)
+    if made < 0:
+        made = -min(-made, max(0, rest))  # copies may have been rejected one by one
+    return rest + made, made
+
+
+def _copies(side: _Side) -> int:
+    return (side.n or 0) - (side.distinct or 0)

@@ -27,7 +27,7 @@ from xray_core.compare import StepKey as _StepKey
 from xray_core.errors import NotFoundError
 from xray_core.journey import Gap, LookedUp, Why, explain, gaps
 from xray_core.merge import merge_run, merge_step, newest
-from xray_core.model import Ledger, item_id_text, make_ledger
+from xray_core.model import Ledger, added, item_id_text, ledger_of
 from xray_core.xray import XRay
 
 __all__ = ["Captured", "capture"]
@@ -125,17 +125,8 @@ class Captured:
             NotFoundError: no such step.
         """
         found = self._steps(step, run)
-        ledgers = [
-            make_ledger(s["counts"], input_count=s["input_count"], output_count=s["output_count"]) for s in found
-        ]
-        if len(ledgers) == 1:
-            return ledgers[0]
-        counts = {
-            name: sum(getattr(each, name) for each in ledgers)
-            for name in ("input", "accepted", "rejected", "not_selected", "errored", "unaccounted", "selected")
-        }
-        flags = tuple(dict.fromkeys(flag for each in ledgers for flag in each.flags))
-        return Ledger(**counts, flags=flags)
+        ledgers = [ledger_of(state) for state in found]
+        return ledgers[0] if len(ledgers) == 1 else added(ledgers)
 
     def reasons(self, step: str, run: str | None = None) -> dict[str, int]:
         """reason -> number of rejected items of a step.

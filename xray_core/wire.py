@@ -13,8 +13,14 @@ kind "step", key (run_id, step_id, attempt, part):
     started_us, ended_us, duration_us, capture, code_version,
     counts {outcome: n}, reasons {outcome: {reason: n}}, sums {outcome: {reason: hex}} (sum of the items' 64-bit hashes,
     modulo 2**64: equal sums and counts mean equal item sets),
-    input_count, output_count (given, or null), items {in: {n, sum, order}, out: {n, sum, order}} (item sets given),
+    input_count, output_count (by the user's word, or null: a size of a value is neither),
+    items {in: ItemSet, out: ItemSet, others {argument: ItemSet} (a join's further collections; 8 at most),
+        links [[parent id, child id]] (1,000 at most)},
+    relation (null, or how `out` relates to `in`: filter | rank | transform | expanded | joined | aggregated | source | sink),
+    inference {skipped, keys, note} | null (why nothing was inferred, where a person can act on it),
     scores {outcome: {min: [score, item_id], max: [score, item_id]}},
+    score_sums {outcome: Column} (over all scored items), orders {outcome: hex} (hash of the sequence of the items' hashes, where
+    one thread said them under one reason),
     input, output, input_fp, output_fp ({exact, unordered, partial} | null), error {type, message, traceback} | null,
     decisions [{decision, selected, reason, score, alternatives, details, at_us}], metadata, origin,
     sampling {rate, per_reason, seed}, dropped {what: n} (what this part could not keep)
@@ -23,10 +29,16 @@ kind "verdicts", key (run_id, step_id, attempt, part, chunk), append-only, never
     `outcome` is also "in" / "out" for the item sets, with ids in order
 kind "samples", key (run_id, step_id, attempt, part, chunk):
     chunk "live" is a snapshot with `rev` (newest wins); other chunks are append-only;
-    samples [{item_id, outcome, reason, details, score, rank, weight, at_us}]; weight is 1 / inclusion probability
+    samples [{item_id, outcome, reason, details, score, rank, weight, at_us}]; weight is 1 / inclusion probability;
+    `outcome` is also "in" / "out" for the chosen fields of an item as it went in or came out (`details`)
 kind "client", key (part):
     rev, host, pid, sdk, pipeline, counters {name: n}   (records dropped, quarantined, swallowed errors, ...)
 
+ItemSet: {n (with multiplicity), sum (of the items' hashes, modulo 2**64), order (hash of their sequence | null), distinct | null,
+    nulls (rows without an id), key (name, or names of a composite; null: the items are ids), inferred (nobody said it),
+    source (the argument's name | null), rows (sum of hash(id, row) | null), columns {name: Column} (64 at most),
+    columns_omitted: n}
+Column: {sum (of hash(id, value)), n, nulls, and of numbers min, max, total, abs, proj [a, b]}; see `xray_core.sums`
 error: {type, message, traceback}. origin: see `model.Origin`. fp: see `xray_core.objects.fingerprint`.
 
 In the spool a payload is one such JSON object, or, for verdicts, "V" + a JSON header + "\\n" + the raw 64-bit hashes: the

@@ -44,7 +44,7 @@ def sentence(step: Step) -> str:
         parts.append(f"{ledger.selected:,} selected")
     if ledger.errored:
         parts.append(f"{ledger.errored:,} errored")
-    if ledger.unaccounted > 0:
+    if ledger.unaccounted and not ledger.inferred and ledger.unaccounted > 0:
         parts.append(f"{ledger.unaccounted:,} unaccounted")
     return "; ".join(parts) + "; see X-Ray"
 

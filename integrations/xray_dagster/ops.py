@@ -32,7 +32,6 @@ class OpCapture:
         self._state = ""
         self._end: tuple[Status, dict[str, Any] | None] | None = None
         self._results: dict[str, Any] = {}
-        self._dynamic = 0
         self.fields, self.step = of.made(step, step_context, attempt=attempt)
         self.step.open_now()
         of.executed.add((self.key, attempt))
@@ -71,7 +70,7 @@ class OpCapture:
         metadata = self._asset_event("materialized", materialization)
         rows = metadata.get("dagster/row_count")
         if isinstance(rows, int) and len(self.fields.asset_keys) == 1:
-            self.step.observe_output_size(rows)  # what the user says beats the length of some value
+            self.step.observe_output_size(rows, kind="table")
 
     def _asset_event(self, name: str, data: Any) -> dict[str, Any]:
         metadata = fields.plain_metadata(data.metadata)
@@ -108,9 +107,6 @@ class OpCapture:
                 return
         value, mapping_key = getattr(event, "value", None), getattr(event, "mapping_key", None)
         if name in self.fields.outputs:
-            if self.fields.dynamic:
-                self._dynamic += 1
-                self.step.observe_output_size(self._dynamic)
             if mapping_key is not None or self.fields.several:
                 self.step.observe_output(value, name=name if mapping_key is None else f"{name}[{mapping_key}]")
             elif hasattr(event, "output_name") or not (value is None or isinstance(value, type)):

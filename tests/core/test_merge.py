@@ -1,7 +1,8 @@
-"""The short way to the state of a step that one process alone spoke of, held to the rule that merges any number."""
+"""Parts into one state: in any order, however often each comes, and the short way for one part as the long one."""
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from hypothesis import given
@@ -14,6 +15,30 @@ _word = st.sampled_from(["a", "b", ""])
 _outcome = st.sampled_from(["accepted", "rejected"])
 _json = st.none() | _small | st.dictionaries(_word, _small, max_size=2)
 _end = st.none() | st.tuples(st.floats(0, 9), _word).map(list)
+_hex = st.sampled_from(["0", "ff", "FFFFFFFFFFFFFFFF"])
+_number = st.floats(-1e6, 1e6)
+_column = st.fixed_dictionaries(
+    {"n": _small},
+    optional={
+        "sum": st.none() | _hex, "nulls": _small, "min": _number, "max": _number, "total": _number, "abs": _number,
+        "proj": st.none() | st.tuples(_number, _number).map(list),
+    },
+)  # fmt: skip
+_columns = st.none() | st.dictionaries(_word, _column, max_size=3)
+_item_set = st.fixed_dictionaries(
+    {"n": _small, "sum": _hex},
+    optional={
+        "order": st.none() | _hex, "distinct": st.none() | _small, "nulls": _small, "key": st.none() | _word, "inferred": st.booleans(),
+        "source": st.none() | _word, "rows": st.none() | _hex, "columns": _columns, "columns_omitted": _small,
+    },
+)  # fmt: skip
+_items = st.fixed_dictionaries(
+    {},
+    optional={
+        "in": st.none() | _item_set, "out": st.none() | _item_set, "others": st.dictionaries(_word, _item_set, max_size=2),
+        "links": st.lists(st.tuples(_word, _word).map(list), max_size=2),
+    },
+)  # fmt: skip
 _part = st.fixed_dictionaries(
     {},
     optional={
@@ -24,7 +49,9 @@ _part = st.fixed_dictionaries(
         "counts": st.none() | st.dictionaries(_outcome, _small), "dropped": st.none() | st.dictionaries(_word, _small),
         "reasons": st.none() | st.dictionaries(_outcome, st.dictionaries(_word, _small)),
         "sums": st.none() | st.dictionaries(_outcome, st.dictionaries(_word, st.sampled_from(["0", "ff", "FFFFFFFFFFFFFFFF"]))),
-        "items": st.none() | st.dictionaries(st.sampled_from(["in", "out"]), st.none() | st.just({"n": 3, "sum": "0f", "order": None})),
+        "items": st.none() | _items, "score_sums": st.none() | st.dictionaries(_outcome, _column),
+        "orders": st.none() | st.dictionaries(_outcome, st.none() | _hex), "relation": st.none() | st.sampled_from(["filter", "rank"]),
+        "inference": st.none() | st.just({"skipped": "budget"}),
         "scores": st.none() | st.dictionaries(_outcome, st.dictionaries(st.sampled_from(["min", "max"]), _end)),
         "input_count": st.none() | _small, "output_count": st.none() | _small, "input": _json, "output": _json, "input_fp": _json,
         "output_fp": _json, "metadata": st.none() | st.dictionaries(_word, _json), "sampling": _json, "capture": st.none() | _word,
@@ -47,3 +74,70 @@ def test_the_state_of_a_step_shares_nothing_that_can_change_with_its_part(part: 
     state = merge.merge_step([part])
     for name in ("counts", "reasons", "metadata", "dropped", "items", "sums", "scores"):
         assert state[name] is not part.get(name) or part.get(name) is None
+
+
+@given(st.lists(_part, min_size=1, max_size=5), st.randoms())
+def test_parts_merge_to_one_state_in_any_order(parts: list[dict[str, Any]], random: Random) -> None:
+    parts = [{**part, "part": str(number)} for number, part in enumerate(parts)]
+    shuffled = parts[:]
+    random.shuffle(shuffled)
+    assert merge.merge_step(parts) == merge.merge_step(shuffled)
+
+
+@given(st.lists(_part, min_size=1, max_size=4), st.randoms())
+def test_of_one_part_said_again_the_newest_counts(revisions: list[dict[str, Any]], random: Random) -> None:
+    revisions = [{**part, "part": "one"} for part in revisions]
+
+    def kept(order: list[dict[str, Any]]) -> Any:
+        found = None
+        for part in order:
+            found = merge.newest(found, part)
+        return found
+
+    again = [*revisions, *revisions]
+    random.shuffle(again)
+    assert kept(again) == kept(revisions)
+
+
+def test_what_several_processes_saw_of_one_set_adds_up_and_says_no_more_than_all_of_them_know() -> None:
+    column = {"n": 2, "sum": "1", "nulls": 1, "min": 1.0, "max": 1.0, "total": 1.0, "abs": 1.0, "proj": [0.5, -0.5]}
+    one = {"n": 2, "sum": "ffffffffffffffff", "order": "a", "distinct": 2, "key": "id", "source": "rows", "rows": "1",
+           "columns": {"price": column, "city": {"n": 2, "sum": "5"}}}  # fmt: skip
+    other = {**one, "sum": "2", "source": "df", "columns": {"price": {**column, "min": -3.0}}}
+    merged = merge.merge_step([{"part": str(n), "items": {"out": each}} for n, each in enumerate((one, other))])
+    out = merged["items"]["out"]
+    assert (out["n"], out["sum"], out["order"], out["distinct"]) == (4, f"{1:016x}", None, None)
+    assert (out["key"], out["source"], out["rows"], out["inferred"]) == ("id", None, f"{2:016x}", False)
+    assert out["columns"] == {
+        "price": {
+            "n": 4,
+            "sum": f"{2:016x}",
+            "nulls": 2,
+            "min": -3.0,
+            "max": 1.0,
+            "total": 2.0,
+            "abs": 2.0,
+            "proj": [1.0, -1.0],
+        }
+    }
+    assert out["columns_omitted"] == 1, "of the city only half of the items told"
+
+
+def test_what_was_said_of_items_wins_over_what_was_inferred() -> None:
+    said, inferred = {"n": 3, "sum": "1"}, {"n": 9, "sum": "2", "inferred": True}
+    for order in ((said, inferred), (inferred, said)):
+        merged = merge.merge_step([{"part": str(n), "items": {"in": each}} for n, each in enumerate(order)])
+        assert merged["items"]["in"] == said
+
+
+def test_items_that_each_process_gave_are_counted_together() -> None:
+    parts = [{"part": str(n), "input_count": 3, "items": {"in": {"n": 3, "sum": "1"}}} for n in range(2)]
+    assert merge.merge_step(parts)["input_count"] == 6
+    parts[0]["input_count"] = 10
+    assert merge.merge_step(parts)["input_count"] == 3, "a count is no number of items given"
+
+
+def test_an_order_is_known_only_where_one_part_said_all_of_it() -> None:
+    alone = {"part": "a", "counts": {"accepted": 2}, "orders": {"accepted": "aa"}}
+    assert merge.merge_step([alone, {"part": "b", "counts": {"rejected": 1}}])["orders"] == {"accepted": "aa"}
+    assert merge.merge_step([alone, {"part": "b", "counts": {"accepted": 1}}])["orders"] == {}

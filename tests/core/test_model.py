@@ -6,26 +6,93 @@ import random
 import subprocess
 import sys
 import uuid
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_core.capture.code_version import code_version_of
-from xray_core.model import OUTCOMES, derived_id, item_id_text, make_ledger, new_id
+from xray_core.model import OUTCOMES, Ledger, derived_id, item_id_text, make_ledger, new_id
 
 counts = st.dictionaries(st.sampled_from(OUTCOMES), st.integers(0, 50))
 maybe = st.none() | st.integers(0, 200)
 
 
-@given(counts, maybe, maybe)
-def test_the_ledger_always_adds_up(found: dict[str, int], input_count: int | None, output_count: int | None) -> None:
-    ledger = make_ledger(found, input_count=input_count, output_count=output_count)
-    parts = ledger.accepted + ledger.rejected + ledger.not_selected + ledger.errored + ledger.unaccounted
-    assert ledger.input == parts
-    assert (ledger.unaccounted > 0) == ("unaccounted" in ledger.flags)
-    assert ledger.rejected == found.get("rejected", 0)
-    if input_count is None:
-        assert ledger.unaccounted == 0
+@st.composite
+def item_sets(draw: st.DrawFn) -> dict[str, Any]:
+    n = draw(st.integers(0, 60))
+    distinct = draw(st.none() | st.integers(min(n, 1), n))
+    return {"n": n, "sum": "0", "distinct": distinct, "inferred": draw(st.booleans())}
+
+
+@given(counts, maybe, maybe, st.dictionaries(st.sampled_from(["in", "out"]), item_sets()), st.booleans())
+def test_the_ledger_always_adds_up(
+    found: dict[str, int], input_count: int | None, output_count: int | None, items: dict[str, Any], running: bool
+) -> None:
+    ledger = make_ledger(found, input_count=input_count, output_count=output_count, items=items, running=running)
+    parts = (
+        ledger.accepted,
+        ledger.rejected,
+        ledger.not_selected,
+        ledger.errored,
+        ledger.undecided,
+        ledger.unaccounted,
+    )
+    if ledger.unaccounted is None:
+        assert ledger.undecided is None
+        assert ledger.input is None or ledger.inferred, "what the user counted is accounted for"
+    else:
+        assert ledger.input is not None
+        assert ledger.input + (ledger.duplicated or 0) == sum(n or 0 for n in parts)
+    lost = ledger.unaccounted is not None and ledger.unaccounted > 0
+    assert ("unaccounted" in ledger.flags) == (lost and not ledger.inferred)
+    assert not (running and lost)
+    assert ledger.rejected in (None, found.get("rejected", 0))
+
+
+@given(counts, st.dictionaries(st.sampled_from(["in", "out"]), item_sets()))
+def test_what_an_adapter_inferred_is_never_a_fault(found: dict[str, int], items: dict[str, Any]) -> None:
+    inferred = {side: {**each, "inferred": True} for side, each in items.items()}
+    assert not {"unaccounted", "contradiction"} & set(make_ledger(found, items=inferred).flags)
+
+
+def test_what_is_not_known_is_none() -> None:
+    assert make_ledger({}) == Ledger()
+    assert make_ledger({}, output_count=7).input is None, "what came out is not what went in"
+    went_in = make_ledger({}, items={"in": {"n": 124, "sum": "0", "inferred": True}})
+    assert (went_in.input, went_in.accepted, went_in.rejected, went_in.unaccounted) == (124, None, None, None)
+    assert (went_in.flags, went_in.rejection_rate) == ((), None)
+
+
+def test_losses_are_not_made_up_for_by_copies() -> None:
+    whole = {"n": 40, "sum": "0", "distinct": 40}
+    doubled = make_ledger({}, items={"in": whole, "out": {"n": 40, "sum": "1", "distinct": 30}})
+    assert (doubled.unaccounted, doubled.duplicated) == (10, 10)
+    assert doubled.flags == ("unaccounted", "duplicated")
+    rid_of = make_ledger(
+        {}, items={"in": {"n": 305, "sum": "0", "distinct": 300}, "out": {"n": 300, "sum": "1", "distinct": 300}}
+    )
+    assert (rid_of.unaccounted, rid_of.duplicated, rid_of.flags) == (0, -5, ())
+    said = make_ledger({"rejected": 5}, items={"in": {"n": 305, "sum": "0", "distinct": 300}, "out": whole})
+    assert said.rejected == 5
+
+
+def test_a_running_step_has_not_decided_yet() -> None:
+    running = make_ledger({"rejected": 100}, input_count=1000, running=True)
+    assert (running.undecided, running.unaccounted, running.flags) == (900, 0, ())
+    ended = make_ledger({"rejected": 100}, input_count=1000)
+    assert (ended.undecided, ended.unaccounted, ended.flags) == (0, 900, ("unaccounted",))
+
+
+def test_the_users_word_wins_over_what_was_inferred() -> None:
+    inferred = {"in": {"n": 18, "sum": "0", "inferred": True}, "out": {"n": 7, "sum": "0", "inferred": True}}
+    chosen = make_ledger({"selected": 1, "not_selected": 17}, items=inferred)
+    assert (chosen.input, chosen.accepted, chosen.unaccounted, chosen.flags) == (18, 1, 0, ())
+    assert make_ledger({}, input_count=100, output_count=90, items=inferred).inferred is False
+    kept = make_ledger({"rejected": 11}, items=inferred)
+    assert (kept.input, kept.accepted, kept.unaccounted) == (18, 7, 0)
+    other_items = make_ledger({"rejected": 50}, items=inferred)
+    assert (other_items.input, other_items.inferred) == (50, False)
 
 
 def test_given_counts_that_contradict_the_verdicts_are_kept_and_flagged() -> None:

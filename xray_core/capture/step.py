@@ -145,10 +145,16 @@ class Step(StepItems):
     def ledger(self) -> Ledger:
         """Where the items went, as far as this process knows."""
         counts = self._log.counts() if self._log is not None else {}
-        values = self._values_made
+        values, running = self._values_made, self.status == "running"
         if values is None:
-            return make_ledger(counts, input_count=None, output_count=None)
-        return make_ledger(counts, input_count=values.count("input"), output_count=values.count("output"))
+            return make_ledger(counts, running=running)
+        return make_ledger(
+            counts,
+            input_count=values.count("input"),
+            output_count=values.count("output"),
+            items=values.items,
+            running=running,
+        )
 
     @property
     def rejection_counts(self) -> dict[str, int]:
@@ -163,27 +169,27 @@ class Step(StepItems):
 
     @guarded("step.observe_input")
     def observe_input(self, value: Any) -> None:
-        """For adapters: what the framework passed in. Its known size counts unless the user set a count; the value
-        itself is kept at capture level full only, its type and size otherwise."""
+        """For adapters: what the framework passed in: its type and known size, the value itself at capture level full only.
+        A size is no count of items."""
         self._values.observe_input(value)
 
     @guarded("step.observe_inputs")
     def observe_inputs(self, arguments: Mapping[str, Any]) -> None:
-        """For adapters: what a function was called with. One argument of known size gives the input count."""
+        """For adapters: what a function was called with; see `observe_input`."""
         self._values.observe_inputs(arguments)
 
     @guarded("step.observe_output")
     def observe_output(self, value: Any, *, name: str | None = None) -> None:
         """For adapters: what the framework got back; see `observe_input`.
 
-        A step with several outputs gives each by its name, as they come: none is held on to, and none sets the count,
-        which would be a guess. At most 100 are kept.
+        A step with several outputs gives each by its name, as they come: none is held on to. At most 100 are kept.
         """
         self._values.observe_output(value, name)
 
-    def observe_output_size(self, n: int) -> None:
-        """For adapters: how many items came out, where that is known without the value (a generator's yields)."""
-        self._set_count("observed_output", n)
+    @guarded("step.observe_output_size")
+    def observe_output_size(self, n: int, *, kind: str = "generator") -> None:
+        """For adapters: how many came out, where that is known without the value (a generator's yields): a size, no count."""
+        self._values.observe_output_size(kind, n)
 
     @guarded("step.set_origin")
     def set_origin(self, origin: Origin) -> None:

@@ -28,8 +28,8 @@ class CapturedValues:
 
     Attributes:
         changed: whether anything was set since this was last made False.
-        counts: given and observed counts by name.
-        items: the item sets given, by side (`model.ITEMS_IN`, `ITEMS_OUT`).
+        counts: what the user counted, by name.
+        items: the item sets given or inferred, by side (`model.ITEMS_IN`, `ITEMS_OUT`).
         dropped: what could not be kept -> how often.
         origin: the framework object behind it, cleaned; see `model.Origin`.
         error: what it failed with, cleaned.
@@ -65,13 +65,12 @@ class CapturedValues:
         self.changed = True
 
     def count(self, side: str) -> int | None:
-        """Items in ("input") or out ("output"), where known: what the user set, then the item set, then what the
-        framework passed."""
+        """Items in ("input") or out ("output") by the user's word: what was counted, else how many items were given."""
         given = self.counts.get(f"{side}_count")
         if given is not None:
             return given
         items = self.items.get(ITEMS_IN if side == "input" else ITEMS_OUT)
-        return items["n"] if items is not None else self.counts.get(f"observed_{side}")
+        return None if items is None or items.get("inferred") else int(items["n"])
 
     def set_items(self, side: str, items: dict[str, Any]) -> None:
         self.items[side] = items
@@ -108,36 +107,34 @@ class CapturedValues:
         self.changed = True
 
     def observe_input(self, value: Any) -> None:
-        """What a framework passed in: its known size counts, the value itself is kept at capture level full only."""
-        size = self._observed_size("observed_input", value)
+        """What a framework passed in: its type and known size; the value itself at capture level full only."""
         if self.input is None:
-            self.input = self._observed(value, size)
+            self.input = self._observed(value)
 
     def observe_inputs(self, arguments: Mapping[str, Any]) -> None:
-        """What a function was called with. One argument of known size gives the input count."""
+        """What a function was called with."""
         given = dict(arguments)
-        sizes, shown = [], {}
-        for name, value in given.items():
-            size = known_size(value)
-            shown[name] = value if self._full else about(value, size)
-            if size is not None:
-                sizes.append(size)
-        if len(sizes) == 1:
-            self.set_count("observed_input", sizes[0])
         if self.input is None and given:
+            shown = given if self._full else {name: about(value, known_size(value)) for name, value in given.items()}
             self.input = (self._sanitizer.clean(shown), fingerprint(given))
             self.changed = True
 
     def observe_output(self, value: Any, name: str | None) -> None:
-        """What a framework got back. Named outputs are several; none of them sets the count, which would be a guess."""
+        """What a framework got back; named where there are several."""
         if name is None:
-            size = self._observed_size("observed_output", value)
             if self.output is None:
-                self.output = self._observed(value, size)
+                self.output = self._observed(value)
         elif len(self._named_outputs) >= MAX_NAMED_OUTPUTS:
             self.count_dropped("outputs")
         else:
-            self._named_outputs[name] = self._observed(value, known_size(value))
+            self._named_outputs[name] = self._observed(value)
+
+    def observe_output_size(self, kind: str, n: int) -> None:
+        """How many came out of what was not held: shown as a size, like that of a collection."""
+        if self.output is None:
+            shown = {"$type": kind, "size": n}
+            self.output = shown, {**fingerprint(shown), "partial": True}
+            self.changed = True
 
     def count_dropped(self, what: str) -> None:
         self.dropped[what] = self.dropped.get(what, 0) + 1
@@ -179,15 +176,9 @@ class CapturedValues:
             fields["dropped"] = dict(self.dropped)
         return fields
 
-    def _observed_size(self, name: str, value: Any) -> int | None:
-        size = known_size(value)
-        if size is not None:
-            self.set_count(name, size)
-        return size
-
-    def _observed(self, value: Any, size: int | None) -> Held:
+    def _observed(self, value: Any) -> Held:
         self.changed = True
-        shown = self._sanitizer.clean(value) if self._full else about(value, size)
+        shown = self._sanitizer.clean(value) if self._full else about(value, known_size(value))
         return shown, fingerprint(value)
 
     def _several_outputs(self) -> Held | None:

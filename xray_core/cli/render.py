@@ -58,8 +58,8 @@ def steps(answer: Mapping[str, Any]) -> None:
             _plain(step.get("name") or ""),
             _plain(step.get("step_type") or ""),
             _status(step["status"]),
-            count(ledger["input"]),
-            count(ledger["accepted"]),
+            _known(ledger["input"]),
+            _known(ledger["accepted"]),
             percent(step.get("rejection_rate")),
             ago(step.get("started_at")),
             _reasons(step, 1),
@@ -78,7 +78,7 @@ def run(answer: Mapping[str, Any]) -> None:
     if answer.get("error"):
         error = answer["error"]
         out.print(f"[red]{escape(str(error.get('type')))}: {escape(str(error.get('message')))}[/]")
-    largest = max((max(s["ledger"]["input"], s["ledger"]["accepted"]) for s in answer["steps"]), default=0)
+    largest = max((_widest(step["ledger"]) for step in answer["steps"]), default=0)
     table = _table("step", "", "in", "out", "", "why the others fell")
     for step in answer["steps"]:
         ledger = step["ledger"]
@@ -90,8 +90,8 @@ def run(answer: Mapping[str, Any]) -> None:
         table.add_row(
             label,
             _bar(ledger, largest),
-            count(ledger["input"]),
-            count(ledger["accepted"]),
+            _known(ledger["input"]),
+            _known(ledger["accepted"]),
             _change(ledger),
             _fallen(step),
         )
@@ -251,20 +251,30 @@ def _markup_status(status: str) -> str:
 
 def _bar(ledger: Mapping[str, Any], largest: int) -> Text:
     """One bar per step on a linear scale: kept solid, fallen light, unaccounted marked."""
-    total = max(ledger["input"], ledger["accepted"])
+    total = _widest(ledger)
+    if ledger["accepted"] is None:
+        return Text("")
     if not largest or not total:
         return Text("")
     width = max(1, round(_BAR * total / largest))
     kept = min(width, max(1 if ledger["accepted"] else 0, round(width * ledger["accepted"] / total)))
-    lost = min(width - kept, round(width * max(0, ledger["unaccounted"]) / total))
+    lost = min(width - kept, round(width * max(0, ledger["unaccounted"] or 0) / total))
     text = Text("█" * kept, "green")
     text.append("░" * (width - kept - lost), "dim")
     return text.append("?" * lost, "yellow")
 
 
+def _known(n: int | None) -> str:
+    return "–" if n is None else count(n)
+
+
+def _widest(ledger: Mapping[str, Any]) -> int:
+    return max(ledger["input"] or 0, ledger["accepted"] or 0)
+
+
 def _change(ledger: Mapping[str, Any]) -> Text:
     before, after = ledger["input"], ledger["accepted"]
-    if not before or before == after:
+    if not before or after is None or before == after:
         return Text("")
     change = (after - before) / before
     # 21 of 336,776 left is not -100%
@@ -277,8 +287,12 @@ def _fallen(step: Mapping[str, Any]) -> Text:
     for name in ("not_selected", "errored"):
         if ledger[name]:
             text.append(f"{' · ' if text.plain else ''}{name} {ledger[name]:,}")
-    if ledger["unaccounted"] > 0:
-        text.append(f"{' · ' if text.plain else ''}unaccounted {ledger['unaccounted']:,}", "yellow")
+    for name, colour in (("unaccounted", "yellow"), ("undecided", "")):
+        if (ledger.get(name) or 0) > 0:
+            word = {"undecided": "not decided yet"}.get(name, "dropped, inferred" if ledger.get("inferred") else name)
+            text.append(
+                f"{' · ' if text.plain else ''}{word} {ledger[name]:,}", "" if ledger.get("inferred") else colour
+            )
     return text
 
 

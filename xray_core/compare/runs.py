@@ -8,10 +8,10 @@ from itertools import chain
 from xray_core.compare.align import align, in_order
 from xray_core.compare.blame import Blame, Judged
 from xray_core.compare.changes import bounded, run_changes, step_changes
-from xray_core.compare.evidence import given, values_equal
+from xray_core.compare.evidence import values_equal
 from xray_core.compare.flips import Flips, find_flips
 from xray_core.compare.types import Change, ComparedStep, Diff, Json, PartedAt, Side, Source, State
-from xray_core.model import Ledger, make_ledger
+from xray_core.model import Ledger, ledger_of
 
 _FIGURES = ("input", "accepted", "rejected", "not_selected", "errored", "unaccounted", "selected")
 
@@ -99,14 +99,12 @@ def _note(judged: Judged) -> str | None:
 
 
 def _ledger(state: State | None) -> Ledger:
-    if state is None:
-        return make_ledger({})
-    return make_ledger(state["counts"], input_count=given(state, "input"), output_count=given(state, "output"))
+    return Ledger() if state is None else ledger_of(state)
 
 
 def _ledger_delta(a: State | None, b: State | None) -> dict[str, int]:
     one, other = _ledger(a), _ledger(b)
-    return {name: getattr(other, name) - getattr(one, name) for name in _FIGURES}
+    return {name: (getattr(other, name) or 0) - (getattr(one, name) or 0) for name in _FIGURES}
 
 
 def _reason_delta(a: State | None, b: State | None) -> dict[str, dict[str, int]]:

@@ -33,7 +33,7 @@ class Figures:
     ended_us: int
     duration_us: int | None
     input: int = 0
-    output: int = 0
+    output: int | None = 0
     rejected: int = 0
     unaccounted: int = 0
     rejection_rate: float | None = None
@@ -72,10 +72,13 @@ class Judgement:
 
 def step_figures(project: str, step: StoredStep) -> Figures:
     state, ledger = step.state, step.ledger
+    # of items that went in and of which nobody knows what became there is nothing to judge
+    went_in = 0 if ledger.unaccounted is None else ledger.input or 0
+    unaccounted = 0 if ledger.inferred else ledger.unaccounted or 0
     return Figures(
         project, step.run_id, step.step_id, step.attempt, state["pipeline"], state["name"], state["step_type"], state["status"],
-        step.at_us, _ended(step.at_us, state), state["duration_us"], ledger.input, ledger.output, ledger.rejected,
-        ledger.unaccounted, step.rejection_rate, state["reasons"].get("rejected", {}), _error(state),
+        step.at_us, _ended(step.at_us, state), state["duration_us"], went_in, ledger.output, ledger.rejected or 0,
+        unaccounted, step.rejection_rate, state["reasons"].get("rejected", {}), _error(state),
     )  # fmt: skip
 
 
@@ -119,7 +122,7 @@ def judge(rule: Rule, found: Figures, before: Sequence[Figures] = ()) -> Judgeme
         limits = rule if rule.above is not None or rule.below is not None else rule.model_copy(update={"above": 0.0})
         return _bounded(limits, max(0, found.unaccounted), said, lambda n: f"{n:,.0f}")
     if rule.metric == "zero_output":
-        if found.input == 0:
+        if found.input == 0 or found.output is None:
             return Judgement("unsaid")
         said = f"{what} let {found.output:,} of {found.input:,} items through"
         return Judgement("breach" if found.output == 0 else "fine", f"{said}{_why(found)}.", found.output)

@@ -19,6 +19,7 @@ from xray_server.otlp.verdicts import NOT_IN_OUTPUT, item_set, samples_of, score
 from xray_server.records.schema import (
     MAX_DURATION_US,
     MAX_INT,
+    Items,
     Record,
     RunRecord,
     SamplesRecord,
@@ -137,11 +138,11 @@ def _item_records(span: Span, evidence: Evidence, record: StepRecord) -> list[Re
     if not evidence.complete:
         record.dropped = {"items_out": max(1, span.dropped)}
     if evidence.complete or evidence.came_out:
-        record.items = {"out": item_set(evidence.came_out)}
+        record.items = Items(out=item_set(evidence.came_out))
     samples = samples_of(evidence.came_out, "accepted", scores.kept, at_us)
     if evidence.came_in is not None and evidence.complete:
         kept = list(dict.fromkeys(each.id for each in evidence.came_out))
-        record.items = {"in": item_set(evidence.came_in), "out": item_set(evidence.came_out)}
+        record.items = Items(in_=item_set(evidence.came_in), out=item_set(evidence.came_out))
         record.counts = {"selected": len(kept), "not_selected": len(left_out)}
         if left_out:
             record.reasons = {"not_selected": {NOT_IN_OUTPUT: len(left_out)}}

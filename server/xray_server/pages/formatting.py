@@ -227,17 +227,39 @@ def error_line(error: Any) -> str:
     return short(": ".join(str(part) for part in (kind, message) if part) or "failed without a message", 400)
 
 
+def size_words(row: Any) -> str:
+    """What is known of a step that told nothing of items: the sizes of what went in and came out, as in
+    "DataFrame of 124 in, int out"."""
+    state = row.step.state if row.step is not None else {}
+    given = state.get("input")
+    named = given.values() if isinstance(given, Mapping) and "$type" not in given else [given]
+    sized = [words for each in named if (words := _size(each, sized_only=True))]
+    out = _size(state.get("output"))
+    told = [f"{', '.join(sized[:3])} in"] if sized else []
+    return ", ".join([*told, f"{out} out"] if out and (sized or " of " in out) else told)
+
+
+def _size(value: Any, *, sized_only: bool = False) -> str | None:
+    if not isinstance(value, Mapping) or not isinstance(value.get("$type"), str):
+        return None
+    size = value.get("size")
+    if isinstance(size, int) and not isinstance(size, bool):
+        return f"{short(value['$type'], 40)} of {size:,}"
+    return None if sized_only else short(value["$type"], 40)
+
+
 def ledger_warnings(ledger: Ledger, *, capture: str | None = None) -> list[str]:
     """What does not add up in a step, each with what to do about it."""
     found = []
     if "unaccounted" in ledger.flags:
-        one = ledger.unaccounted == 1
+        lost = ledger.unaccounted or 0
+        one = lost == 1
         found.append(
-            f"{plural(ledger.unaccounted, 'item')} went in and nothing says what became of {'it' if one else 'them'}. "
+            f"{plural(lost, 'item')} went in and nothing says what became of {'it' if one else 'them'}. "
             "Tell the step: step.reject(id, reason) for what it drops, step.accept(id) or step.set_output_items(...) for what it keeps."
         )
     if "contradiction" in ledger.flags:
-        parts = ledger.accepted + ledger.rejected + ledger.not_selected + ledger.errored
+        parts = (ledger.accepted or 0) + (ledger.rejected or 0) + (ledger.not_selected or 0) + (ledger.errored or 0)
         found.append(
             f"The counts cannot both be right: {ledger.input:,} went in, yet the verdicts and outputs add up to {parts:,}. "
             "Look for items that are judged twice, or for a set_input_count / set_output_count that counts something else; "

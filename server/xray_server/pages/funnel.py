@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from xray_core.model import Ledger
+from xray_core.model import Ledger, added
 from xray_server.store import StepGroup, StoredStep
 
 MAX_TONES: Final = 6  # colours for reasons; further reasons share the last
 _LOG_ABOVE: Final = 40  # when the widest row is so many times the narrowest, a linear bar shows nothing of it
+_NOTHING_KNOWN: Final = Ledger()
 _MIN_WIDTH: Final = 0.7  # percent of the bar: the least that can be seen
 
 
@@ -46,7 +47,7 @@ class Row:
     Attributes:
         path: names from the outermost step to this one.
         step: the step itself, when the row stands for one.
-        counted: whether anything is known of items here.
+        ledger: of all its steps together.
         share_of_first: of the items at the last row where items entered; share_kept: of what came in here.
         intervals: (start, end or None, attempt, status) of each attempt, microseconds.
     """
@@ -59,15 +60,7 @@ class Row:
     running: int = 0
     flagged: int = 0
     duration_us: int = 0
-    input: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    not_selected: int = 0
-    errored: int = 0
-    selected: int = 0
-    unaccounted: int = 0
-    flags: set[str] = field(default_factory=set)
-    counted: bool = False
+    ledger: Ledger = _NOTHING_KNOWN
     exact_reasons: bool = True
     reasons: dict[tuple[str, str], int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
@@ -94,14 +87,27 @@ class Row:
         return "failed" if self.failed else "running" if self.running else "completed"
 
     @property
-    def lost(self) -> int:
-        return self.rejected + self.not_selected + self.errored + max(0, self.unaccounted)
+    def counted(self) -> bool:
+        return self.ledger.known
 
-    def ledger(self) -> Ledger:
-        return Ledger(
-            self.input, self.accepted, self.rejected, self.not_selected, self.errored, self.unaccounted, self.selected,
-            tuple(sorted(self.flags)),
-        )  # fmt: skip
+    @property
+    def input(self) -> int:
+        """0 where it is not known: for lengths and shares, never to be shown."""
+        return self.ledger.input or 0
+
+    @property
+    def accepted(self) -> int:
+        """As `input`."""
+        return self.ledger.accepted or 0
+
+    @property
+    def widest(self) -> int:
+        return max(self.input, self.accepted)
+
+    @property
+    def lost(self) -> int:
+        told = self.ledger
+        return (told.rejected or 0) + (told.not_selected or 0) + (told.errored or 0) + max(0, told.unaccounted or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +128,10 @@ class Funnel:
     @property
     def worst(self) -> Row | None:
         """The row that rejected the largest share of what came in."""
-        rejecting = [row for row in self.rows if row.rejected and row.input > 0]
-        return max(rejecting, key=lambda row: (row.rejected / row.input, row.rejected), default=None)
+        rejecting = [row for row in self.rows if row.ledger.rejected and row.input > 0]
+        return max(
+            rejecting, key=lambda row: ((row.ledger.rejected or 0) / row.input, row.ledger.rejected), default=None
+        )
 
 
 def from_steps(steps: Sequence[StoredStep], *, scale: str | None = None) -> Funnel:
@@ -159,20 +167,14 @@ def from_groups(groups: Iterable[StepGroup], *, scale: str | None = None) -> Fun
     """The funnel of a run with too many steps to read each: by name, without reasons and without nesting."""
     rows = []
     for group in groups:
-        fallen = group.rejected + group.not_selected + group.errored
         row = Row((group.name or "unnamed",), group.step_type)
         row.steps = row.attempts = group.steps
         row.failed, row.flagged, row.duration_us = group.failed, group.flagged, group.duration_us
-        row.input, row.accepted, row.rejected = group.input, group.accepted, group.rejected
-        row.not_selected, row.errored, row.selected = group.not_selected, group.errored, group.selected
-        row.unaccounted = group.input - group.accepted - fallen
-        row.counted = bool(group.input or group.accepted or fallen)
+        row.ledger = _of_group(group)
         row.exact_reasons = False
         for outcome in ("rejected", "not_selected", "errored"):
-            if getattr(row, outcome):
-                row.reasons[(outcome, "")] = getattr(row, outcome)
-        if group.flagged and row.unaccounted > 0:
-            row.flags.add("unaccounted")
+            if getattr(group, outcome):
+                row.reasons[(outcome, "")] = getattr(group, outcome)
         row.intervals = [(group.first_at_us, None, 1, row.status)]
         rows.append(row)
     return _measured(rows, scale)
@@ -187,12 +189,24 @@ def paths_of(steps: Sequence[StoredStep]) -> dict[str, tuple[str, ...]]:
     return paths
 
 
+def _of_group(group: StepGroup) -> Ledger:
+    """The ledger of steps that were added up: what is known of none of them is not known."""
+    fallen = group.rejected + group.not_selected + group.errored
+    if not (group.input or group.accepted or fallen):
+        return _NOTHING_KNOWN
+    went_in = group.input if group.inputs_known else None
+    came_out = group.accepted if group.outputs_known else None
+    every = group.inputs_known == group.outputs_known == group.steps
+    unaccounted = group.input - group.accepted - fallen if every else None
+    flags = ("unaccounted",) if group.flagged and unaccounted and unaccounted > 0 else ()
+    return Ledger(
+        went_in, came_out, group.rejected, group.not_selected, group.errored, unaccounted, group.selected, flags
+    )
+
+
 def is_counted(step: StoredStep) -> bool:
     """Whether anything is known of items at a step."""
-    state = step.state
-    return (
-        bool(state["counts"] or state["items"]) or state["input_count"] is not None or state["output_count"] is not None
-    )
+    return step.ledger.known
 
 
 def _path(step: StoredStep, known: Mapping[str, StoredStep], paths: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
@@ -230,16 +244,13 @@ def _add(row: Row, step: StoredStep, *, is_last: bool) -> None:
         row.dropped[what] = row.dropped.get(what, 0) + n
     if not is_counted(step):
         return
-    row.counted = True
-    for name in ("input", "accepted", "rejected", "not_selected", "errored", "selected", "unaccounted"):
-        setattr(row, name, getattr(row, name) + getattr(ledger, name))
-    row.flags.update(ledger.flags)
+    row.ledger = added([row.ledger, ledger]) if row.ledger.known else ledger
     row.flagged += bool({"unaccounted", "contradiction"} & set(ledger.flags))
     for outcome in ("rejected", "not_selected", "errored"):
         given = state["reasons"].get(outcome, {})
         for reason, n in given.items():
             row.reasons[(outcome, reason)] = row.reasons.get((outcome, reason), 0) + n
-        rest = getattr(ledger, outcome) - sum(given.values())
+        rest = (getattr(ledger, outcome) or 0) - sum(given.values())
         if rest > 0:
             row.reasons[(outcome, "")] = row.reasons.get((outcome, ""), 0) + rest
 
@@ -253,9 +264,12 @@ def _measured(rows: list[Row], scale: str | None) -> Funnel:
     for row in rows:
         if not row.counted:
             continue
-        row.share_kept = row.accepted / row.input if row.input > 0 else None
+        known = row.ledger.accepted is not None
+        row.share_kept = row.accepted / row.input if row.input > 0 and known else None
+        if not known and row.ledger.rejected is None:
+            continue  # what went in is known, and nothing else: it says nothing of what is left
         if any(row.path[:end] in counted_paths for end in range(1, len(row.path))):
-            row.share_of_first = row.accepted / first if first else None
+            row.share_of_first = row.accepted / first if first and known else None
             continue  # the step around it speaks for its items
         entered = max(row.input, row.accepted)
         if previous is None or entered > previous:
@@ -263,8 +277,9 @@ def _measured(rows: list[Row], scale: str | None) -> Funnel:
             for earlier in before_first:  # what came before is no share of what entered here
                 earlier.share_of_first = None
         before_first.append(row)
-        row.share_of_first = row.accepted / first if first else None
-        previous = last = row.accepted
+        row.share_of_first = row.accepted / first if first and known else None
+        if known:
+            previous = last = row.accepted
     sizes = [max(row.input, row.accepted) for row in rows if row.counted]
     widest = max(sizes, default=0)
     narrowest = min((row.accepted for row in rows if row.counted and row.accepted > 0), default=widest)
@@ -285,7 +300,8 @@ def length(n: int, widest: int, scale: str) -> float:
 
 def _lay_out(row: Row, widest: int, scale: str) -> None:
     """The kept items from the left, as long as the next step's bar; what was lost shares the rest of the bar by count."""
-    portions = portions_of(row.reasons, row.unaccounted)
+    dropped = row.ledger.inferred
+    portions = portions_of(row.reasons, row.ledger.unaccounted or 0, dropped=dropped)
     total = length(max(row.input, row.accepted), widest, scale)
     lost = sum(portion.n for portion in portions)
     row.kept_width = round(min(length(row.accepted, widest, scale), 100.0), 2)
@@ -305,8 +321,11 @@ def _lay_out(row: Row, widest: int, scale: str) -> None:
         x += width
 
 
-def portions_of(reasons: Mapping[tuple[str, str], int], unaccounted: int) -> list[Portion]:
-    """What left a step, the most first, each with its colour; at most 8, the rest of them added up in the last."""
+def portions_of(reasons: Mapping[tuple[str, str], int], unaccounted: int, *, dropped: bool = False) -> list[Portion]:
+    """What left a step, the most first, each with its colour; at most 8, the rest of them added up in the last.
+
+    `dropped`: an adapter saw that the rest did not come out, and nobody was asked to say why.
+    """
     ranked = sorted(
         ((outcome, reason, n) for (outcome, reason), n in reasons.items() if n > 0), key=lambda r: (-r[2], r)
     )
@@ -326,5 +345,7 @@ def portions_of(reasons: Mapping[tuple[str, str], int], unaccounted: int) -> lis
             Portion("other", f"{len(ranked) - 8} more reasons", sum(n for _, _, n in ranked[8:]), f"r{MAX_TONES}")
         )
     if unaccounted > 0:
-        found.append(Portion("unaccounted", None, unaccounted, "warned"))
+        found.append(
+            Portion("dropped" if dropped else "unaccounted", None, unaccounted, "cut" if dropped else "warned")
+        )
     return found

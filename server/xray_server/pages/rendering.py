@@ -67,6 +67,7 @@ class Pages:
             web_link=formatting.web_link,
             error_line=formatting.error_line,
             joined=formatting.joined,
+            size_words=formatting.size_words,
         )
         self._templates.tests.update(flat=formatting.is_flat)
         self._templates.globals.update(

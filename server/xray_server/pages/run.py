@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xray_core.journey import Why
+from xray_core.model import OUTCOMES
 from xray_server.pages import charts
 from xray_server.pages import funnel as funnels
 from xray_server.pages.compare import Verdict, verdict
@@ -232,7 +233,8 @@ def step_page(
     matching = [
         sample
         for sample in samples
-        if (outcome is None or sample["outcome"] == outcome) and (reason is None or (sample["reason"] or "") == reason)
+        if (sample["outcome"] == outcome if outcome is not None else sample["outcome"] in OUTCOMES)
+        and (reason is None or (sample["reason"] or "") == reason)
     ]
     matching = sorted_samples(matching, sort)
     shown = matching[offset : offset + SAMPLES_PER_PAGE]

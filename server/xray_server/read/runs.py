@@ -6,13 +6,18 @@ Shared by the API and the pages. Knows no HTTP, no HTML and no SQL.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
+from xray_core.model import ITEMS_IN, ITEMS_OUT
 from xray_server.read.conservation import gaps_of
 from xray_server.store import RunFilter, StepFilter, Store, StoredRun, StoredStep
 from xray_server.times import iso
 
 Json = dict[str, Any]
+_SAMPLE_KINDS: Final = {
+    "rejected": "sampled_rejections", "accepted": "acceptances", "selected": "acceptances", ITEMS_IN: "item_fields",
+    ITEMS_OUT: "item_fields",
+}  # fmt: skip
 
 
 def list_runs(store: Store, project: str, where: RunFilter, *, limit: int, cursor: str | None) -> Json:
@@ -72,7 +77,6 @@ def run_json(run: StoredRun) -> Json:
 
 def step_json(step: StoredStep) -> Json:
     state, ledger = step.state, step.ledger
-    counted = bool(state["counts"] or state["items"]) or state["input_count"] is not None
     return {
         "run_id": step.run_id,
         "step_id": step.step_id,
@@ -87,12 +91,8 @@ def step_json(step: StoredStep) -> Json:
         "map_index": state["map_index"],
         "input": state["input"],
         "output": state["output"],
-        "input_count": ledger.input if counted else None,
-        "output_count": state["output_count"]
-        if state["output_count"] is not None
-        else ledger.output
-        if counted
-        else None,
+        "input_count": ledger.input,
+        "output_count": state["output_count"] if state["output_count"] is not None else ledger.output,
         "rejection_rate": step.rejection_rate,
         "rejection_counts": state["reasons"].get("rejected", {}),
         "reasons": state["reasons"],
@@ -103,7 +103,12 @@ def step_json(step: StoredStep) -> Json:
         "error": _error_json(state["error"]),
         "metadata": state["metadata"],
         "ledger": ledger.as_json(),
+        "items": state["items"],
+        "relation": state["relation"],
+        "inference": state["inference"],
         "scores": state["scores"],
+        "score_sums": state["score_sums"],
+        "orders": state["orders"],
         "origin": state["origin"],
         "code_version": state["code_version"],
         "capture": state["capture"],
@@ -113,15 +118,20 @@ def step_json(step: StoredStep) -> Json:
 
 
 def samples_json(samples: Sequence[Mapping[str, Any]], *, limit: int) -> Json:
-    """The samples of one step under the names of the posted shape; `sample_count` is how many are kept in all."""
-    kinds: dict[str, list[Json]] = {"sampled_rejections": [], "acceptances": [], "other_samples": []}
+    """The samples of one step under the names of the posted shape; `sample_count` is how many verdicts' are kept in all.
+
+    `item_fields` are no verdicts: chosen fields of items as they went in and came out.
+    """
+    kinds: dict[str, list[Json]] = {
+        "sampled_rejections": [], "acceptances": [], "other_samples": [], "item_fields": [],
+    }  # fmt: skip
+    verdicts = 0
     for sample in samples:
-        kind = {"rejected": "sampled_rejections", "accepted": "acceptances", "selected": "acceptances"}.get(
-            sample["outcome"], "other_samples"
-        )
+        kind = _SAMPLE_KINDS.get(sample["outcome"], "other_samples")
+        verdicts += kind != "item_fields"
         if len(kinds[kind]) < limit:
             kinds[kind].append(sample_json(sample))
-    return {**kinds, "sample_count": len(samples)}
+    return {**kinds, "sample_count": verdicts}
 
 
 def sample_json(sample: Mapping[str, Any]) -> Json:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from xray_core.model import OUTCOMES
 from xray_server.read.runs import sample_json
 from xray_server.store import BadCursorError, SampledStep, StepFilter, Store
 
@@ -58,7 +59,7 @@ class DecisionFilter:
     def holds(self, sample: Mapping[str, Any]) -> bool:
         return (
             (self.item_id is None or sample["item_id"] == self.item_id)
-            and (self.outcome is None or sample["outcome"] == self.outcome)
+            and (sample["outcome"] == self.outcome if self.outcome is not None else sample["outcome"] in OUTCOMES)
             and (self.where.reason is None or sample["reason"] == self.where.reason)
             and all(test.holds(sample["details"]) for test in self.details)
         )

@@ -22,14 +22,14 @@ STEP_FIELDS: Final = (
     "rev", "pipeline", "name", "step_type", "parent_id", "index", "upstream", "map_index", "status", "started_us",
     "ended_us", "duration_us", "capture", "code_version", "counts", "reasons", "sums", "input_count", "output_count",
     "items", "scores", "input", "output", "input_fp", "output_fp", "error", "decisions", "metadata", "origin",
-    "sampling", "dropped", "rejection_rate",
+    "sampling", "dropped", "rejection_rate", "score_sums", "orders", "relation", "inference",
 )  # fmt: skip
 SAMPLE_FIELDS: Final = ("item_id", "outcome", "reason", "details", "score", "rank", "weight", "at_us")
 
 _run_values: Final = attrgetter(*RUN_FIELDS)
 _step_values: Final = attrgetter(*STEP_FIELDS)
 _BUILT: Final = tuple(
-    STEP_FIELDS.index(name) for name in ("items", "scores")
+    STEP_FIELDS.index(name) for name in ("items", "scores", "score_sums")
 )  # what is decoded into more than JSON's own
 sample_values: Final = attrgetter(*SAMPLE_FIELDS)
 

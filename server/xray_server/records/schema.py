@@ -30,20 +30,48 @@ Revision: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_INT)]
 Integer: TypeAlias = Annotated[int, Meta(ge=-MAX_INT, le=MAX_INT)]
 Hash: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-fA-F]{1,16}$")]
 StatusWord: TypeAlias = Literal["running", "completed", "failed", "skipped"]
-Side: TypeAlias = Literal["in", "out"]
 SetWord: TypeAlias = Literal["accepted", "rejected", "selected", "not_selected", "errored", "in", "out"]
 Attempt: TypeAlias = Annotated[int, Meta(ge=0, le=1_000_000)]
 JsonObject: TypeAlias = dict[str, Any]
 
 
-class ItemSet(Struct):
-    """A set of items as the client gave it: how many, the sum of their hashes, and a hash of their order. `inferred`: found
-    by an adapter, said by nobody."""
+class Column(Struct, omit_defaults=True):
+    """One field over all items of a set; see `xray_core.sums`."""
+
+    n: Count
+    sum: Hash | None = None
+    nulls: Count = 0
+    min: float | None = None
+    max: float | None = None
+    total: float | None = None
+    abs: float | None = None
+    proj: tuple[float, float] | None = None
+
+
+class ItemSet(Struct, omit_defaults=True):
+    """A set of items as the client gave it, or as an adapter inferred it: how many, the sum of their hashes, a hash of their
+    order, and what of their values was captured; see `xray_core.wire`."""
 
     n: Count
     sum: Hash
     order: str | None = None
-    inferred: bool | msgspec.UnsetType = msgspec.UNSET
+    distinct: Count | None = None
+    nulls: Count = 0
+    key: Word | Annotated[list[Word], Meta(max_length=16)] | None = None
+    inferred: bool = False
+    source: Word | None = None
+    rows: Hash | None = None
+    columns: Annotated[dict[Word, Column], Meta(max_length=64)] | None = None
+    columns_omitted: Count = 0
+
+
+class Items(Struct, omit_defaults=True):
+    """The item sets of a step: what went in and came out, a join's further collections, and which item came of which."""
+
+    in_: ItemSet | None = msgspec.field(default=None, name="in")
+    out: ItemSet | None = None
+    others: Annotated[dict[Word, ItemSet], Meta(max_length=8)] | None = None
+    links: Annotated[list[tuple[ItemId, ItemId]], Meta(max_length=1_000)] | None = None
 
 
 class Fingerprints(Struct):
@@ -121,7 +149,7 @@ class StepRecord(Struct, tag_field="kind", tag="step"):
     sums: dict[Outcome, dict[Word, Hash]] | None = None
     input_count: Count | None = None
     output_count: Count | None = None
-    items: dict[Side, ItemSet | None] | None = None
+    items: Items | None = None
     scores: dict[Outcome, dict[Literal["min", "max"], tuple[float, ItemId] | None]] | None = None
     input: Any = None
     output: Any = None
@@ -134,6 +162,10 @@ class StepRecord(Struct, tag_field="kind", tag="step"):
     sampling: JsonObject | None = None
     dropped: dict[str, Count] | None = None
     rejection_rate: float | None = None  # only where a client gives a rate without the counts behind it
+    score_sums: dict[Outcome, Column] | None = None
+    orders: dict[Outcome, Hash | None] | None = None
+    relation: Word | None = None
+    inference: JsonObject | None = None
 
 
 class VerdictSet(Struct):
@@ -168,7 +200,7 @@ class VerdictsRecord(Struct, tag_field="kind", tag="verdicts"):
 
 class Sample(Struct, omit_defaults=True, gc=False):
     item_id: ItemId
-    outcome: Outcome
+    outcome: SetWord
     reason: Word | None = None
     details: Any = None
     score: float | None = None

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xray_core.merge import Part, merge_run, merge_step
-from xray_core.model import STATUS_RANK, Ledger, make_ledger
+from xray_core.model import STATUS_RANK, Ledger, ledger_of
 from xray_server.records.documents import RUN_FIELDS, STEP_FIELDS
 from xray_server.records.schema import encode_json
 
 POSTED: Final = "post:"
 MAX_POSTED_PARTS: Final = 64  # a client that posts its progress for ever must not grow a step without end
-FLAG_BITS: Final = {"unaccounted": 1, "created": 2, "contradiction": 4}
-SUSPECT_FLAGS: Final = FLAG_BITS["unaccounted"] | FLAG_BITS["contradiction"]  # "created" is a fact, not a fault
+FLAG_BITS: Final = {"unaccounted": 1, "created": 2, "contradiction": 4, "duplicated": 8}
+SUSPECT_FLAGS: Final = FLAG_BITS["unaccounted"] | FLAG_BITS["contradiction"]  # the others are facts, not faults
+# In the column of flags too, since the figures beside it are 0 where nothing is known.
+INPUT_UNKNOWN: Final = 16
+OUTPUT_UNKNOWN: Final = 32
 
 # What a step's row says in its columns too. In the document of a lone part True stands there instead, which halves it:
 # True is no value that any of these can have. `thin` and `full` undo each other.
@@ -35,6 +38,8 @@ _MAY_BE_EMPTY: Final = tuple(
         "sums",
         "items",
         "scores",
+        "score_sums",
+        "orders",
         "decisions",
         "metadata",
         "origin",
@@ -53,8 +58,9 @@ class StepState:
 
     @property
     def flag_bits(self) -> int:
-        flags = self.ledger.flags
-        return sum([FLAG_BITS[flag] for flag in flags]) if flags else 0
+        ledger = self.ledger
+        unknown = (INPUT_UNKNOWN if ledger.input is None else 0) | (OUTPUT_UNKNOWN if ledger.accepted is None else 0)
+        return unknown | sum([FLAG_BITS[flag] for flag in ledger.flags]) if ledger.flags else unknown
 
     def reasons(self) -> dict[tuple[str, str], int]:
         """(outcome, reason) -> number of items, for those that have a reason."""
@@ -87,12 +93,7 @@ def step_state(parts: Sequence[Part]) -> StepState:
     """A step attempt from its parts, sharing with them; of no parts, one of which nothing is known but that it is."""
     folded = fold_posted(parts)
     values = merge_step(folded or [{}], shared=True)
-    given = values["items"]
-    ledger = make_ledger(
-        values["counts"],
-        input_count=_given(values["input_count"], given.get("in")),
-        output_count=_given(values["output_count"], given.get("out")),
-    )
+    ledger = ledger_of(values)
     rate = ledger.rejection_rate
     if rate is None or "rejected" not in values["counts"]:
         posted_rate = next((part["rejection_rate"] for part in folded if part.get("rejection_rate") is not None), None)
@@ -138,12 +139,6 @@ def _posted_rank(part: Part) -> tuple[Any, ...]:
         sum(value is not None for value in part.values()),
         encode_json(part),
     )
-
-
-def _given(count: int | None, items: Mapping[str, Any] | None) -> int | None:
-    if count is not None:
-        return count
-    return None if items is None else items["n"]
 
 
 def normal(values: list[Any]) -> list[Any]:

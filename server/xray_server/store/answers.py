@@ -78,7 +78,10 @@ class SampledStep:
 
 @dataclass(frozen=True, slots=True)
 class StepGroup:
-    """The steps of one name in one run, added up: what a funnel of a run with thousands of steps is drawn from."""
+    """The steps of one name in one run, added up: what a funnel of a run with thousands of steps is drawn from.
+
+    `inputs_known` and `outputs_known` are the steps of which it is known how many items went in and came out.
+    """
 
     name: str
     step_type: str | None
@@ -93,6 +96,8 @@ class StepGroup:
     not_selected: int
     errored: int
     selected: int
+    inputs_known: int
+    outputs_known: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,7 @@ def test_a_taskflow_task_is_a_step_with_its_decisions(runs_task: Runs, captured:
     assert outcome.states == ["success"]
     seen = captured()
     step = seen.step("keep_even")
-    assert (step["status"], step["step_type"], step["input_count"], step["output_count"]) == (
-        "completed",
-        "transform",
-        5,
-        2,
-    )
+    assert (step["status"], step["step_type"], step["output"]["size"]) == ("completed", "transform", 2)
     assert step["reasons"]["rejected"] == {"odd": 3}
     assert seen.rejected("keep_even") == ["1", "3", "5"]
     assert step["metadata"] == {"operator": "@task"}
@@ -37,8 +32,7 @@ def test_a_taskflow_task_is_a_step_with_its_decisions(runs_task: Runs, captured:
 def test_a_classic_operator_is_a_step_by_its_arguments_and_its_result(runs_task: Runs, captured: Reads) -> None:
     assert runs_task("classic").states == ["success"]
     step = captured().step("classic")
-    assert (step["input_count"], step["output_count"]) == (2, 1)
-    assert step["input"]["rows"]["size"] == 2
+    assert (step["input"]["rows"]["size"], step["output"]["size"]) == (2, 1)
     assert step["metadata"] == {"operator": "PythonOperator"}
     assert step["code_version"].startswith("code:")
     assert step["origin"]["url"] == "http://airflow.example:8080/dags/cases/runs/r1/tasks/classic?try_number=1"
@@ -131,7 +125,7 @@ def test_a_deferred_task_is_one_step_in_segments(runs_task: Runs, captured: Read
     runs_task("defers", context={"next_method": "resumed", "next_kwargs": {}})
     seen = captured()
     step = seen.step("defers")
-    assert (step["status"], len(step["parts"]), step["output_count"]) == ("completed", 2, 3)
+    assert (step["status"], len(step["parts"]), step["output"]["size"]) == ("completed", 2, 3)
     assert step["metadata"]["result.resumed_with"] == "resumed"
     assert step["reasons"]["rejected"] == {"deferral": 2}
     assert seen.rejected("defers") == ["after", "before"]

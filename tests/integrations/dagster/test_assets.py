@@ -41,7 +41,7 @@ def test_an_asset_is_a_step_with_its_materialization(xray: Captured) -> None:
 
     assert materialize([offers, cheap]).success
     step = xray.step("raw__offers")
-    assert (step["status"], step["output_count"], step["origin"]["kind"]) == ("completed", 3, "asset")
+    assert (step["status"], step["output"]["size"], step["origin"]["kind"]) == ("completed", 3, "asset")
     assert step["origin"]["ids"]["assets"] == ["raw/offers"]
     assert step["code_version"].startswith("7 code:")
     cheap_step = xray.step("cheap")
@@ -62,20 +62,20 @@ def test_assets_downstream_know_what_they_were_made_of(xray: Captured) -> None:
 
     assert materialize([offers, cheap]).success
     step = xray.step("cheap")
-    assert (step["input_count"], step["output_count"]) == (3, 1)
+    assert (step["input"]["offers"]["size"], step["output"]["size"]) == (3, 1)
     assert step["upstream"] == [xray.step("offers")["step_id"]]
 
 
-def test_a_materialize_result_counts_by_its_row_count(xray: Captured) -> None:
+def test_a_materialize_result_is_of_the_size_of_its_row_count(xray: Captured) -> None:
     @asset
     def table() -> MaterializeResult:
         return MaterializeResult(metadata={"dagster/row_count": 374, "path": "s3://bucket/table"})
 
     assert materialize([table]).success
     step = xray.step("table")
-    assert step["output_count"] == 374
+    assert step["output"] == {"$type": "table", "size": 374}
+    assert step["output_count"] is None, "the size of a table is no count of the items that this step let through"
     assert step["metadata"]["result.materialized"] == {"table": {"dagster/row_count": 374, "path": "s3://bucket/table"}}
-    assert step.get("output") is None
 
 
 def test_a_multi_asset_is_one_step_with_all_its_keys(xray: Captured) -> None:

@@ -82,7 +82,7 @@ def test_steps_in_processes_of_their_own_are_one_run(live: Live, environment: di
     assert set(steps) == {("fan_out", 1), ("double[1]", 1), ("double[2]", 1), ("add_up", 1)}
     assert {step["status"] for step in steps.values()} == {"completed"}
     assert steps["double[1]", 1]["rejection_counts"] == {"odd": 1}
-    assert steps["fan_out", 1]["output_count"] == 2
+    assert steps["fan_out", 1]["output"]["size"] == 2
     assert live.why(run_id, "item-1")["outcome"] == "rejected"
 
 

@@ -86,7 +86,7 @@ def test_without_the_run_seam_steps_are_captured_and_the_run_is_what_they_say(
     assert everything.execute_in_process().success
     assert sorted(without.steps) == [("flaky", 1), ("flaky", 2), ("numbers", 1), ("silent", 1)]
     assert without.step("numbers")["counts"] == {"rejected": 1}
-    assert without.step("flaky", 2)["input_count"] == 3
+    assert without.step("flaky", 2)["input"]["values"]["size"] == 3
     assert without.run["pipeline"] == "everything"
     assert without.run["status"] in ("completed", "failed")
 
@@ -99,7 +99,7 @@ def test_without_the_step_seam_the_runs_events_and_the_bodies_tell_of_steps(
     assert everything.execute_in_process().success
     assert sorted(without.steps) == [("flaky", 1), ("flaky", 2), ("numbers", 1), ("silent", 1), ("skipped", 1)]
     assert without.step("numbers")["counts"] == {"rejected": 1}
-    assert without.step("numbers")["output_count"] == 3
+    assert without.step("numbers")["output"]["size"] == 3
     assert without.step("flaky", 1)["error"]["type"] == "ConnectionError"
     assert without.step("flaky", 2)["status"] == "completed"
     assert without.run["status"] == "completed"
@@ -113,7 +113,7 @@ def test_without_the_data_seam_only_inputs_and_outputs_are_lost(
     assert everything.execute_in_process().success
     assert len(without.steps) == 5
     assert without.step("numbers")["counts"] == {"rejected": 1}
-    assert without.step("numbers")["output_count"] is None
+    assert without.step("numbers")["output"] is None
     assert without.run["status"] == "completed"
 
 

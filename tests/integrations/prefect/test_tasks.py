@@ -41,7 +41,7 @@ def test_a_task_is_a_step_with_what_went_in_and_came_out(seen: Seen) -> None:
     assert plain() == [2, 6]
     captured = seen.now()
     step = captured.step("double")
-    assert (step["status"], step["input_count"], step["output_count"]) == ("completed", 3, 2)
+    assert (step["status"], step["input"]["numbers"]["size"], step["output"]["size"]) == ("completed", 3, 2)
     assert captured.rejected(step) == ["n-2"]
     assert step["run_id"] == captured.run("plain")["run_id"]
     assert step["origin"]["state"] == "Completed"
@@ -254,7 +254,7 @@ def test_a_generator_task_is_current_while_it_runs_and_not_in_the_loop_over_it(s
     assert captured.rejected(captured.step("consumer")) == ["used0", "used1", "used2"]
     for step in captured.steps("numbers"):
         assert captured.rejected(step) == ["made0", "made1", "made2"]
-        assert (step["status"], step["output_count"]) == ("completed", 3)
+        assert (step["status"], step["output"]["size"]) == ("completed", 3)
 
 
 def test_a_generator_task_that_is_left_early_is_completed(seen: Seen) -> None:
@@ -292,7 +292,7 @@ def test_an_async_generator_task_is_a_step(seen: Seen) -> None:
     assert asyncio.run(generating()) == 3
     captured = seen.now()
     assert captured.rejected(captured.step("numbers")) == ["made0", "made1", "made2"]
-    assert captured.step("numbers")["output_count"] == 3
+    assert captured.step("numbers")["output"]["size"] == 3
 
 
 def test_a_cached_result_is_a_step_that_says_so(seen: Seen) -> None:
@@ -314,7 +314,7 @@ def test_a_cached_result_is_a_step_that_says_so(seen: Seen) -> None:
     first, second = seen.now().steps("costly")
     assert (first["origin"]["state"], second["origin"]["state"]) == ("Completed", "Cached")
     assert second["metadata"]["result.cached"] is True
-    assert second["output_count"] == 1
+    assert second["output"]["size"] == 1
 
 
 def test_the_graph_has_results_passed_on_and_wait_for(seen: Seen) -> None:
@@ -412,7 +412,7 @@ def test_what_the_user_counts_wins_over_what_prefect_passes(seen: Seen) -> None:
 
     counting()
     step = seen.now().step("counted")
-    assert (step["input_count"], step["output_count"]) == (100, 1)
+    assert (step["input_count"], step["input"]["rows"]["size"]) == (100, 1)
 
 
 def test_a_lazy_argument_is_not_measured(seen: Seen) -> None:

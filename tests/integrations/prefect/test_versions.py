@@ -100,7 +100,7 @@ def test_this_version_is_captured(version: str, way: str, tmp_path: Path) -> Non
     assert told["report"]["missing"] == {}
     captured = Captured(told["records"])
     first, second = captured.steps("flaky")
-    assert (first["status"], second["status"], second["output_count"]) == ("failed", "completed", 3)
+    assert (first["status"], second["status"], second["output"]["size"]) == ("failed", "completed", 3)
     assert (captured.rejected(first), captured.rejected(second)) == (["try1"], ["try2"])
     assert captured.step("fails")["status"] == "failed"
     statuses = sorted((step["status"], step["map_index"] is not None) for step in captured.steps("after"))

@@ -244,7 +244,8 @@ class Reader:
             "SELECT step.name, step.type, count(*), count(*) FILTER (WHERE status = 3), "
             "count(*) FILTER (WHERE flags & 5 <> 0), min(at_us), coalesce(sum(duration_us), 0)::bigint, "
             "sum(input)::bigint, sum(accepted)::bigint, sum(rejected)::bigint, sum(not_selected)::bigint, "
-            "sum(errored)::bigint, sum(selected)::bigint FROM step "
+            "sum(errored)::bigint, sum(selected)::bigint, count(*) FILTER (WHERE flags & 16 = 0), "
+            "count(*) FILTER (WHERE flags & 32 = 0) FROM step "
             "WHERE step.run = %(run)s AND NOT EXISTS (SELECT 1 FROM step later WHERE later.run = %(run)s AND "
             "later.id = step.id AND later.attempt > step.attempt) "
             "GROUP BY step.name, step.type ORDER BY min(at_us), min(coalesce(position, 0))",

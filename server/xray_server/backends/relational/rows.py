@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 from xray_core.merge import newest
-from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES, STATUS_RANK
+from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES, STATUS_RANK, Ledger
 from xray_server.records import states
 from xray_server.records.documents import SAMPLE_FIELDS, pack, run_values, sample_values, step_values
 from xray_server.records.schema import (
@@ -125,9 +125,11 @@ class Sums:
         of_run[2] += sign * bool(state.flag_bits & states.SUSPECT_FLAGS)
         pipeline = 0 if values["pipeline"] is None else self._word(values["pipeline"])
         place = (project, pipeline, self._word(values["name"] or ""), at_us // HOUR_US)
+        input_, accepted, *others = _figures(ledger)
+        if ledger.unaccounted is None:
+            input_ = 0  # items of which nobody knows whether they came out are not among those that did not
         figures = (
-            1, failed, ledger.input, ledger.accepted, ledger.rejected, ledger.not_selected, ledger.errored,
-            ledger.selected, ledger.unaccounted, min(values["duration_us"] or 0, MAX_DURATION_US),
+            1, failed, input_, accepted, *others, ledger.unaccounted or 0, min(values["duration_us"] or 0, MAX_DURATION_US),
         )  # fmt: skip
         known = self.hourly.get(place)
         if known is None:
@@ -184,10 +186,14 @@ def step_document(parts: Parts, state: StepState, part_key: Callable[[str], Any]
 
 def _step_figures(state: StepState) -> tuple[Any, ...]:
     """The ledger's columns of a step's row: input ... selected, flags, rate."""
-    ledger = state.ledger
+    return (*_figures(state.ledger), state.flag_bits, state.rejection_rate)
+
+
+def _figures(ledger: Ledger) -> tuple[int, ...]:
+    """input ... selected, 0 where not known: the flags beside them say which of these are known."""
     return (
-        ledger.input, ledger.accepted, ledger.rejected, ledger.not_selected, ledger.errored, ledger.selected,
-        state.flag_bits, state.rejection_rate,
+        ledger.input or 0, ledger.accepted or 0, ledger.rejected or 0, ledger.not_selected or 0, ledger.errored or 0,
+        ledger.selected or 0,
     )  # fmt: skip
 
 

@@ -246,14 +246,14 @@ class Reader:
         rows = self._db.execute(
             "SELECT coalesce(word.text, ''), type.text, count(*), sum(status = 3), sum(flags & 5 <> 0), min(at_us), "
             "coalesce(sum(duration_us), 0), sum(input), sum(accepted), sum(rejected), sum(not_selected), sum(errored), "
-            "sum(selected), min(coalesce(position, 0)) AS first "
+            "sum(selected), sum(flags & 16 = 0), sum(flags & 32 = 0), min(coalesce(position, 0)) AS first "
             "FROM step LEFT JOIN word ON word.id = step.name LEFT JOIN word type ON type.id = step.type "
             "WHERE step.run = ? AND NOT EXISTS (SELECT 1 FROM step later WHERE later.run = step.run "
             "AND substr(later.id, -4) = substr(step.id, -4) AND later.id = step.id AND later.attempt > step.attempt) "
             "GROUP BY step.name, step.type ORDER BY min(at_us), first",
             (self.run_pk(project, run_id),),
         ).fetchall()
-        return [StepGroup(*row[:13]) for row in rows]
+        return [StepGroup(*row[:15]) for row in rows]
 
     def _stored_steps(self, rows: Sequence[Any]) -> list[StoredStep]:
         docs = documents(self._db, [(row[0], row[2], row[6]) for row in rows])

@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xray_server.ingest import run_document as posted
 from xray_server.records.schema import (
+    Column,
+    Items,
+    ItemSet,
     Record,
     RunRecord,
     Sample,
@@ -38,6 +41,15 @@ _json = st.recursive(
 )  # fmt: skip
 _outcomes = st.sampled_from(["accepted", "rejected", "selected", "not_selected", "errored"])
 _counts = st.dictionaries(_outcomes, st.integers(0, 1000), max_size=3)
+_numbers = st.one_of(st.none(), st.floats(-1e9, 1e9))
+_columns = st.builds(
+    Column, n=st.integers(0, 9), sum=st.just("ff"), nulls=st.integers(0, 2), min=_numbers, max=_numbers, total=_numbers
+)
+_sets = st.one_of(
+    st.none(),
+    st.builds(ItemSet, n=st.integers(0, 9), sum=st.just("ff"), distinct=st.one_of(st.none(), st.integers(0, 9)), inferred=st.booleans(),
+              key=st.sampled_from([None, "id", ["a", "b"]]), columns=st.one_of(st.none(), st.dictionaries(_words, _columns, max_size=2))),
+)  # fmt: skip
 _common: dict[str, Any] = {
     "v": st.just(1),
     "run_id": st.sampled_from(["r1", "0192f3b0-7f6e-7c3a-9f7e-aaaaaaaaaaaa"]),
@@ -66,6 +78,13 @@ _steps = st.builds(
     counts=_counts,
     reasons=st.dictionaries(_outcomes, st.dictionaries(_words, st.integers(0, 9), max_size=2), max_size=2),
     input_count=st.one_of(st.none(), st.integers(0, 1000)),
+    items=st.one_of(
+        st.none(), st.builds(Items, in_=_sets, out=_sets, others=st.one_of(st.none(), st.just({"b": ItemSet(1, "2")})))
+    ),
+    score_sums=st.one_of(st.none(), st.dictionaries(_outcomes, _columns, max_size=1)),
+    orders=st.one_of(st.none(), st.dictionaries(_outcomes, st.just("ab"), max_size=1)),
+    relation=st.sampled_from([None, "filter", "rank"]),
+    inference=st.sampled_from([None, {"skipped": "budget"}]),
 )
 _samples = st.builds(
     SamplesRecord,
