@@ -20,7 +20,7 @@ from xray_core.item_ids import MAX_ITEM_ID_CHARS, SEPARATOR, NullIdError, item_i
 LIBRARIES: Final = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 _FRAMES: Final = frozenset({"DataFrame", "Table", "RecordBatch"})
 _LAZY: Final = frozenset({"LazyFrame", "Expr", "Expression", "Dataset", "Scanner", "LazyGroupBy"})
-_LISTS: Final[tuple[type, ...]] = (list, tuple, set, frozenset, dict, range, deque, type({}.keys()), type({}.values()))
+LISTS: Final[tuple[type, ...]] = (list, tuple, set, frozenset, dict, range, deque, type({}.keys()), type({}.values()))
 _SEPARATOR: Final = SEPARATOR.encode()
 
 xxh3 = xxhash.xxh3_64_intdigest
@@ -66,12 +66,17 @@ def hash_ids(items: Any, key: str | Sequence[str] | None = None) -> array[int]:
 
 
 def read_ids(items: Any, key: str | Sequence[str] | None = None) -> Ids:
-    """The ids of `items`.
+    """The ids of `items`; see `id_columns` for what those may be, and what it raises."""
+    return ids_in(id_columns(items, key))
+
+
+def id_columns(items: Any, key: str | Sequence[str] | None = None) -> list[Any]:
+    """The column or columns that hold the ids of `items`; several make a composite.
 
     Args:
         items: a list, tuple, set, dict (its keys), range or dict view of ids; a numpy, pandas, polars or pyarrow column or
             index; with a `key` a frame.
-        key: the column of a frame that holds the ids; several make a composite.
+        key: the column of a frame that holds the ids, or the name of a level of its index; several make a composite.
 
     Raises:
         NotIdsError: anything else, and a mask (booleans are no ids).
@@ -80,26 +85,94 @@ def read_ids(items: Any, key: str | Sequence[str] | None = None) -> Ids:
     if kind == "frame":
         if key is None:
             raise NotIdsError("a frame is no list of ids: pass its column of ids, as in df['id']")
-        names = [key] if isinstance(key, str) else list(key)
-        return composite([items[name] for name in names])
+        return [column_of(items, name) for name in ([key] if isinstance(key, str) else key)]
     if kind == "lazy":
         raise NotIdsError(f"a {type(items).__name__} has no values yet: collect it, and pass the column of ids")
     if kind == "column":
-        return _of_column(items)
+        dtype = getattr(items, "dtype", None)
+        name = str(dtype if dtype is not None else getattr(items, "type", None)).lower()
+        if name.startswith("bool"):
+            raise NotIdsError("a mask is no list of ids: pass the ids where it is true, as in df['id'][mask]")
+        if len(getattr(items, "shape", ())) > 1:
+            raise NotIdsError("an array of several dimensions is no list of ids: pass one column of it")
+        return [items]
+    values: Any = items  # which mypy would narrow to `object`
     if isinstance(items, (str, bytes)):
         raise NotIdsError("one text is no list of ids: pass a list, or use the method for one item")
-    values: Any = items
-    if not isinstance(items, _LISTS):
+    if not isinstance(items, LISTS):
         raise NotIdsError(f"pass the ids as a list, tuple, set or column, not {type(items).__qualname__}")
-    return spell(values)
+    if values and set(map(type, values)) == {bool}:
+        raise NotIdsError("a mask is no list of ids: pass the ids where it is true")
+    return [items]
 
 
-def composite(columns: Sequence[Any]) -> Ids:
-    """The ids that several columns of one frame make together; of one column, its values."""
-    if len(columns) == 1:
-        return _of_column(columns[0])
-    parts = [values_of(column) for column in columns]
-    return _spell_tuples(list(zip(*parts)), parts)
+def plain_values(column: Any) -> list[Any]:
+    """The values of a column, times as times: numpy's own `tolist` makes plain numbers of them."""
+    if getattr(getattr(column, "dtype", None), "kind", "") in ("M", "m") and type(column).__module__ == "numpy":
+        return list(column)
+    return values_of(column)
+
+
+def ids_in(columns: Sequence[Any]) -> Ids:
+    """The ids that the columns make together; of one column, its values."""
+    if len(columns) > 1:
+        parts = [values_of(column) for column in columns]
+        return _spell_tuples(list(zip(*parts)), parts)
+    column = columns[0]
+    if kind_of(column) is None:
+        return spell(column)
+    dtype = getattr(column, "dtype", None)
+    name = str(dtype if dtype is not None else getattr(column, "type", None)).lower()
+    library = type(column).__module__.partition(".")[0]
+    if library == "polars" and name in _POLARS_PLAIN:
+        return _from_bytes(_polars_texts(column), column)
+    if library == "pyarrow" and name in ("string", "large_string"):
+        return _from_bytes(column.cast("binary" if name == "string" else "large_binary").to_pylist(), column)
+    return spell(plain_values(column))
+
+
+def part_of(column: Any, start: int, stop: int) -> Any:
+    """The rows from `start` up to `stop` of a column or list."""
+    library = type(column).__module__.partition(".")[0]
+    if library == "pyarrow":
+        return column.slice(start, stop - start)
+    if library == "pandas" and hasattr(column, "iloc"):
+        return column.iloc[start:stop]
+    return column[start:stop]
+
+
+def rows_of(column: Any, rows: Sequence[int]) -> list[Any]:
+    """The values in some rows of a column or list."""
+    library = type(column).__module__.partition(".")[0]
+    if library == "polars":
+        return list(column.gather(rows).to_list())
+    if library == "pyarrow":
+        return list(column.take(sys.modules["pyarrow"].array(rows)).to_pylist())
+    if library == "pandas":
+        return list((column.iloc if hasattr(column, "iloc") else column)[list(rows)].tolist())
+    if library == "numpy":
+        return list(column[list(rows)].tolist())
+    return [column[row] for row in rows]
+
+
+def names_of(frame: Any) -> list[Any]:
+    """The names of a frame's columns."""
+    return list(frame.column_names if hasattr(type(frame), "column_names") else frame.columns)
+
+
+def column_of(frame: Any, name: Any) -> Any:
+    """A column of a frame, or a level of its index.
+
+    Raises:
+        NotIdsError: there is none of that name.
+    """
+    names = names_of(frame)
+    if name in names:
+        return frame[name]
+    index = getattr(frame, "index", None)
+    if index is not None and name in index.names:
+        return index.get_level_values(name)
+    raise NotIdsError(f"the frame has no column {name!r}; it has {', '.join(map(str, names[:20]))}")
 
 
 def kind_of(value: Any) -> str | None:
@@ -131,25 +204,6 @@ def values_of(column: Any) -> list[Any]:
     return list(column)
 
 
-def _of_column(column: Any) -> Ids:
-    dtype = getattr(column, "dtype", None)
-    if dtype is None:
-        dtype = getattr(column, "type", None)
-    name = str(dtype).lower()
-    if name.startswith("bool"):
-        raise NotIdsError("a mask is no list of ids: pass the ids where it is true, as in df['id'][mask]")
-    if len(getattr(column, "shape", ())) > 1:
-        raise NotIdsError("an array of several dimensions is no list of ids: pass one column of it")
-    library = type(column).__module__.partition(".")[0]
-    if library == "polars" and name in _POLARS_PLAIN:
-        return _from_bytes(_polars_texts(column), column)
-    if library == "pyarrow" and name in ("string", "large_string", "string_view"):
-        return _from_bytes(column.cast("binary" if name == "string" else "large_binary").to_pylist(), column)
-    if library == "numpy" and name.startswith(("datetime64", "timedelta64")):
-        return spell(list(column))  # `tolist` would give nanoseconds as plain numbers
-    return spell(values_of(column))
-
-
 # Types whose text is, in polars, the one spelling.
 _POLARS_PLAIN: Final = frozenset(
     {"string", "str", "utf8", "int8", "int16", "int32", "int64", "int128", "uint8", "uint16", "uint32", "uint64"}
@@ -171,21 +225,22 @@ def _from_bytes(texts: list[bytes | None], column: Any) -> Ids:
     return Ids(texts)  # type: ignore[arg-type]  # no None among them
 
 
+def is_null(value: Any) -> bool:
+    """Whether a value is none: None, NaN, NaT or pandas' NA."""
+    return (
+        value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NaTType", "NAType")
+    )
+
+
 def _short(texts: Collection[Any]) -> bool:
     return not texts or max(map(len, texts)) <= MAX_ITEM_ID_CHARS
 
 
 def spell(values: Collection[Any]) -> Ids:
-    """The ids in a collection of values.
-
-    Raises:
-        NotIdsError: all of them are booleans: a mask.
-    """
+    """The ids in a collection of values."""
     kinds = set(map(type, values))
     if len(kinds) == 1:
         (kind,) = kinds
-        if kind is bool:
-            raise NotIdsError("a mask is no list of ids: pass the ids where it is true")
         if kind is str:
             try:
                 texts = list(map(str.encode, values))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token, copy_context
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
+from xray_core.capture import frames
 from xray_core.safety import log, swallow
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ class NoStep:
 
     def step(self, *args: Any, **kwargs: Any) -> NoStep:
         return self
+
+    def filter(self, frame: T, reject: Mapping[str, Any], **told: Any) -> T:
+        """The rows that no mask rejects; the one method whose answer the program needs."""
+        kept: T = frames.filtered(frame, reject).kept
+        return kept
 
     def _nothing(self, *args: Any, **kwargs: Any) -> None:
         return None

@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from xray_core.model import item_id_text
+from xray_core.capture import columns
+from xray_core.capture.columns import Ids, NotIdsError
 
-_COLUMNS = frozenset({"numpy", "pandas", "polars", "pyarrow"})
+_NO_ID: Final = object()
+
+Key = str | Sequence[str] | Callable[[Any], Any] | None
 
 
-def ids_of(items: Any, key: str | Callable[[Any], Any] | None) -> list[str]:
-    """The ids of `items` in their order, in their one spelling.
+def read_items(items: Any, key: Key) -> Ids:
+    """The ids of `items` in their order.
 
     Args:
         items: a list, tuple, set, dict (its keys), dict view, range, or a numpy / pandas / polars / pyarrow column;
-            with a str `key` also a DataFrame or table.
-        key: None: the items are ids. A str: the dict key, else attribute, of each item. A function: called for each.
+            with a `key` also a frame, or records of any kind.
+        key: None: the items are ids. A str: the column of a frame; the dict key, else attribute, of each item; several make
+            a composite. A function: called for each.
 
     Raises:
-        TypeError: an iterator or an unknown type (reading it could consume it or run a query), or an item without an id.
+        NotIdsError: an iterator or an unknown type (reading it could consume it or run a query), or no item has an id.
     """
-    if type(items).__module__.partition(".")[0] in _COLUMNS:
-        items, key = _column(items, key)
-    if not isinstance(items, (list, tuple, set, frozenset, dict, range, type({}.keys()), type({}.values()))):
-        raise TypeError(f"pass the items as a list, tuple, set or dict, not {type(items).__qualname__}")
-    found: Iterable[Any]
-    if key is None:
-        found = items
-    elif callable(key):
-        found = map(key, items)
-    else:
-        name = key
-        found = (each[name] if isinstance(each, dict) else getattr(each, name) for each in items)
-    return [each if type(each) is str and each.isascii() and len(each) <= 256 else item_id_text(each) for each in found]
+    if key is None or (not callable(key) and columns.kind_of(items) == "frame"):
+        return columns.read_ids(items, key)
+    if columns.kind_of(items) == "frame":
+        raise NotIdsError("a frame takes the name of its column of ids as key=, not a function")
+    values = columns.values_of(items) if columns.kind_of(items) == "column" else items
+    columns.id_columns(
+        values if not isinstance(values, list) else []
+    )  # what it refuses without a key, it refuses with one
+    read = key if callable(key) else _by_name([key] if isinstance(key, str) else list(key))
+    ids = columns.spell([_id_of(each, read) for each in values])
+    if not ids.texts and ids.size:
+        raise NotIdsError(f"none of the {ids.size:,} items has an id by {key!r}")
+    return ids
 
 
-def _column(items: Any, key: Any) -> tuple[Any, Any]:
-    """A column of a well-known library as a list; the key is used up when it chose the column."""
-    if isinstance(key, str):
-        items, key = items[key], None
-    for method in ("tolist", "to_list", "to_pylist"):
-        if hasattr(items, method):
-            return getattr(items, method)(), key
-    raise TypeError(f"{type(items).__qualname__} has no column to read; pass key=")
+def _id_of(item: Any, read: Callable[[Any], Any]) -> Any:
+    try:
+        return read(item)
+    except Exception:  # noqa: BLE001  # one item without an id costs that one alone
+        return _NO_ID
+
+
+def _by_name(names: list[str]) -> Callable[[Any], Any]:
+    def field(item: Any, name: str) -> Any:
+        return item[name] if isinstance(item, Mapping) else getattr(item, name)
+
+    if len(names) == 1:
+        (name,) = names
+        return lambda item: field(item, name)
+    return lambda item: tuple([field(item, name) for name in names])

@@ -7,20 +7,25 @@ written is verdict_log.py's. Knows nothing of how a step opens and closes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from xray_core import wire
-from xray_core.capture import decisions
-from xray_core.capture.items import ids_of
+from xray_core.capture import columns, decisions, frames, many
+from xray_core.capture.columns import NotIdsError, xxh3
+from xray_core.capture.items import read_items
 from xray_core.capture.values import CapturedValues
-from xray_core.capture.verdict_log import FastPath, VerdictLog, xxh3
-from xray_core.model import ITEMS_IN, ITEMS_OUT, MAX_ITEM_ID_CHARS, Outcome, item_id_text
+from xray_core.capture.verdict_log import FastPath, VerdictLog
+from xray_core.model import ITEMS_IN, ITEMS_OUT, MAX_ITEM_ID_CHARS, NullIdError, Outcome, item_id_text
+from xray_core.objects.structure import known_size
 from xray_core.safety import guarded, swallow
 
 if TYPE_CHECKING:
     from xray_core.capture.recorder import Recorder
     from xray_core.capture.run import Run
     from xray_core.native import RLock
+
+
+Frame = TypeVar("Frame")
 
 
 class EndedError(Exception):
@@ -88,10 +93,17 @@ class StepItems:
         except Exception as error:  # noqa: BLE001
             self._unnamed("rejected", reason, error)
 
-    def reject_many(self, item_ids: Iterable[str | int], reason: str, details: Mapping[str, Any] | None = None) -> None:
-        """Reject each of `item_ids` for one reason, with the same details if any."""
-        for item_id in self._listed(item_ids):
-            self.reject(item_id, reason, details)
+    def reject_many(self, item_ids: Any, reason: str, details: Any = None, *, score: Any = None) -> None:
+        """Reject each of `item_ids` for one reason.
+
+        Args:
+            item_ids: a list, set, iterator, or a numpy, pandas, polars or pyarrow column. A frame, a mask or one text is
+                refused: nothing is recorded, and the log says what to pass.
+            reason: a short code ("price_too_high").
+            details: a mapping, the same for all; or a frame or list with one row for each id, read for sampled ones alone.
+            score: a column or list with one for each id.
+        """
+        self._many("reject_many", "rejected", reason, item_ids, details, score)
 
     def accept(
         self,
@@ -105,10 +117,56 @@ class StepItems:
         """An explicit yes."""
         self._item("accepted", item_id, reason, details, score, rank)
 
-    def accept_many(self, item_ids: Iterable[str | int], reason: str | None = None) -> None:
-        """Accept each of `item_ids`."""
-        for item_id in self._listed(item_ids):
-            self._item("accepted", item_id, reason)
+    def accept_many(self, item_ids: Any, reason: str | None = None, details: Any = None, *, score: Any = None) -> None:
+        """Accept each of `item_ids`; see `reject_many`."""
+        self._many("accept_many", "accepted", reason, item_ids, details, score)
+
+    def judge(self, item_ids: Any, reasons: Any, *, details: Any = None, score: Any = None) -> None:
+        """Accept or reject each of `item_ids`: for each a reason, or none (None, NaN or "") where it is accepted.
+
+        Made for `numpy.select(..., default=None)` and `polars.when(...)`. Leaves what a loop of `reject` and `accept` would.
+
+        Args:
+            item_ids, details, score: as for `reject_many`.
+            reasons: a column or list, one for each id; anything else is refused as in `reject_many`.
+        """
+        try:
+            many.judged(self._verdicts(), item_ids, reasons, details, score)
+        except Exception as error:  # noqa: BLE001
+            self._refused("judge", error, item_ids)
+
+    def filter(
+        self,
+        frame: Frame,
+        reject: Mapping[str, Any],
+        *,
+        key: str | Sequence[str] | None = None,
+        details: Sequence[str] = (),
+        score: Any = None,
+    ) -> Frame:
+        """Reject the rows of a pandas, polars or pyarrow frame by masks, accept the others, and return these.
+
+        The rows and the type are those of the plain boolean filter, whatever becomes of the capture.
+
+        Args:
+            frame: a DataFrame, Table or RecordBatch; something lazy is refused.
+            reject: reason -> mask (booleans, one a row; polars expressions too). The first true one is the row's reason.
+                Null counts as false, and the step says how often (`dropped: mask_nulls`).
+            key: the column that holds the item ids; several make a composite; None: the index.
+            details: columns kept for sampled rows.
+            score: the column that holds scores, or the scores themselves, one a row.
+
+        Raises:
+            TypeError: not a frame, or a mask that is not of booleans.
+            ValueError: a mask of another length or, in pandas, with another index. Nothing is recorded then.
+        """
+        result = frames.filtered(frame, reject)
+        try:
+            many.told_of_filter(self._verdicts(), frame, result, list(reject), key, details, score)
+        except Exception as error:  # noqa: BLE001
+            self._refused("filter", error, result.codes)
+        kept: Frame = result.kept
+        return kept
 
     def errored(self, item_id: str | int, reason: str | None = None, details: Mapping[str, Any] | None = None) -> None:
         """The item could not be processed: neither a yes nor a no."""
@@ -118,29 +176,37 @@ class StepItems:
     def decide(
         self,
         decision: str,
-        selected: str | int | Iterable[str | int] | None = None,
+        selected: Any = None,
         reason: str | None = None,
-        score: float | None = None,
-        alternatives: Iterable[Any] | None = None,
+        score: float | str | None = None,
+        alternatives: Any = None,
         details: Mapping[str, Any] | None = None,
     ) -> None:
         """A choice among items: `selected` is taken, the `alternatives` are not (an implicit no, below the cut).
 
         Args:
             decision: what was decided, as in "select_best".
-            selected: an item id, or several; None when nothing was good enough.
+            selected: an item id, or several as a list, column or frame; None when nothing was good enough.
             reason: a short code for why.
-            score: of the selected item.
-            alternatives: the others, best first: item ids, or mappings with `item_id` (or `id`) and optionally `score`,
-                `reason` and further details.
+            score: of the selected item; or the name of the field or column that holds each one's score.
+            alternatives: the others, best first: a list or column of item ids, (id, score) pairs, or mappings with `item_id`
+                (or `id`) and optionally `score`, `reason` and further details; or a frame with a column `item_id` or `id`
+                (else a named index), in which the selected may stand too.
             details: anything more about the decision.
         """
-        chosen = decisions.chosen_ids(selected)
-        others = decisions.alternatives_of(alternatives)
-        for rank, item_id in enumerate(chosen, 1):
-            self._item("selected", item_id, reason, details, score if len(chosen) == 1 else None, rank)
-        for rank, other in enumerate(others, len(chosen) + 1):
-            self._item("not_selected", other.item_id, other.reason, other.details, other.score, rank)
+        try:
+            chosen = decisions.chosen(selected, score)
+            others = decisions.alternatives_of(alternatives, score)
+            if chosen and columns.kind_of(alternatives) == "frame":
+                others = decisions.without(others, chosen)
+        except NotIdsError as error:
+            self._refused("decide", error)
+            return
+        for rank, item in enumerate(chosen, 1):
+            item_reason = item.reason if item.reason is not None else reason
+            self._item("selected", item.item_id, item_reason, details, item.score, rank)
+        for rank, item in enumerate(others, len(chosen) + 1):
+            self._item("not_selected", item.item_id, item.reason, item.details, item.score, rank)
         recorder = self._recorder
         self._values.add_decision(
             lambda: decisions.as_record(
@@ -213,14 +279,35 @@ class StepItems:
             self._unnamed(outcome, reason, error)
 
     def _unnamed(self, outcome: str, reason: Any, error: Exception) -> None:
+        """An item without an id that can be read still counts; the step says so. One without any is no mistake of ours."""
         if isinstance(error, EndedError):
             self._recorder.lost("after_the_end")
             return
         try:
-            self._verdicts().add_unnamed(outcome, reason)
-            swallow(f"step.{outcome} ({type(error).__name__}); the item is counted, without a verdict", error)
+            log = self._verdicts()
+            log.add_unnamed(log.bucket(outcome, reason))
+            if isinstance(error, NullIdError):
+                log.dropped(null_ids=1)
+            else:
+                log.dropped(verdicts_without_id=1)
+                swallow(f"step.{outcome} ({type(error).__name__}); the item is counted, without a verdict", error)
         except Exception as problem:  # noqa: BLE001
             swallow(f"step.{outcome}", problem)
+
+    def _many(self, call: str, outcome: Outcome, reason: str | None, items: Any, details: Any, score: Any) -> None:
+        try:
+            many.one_verdict(self._verdicts(), (outcome, reason), items, details, score)
+        except Exception as error:  # noqa: BLE001
+            self._refused(call, error, items)
+
+    def _refused(self, call: str, error: Exception, items: Any = None) -> None:
+        """What was given to `call` is not recorded; the step says so, and the log what to pass."""
+        if isinstance(error, EndedError):
+            n = known_size(items)
+            self._recorder.lost("after_the_end", n if n is not None else len(items) if type(items) is bytes else 1)
+            return
+        self._count_dropped(call)
+        swallow(f"step.{call}", error)
 
     def _resume(self, *, ended_too: bool = False) -> None:
         """`Step` says how a step that is at rest is captured again."""
@@ -228,14 +315,10 @@ class StepItems:
 
     def _set_items(self, side: str, items: Any, key: Any) -> None:
         try:
-            self._values.set_items(side, self._verdicts().write_items(side, ids_of(items, key)))
+            self._values.set_items(side, self._verdicts().write_items(side, read_items(items, key)))
         except Exception as error:  # noqa: BLE001
             self._values.count_dropped(f"items_{side}")
             swallow(f"step.set_{'input' if side == ITEMS_IN else 'output'}_items", error)
 
-    def _count_dropped(self, what: str) -> None:
-        self._values.count_dropped(what)
-
-    @guarded("step.reject_many / accept_many", default=())
-    def _listed(self, items: Iterable[Any]) -> Sequence[Any]:
-        return list(items)
+    def _count_dropped(self, what: str, n: int = 1) -> None:
+        self._values.count_dropped(what, n)

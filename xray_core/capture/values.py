@@ -136,8 +136,8 @@ class CapturedValues:
             self.output = shown, {**fingerprint(shown), "partial": True}
             self.changed = True
 
-    def count_dropped(self, what: str) -> None:
-        self.dropped[what] = self.dropped.get(what, 0) + 1
+    def count_dropped(self, what: str, n: int = 1) -> None:
+        self.dropped[what] = self.dropped.get(what, 0) + n
         self.changed = True
 
     def release_values(self) -> None:

@@ -7,16 +7,20 @@ Knows nothing of runs, contexts or times.
 
 from __future__ import annotations
 
+import math
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
 
 from xray_core import verdicts, wire
+from xray_core.capture.columns import Ids, hash_all, xxh3
 from xray_core.capture.sampling import KeepAll, ReasonSampler
+from xray_core.capture.scores import rank_of, score_of
 from xray_core.model import HASH_MODULUS, MAX_ITEM_ID_CHARS, item_id_text
 from xray_core.objects.structure import type_name, view
+from xray_core.safety import swallow
 
 if TYPE_CHECKING:
     from xray_core.capture.recorder import Recorder
@@ -30,8 +34,6 @@ MAX_REASONS: Final = 1_000
 MAX_REASON_CHARS: Final = 200
 OTHER_REASONS: Final = "(other reasons)"
 _FULL_CHUNK: Final = 500  # details per record at capture level full
-
-xxh3 = xxhash.xxh3_64_intdigest
 
 
 class Bucket:
@@ -70,12 +72,12 @@ class VerdictLog:
         header: what every chunk begins with: v, run_id, step_id, attempt, part, pipeline.
         seed: of the run; decides which items are sampled.
         capture: "minimal", "sample" or "full".
-        on_dropped: called with the name of what could not be kept, as in "reasons".
+        on_dropped: called with the name of what could not be kept, as in "reasons", and how much of it.
     """
 
     __slots__ = (
-        "_capture", "_chunk", "_header", "_lock", "_names_left", "_on_dropped", "_recorder", "_sampler",
-        "_scores", "_seed", "_spellings", "_verdicts", "buckets", "changed", "fast_paths",
+        "_capture", "_chunk", "_header", "_lock", "_on_dropped", "_recorder", "_sampler", "_scores", "_spellings",
+        "buckets", "changed", "fast_paths", "keeps_verdicts", "names_left", "seed",
     )  # fmt: skip
 
     def __init__(
@@ -87,7 +89,7 @@ class VerdictLog:
         capture: str,
         rejected: dict[str, FastPath],
         lock: RLock,
-        on_dropped: Callable[[str], None],
+        on_dropped: Callable[[str, int], None],
     ) -> None:
         settings = recorder.settings
         self.buckets: dict[tuple[str, str | None], Bucket] = {}
@@ -96,13 +98,13 @@ class VerdictLog:
         self.changed = False
         self._recorder = recorder
         self._header = header
-        self._seed = seed
+        self.seed = seed
         self._capture = capture
-        self._verdicts = verdicts = capture != "minimal"
+        self.keeps_verdicts = verdicts = capture != "minimal"
         self._lock = lock
         self._on_dropped = on_dropped
         self._chunk = 0
-        self._names_left = MAX_NAMED_ITEMS
+        self.names_left = MAX_NAMED_ITEMS
         self._scores: dict[str, list[Any]] = {}
         self._sampler = recorder.sampler.step(
             rate=settings.sample_rate if verdicts else 0.0,
@@ -119,7 +121,7 @@ class VerdictLog:
             found = self.buckets.get((outcome, text))
             if found is None:
                 sampler = KeepAll() if self._capture == "full" else self._sampler.reason()
-                slow = not self._verdicts or self._names_left > 0
+                slow = not self.keeps_verdicts or self.names_left > 0
                 found = self.buckets[(outcome, text)] = Bucket(outcome, text, sampler, slow=slow)
             return found
 
@@ -136,7 +138,7 @@ class VerdictLog:
                 self._spellings[reason] = bucket
         self.add(bucket, item_id, details, score, rank)
         if not bucket.slow and reason in self._spellings:
-            self.fast_paths[reason] = (bucket.hashes.append, bucket.sampler, self._seed, bucket)
+            self.fast_paths[reason] = (bucket.hashes.append, bucket.sampler, self.seed, bucket)
 
     def add(
         self, bucket: Bucket, item_id: Any, details: Any = None, score: float | None = None, rank: int | None = None
@@ -146,38 +148,59 @@ class VerdictLog:
         Raises:
             TypeError: the id cannot be read; nothing was counted.
         """
-        if not self._verdicts:
+        if not self.keeps_verdicts:
             bucket.ticks.append(0)
             return
         if type(item_id) is not str or len(item_id) > MAX_ITEM_ID_CHARS or not item_id.isascii():
             item_id = item_id_text(item_id)
         data = item_id.encode()
-        if bucket.slow and self._names_left > 0:
-            self._names_left -= 1
+        if bucket.slow and self.names_left > 0:
+            self.names_left -= 1
             bucket.names_left -= 1
             bucket.ids.append(item_id)
             bucket.slow = bucket.names_left > 0
         else:
             bucket.slow = False
             bucket.hashes.append(xxh3(data))
-        drawn = xxh3(data, self._seed)
+        drawn = xxh3(data, self.seed)
         if drawn < bucket.sampler.limit or score is not None:
             self.sample(bucket, drawn, item_id, details, score, rank)
 
-    def add_unnamed(self, outcome: str, reason: object) -> None:
-        """An item whose id cannot be read: it still counts, and the step says that one verdict is missing."""
+    def add_unnamed(self, bucket: Bucket, n: int = 1) -> None:
+        """Items whose id cannot be read: they still count, without a verdict. `dropped` says why."""
         with self._lock:
-            self.bucket(outcome, reason).unnamed += 1
+            bucket.unnamed += n
             self.changed = True
-            self._on_dropped("verdicts_without_id")
+
+    def dropped(self, **what: int) -> None:
+        """Say how much of what could not be kept."""
+        with self._lock:
+            for name, n in what.items():
+                if n:
+                    self.changed = True
+                    self._on_dropped(name, n)
+
+    def details(
+        self, details_of: Callable[[Sequence[int]], Sequence[Any]], rows: Sequence[int]
+    ) -> Sequence[Any] | None:
+        """The details of some rows; None, and said so, where they cannot be read."""
+        try:
+            return details_of(rows)
+        except Exception as error:  # noqa: BLE001  # a verdict without its details is still a verdict
+            self.dropped(details=len(rows))
+            swallow("step: details of items", error)
+            return None
 
     def sample(
         self, bucket: Bucket, drawn: int, item_id: Any, details: Any, score: float | None, rank: int | None
     ) -> None:
         """An item that the sampler may keep, or whose score may move an end of the outcome's range."""
         with self._lock:
-            if score is not None and type(score) in (int, float) and score == score:
-                self._range(bucket.outcome, score, item_id)
+            if score is not None:
+                score = score_of(score)
+                self.scored(bucket.outcome, score, item_id)
+                if score is None:
+                    self.dropped(scores=1)
             sampler = bucket.sampler
             if drawn >= sampler.limit:
                 return
@@ -185,7 +208,9 @@ class VerdictLog:
             clean = recorder.sanitizer.clean
             kept = None if details is None else clean(details)
             kept_score = None if score is None else clean(score)
-            kept_rank = None if rank is None else clean(rank)
+            kept_rank = None if rank is None else rank_of(rank)
+            if rank is not None and kept_rank is None:
+                self.dropped(ranks=1)
             sampler.offer(drawn, (item_id, kept, kept_score, kept_rank, recorder.now_us()))
             self.changed = True
             if type(sampler) is KeepAll and len(sampler.pending) >= _FULL_CHUNK:
@@ -212,13 +237,13 @@ class VerdictLog:
             counts[bucket.outcome] = counts.get(bucket.outcome, 0) + n
             name = bucket.reason if bucket.reason is not None else ""
             reasons.setdefault(bucket.outcome, {})[name] = n
-            if self._verdicts and n == bucket.written:
+            if self.keeps_verdicts and n == bucket.written:
                 sums.setdefault(bucket.outcome, {})[name] = f"{bucket.total:016x}"
         fields: dict[str, Any] = {"counts": counts, "reasons": reasons, "sums": sums}
-        if self._verdicts:
+        if self.keeps_verdicts:
             settings = self._recorder.settings
             rate = 1.0 if self._capture == "full" else settings.sample_rate
-            fields["sampling"] = {"rate": rate, "per_reason": settings.samples_per_reason, "seed": f"{self._seed:016x}"}
+            fields["sampling"] = {"rate": rate, "per_reason": settings.samples_per_reason, "seed": f"{self.seed:016x}"}
         if self._scores:
             fields["scores"] = {o: {"min": ends[:2], "max": ends[2:]} for o, ends in self._scores.items()}
         return fields
@@ -275,17 +300,22 @@ class VerdictLog:
         for at in range(0, len(samples), _FULL_CHUNK):
             write({**self._next("samples"), "rev": 1, "samples": samples[at : at + _FULL_CHUNK]})
 
-    def write_items(self, side: str, ids: list[str]) -> dict[str, Any]:
-        """A set of items that is no verdict (`model.ITEMS_IN` / `ITEMS_OUT`); what the step record says of it."""
-        hashes = array("Q", [xxh3(each.encode()) for each in ids])
+    def write_items(self, side: str, ids: Ids) -> dict[str, Any]:
+        """A set of items that is no verdict (`model.ITEMS_IN` / `ITEMS_OUT`); its fields in the step record.
+
+        Rows without an id count (`n`, `nulls`), and are in no set.
+        """
+        texts = ids.texts
+        hashes = hash_all(texts)
         with self._lock:
-            if self._verdicts and len(ids) <= NAMED_ITEMS:
-                sets = [{"outcome": side, "reason": None, "n": len(ids), "ids": ids}]
+            if self.keeps_verdicts and len(texts) <= NAMED_ITEMS:
+                sets = [{"outcome": side, "reason": None, "n": len(texts), "ids": [each.decode() for each in texts]}]
                 self._recorder.write({**self._next("verdicts"), "sets": sets})
-            elif self._verdicts:
+            elif self.keeps_verdicts:
                 self._write_hashes(_chunks(side, None, hashes))
         order = xxhash.xxh3_64_hexdigest(hashes.tobytes())
-        return {"n": len(ids), "sum": f"{verdicts.sum64(hashes):016x}", "order": order}
+        nulls = {"nulls": ids.nulls + ids.odd} if ids.nulls or ids.odd else {}
+        return {"n": ids.size, "sum": f"{verdicts.sum64(hashes):016x}", "order": order, **nulls}
 
     def _write_hashes(self, sets: list[tuple[str, str | None, array[int]]]) -> None:
         group: list[tuple[str, str | None, array[int]]] = []
@@ -303,7 +333,10 @@ class VerdictLog:
         self._chunk += 1
         return {**self._header, "kind": kind, "chunk": str(self._chunk)}
 
-    def _range(self, outcome: str, score: Any, item_id: Any) -> None:
+    def scored(self, outcome: str, score: float | None, item_id: str) -> None:
+        """A score that may be an end of the outcome's range; an infinity is none, since JSON has no word for it."""
+        if score is None or not math.isfinite(score):
+            return
         ends = self._scores.get(outcome)
         if ends is None:
             self._scores[outcome] = [score, item_id, score, item_id]
@@ -320,7 +353,7 @@ class VerdictLog:
             reason = str(seen.value) if plain else f"<{seen.type_name or type_name(type(reason))}>"
         text = self._recorder.sanitizer.text(reason, MAX_REASON_CHARS)
         if (outcome, text) not in self.buckets and len(self.buckets) >= MAX_REASONS:
-            self._on_dropped("reasons")
+            self._on_dropped("reasons", 1)
             return OTHER_REASONS
         return text
 

@@ -60,7 +60,7 @@ def test_an_item_without_a_readable_id_still_counts_and_the_step_says_so() -> No
         step.accept(None)  # type: ignore[arg-type]
     seen = captured.step("s")
     assert seen["counts"] == {"rejected": 1, "accepted": 1}
-    assert seen["dropped"] == {"verdicts_without_id": 2}
+    assert seen["dropped"] == {"verdicts_without_id": 1, "null_ids": 1}
 
 
 def test_reasons_may_be_enum_members_and_are_bounded_in_number() -> None:
