@@ -116,6 +116,7 @@ class Origin:
     state: str | None = None
 
     def as_json(self) -> dict[str, Any]:
+        """As it stands in a record."""
         return {
             "framework": self.framework,
             "kind": self.kind,
@@ -169,6 +170,7 @@ class Ledger:
 
     @property
     def output(self) -> int | None:
+        """How many items came out: the accepted."""
         return self.accepted
 
     @property
@@ -177,6 +179,7 @@ class Ledger:
         return self.rejected / self.input if self.input and self.input > 0 and self.rejected is not None else None
 
     def as_json(self) -> dict[str, Any]:
+        """As it stands in an answer."""
         return {name: list(value) if name == "flags" else value for name, value in _ledger_fields(self)}
 
 

@@ -79,6 +79,7 @@ class Captured:
         """Nothing runs in the background."""
 
     def close(self) -> None:
+        """Close the client that `xray` made, if it was asked for."""
         if self._xray is not None:
             self._xray.close(0)
 

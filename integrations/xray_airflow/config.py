@@ -28,6 +28,7 @@ class DagFilter:
     deny: tuple[str, ...] = ()
 
     def wants(self, dag_id: str) -> bool:
+        """Whether this dag is captured; patterns as for `fnmatch`, case counts."""
         if any(fnmatchcase(dag_id, pattern) for pattern in self.deny):
             return False
         return not self.allow or any(fnmatchcase(dag_id, pattern) for pattern in self.allow)

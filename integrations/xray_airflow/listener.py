@@ -102,38 +102,47 @@ def _call(module: str, function: str, *arguments: Any) -> None:
 
 
 def on_starting(component: Any) -> None:
+    """A task runner or a job starts."""
     _call("task", "on_starting", component)
 
 
 def before_stopping(component: Any) -> None:
+    """A task runner or a job stops; a task runner after each task."""
     _call("lifecycle", "stopping", component)
 
 
 def on_task_instance_running(task_instance: Any) -> None:
+    """A task is about to execute, in its own process."""
     _call("task", "on_running", task_instance)
 
 
 def on_task_instance_success(task_instance: Any) -> None:
+    """A task ended well: in its own process, or marked so from outside."""
     _call("lifecycle", "task_ended", task_instance, "success", None)
 
 
 def on_task_instance_skipped(task_instance: Any) -> None:
+    """A task was skipped, where Airflow has this hook."""
     _call("lifecycle", "task_ended", task_instance, "skipped", None)
 
 
 def on_task_instance_failed(task_instance: Any, error: Any) -> None:
+    """A task failed: in its own process, found dead, or marked so from outside."""
     _call("lifecycle", "task_ended", task_instance, "failed", error)
 
 
 def on_dag_run_running(dag_run: Any) -> None:
+    """A dag run starts; in the scheduler."""
     _call("dagruns", "on_running", dag_run)
 
 
 def on_dag_run_success(dag_run: Any) -> None:
+    """A dag run ended well; in the scheduler, or marked so in the API server."""
     _call("dagruns", "on_ended", dag_run, "completed", None)
 
 
 def on_dag_run_failed(dag_run: Any, msg: Any) -> None:
+    """A dag run failed; `msg` is the reason in Airflow's words."""
     _call("dagruns", "on_ended", dag_run, "failed", msg)
 
 

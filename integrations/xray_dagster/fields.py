@@ -69,6 +69,7 @@ def run_input(dagster_run: Any) -> dict[str, Any]:
 
 
 def run_ids(dagster_run: Any) -> dict[str, Any]:
+    """What names the run in Dagster: its id, job, code location, what launched it, its partition."""
     return _without_nothing(
         run_id=dagster_run.run_id,
         job=dagster_run.job_name,
@@ -256,10 +257,12 @@ def plain_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def key_text(asset_key: Any) -> str:
+    """An asset key as "schema/table"."""
     return "/".join(asset_key.path)
 
 
 def check_text(check_key: Any) -> str:
+    """An asset check as "schema/table:check"."""
     return f"{key_text(check_key.asset_key)}:{check_key.name}"
 
 

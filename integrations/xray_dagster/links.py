@@ -22,6 +22,7 @@ def webserver_url() -> str:
 
 
 def run_url(run_id: str) -> str:
+    """The run's page in Dagster's UI."""
     return f"{webserver_url()}/runs/{quote(run_id)}"
 
 

@@ -39,6 +39,7 @@ class OpCapture:
 
     @property
     def origin(self) -> Origin:
+        """This attempt in Dagster, with a link to its log."""
         return self._of.origin_of(self.fields, self.key, self.step.attempt)
 
     @guarded("observing a Dagster step")

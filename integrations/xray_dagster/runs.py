@@ -81,13 +81,16 @@ class RunCapture:
         self._end: tuple[Status, str, dict[str, Any] | None] | None = None
 
     def url_of(self, step_key: str) -> str | None:
+        """The page of a step's log; None where Dagster's UI does not know the run."""
         return links.step_url(self.dagster_run.run_id, step_key) if self._linked else None
 
     def index_of(self, step_key: str) -> int | None:
+        """Where the step stands in the plan; the steps of a mapping share an index. None for one that is not in the plan."""
         known = self._indexes.get(step_key)
         return known if known is not None else self._indexes.get(fields.unresolved(step_key))
 
     def step_id_of(self, step_key: str) -> str:
+        """X-Ray's id of a step, from Dagster's step key."""
         known = self._step_ids.get(step_key)
         if known is None:
             known = self._step_ids[step_key] = fields.step_id_of(self.dagster_run.run_id, step_key)
@@ -279,6 +282,7 @@ class RunCapture:
 
 
 def run_origin(dagster_run: Any, *, linked: bool, state: str = "") -> Origin:
+    """The run in Dagster; `linked` says whether its page exists."""
     url = links.run_url(dagster_run.run_id) if linked else None
     return Origin(fields.FRAMEWORK, "run", fields.run_ids(dagster_run), url, state or None)
 

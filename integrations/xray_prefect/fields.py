@@ -42,10 +42,12 @@ def state_name(state: Any) -> str:
 
 
 def status(state: Any) -> Status:
+    """X-Ray's status for a state of Prefect's; "running" for one that is not known."""
     return _STATUS.get(state.type.value, "running")
 
 
 def is_final(state: Any) -> bool:
+    """Whether a run in this state is over."""
     return state.type.value in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -68,6 +70,7 @@ _ui: tuple[Any, str | None] = (None, None)
 
 
 def flow_origin(flow_run: Any, *, state: str | None = None) -> Origin:
+    """The flow run in Prefect; `state` is Prefect's name of its state."""
     ids = {
         "flow_run_id": str(flow_run.id),
         "flow_run_name": flow_run.name,
@@ -93,6 +96,7 @@ def flow_metadata(flow: Any, flow_run: Any) -> dict[str, Any]:
 
 
 def task_origin(task_run: Any, *, state: str | None = None) -> Origin:
+    """The task run in Prefect; `state` is Prefect's name of its state."""
     ids = {
         "task_run_id": xray_id(task_run.id),
         "task_run_name": task_run.name,
@@ -111,10 +115,12 @@ def step_type(task: Any) -> str | None:
 
 
 def task_metadata(task: Any) -> dict[str, Any]:
+    """What of the task explains a changed answer: the version that the user gave it."""
     return {"task_version": str(task.version)} if getattr(task, "version", None) else {}
 
 
 def task_code(task: Any) -> str | None:
+    """A fingerprint of the task's function."""
     return code_version_of(task.fn)
 
 

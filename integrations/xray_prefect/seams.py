@@ -306,6 +306,7 @@ class Submitted:
         self._waiting: dict[str, list[tuple[weakref.ref[Any], str, str]]] = {}
 
     def add(self, task: Any, future: Any) -> None:
+        """Remember a future that was just submitted in a flow of this process."""
         from prefect.context import FlowRunContext
 
         flow = FlowRunContext.get()

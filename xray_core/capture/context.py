@@ -60,6 +60,7 @@ class NoStep:
         return self._nothing
 
     def step(self, *args: Any, **kwargs: Any) -> NoStep:
+        """A step inside no step: itself, as harmless."""
         return self
 
     def filter(self, frame: T, reject: Mapping[str, Any], **told: Any) -> T:
@@ -137,6 +138,7 @@ def add_step_finder(finder: Callable[[], Step | None]) -> None:
 
 
 def remove_step_finder(finder: Callable[[], Step | None]) -> None:
+    """Undo `add_step_finder`; one that was never added is no error."""
     if finder in _step_finders:
         _step_finders.remove(finder)
 
@@ -165,6 +167,7 @@ def add_open_probe(probe: Callable[[], bool]) -> None:
 
 
 def remove_open_probe(probe: Callable[[], bool]) -> None:
+    """Undo `add_open_probe`; one that was never added is no error."""
     if probe in _open_probes:
         _open_probes.remove(probe)
 

@@ -48,9 +48,14 @@ class Hooks(Protocol):
     def redact(self, record: Record) -> Record | None:
         """The record as it may leave the process, or None when a redactor failed."""
 
-    def run_started(self, run: Any) -> None: ...
-    def run_finished(self, run: Any) -> None: ...
-    def step_finished(self, step: Any) -> None: ...
+    def run_started(self, run: Any) -> None:
+        """A run has begun."""
+
+    def run_finished(self, run: Any) -> None:
+        """A run has ended."""
+
+    def step_finished(self, step: Any) -> None:
+        """A step has ended."""
 
 
 class NoHooks:
@@ -59,6 +64,7 @@ class NoHooks:
     redacts = observes_steps = False
 
     def redact(self, record: Record) -> Record | None:
+        """The record unchanged."""
         return record
 
     def run_started(self, run: Any) -> None:
@@ -72,6 +78,8 @@ class NoHooks:
 
 
 class Snapshottable(Protocol):
+    """A run or a step while it is open."""
+
     def snapshot(self) -> None:
         """Write down what changed since the last time."""
 
@@ -197,6 +205,7 @@ class Recorder:
             self.sink.start()
 
     def has_open_steps(self) -> bool:
+        """Whether a run or a step is open in this process."""
         return bool(self.open_things)
 
     def snapshot_open(self) -> None:
@@ -217,6 +226,7 @@ class Recorder:
                 swallow("fork", error)
 
     def lost(self, what: str, n: int = 1) -> None:
+        """Count `n` records or values that could not be kept, under the name `what`."""
         self.counters[what] = self.counters.get(what, 0) + n
 
     def client(self) -> Mapping[str, Any]:

@@ -49,6 +49,7 @@ class BottomKSampler:
     """The default sampler; see the module."""
 
     def step(self, *, rate: float, per_reason: int, max_samples: int) -> StepSampler:
+        """The sampler of a step that opens now; see `Sampler.step`."""
         return _Step(rate, per_reason, max_samples)
 
 
@@ -155,9 +156,11 @@ class KeepAll:
         self.pending: list[Sample] = []
 
     def offer(self, hashed: int, sample: Sample) -> None:
+        """Keep the sample, whatever its hash."""
         self.pending.append(sample)
 
     def kept(self) -> list[tuple[Sample, float]]:
+        """The samples since the last call, each with weight 1."""
         taken = self.pending[: len(self.pending)]
         del self.pending[: len(taken)]
         return [(sample, 1.0) for sample in taken]

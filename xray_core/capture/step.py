@@ -134,6 +134,7 @@ class Step(StepItems):
 
     @property
     def run_id(self) -> str:
+        """The id of the run that the step is in."""
         return self.run.run_id
 
     @property

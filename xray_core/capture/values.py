@@ -61,6 +61,7 @@ class CapturedValues:
         return self._sanitizer.clean(value), fingerprint(value)
 
     def set_count(self, name: str, n: int) -> None:
+        """A count by name: "input_count", "output_count", "observed_input" or "observed_output", in items. Negative is 0."""
         self.counts[name] = max(0, int(n))
         self.changed = True
 
@@ -73,10 +74,12 @@ class CapturedValues:
         return None if items is None or items.get("inferred") else int(items["n"])
 
     def set_items(self, side: str, items: dict[str, Any]) -> None:
+        """An item set as `VerdictLog.write_items` returns it; `side` is `model.ITEMS_IN` or `ITEMS_OUT`."""
         self.items[side] = items
         self.changed = True
 
     def set_origin(self, origin: Origin) -> None:
+        """The framework object behind the run or step."""
         self.origin = self._sanitizer.clean(origin.as_json())
         self.changed = True
 
@@ -87,6 +90,7 @@ class CapturedValues:
         self.changed = True
 
     def set_error(self, error: BaseException | Mapping[str, Any], trace: TracebackType | None) -> None:
+        """What it failed with: an exception, or a mapping {type, message, traceback}."""
         self.error = self._sanitizer.error(error, trace)
         self.changed = True
 
@@ -99,6 +103,7 @@ class CapturedValues:
         self.changed = True
 
     def set_metadata(self, key: str, value: Any) -> None:
+        """A fact by name; the value of a secret key is redacted, and beyond 100 names facts are dropped, counted."""
         if key not in self.metadata and len(self.metadata) >= MAX_METADATA:
             self.count_dropped("metadata")
             return
@@ -137,6 +142,7 @@ class CapturedValues:
             self.changed = True
 
     def count_dropped(self, what: str, n: int = 1) -> None:
+        """Count `n` things that could not be kept, under the name `what`."""
         self.dropped[what] = self.dropped.get(what, 0) + n
         self.changed = True
 

@@ -57,6 +57,7 @@ class Bucket:
         self.total = 0  # sum of the drained hashes
 
     def n(self) -> int:
+        """How many items there were so far, written down or not."""
         return self.written + len(self.hashes) + len(self.ids) + len(self.ticks) + self.unnamed
 
 

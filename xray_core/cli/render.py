@@ -218,10 +218,12 @@ def took(milliseconds: float | None) -> str:
 
 
 def count(n: int | None) -> str:
+    """A number with thousands separated; nothing for None."""
     return "" if n is None else f"{n:,}"
 
 
 def percent(rate: float | None) -> str:
+    """A rate from 0 to 1 in percent; with two digits where one would read 100% or 0%."""
     if rate is None:
         return ""
     return f"{rate:.0%}" if rate in (0, 1) else f"{rate:.2%}" if rate > 0.99 or rate < 0.01 else f"{rate:.1%}"

@@ -33,10 +33,12 @@ class Pair:
 
     @property
     def path(self) -> str:
+        """The names of the steps around it and its own, as in "filter > price[3]"."""
         own = self.name if self.map_index is None else f"{self.name}[{self.map_index}]"
         return own if self.parent is None else f"{self.parent.path} > {own}"
 
     def ancestors(self) -> Iterator[Pair]:
+        """The pairs around it, the nearest first."""
         each = self.parent
         while each is not None:
             yield each

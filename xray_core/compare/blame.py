@@ -31,10 +31,12 @@ class Judged:
 
     @property
     def missing(self) -> bool:
+        """Whether one of the runs lacks the step."""
         return self.pair.a is None or self.pair.b is None
 
     @property
     def differs(self) -> bool:
+        """Whether the step is missing in one run, or known to have other inputs or outputs."""
         return self.missing or self.inputs.equal is False or self.outputs.equal is False
 
 

@@ -38,6 +38,7 @@ def values_equal(a: State, b: State, side: Literal["input", "output"]) -> Equali
 
 
 def inputs_equal(a: State, b: State) -> Equality:
+    """Whether a step was given the same in both runs, by values, item sets, counts and verdicts."""
     return _together([
         values_equal(a, b, "input"),
         _item_sets(a, b, "in"),

@@ -34,6 +34,8 @@ _EMPTY: Final[set[int]] = set()
 
 @dataclass(frozen=True, slots=True)
 class Flips:
+    """The items that flipped: `shown` of them, their `count`, whether that is `exact`, and its standard `error`."""
+
     shown: Sequence[Flip]
     count: int
     exact: bool

@@ -25,13 +25,20 @@ class HeldSet(Protocol):
     """A set of items as it is kept: ids, or an fp40 blob."""
 
     @property
-    def outcome(self) -> str: ...
+    def outcome(self) -> str:
+        """An outcome, or "in" / "out" for an item set."""
+
     @property
-    def reason(self) -> str | None: ...
+    def reason(self) -> str | None:
+        """The reason of all items of the set."""
+
     @property
-    def ids(self) -> Sequence[str] | None: ...
+    def ids(self) -> Sequence[str] | None:
+        """The ids; None where only fingerprints are kept."""
+
     @property
-    def fp40(self) -> bytes | None: ...
+    def fp40(self) -> bytes | None:
+        """The fingerprints as `verdicts.encode` makes them; None where ids are kept."""
 
 
 class Source(Protocol):
@@ -145,6 +152,7 @@ class Diff:
     inputs_equal: bool | None = None
 
     def as_json(self) -> Json:
+        """The answer as the server sends it."""
         return asdict(self)
 
     @classmethod

@@ -52,6 +52,7 @@ class Breaker:
 
     @property
     def state(self) -> Literal["closed", "open", "half_open"]:
+        """ "closed": send; "open": wait; "half_open": the wait is over, send a small batch."""
         if self.failures < _OPENS_AFTER and not self.pauses:
             return "closed"
         return "half_open" if self.wait_s() <= 0 else "open"
@@ -61,6 +62,7 @@ class Breaker:
         return max(0.0, (self._floor_at if hurry else self._try_at) - self._clock())
 
     def succeeded(self) -> None:
+        """The server took a body: no wait."""
         self.failures = self.pauses = 0
         self._try_at = self._floor_at = 0.0
 

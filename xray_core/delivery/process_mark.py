@@ -11,6 +11,8 @@ _MADV_WIPEONFORK: Final = 18  # Linux 4.14: a forked child finds the page filled
 
 
 class ProcessMark(Protocol):
+    """Says at index 0 whether this process is the one that made it."""
+
     def __getitem__(self, index: int, /) -> int:
         """True while the process is the one that made the mark; `index` is 0."""
 

@@ -25,13 +25,20 @@ class HeldSet(Protocol):
     """A set of items as it is kept: ids, or an fp40 blob."""
 
     @property
-    def outcome(self) -> str: ...
+    def outcome(self) -> str:
+        """An outcome, or "in" / "out" for an item set."""
+
     @property
-    def reason(self) -> str | None: ...
+    def reason(self) -> str | None:
+        """The reason of all items of the set."""
+
     @property
-    def ids(self) -> Sequence[str] | None: ...
+    def ids(self) -> Sequence[str] | None:
+        """The ids; None where only fingerprints are kept."""
+
     @property
-    def fp40(self) -> bytes | None: ...
+    def fp40(self) -> bytes | None:
+        """The fingerprints as `verdicts.encode` makes them; None where ids are kept."""
 
 
 Sets = Callable[[StepKey], Iterable[HeldSet]]
@@ -58,6 +65,7 @@ class Gap:
 
     @property
     def sentence(self) -> str:
+        """The gap in one sentence."""
         names = f": {', '.join(self.items)}{', ...' if self.n > len(self.items) else ''}" if self.items else ""
         if self.kind == "duplicated":
             return say("duplicated", n=f"{self.n:,}", items="item" if self.n == 1 else "items", step=self.step,
@@ -68,6 +76,7 @@ class Gap:
         return text + (say("silent_between", silent=list(self.through)) if self.through else "")
 
     def as_json(self) -> Json:
+        """The gap as the server sends it, with its sentence."""
         return {
             "kind": self.kind,
             "step": self.step,

@@ -30,6 +30,7 @@ class Flow:
             self._upstream.setdefault(step_id, set()).update(state["upstream"] or ())
 
     def path(self, state: State) -> str:
+        """The names of the steps around it and its own, as in "filter > price[3]"."""
         return " > ".join([*(self._name[each] for each in self.ancestors(state["step_id"])[::-1]),
                            self._name[state["step_id"]]])  # fmt: skip
 
@@ -102,5 +103,6 @@ class Flow:
 
 
 def started(state: State) -> tuple[Any, ...]:
+    """A key to sort states by the time at which they began."""
     index = state["index"]
     return (state["started_us"] or 0, index if index is not None else 0, state["step_id"], state["attempt"])

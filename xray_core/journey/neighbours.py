@@ -75,6 +75,7 @@ def _settle_what_entered(evidence: StepEvidence, step_evidence: Sequence[StepEvi
 
 
 def inside(inner: StepEvidence, outer: StepEvidence, flow: Flow) -> bool:
+    """Whether the one step is inside the other, at whatever depth."""
     return outer.state["step_id"] in flow.ancestors(inner.state["step_id"])
 
 

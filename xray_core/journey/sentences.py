@@ -77,6 +77,7 @@ def outcome_sentence(item_id: str, evidence: StepEvidence) -> str:
 
 
 def outcome_words(outcome: str | None) -> str:
+    """An outcome as it stands in a sentence."""
     return {"not_selected": "not selected"}.get(outcome or "", outcome or "")
 
 

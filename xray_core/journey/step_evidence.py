@@ -159,6 +159,7 @@ class StepEvidence:
         )
 
     def say(self, outcome: str, certainty: Certainty, *, reason: str | None = None, implicit: bool = False) -> None:
+        """Set the outcome, its reason and how certain it is."""
         self.outcome, self.certainty, self.reason, self.implicit = outcome, certainty, reason, implicit
         if certainty == "fingerprint":
             self.p_false = false_positive_probability([each.n_fingerprints for each in self.sets])
@@ -209,6 +210,7 @@ class StepEvidence:
                     self.score = each.get("score")
 
     def entry(self) -> Entry:
+        """The evidence as an entry of the journey."""
         state = self.state
         return Entry(
             step=state["name"] or state["step_id"],

@@ -111,6 +111,7 @@ class Why:
     known_run: Mapping[str, Any] | None = None
 
     def as_json(self) -> Json:
+        """The answer as the server sends it."""
         answer = {each.name: getattr(self, each.name) for each in fields(self)}
         answer["journey"] = [{each.name: getattr(entry, each.name) for each in fields(entry)} for entry in self.journey]
         return answer
@@ -124,5 +125,6 @@ class Why:
 
 
 def known_fields(kind: Any, answer: Mapping[str, Any]) -> Json:
+    """Of an answer, the fields that the dataclass `kind` has."""
     names = {each.name for each in fields(kind)}
     return {name: value for name, value in answer.items() if name in names}

@@ -31,6 +31,7 @@ class PluginState:
 
     @property
     def active(self) -> bool:
+        """Whether the plugin is registered and has not been disabled."""
         return self.problem is None
 
 
@@ -132,15 +133,19 @@ class PluginHost:
         return record
 
     def run_started(self, run: Any) -> None:
+        """Call `xray_run_started`."""
         self.notify("xray_run_started", run=run)
 
     def run_finished(self, run: Any) -> None:
+        """Call `xray_run_finished`."""
         self.notify("xray_run_finished", run=run)
 
     def step_finished(self, step: Any) -> None:
+        """Call `xray_step_finished`."""
         self.notify("xray_step_finished", step=step)
 
     def records_dropped(self, count: int, reason: str) -> None:
+        """Call `xray_records_dropped` with a number of records and the name of the counter."""
         self.notify("xray_records_dropped", count=count, reason=reason)
 
     def _load(self, entry: EntryPoint) -> None:

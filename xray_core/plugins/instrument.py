@@ -50,6 +50,7 @@ class Instrument:
         self._missing: dict[str, str] = {}
 
     def __call__(self) -> None:
+        """As `enable`."""
         self.enable()
 
     def enable(self) -> None:
@@ -88,6 +89,7 @@ class Instrument:
 
     @property
     def versions(self) -> str:
+        """The supported versions, as in ">=3.0,<4"."""
         return f">={self.since},<{self.before}"
 
     def version(self) -> str | None:

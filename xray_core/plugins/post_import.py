@@ -48,6 +48,7 @@ class PostImportFinder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """The other finders' spec, for a module that a callback waits for; None for any other."""
         if name not in self._waiting or getattr(self._asking, "name", None) == name:
             return None
         self._asking.name = name

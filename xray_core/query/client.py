@@ -235,6 +235,7 @@ class Client:
         return self._reader.get("health")
 
     def close(self) -> None:
+        """Close the connection; the next question opens another."""
         self._reader.close()
 
     def __enter__(self) -> Client:

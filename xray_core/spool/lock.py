@@ -84,5 +84,6 @@ class WriterLock:
         return held
 
     def after_fork_in_parent(self) -> None:
+        """Let writers in again."""
         self.owner = 0
         self.lock.release()

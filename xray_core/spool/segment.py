@@ -128,6 +128,7 @@ class DiskSegment:
 
     @property
     def done(self) -> bool:
+        """Whether everything in it is acknowledged."""
         return self._cursor >= self.size
 
     @property
@@ -141,6 +142,7 @@ class DiskSegment:
         return self._synced != self.size
 
     def passed(self, size: int) -> bool:
+        """Whether its first `size` bytes are acknowledged, and none of them was lost."""
         return not self.lost and self._cursor >= size
 
     def append(self, payload: bytes) -> None:
@@ -246,6 +248,7 @@ class MemorySegment:
 
     @property
     def done(self) -> bool:
+        """Whether everything in it is acknowledged."""
         return self._first >= len(self._payloads)
 
     @property
@@ -254,11 +257,13 @@ class MemorySegment:
         return self.size
 
     def passed(self, size: int) -> bool:
+        """Whether everything in it is acknowledged, here or in the file that it was moved to."""
         if self.moved_to is not None:
             return self.moved_to.passed(self.moved_to.size)
         return not self.lost and self.done
 
     def append(self, payload: bytes) -> None:
+        """Keep one record."""
         self._payloads.append(payload)
         self.size += len(payload) + FRAME_BYTES
 
@@ -275,12 +280,14 @@ class MemorySegment:
         return items
 
     def acknowledge(self, position: int, *, records: int) -> None:
+        """Everything before `position` is the server's now."""
         for index in range(self._first, position):
             self.size -= len(self._payloads[index]) + FRAME_BYTES
             self._payloads[index] = b""  # positions stay, the bytes go
         self._first = max(self._first, position)
 
     def waiting(self) -> int:
+        """How many records are not acknowledged."""
         return len(self._payloads) - self._first
 
     def remaining(self) -> list[bytes]:
@@ -288,10 +295,12 @@ class MemorySegment:
         return self._payloads[self._first :]
 
     def discard(self) -> None:
+        """Drop all records."""
         self.lost = self.moved_to is None and not self.done
         self.close()
 
     def close(self) -> None:
+        """Drop the references to the records."""
         self._payloads, self._first, self.size = [], 0, 0
 
 

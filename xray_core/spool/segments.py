@@ -58,6 +58,7 @@ class SegmentSet:
 
     @property
     def on_disk(self) -> bool:
+        """Whether segments are files now, and not in memory."""
         return self._on_disk
 
     @on_disk.setter
@@ -69,6 +70,7 @@ class SegmentSet:
     # -- room ----------------------------------------------------------------------------------------------------
 
     def fits(self, stream: Stream, need: int) -> bool:
+        """Whether `need` bytes of a stream fit under its share of the cap."""
         if self._on_disk:
             return need <= self._disk_left(stream)
         return self._memory_used + need <= self._memory_share[stream]

@@ -480,6 +480,7 @@ class Spool:
         return self._writer_lock.before_fork()
 
     def after_fork_in_parent(self) -> None:
+        """Let writers in again, after `before_fork` held them off."""
         self._writer_lock.after_fork_in_parent()
 
     def after_fork(self) -> None:

@@ -22,6 +22,7 @@ class MemoryTransport:
         return Reply(200)
 
     def close(self) -> None:
+        """Remember that it was closed."""
         self.closed = True
 
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
@@ -33,7 +34,8 @@ class NullTransport:
     """Takes everything and keeps nothing."""
 
     def send(self, body: bytes, *, timeout_s: float) -> Reply:
+        """Forget the body; always 200."""
         return Reply(200)
 
     def close(self) -> None:
-        pass
+        """There is nothing to close."""
