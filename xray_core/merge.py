@@ -49,7 +49,7 @@ def merge_step(parts: Iterable[Part], *, shared: bool = False) -> dict[str, Any]
     """One step attempt from its parts (newest revision of each; at least one).
 
     Args:
-        shared: the state may hold what its parts hold, since nobody will change either: of a run of 1,000 steps, copies
+        shared: the state may hold what its parts hold, since neither will be changed: of a run of 1,000 steps, copies
             cost a quarter of the time, most of it in the garbage collector.
     """
     several = list(parts)
@@ -176,7 +176,7 @@ def _origin(ordered: Sequence[Part], status: str) -> dict[str, Any] | None:
                 merged["ids"] = {**(value or {}), **merged.get("ids", {})}
             elif merged.get(key) in (None, ""):
                 merged[key] = value
-    for part in ordered:  # the framework's own word for the end comes from whoever saw the end
+    for part in ordered:  # the framework's own state at the end comes from the part that saw the end
         state = (part.get("origin") or {}).get("state")
         if state and part.get("status") == status:
             merged["state"] = state

@@ -35,7 +35,7 @@ class DagFilter:
 
 
 def enabled() -> bool:
-    """Whether X-Ray listens at all in this process."""
+    """Whether X-Ray is on in this process: `XRAY_ENABLED`, then `[xray] enabled`, else yes."""
     value = os.environ.get("XRAY_ENABLED") or section().get("enabled") or "1"
     return str(value).strip().lower() not in _NO
 

@@ -154,7 +154,7 @@ def dag_run_ids(dag_run: Any) -> dict[str, Any]:
 
 
 def loaded(thing: Any, name: str) -> Any:
-    """An attribute that is there already. Of a database row only what was loaded: never a query in somebody's session."""
+    """An attribute that is there already. Of a database row only what was loaded: never a query in a session of Airflow's."""
     if hasattr(type(thing), "_sa_class_manager"):
         return thing.__dict__.get(name)
     return getattr(thing, name, None)

@@ -42,7 +42,7 @@ _STATUS: Final[Mapping[str, Status]] = {
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A dag run that has ended. `dag` is its serialized DAG, where the scheduler had it at hand."""
+    """A dag run that has ended. `dag` is its serialized DAG, where the scheduler had loaded it."""
 
     dag_id: str
     dag_run_id: str
@@ -72,7 +72,7 @@ class _Sweeper:
         self.waiting: deque[Finished] = deque()
         self.wake = threading.Event()
         self.lock = threading.Lock()
-        self.busy = threading.Lock()  # held while the database is read: no fork in the middle of that
+        self.busy = threading.Lock()  # held while the database is read: no fork happens meanwhile
         self.thread: threading.Thread | None = None
         self.dropped = 0
         self.held_for_fork = False
@@ -270,7 +270,7 @@ def _read(finished: Finished) -> tuple[str | None, list[Instance]]:
 
 
 def _hold_fork() -> None:
-    """A pool's lock, held by our thread at the moment of a fork, would be held in the child for ever. Waits 0.2 s at most."""
+    """A pool's lock, held by our thread at the moment of a fork, would stay locked in the child. Waits 0.2 s at most."""
     if _sweeper is not None and _sweeper.pid == os.getpid():
         _sweeper.held_for_fork = _sweeper.busy.acquire(timeout=0.2)
 

@@ -1,7 +1,7 @@
 """What is captured of Dagster's objects: reads their fields into plain data. Opens no step, writes nothing.
 
 Dagster is read by attribute and never imported, so that this works alike over its versions. A field that a version does
-not have is left out, and said once.
+not have is left out, and that is logged once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ _MAX_METADATA: Final = 50
 _ASSET_JOBS: Final = ("__ASSET_JOB", "__ephemeral_asset_job__")
 _RUN_TAG_PREFIXES: Final = ("dagster/", ".dagster/")
 _PARTITION: Final = "dagster/partition"
-UNKNOWN: Final = "(unknown)"  # the kind of an event that says none: looked at, so that this is said and not passed over
+UNKNOWN: Final = (
+    "(unknown)"  # the kind of an event that says none: observed, so that this is logged and not passed over
+)
 STEP_TYPE_TAG: Final = "xray/step_type"
 CAPTURE_TAG: Final = "xray/capture"
 
@@ -84,7 +86,7 @@ def run_ids(dagster_run: Any) -> dict[str, Any]:
 
 
 def run_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """The user's own tags, and the partition; not those by which Dagster keeps its books."""
+    """The user's own tags, and the partition; not those that Dagster sets for itself."""
     kept = {key: value for key, value in tags.items() if not key.startswith(_RUN_TAG_PREFIXES)}
     partition = partition_of(tags)
     return kept if partition is None else {**kept, "partition": partition}

@@ -132,7 +132,7 @@ class OpCapture:
             self._context.add_output_metadata(metadata, output_name=name, mapping_key=mapping_key)
 
     def end(self, error: BaseException | None) -> None:
-        """The step's generator is through: Dagster's event says how it ended, an exception where there was none."""
+        """The step's generator has ended: Dagster's event says how, an exception where there was no event."""
         try:
             if self._end is not None:
                 self.close(self._end[0], state=self._state, error=self._end[1])
@@ -147,7 +147,7 @@ class OpCapture:
 
     @guarded("closing a Dagster step")
     def end_body(self, error: BaseException | None) -> None:
-        """Without the step seam: the body is through. Where the run's events come by, they say the rest."""
+        """Without the step seam: the body has ended. Where this process observes the run's events, those say the rest."""
         if not self._of.drives:
             self.close("completed" if error is None else "failed", state="", error=error)
 

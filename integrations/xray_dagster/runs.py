@@ -1,7 +1,7 @@
-"""A Dagster run as X-Ray's: follows the events of the whole, in the process that drives it.
+"""A Dagster run as X-Ray's: observes the events of the whole run, in the process that drives it.
 
-Says how the run ended, which steps never ran and why, and closes those whose process died. In a process that only executes
-steps it is what they have in common. Every function is called from inside Dagster's own generators: none raises, none waits
+Writes how the run ended, which steps never ran and why, and closes those whose process died. In a process that only
+executes steps it holds what they have in common. Every function is called from inside Dagster's own generators: none raises, none waits
 for the network.
 """
 
@@ -178,7 +178,7 @@ class RunCapture:
                 self._attempts[key] = attempt + 1
             if self._end_from_event(key, "failed", kind, error):
                 return
-            # An event made here about a step that did not run here: its process died, and says nothing more itself.
+            # An event made here about a step that did not run here: its process died, and writes nothing more itself.
             if event.pid == os.getpid() and (key, attempt) not in self.executed:
                 self._close_lost(key, attempt, kind, error)
         elif kind == "STEP_SKIPPED":
@@ -189,7 +189,7 @@ class RunCapture:
             self._died[key] = str(event.message).strip()
 
     def _explained(self, key: str, error: dict[str, Any] | None) -> dict[str, Any] | None:
-        """The death of a process in Dagster's words, which the exception itself does not carry."""
+        """The error with Dagster's message on the death of a process, which the exception itself does not carry."""
         if error is not None and error["type"] == _DIED:
             return {**error, "message": self._died.get(key) or error["message"] or "its process died"}
         return error
@@ -242,7 +242,7 @@ class RunCapture:
 
     @guarded("closing a Dagster run")
     def end(self, error: BaseException | None) -> None:
-        """The run's generator is through: add what never ran, and say how it ended."""
+        """The run's generator has ended: add the steps that never ran, and write how the run ended."""
         for capture in list(self.ops.values()):
             capture.close("failed", state="", error={"type": "Abandoned", "message": "the run ended under it"})
         if self._end is None and error is None:
@@ -273,7 +273,7 @@ class RunCapture:
                 )
 
     def after_step(self, status: Status, error: dict[str, Any] | None) -> None:
-        """Without the run seam, nobody else says that the run was: its end is the end of its last step so far."""
+        """Without the run seam, no event says how the run ended: its end is the end of its last step so far."""
         if self.drives or installed.is_installed("run"):
             return
         if status == "failed":

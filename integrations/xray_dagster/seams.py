@@ -35,7 +35,7 @@ def around_data(original: Events) -> Events:
 def around(
     original: Events, begin_observing: Callable[[tuple[Any, ...], dict[str, Any]], EventObserver | None]
 ) -> Events:
-    """`original`, its events unchanged, and observed by what `begin_observing(args, kwargs)` returns; None for nobody.
+    """`original`, its events unchanged, and observed by what `begin_observing(args, kwargs)` returns; None for nothing.
 
     One generator and no more stands around Dagster's own, which are a dozen deep already: each costs at every event, and
     at every exception that is raised below it.

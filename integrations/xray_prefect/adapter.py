@@ -1,7 +1,7 @@
-"""From Prefect's flow runs and task tries to X-Ray's runs and steps: what is told to the core, and when.
+"""From Prefect's flow runs and task tries to X-Ray's runs and steps: what the core is called with, and when.
 
 Called by seams.py, each call guarded there. Keeps what is open in this process; every collection is bounded by what Prefect
-itself holds open, or by a number. Knows the core by its front door alone.
+itself holds open, or by a number. Imports nothing of the core's delivery.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from xray_core.capture.step import Step
 from xray_core.model import Origin
 from xray_prefect import fields
 
-# One part for the whole run: a flow run that is retried, or resumed by another process, replaces what was said before it.
+# One part for the whole run: a flow run that is retried, or resumed by another process, replaces what was written before.
 PART: Final = "prefect"
 _MAX_ATTACHED: Final = 100
 
-# The place of a mapped task among its siblings; set around its submission, read where it starts.
+# The index of a mapped task among its siblings; set around its submission, read where it starts.
 map_index: ContextVar[int | None] = ContextVar("xray_prefect_map_index", default=None)
 
 
@@ -86,7 +86,7 @@ class Adapter:
         crashed = error is not None and not _is_pause(error)
         tracking = self._steps.pop(f"subflow {flow_run.id}", None)
         if not crashed and not fields.is_final(state):
-            # waits for a retry, or is paused: what is there is written down, and the next entry goes on with it
+            # waits for a retry, or is paused: what there is is written down, and the next entry resumes the run
             run.set_origin(fields.flow_origin(flow_run, state=fields.state_name(state)))
             run.detach()
             if tracking is not None:
@@ -238,7 +238,7 @@ class Adapter:
             step.close("skipped", error=fields.failure(state))
 
     def never_started(self, flow_run_id: str, task_run_id: str, task_name: str) -> None:
-        """It was submitted, and the flow's function is over before it began. Should it still begin, that replaces this."""
+        """It was submitted, and the flow's function was over before it began. If it begins all the same, that replaces this."""
         step = self._run(flow_run_id).open_step(
             task_name,
             step_id=task_run_id,
@@ -283,11 +283,11 @@ class Adapter:
         return self._roots.get(own_id) or fields.parent_task_run_id(task_run) or own_id
 
     def _run(self, run_id: str) -> Run:
-        """The run, open in this process or told of by another."""
+        """The run: the one open in this process, or a handle on one that another process owns."""
         return self._runs.get(run_id) or client.default_client().attach_run(run_id)
 
     def current(self) -> Step | None:
-        """The step that Prefect's own context speaks of: in threads and processes that carried that and not ours."""
+        """The step that Prefect's own context names: for threads and processes that carry that and not ours."""
         flow_run, task_run = _surroundings()
         if task_run is None or (flow_run is not None and task_run.flow_run_id != flow_run.id):
             return None  # in the body of a flow, which may be inside a task of an outer flow

@@ -2,7 +2,7 @@
 
 Prefect's own exceptions, results and order of events pass through untouched, BaseException ones included. Every call into
 the adapter is guarded, all at one site, so that a broken adapter is one warning and not one per task. What is captured is
-adapter.py's business.
+in adapter.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from xray_prefect.adapter import Attempt, adapter, map_index
 
 SITE: Final = "the Prefect adapter"
 _MARK: Final = "__xray_wrapped__"
-_PRUNE_AT: Final = 1_000
+_CLEAN_UP_AT: Final = 1_000
 
 
 def _safely(call: Callable[..., Any], *arguments: Any) -> Any:
@@ -108,7 +108,7 @@ class _TaskRun:
     def __enter__(self) -> Any:
         try:
             value = self.inner.__enter__()
-        except BaseException as error:  # Prefect aborts tasks by BaseExceptions: told of, and raised on
+        except BaseException as error:  # Prefect aborts tasks by BaseExceptions: reported, and raised on
             _safely(self.refused, error)
             raise
         self.token = _safely(self.begins)
@@ -125,7 +125,7 @@ class _TaskRun:
     async def __aenter__(self) -> Any:
         try:
             value = await self.inner.__aenter__()
-        except BaseException as error:  # Prefect aborts tasks by BaseExceptions: told of, and raised on
+        except BaseException as error:  # Prefect aborts tasks by BaseExceptions: reported, and raised on
             _safely(self.refused, error)
             raise
         self.token = _safely(self.begins)
@@ -157,7 +157,7 @@ class _Try(_TaskRun):
             adapter.attempt_ends(self.engine, self.token, error)
 
     def refused(self, error: BaseException) -> None:
-        """Still inside the task run, which will tell."""
+        """Inside the task run, which reports it."""
 
 
 # ---------------------------------------------------------------------- generator tasks
@@ -265,7 +265,7 @@ def wrap_flow_context(module: ModuleType, instrument: Instrument) -> None:
         if id(self) in open_flows:
             tokens = open_flows.pop(id(self))
             adapter.flow_ends(self, tokens, error)
-            submitted.tell(fields.xray_id(self.flow_run.id))
+            submitted.report_not_begun(fields.xray_id(self.flow_run.id))
 
     def make_enter(original: Callable[..., Any]) -> Callable[..., Any]:
         def __enter__(self: Any) -> Any:
@@ -300,7 +300,7 @@ def _tokens_of(flow_context: Any, flow_class: Any, task_class: Any) -> Any:
 
 
 class Submitted:
-    """Futures of this process that may never start, by flow run. Holds none alive."""
+    """Futures of this process that may never start, by flow run. Holds weak references alone."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, list[tuple[weakref.ref[Any], str, str]]] = {}
@@ -314,11 +314,11 @@ class Submitted:
         if inner is None or flow is None or flow.flow_run is None or flow.detached:
             return
         waiting = self._waiting.setdefault(fields.xray_id(flow.flow_run.id), [])
-        if len(waiting) >= _PRUNE_AT and len(waiting) % _PRUNE_AT == 0:
+        if len(waiting) >= _CLEAN_UP_AT and len(waiting) % _CLEAN_UP_AT == 0:
             waiting[:] = [each for each in waiting if _not_begun(each[0]())]
         waiting.append((weakref.ref(inner), fields.xray_id(future.task_run_id), str(task.name)))
 
-    def tell(self, run_id: str) -> None:
+    def report_not_begun(self, run_id: str) -> None:
         """The flow's function is over: what has not begun by now will be cancelled."""
         for inner, task_run_id, task_name in self._waiting.pop(run_id, []):
             if _not_begun(inner()):
@@ -334,7 +334,7 @@ _counter: ContextVar[Any] = ContextVar("xray_prefect_map_counter", default=None)
 
 
 def wrap_task_runners(module: ModuleType, instrument: Instrument) -> None:
-    """`map` hands out the places of mapped tasks; `submit` remembers what may never start."""
+    """`map` hands out the places of mapped tasks; `submit` remembers futures that may never start."""
     base = _class(module, "TaskRunner", instrument)
     if base is not None:
         _replace(base, "map", _mapping, instrument)

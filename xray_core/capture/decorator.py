@@ -1,7 +1,7 @@
 """`@xray.step(...)`: a step around each call of a function, generator, coroutine function or async generator.
 
 Outside any run the function is simply called. The step is current only while the function's own code runs: what a
-generator's consumer does between two items is not this step's.
+generator's consumer does between two items does not belong to this step.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _around_generator(function: Callable[..., Any], begin: Callable[..., Step | 
         except GeneratorExit:
             _end(step, yielded)
             raise
-        except BaseException as error:  # told of, and raised on: KeyboardInterrupt fails a step too
+        except BaseException as error:  # written down, and raised on: KeyboardInterrupt fails a step too
             step.close("failed", error=error)
             raise
 
@@ -143,7 +143,7 @@ def _around_async_generator(function: Callable[..., Any], begin: Callable[..., S
             if step is not None:
                 _end(step, yielded)
             raise
-        except BaseException as error:  # told of, and raised on: KeyboardInterrupt fails a step too
+        except BaseException as error:  # written down, and raised on: KeyboardInterrupt fails a step too
             if step is not None:
                 step.close("failed", error=error)
             raise

@@ -65,7 +65,7 @@ def outputs_equal(a: State, b: State, samples: Samples) -> Equality:
 
 
 def given(state: State, side: Literal["input", "output"]) -> int | None:
-    """How many items went in or came out, where somebody said so."""
+    """How many items went in or came out, where a count or an item set says so."""
     count: int | None = state[f"{side}_count"]
     if count is not None:
         return count

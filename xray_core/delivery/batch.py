@@ -82,8 +82,11 @@ def body_of(lines: Sequence[bytes]) -> bytes:
 
 
 def _is_random(line: bytes) -> bool:
-    """Whether a line is mostly fingerprints. Their base64 repeats nothing: a search for
-    repetitions takes three times as long as coding the 64 letters alone, which also comes out smaller."""
+    """Whether a line is mostly fingerprints.
+
+    Their base64 repeats nothing: a search for repetitions takes three times as long as coding the 64 letters alone, which
+    also comes out smaller.
+    """
     return len(line) >= _FINGERPRINTS_BYTES and b'"fp40":"' in line[:1024]
 
 

@@ -135,7 +135,7 @@ class Delivery:
             native.start_thread(self._run_ticker, ())
             _close_with_multiprocessing()
         except RuntimeError:
-            # No more threads, or the interpreter is ending: the records are in the spool, for whoever comes next.
+            # No more threads, or the interpreter is ending: the records are in the spool, for the next process.
             self._started = False
             self._start_again_at = time.monotonic() + _RESTART_S
         finally:
@@ -233,7 +233,7 @@ class Delivery:
         deadline = time.monotonic() + budget_s
         if self._on_tick is not None:
             with safety.guard("snapshot at exit"):
-                self._on_tick()  # what is still open is written down as it stands
+                self._on_tick()  # what is still open is written down as it is now
         payload = self._sender.client_payload()
         if payload is not None:
             self._spool.put("counts", payload)
@@ -362,7 +362,7 @@ class Delivery:
 
 
 def _name_this_thread(name: str) -> None:
-    """For whoever lists threads. What stands in for `threading` may not know a thread that it did not start."""
+    """For lists of threads. What stands in for `threading` may not know a thread that it did not start."""
     with safety.guard("naming a thread"):
         threading.current_thread().name = name
 

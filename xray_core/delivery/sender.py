@@ -271,7 +271,7 @@ class Sender:
         self.counters[name] = self.counters.get(name, 0) + n
 
     def _warn(self, topic: str, text: str) -> None:
-        # Once until the next success: a server that goes up and down says so, a dead one does not fill the log.
+        # Once until the next success: a server that goes up and down is logged each time, a dead one does not fill the log.
         if topic not in self._warned:
             self._warned.add(topic)
             log.warning("X-Ray: %s.", text)

@@ -265,7 +265,7 @@ def _cutoff(state: State) -> Json | None:
 
 
 def _given(state: State, side: Literal["input", "output"]) -> int | None:
-    """How many items went in or came out, where somebody said so."""
+    """How many items went in or came out, where a count or an item set says so."""
     count: int | None = state[f"{side}_count"]
     if count is not None:
         return count

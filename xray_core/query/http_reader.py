@@ -75,7 +75,7 @@ class HttpReader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection; the next question opens another."""
         if self._session is not None:
             self._session.close()
 

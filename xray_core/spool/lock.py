@@ -65,9 +65,9 @@ class WriterLock:
                 lock.release()
 
     def mend(self) -> None:
-        """To be called about once a second while the lock cannot be had: when nobody owns it twice, make another.
+        """To be called about once a second while the lock cannot be had: without an owner in two calls, it is replaced.
 
-        A KeyboardInterrupt between `acquire` and the next bytecode leaves the lock taken by nobody, for ever.
+        A KeyboardInterrupt between `acquire` and the next bytecode leaves the lock locked without an owner.
         """
         if self._lost and self.owner == 0:
             self.lock, self.stuck, self._lost = native.make_lock(), False, False

@@ -18,7 +18,7 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 
 
 class Quarantine:
-    """The quarantine of one server's spool. Used by whoever sends, one at a time; blocks on the disk.
+    """The quarantine of one server's spool. Used by the sender, one thread at a time; blocks on the disk.
 
     Args:
         directory: where the files go; None keeps nothing (the caller counts all the same).
@@ -28,7 +28,15 @@ class Quarantine:
         self._directory = directory
 
     def keep(self, record: bytes, *, error: str) -> None:
-        """Put one record aside. Raises OSError where the disk does not take it."""
+        """Keep one record.
+
+        Args:
+            record: the line as it was sent, or the payload that could not become one.
+            error: why the server refused it, or why it was not sent.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
         if self._directory is None:
             return
         self._directory.mkdir(mode=0o700, exist_ok=True)

@@ -46,7 +46,7 @@ class DiskSegment:
         size: bytes in the file, acknowledged ones included.
         room: bytes that may be appended without asking whether the segment or the disk is full. `SegmentSet` grants it.
         busy: the sender has read from it, and has not acknowledged or given it back yet.
-        lost: deleted with records in it that nobody confirmed.
+        lost: deleted with records in it that the server had not confirmed.
     """
 
     __slots__ = (
@@ -104,7 +104,7 @@ class DiskSegment:
 
     @classmethod
     def adopt(cls, path: Path, *, disk: Disk) -> DiskSegment | None:
-        """The segment at `path` if its owner is dead, now ours; None if it lives, or somebody was faster."""
+        """The segment at `path` if its owner is dead, now ours; None if it lives, or another process was faster."""
         stream = stream_in(path.name)
         if stream is None:
             return None

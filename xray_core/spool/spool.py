@@ -38,13 +38,13 @@ class Spool:
 
     Args:
         directory: the server's directory (`directory_for`); None keeps records in memory only.
-        api_url: written into the directory, for whoever looks at it.
+        api_url: written into the directory, for `xray doctor` and for people who look at it.
         max_bytes: cap on the directory, all processes together. Kept to within one segment per process.
         fsync: make each record survive a power cut before `put` returns.
         disk: the calls to the disk; a seam for tests.
         clock: monotonic seconds.
 
-    `put` may be called from anywhere. `take`, `give_back`, `acknowledge` and `adopt` belong to whoever sends, one
+    `put` may be called from anywhere. `take`, `give_back`, `acknowledge` and `adopt` belong to the sender, one
     thread at a time. `maintain` belongs to one background thread.
     """
 
@@ -125,7 +125,7 @@ class Spool:
                 self._segments.sealed.append(segment)
                 return
             except OSError:
-                pass  # memory, below; whoever holds the lock finds out for itself what is wrong with the disk
+                pass  # memory, below; the holder of the lock will notice that the disk fails
         if self._late_bytes + len(payload) > self._memory_max_bytes:
             self._late.append((stream, None))
             return

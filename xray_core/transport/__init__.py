@@ -44,4 +44,4 @@ class Transport(Protocol):
         """Send the body; raises TransportError when there was no answer."""
 
     def close(self) -> None:
-        """Let go of connections. May be called more than once."""
+        """Close connections. May be called more than once."""

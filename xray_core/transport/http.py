@@ -31,7 +31,7 @@ _CHATTY_LOGGERS: Final = ("urllib3.connectionpool", "urllib3.connection", "urlli
 
 
 # Held while the sender's thread imports. A process forked in the middle of that would inherit the modules' import locks,
-# held by a thread that it does not have, and stop for ever at its own `import http.client`.
+# held by a thread that it does not have, and hang at its own `import http.client`.
 _importing = native.make_lock()
 _IMPORT_BEFORE_FORK_S: Final = 10.0
 _held_for_fork = False
@@ -174,7 +174,7 @@ class _OwnTraffic:
 
 
 def _suppress_opentelemetry() -> Any:
-    """Tell OpenTelemetry's instrumentation of requests, where the user has it, to leave this thread alone."""
+    """Switch OpenTelemetry's instrumentation of requests off in this thread, where the user has it."""
     context = sys.modules.get("opentelemetry.context")
     if context is None:
         return None

@@ -1,4 +1,4 @@
-"""Transports without a network: one that keeps what it was given, one that forgets it. For tests and dry runs."""
+"""Transports without a network: one that keeps what it was given, one that keeps nothing. For tests and dry runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NullTransport:
     """Takes everything and keeps nothing."""
 
     def send(self, body: bytes, *, timeout_s: float) -> Reply:
-        """Forget the body; always 200."""
+        """Keep nothing; always 200."""
         return Reply(200)
 
     def close(self) -> None:
