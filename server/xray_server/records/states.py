@@ -25,7 +25,7 @@ INPUT_UNKNOWN: Final = 16
 OUTPUT_UNKNOWN: Final = 32
 
 # What a step's row says in its columns too. In the document of a lone part True stands there instead, which halves it:
-# True is no value that any of these can have. `thin` and `full` undo each other.
+# True is no value that any of these can have. `elide_columns` and `restore_columns` undo each other.
 IN_COLUMNS: Final = ("pipeline", "name", "step_type", "status", "index", "started_us", "duration_us")
 _PLACES: Final = tuple(STEP_FIELDS.index(name) for name in IN_COLUMNS)
 _STARTED, _ENDED = STEP_FIELDS.index("started_us"), STEP_FIELDS.index("ended_us")
@@ -141,7 +141,7 @@ def _posted_rank(part: Part) -> tuple[Any, ...]:
     )
 
 
-def normal(values: list[Any]) -> list[Any]:
+def drop_empty(values: list[Any]) -> list[Any]:
     """The values of a step part with nothing where an empty collection says no more; changed in place."""
     for place in _MAY_BE_EMPTY:
         if not values[place]:
@@ -149,7 +149,7 @@ def normal(values: list[Any]) -> list[Any]:
     return values
 
 
-def thin(values: Sequence[Any], columns: Sequence[Any]) -> list[Any]:
+def elide_columns(values: Sequence[Any], columns: Sequence[Any]) -> list[Any]:
     """A lone step part without what the columns of its row say too.
 
     Args:
@@ -168,8 +168,8 @@ def thin(values: Sequence[Any], columns: Sequence[Any]) -> list[Any]:
     return thinned
 
 
-def full(thinned: Sequence[Any], columns: Sequence[Any]) -> list[Any]:
-    """The part that was thinned; its columns as they were given to `thin`."""
+def restore_columns(thinned: Sequence[Any], columns: Sequence[Any]) -> list[Any]:
+    """The part that was thinned; its columns as they were given to `elide_columns`."""
     values = [*thinned, *[None] * (len(STEP_FIELDS) - len(thinned))]
     for place, column in zip(_PLACES, columns):
         if values[place] is True:

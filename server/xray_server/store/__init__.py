@@ -12,7 +12,6 @@ from xray_server.store.answers import (
     StoredRun,
     StoredSet,
     StoredStep,
-    StoredVerdict,
     StoreHealth,
     TrendPoint,
 )
@@ -45,6 +44,5 @@ __all__ = [
     "StoredRun",
     "StoredSet",
     "StoredStep",
-    "StoredVerdict",
     "TrendPoint",
 ]

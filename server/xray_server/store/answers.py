@@ -101,27 +101,14 @@ class StepGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredVerdict:
-    """One item found in one set of a step attempt.
+class Sighting:
+    """One item in one set of a step attempt, seen from the item.
 
     Attributes:
+        step: the step's name.
         outcome: one of `xray_core.model.OUTCOMES`, or "in" / "out" for the item sets a client gave.
         exact: True when the set holds ids; otherwise a fingerprint was found, by chance with `p_false`.
-        position: place in the set, where the set keeps ids (item sets keep their order).
     """
-
-    step_id: str
-    attempt: int
-    outcome: str
-    reason: str | None
-    exact: bool
-    p_false: float
-    position: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One item in one set of a step attempt, seen from the item: as `StoredVerdict`, with the step's name."""
 
     step: str
     step_id: str

@@ -27,7 +27,6 @@ from xray_server.store.answers import (
     StoredRun,
     StoredSet,
     StoredStep,
-    StoredVerdict,
     StoreHealth,
     TrendPoint,
 )
@@ -76,9 +75,6 @@ class Store(Protocol):
         self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None
     ) -> Page[SampledStep]:
         """As `steps`, in the same order and with the same cursors."""
-
-    def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
-        """Every set in one run that holds the item."""
 
     def look_up(self, project: str, run_id: str, item_id: str) -> list[LookedUp]:
         """Every set of one run, by step attempt, outcome and reason, and whether it holds the item: what `why` asks."""

@@ -152,7 +152,7 @@ def stored(batches: list[list[dict[str, Any]]]) -> Any:
         verdicts = sorted(
             (str(found), item)
             for item in (f"item{n}" for n in range(30))
-            for found in store.item_verdicts("default", RUN_ID, item)
+            for found in store.look_up("default", RUN_ID, item)
         )
         store.close()
     return json.loads(json.dumps([run, verdicts], sort_keys=True, default=str))

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import Connection
 
 from xray_server.alerts.store import Select
-from xray_server.backends.postgres.text import given_text, kept_text
+from xray_server.backends.postgres.text import escape_text, unescape_text
 from xray_server.backends.relational.alerts import SQLAlertStore
 from xray_server.store import StoreUnavailableError
 
@@ -108,8 +108,8 @@ class _Found:
 
 
 def _kept(values: Sequence[Any]) -> list[Any]:
-    return [kept_text(value) if isinstance(value, str) else value for value in values]
+    return [escape_text(value) if isinstance(value, str) else value for value in values]
 
 
 def _given(row: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(given_text(value) if isinstance(value, str) else value for value in row)
+    return tuple(unescape_text(value) if isinstance(value, str) else value for value in row)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from psycopg import Connection, sql
 
-from xray_server.backends.postgres.text import given_text, kept_text
+from xray_server.backends.postgres.text import escape_text, unescape_text
 
 _MAX_CACHED: Final = 100_000
 
@@ -26,7 +26,7 @@ class Dictionary:
         if len(self._ids) > _MAX_CACHED:
             self._ids.clear()
             self._texts.clear()
-        missing = sorted({kept_text(text) for text in texts if text not in self._ids})
+        missing = sorted({escape_text(text) for text in texts if text not in self._ids})
         if not missing:
             return
         known = self._find(missing)
@@ -39,7 +39,7 @@ class Dictionary:
             known |= self._find(new)
         for text in texts:
             if text not in self._ids:
-                number = known[kept_text(text)]
+                number = known[escape_text(text)]
                 self._ids[text] = number
                 self._texts[number] = text
 
@@ -63,5 +63,5 @@ class Dictionary:
                 sql.SQL("SELECT text FROM {} WHERE id = %s").format(self._table), (number,)
             ).fetchone()
             assert row is not None  # rows are never deleted
-            found = self._texts[number] = given_text(row[0])
+            found = self._texts[number] = unescape_text(row[0])
         return found

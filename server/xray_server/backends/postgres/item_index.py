@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from psycopg import Connection, Cursor
 
-from xray_server.backends.postgres.read import Reader
+from xray_server.backends.postgres.read import PostgresDatabase
 from xray_server.backends.relational.item_index import (
     BITS_LARGE,
     BITS_SMALL,
@@ -124,16 +124,16 @@ def forget(db: Connection[Any]) -> None:
 class Suspects:
     """The runs that may hold an item, from the greatest key back, and no further than is asked for."""
 
-    def __init__(self, reader: Reader, fingerprint: int) -> None:
-        self._reader, self._fingerprint = reader, fingerprint
-        rows = reader.rows(
+    def __init__(self, db: PostgresDatabase, fingerprint: int) -> None:
+        self._db, self._fingerprint = db, fingerprint
+        rows = db.rows(
             "SELECT run FROM item_tail UNION SELECT run FROM (SELECT run FROM item_large ORDER BY run DESC LIMIT %s) AS large",
             [MAX_LARGE],
         )
         self._found = {run for (run,) in rows}
         self._waiting = [-run for run in self._found]
         heapify(self._waiting)
-        self._segments = reader.rows("SELECT last, pk, bits FROM item_segment ORDER BY last, pk")
+        self._segments = db.rows("SELECT last, pk, bits FROM item_segment ORDER BY last, pk")
         self._step = 8  # segments to look into together; doubled each time, since each time takes three questions
 
     def newest_first(self) -> Iterator[int]:
@@ -144,7 +144,7 @@ class Suspects:
                 yield -heappop(self._waiting)
 
     def _look_further(self) -> None:
-        rows = self._reader.rows
+        rows = self._db.rows
         looked, self._segments = self._segments[-self._step :], self._segments[: -self._step]
         self._step *= 2
         places = [(pk, offsets_place(bits, self._fingerprint)) for _, pk, bits in looked]

@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from xray_core.errors import ConfigurationError
 from xray_server.backends.postgres import samples as postgres_samples
-from xray_server.backends.relational.migrations import tell_of_migration
+from xray_server.backends.relational.migrations import log_migration
 
 _MIGRATION_LOCK: Final = 0x5872
 
@@ -40,7 +40,7 @@ def migrate(db: Connection[Any], location: str) -> None:
                 f"XRAY_DATABASE_URL: {location} was written by a newer X-Ray (schema {version}; this one knows "
                 f"{files[-1][0]}): upgrade X-Ray, or name another database"
             )
-        tell_of_migration(location, version, files[-1][0])
+        log_migration(location, version, files[-1][0])
         for number, file in files:
             if number > version:
                 with db.transaction():

@@ -12,8 +12,8 @@ from psycopg import Connection, sql
 
 from xray_server.backends.postgres import item_index as postgres_segments
 from xray_server.backends.postgres import partitions
-from xray_server.backends.postgres.read import Reader
-from xray_server.backends.postgres.text import kept_text
+from xray_server.backends.postgres.read import PostgresDatabase
+from xray_server.backends.postgres.text import escape_text
 from xray_server.backends.relational.rows import HOUR_US
 from xray_server.store import Prune
 
@@ -86,10 +86,10 @@ def _runs_without_week(db: Connection[Any], order: Prune, limit: int) -> tuple[i
 
 def _rows(db: Connection[Any], order: Prune, cursor: str | None, limit: int) -> tuple[int, str | None]:
     project, at_us, pk = (int(number) for number in (cursor or f"0.{order.from_us}.0").split("."))
-    scope, names = "", [kept_text(name) for name in order.but]
+    scope, names = "", [escape_text(name) for name in order.but]
     if order.pipeline is not None:
         scope = "AND pipeline = (SELECT id FROM word WHERE text = ANY(%(names)s))"
-        names = [kept_text(order.pipeline)]
+        names = [escape_text(order.pipeline)]
     elif names:
         scope = "AND coalesce(pipeline, 0) NOT IN (SELECT id FROM word WHERE text = ANY(%(names)s))"
     values = {"project": project, "before": order.before_us, "at": at_us, "pk": pk, "names": names, "n": _RUNS_A_STEP}
@@ -128,10 +128,10 @@ def _forget_runs(db: Connection[Any], runs: list[int]) -> int:
 
 
 def _sums(db: Connection[Any], order: Prune, before_us: int) -> int:
-    scope, names = "", [kept_text(name) for name in order.but]
+    scope, names = "", [escape_text(name) for name in order.but]
     if order.pipeline is not None:
         scope = "AND pipeline = (SELECT id FROM word WHERE text = ANY(%s))"
-        names = [kept_text(order.pipeline)]
+        names = [escape_text(order.pipeline)]
     elif names:
         scope = "AND pipeline NOT IN (SELECT id FROM word WHERE text = ANY(%s))"
     values: tuple[Any, ...] = (before_us // HOUR_US, names) if scope else (before_us // HOUR_US,)
@@ -141,17 +141,17 @@ def _sums(db: Connection[Any], order: Prune, before_us: int) -> int:
     )
 
 
-def check(reader: Reader) -> list[str]:
+def check(db: PostgresDatabase) -> list[str]:
     """What does not hang together. PostgreSQL checks its pages itself as it reads them (`initdb --data-checksums`)."""
     problems = []
     for table in ("step", "run_tag", "run_part", "sample_block"):
-        ((lost,),) = reader.rows(
+        ((lost,),) = db.rows(
             f"SELECT count(*) FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.pk = t.run)"  # noqa: S608
         )
         if lost:
             problems.append(f"{lost} rows of {table} belong to no run")
     for table in ("verdict_chunk", "step_reason"):
-        ((lost,),) = reader.rows(
+        ((lost,),) = db.rows(
             f"SELECT count(*) FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM step WHERE step.run = t.run AND step.pk = t.step)"  # noqa: S608
         )
         if lost:

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import Cursor
 
-from xray_server.backends.postgres.text import kept_id
+from xray_server.backends.postgres.text import id_bytes
 from xray_server.backends.relational.rows import (
     STATUS_NAMES,
+    STEP_ROW_COLUMNS,
     Parts,
     RunKey,
     StepKey,
     Sums,
+    effective_start_us,
     merged,
-    moved_us,
     step_columns,
     step_document,
     step_state,
@@ -31,10 +32,6 @@ from xray_server.records.states import StepState
 if TYPE_CHECKING:
     from xray_server.backends.postgres.dictionary import Dictionary
 
-_COLUMNS = (
-    "pipeline, name, type, status, position, at_us, duration_us, "
-    "input, accepted, rejected, not_selected, errored, selected, flags, rate, doc"
-)
 _TYPES = [
     "int4", "int4", "int4", "int2", "int8", "int8", "int8",
     "int8", "int8", "int8", "int8", "int8", "int8", "int2", "float8", "bytea",
@@ -68,7 +65,7 @@ class StepRows:
         fresh_runs: set[int],
     ) -> dict[StepKey, tuple[int, int]]:
         """Work out what becomes of these steps; (run, step) numbers of each."""
-        keys = {(runs[key[0], key[1]], kept_id(key[2]), key[3]): key for key in steps}
+        keys = {(runs[key[0], key[1]], id_bytes(key[2]), key[3]): key for key in steps}
         old = [key for key in keys if key[0] not in fresh_runs]
         known: dict[StepKey, Sequence[Any]] = {}
         if old:
@@ -101,7 +98,7 @@ class StepRows:
         at_us = received_us if state.values["started_us"] is None else state.values["started_us"]
         document = squeeze(step_document(parts, state, self._parts.id))
         self._inserts.append(
-            (run, pk, project, attempt, kept_id(step_id), *step_columns(state, at_us, self._words.id), document)
+            (run, pk, project, attempt, id_bytes(step_id), *step_columns(state, at_us, self._words.id), document)
         )
         if parts:
             self.sums.add(state, project=project, run=run, at_us=at_us, sign=1)
@@ -112,12 +109,14 @@ class StepRows:
         pk, old_at_us, doc, pipeline, name, kind, status, position, duration_us = row
         pipeline, name, kind = (None if word is None else self._words.text(word) for word in (pipeline, name, kind))
         columns = (pipeline, name, kind, STATUS_NAMES[status], position, old_at_us, duration_us)
-        before_parts: Parts = {self._parts.text(part): states.full(values, columns) for part, values in unpack(doc)}
+        before_parts: Parts = {
+            self._parts.text(part): states.restore_columns(values, columns) for part, values in unpack(doc)
+        }
         now, changed = merged(before_parts, parts, states.step_part)
         if not changed:
             return
         before, after = step_state(before_parts), step_state(now)
-        at_us = moved_us(before, after, old_us=old_at_us, received_us=received_us)
+        at_us = effective_start_us(before, after, old_us=old_at_us, received_us=received_us)
         self._updates.append(
             (*step_columns(after, at_us, self._words.id), squeeze(step_document(now, after, self._parts.id)), run, pk)
         )
@@ -137,13 +136,13 @@ class StepRows:
     def write(self) -> None:
         """Write steps and reasons. The partitions are there."""
         if self._inserts:
-            statement = f"COPY step (run, pk, project, attempt, id, {_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+            statement = f"COPY step (run, pk, project, attempt, id, {STEP_ROW_COLUMNS}) FROM STDIN (FORMAT BINARY)"
             with self._cursor.copy(statement) as copy:
                 copy.set_types(["int8", "int8", "int4", "int4", "bytea", *_TYPES])
                 for row in self._inserts:
                     copy.write_row(row)
         if self._updates:
-            places = ", ".join(f"{column} = %s" for column in _COLUMNS.split(", "))
+            places = ", ".join(f"{column} = %s" for column in STEP_ROW_COLUMNS.split(", "))
             self._cursor.executemany(
                 f"UPDATE step SET {places} WHERE run = %s AND pk = %s",  # noqa: S608
                 self._updates,

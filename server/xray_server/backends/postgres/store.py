@@ -7,9 +7,9 @@ Owns connections, retries, partitions' making and migrations; rows are in postgr
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import psycopg
 from psycopg import Connection, errors
@@ -17,44 +17,18 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from xray_core.errors import ConfigurationError
-from xray_core.journey import LookedUp
 from xray_server.alerts.store import Select
-from xray_server.backends.postgres import dump as postgres_dump
-from xray_server.backends.postgres import item_index as postgres_segments
-from xray_server.backends.postgres import items as postgres_items
-from xray_server.backends.postgres import keys as postgres_keys
-from xray_server.backends.postgres import partitions as postgres_partitions
-from xray_server.backends.postgres import prune as postgres_prune
-from xray_server.backends.postgres import samples as postgres_samples
+from xray_server.backends.postgres import item_index, items, partitions, prune
 from xray_server.backends.postgres.alerts import PostgresAlertStore
 from xray_server.backends.postgres.migrate import migrate
-from xray_server.backends.postgres.read import Reader, Words
+from xray_server.backends.postgres.read import DictionaryCache, PostgresDatabase, with_placeholders
 from xray_server.backends.postgres.write import Writer
 from xray_server.backends.relational.compactor import Compactor
-from xray_server.backends.relational.cursors import make_cursor, parse_cursor
-from xray_server.backends.relational.salvage import write_what_can_be
+from xray_server.backends.relational.salvage import write_by_bisection
+from xray_server.backends.relational.store import RelationalStore
 from xray_server.errors import WriteRaceError
 from xray_server.records.schema import VerdictsRecord
-from xray_server.store import (
-    Batch,
-    DumpedRun,
-    ItemRun,
-    Page,
-    Prune,
-    RunFilter,
-    SampledStep,
-    StepFilter,
-    StepGroup,
-    StoredClient,
-    StoredRun,
-    StoredSet,
-    StoredStep,
-    StoredVerdict,
-    StoreHealth,
-    StoreUnavailableError,
-    TrendPoint,
-)
-from xray_server.store.keys import Key
+from xray_server.store import Batch, ItemRun, Prune, StoreHealth, StoreUnavailableError
 
 T = TypeVar("T")
 MIN_VERSION: Final = 14  # DETACH PARTITION CONCURRENTLY
@@ -80,7 +54,7 @@ _RACES: Final = (WriteRaceError, errors.DeadlockDetected, errors.SerializationFa
 _LIMITS: Final = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded, ValueError, OverflowError)
 
 
-class PostgresStore:
+class PostgresStore(RelationalStore[PostgresDatabase]):
     """A Store in one schema of a PostgreSQL database. `write` from one thread at a time; reads from any thread."""
 
     @classmethod
@@ -95,7 +69,7 @@ class PostgresStore:
     def __init__(self, url: str) -> None:
         self._url = url
         self.location = _shown(url)
-        self._words = Words()
+        self._dictionary = DictionaryCache()
         self._size: tuple[float, int] = (-_SIZE_KEPT_S, 0)
         try:
             with closing(self.connect()) as db:
@@ -132,14 +106,14 @@ class PostgresStore:
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def write(self, batches: Sequence[Batch]) -> list[dict[int, str]]:
-        refused = write_what_can_be(batches, self._write, unavailable=_unavailable, limits=_LIMITS)
+        refused = write_by_bisection(batches, self._write, unavailable=_unavailable, limits=_LIMITS)
         chunks = sum(isinstance(record, VerdictsRecord) for batch in batches for record in batch.records)
         self._compactor.written(chunks)
         return refused
 
     def _compact(self, stop: Callable[[], bool]) -> None:
         with closing(self.connect()) as db:
-            postgres_segments.compact(db, stop=stop)
+            item_index.compact(db, stop=stop)
 
     def _write(self, batches: Sequence[Batch]) -> None:
         for attempt in range(_TRIES):
@@ -171,15 +145,15 @@ class PostgresStore:
 
     def _make_partitions(self, weeks: set[int]) -> None:
         with closing(self.connect()) as db:
-            postgres_partitions.make(db, weeks)
+            partitions.make(db, weeks)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _read(self, question: Callable[[Reader], T]) -> T:
+    def _read(self, question: Callable[[PostgresDatabase], T]) -> T:
         for attempt in (1, 2):
             try:
                 with self._pool.connection() as db:
-                    return question(Reader(db, self._words))
+                    return question(PostgresDatabase(db, self._dictionary))
             except PoolTimeout as error:
                 raise StoreUnavailableError(f"PostgreSQL cannot be reached just now: {error}") from error
             except psycopg.Error as error:
@@ -190,107 +164,36 @@ class PostgresStore:
                 self._pool.check()  # it was restarted: connections of before are dead, all of them
         raise AssertionError("unreachable")
 
-    def runs(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[StoredRun]:
-        return self._read(lambda reader: reader.runs(project, where, limit, cursor))
-
-    def run(self, project: str, run_id: str) -> StoredRun | None:
-        return self._read(lambda reader: reader.run(project, run_id))
-
-    def run_steps(
-        self, project: str, run_id: str, *, limit: int, cursor: str | None = None, name: str | None = None
-    ) -> Page[StoredStep]:
-        return self._read(lambda reader: reader.run_steps(project, run_id, limit, cursor, name))
-
-    def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
-        return self._read(lambda reader: reader.step(project, run_id, step_id))
-
-    def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
-        return self._read(lambda reader: reader.step_groups(project, run_id))
-
-    def steps(self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None) -> Page[StoredStep]:
-        return self._read(lambda reader: reader.steps(project, where, limit, cursor))
-
-    def samples(
-        self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None = None
-    ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
-        return self._read(lambda reader: postgres_samples.samples(reader, project, run_id, steps))
-
-    def sampled_steps(
-        self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None
-    ) -> Page[SampledStep]:
-        return self._read(lambda reader: postgres_samples.sampled_steps(reader, project, where, limit, cursor))
-
-    def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
-        return self._read(lambda reader: reader.item_verdicts(project, run_id, item_id))
-
-    def look_up(self, project: str, run_id: str, item_id: str) -> list[LookedUp]:
-        return self._read(lambda reader: postgres_items.look_up(reader, project, run_id, item_id))
-
-    def item_runs(
-        self, project: str, item_id: str, *, pipeline: str | None, limit: int, cursor: str | None = None
-    ) -> Page[ItemRun]:
-        before = None if cursor is None else parse_cursor(cursor, parts=1)[0]
-        runs, more = self._read(
-            lambda reader: postgres_items.look_up_across(
-                reader, project, item_id, pipeline=pipeline, limit=limit, before=before
-            )
-        )
-        return Page(runs, None if more is None else make_cursor(more))
-
-    def sets(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[StoredSet]:
-        # read while the connection is ours: the caller may take its time with what we give it
-        return iter(self._read(lambda reader: list(reader.sets(project, run_id, step_id))))
-
-    def clients(self, project: str, *, limit: int) -> list[StoredClient]:
-        return self._read(lambda reader: reader.clients(project, limit))
-
-    def pipelines(self, project: str) -> list[str]:
-        return self._read(lambda reader: reader.pipelines(project))
-
-    def trend(
-        self, project: str, *, pipeline: str | None, name: str | None, since_us: int, until_us: int
-    ) -> list[TrendPoint]:
-        return self._read(lambda reader: reader.trend(project, pipeline, name, since_us, until_us))
-
-    def dump(self, *, cursor: str | None, limit: int) -> Page[DumpedRun]:
-        after = 0 if cursor is None else parse_cursor(cursor, parts=1)[0]
-        runs, more = self._read(lambda reader: postgres_dump.dump(reader, after, limit))
-        return Page(runs, None if more is None else make_cursor(more))
+    def _look_up_across(
+        self, db: PostgresDatabase, project: str, item_id: str, *, pipeline: str | None, limit: int, before: int | None
+    ) -> tuple[list[ItemRun], int | None]:
+        return items.look_up_across(db, project, item_id, pipeline=pipeline, limit=limit, before=before)
 
     def prune(self, order: Prune, *, cursor: str | None, limit: int) -> tuple[int, str | None]:
         try:
             with closing(self.connect()) as db:
-                return postgres_prune.prune(db, order, cursor, limit)
+                return prune.prune(db, order, cursor, limit)
         except psycopg.Error as error:
             if _unavailable(error):
                 raise StoreUnavailableError(f"PostgreSQL cannot prune just now: {error}") from error
             raise
 
     def check(self) -> list[str]:
-        return self._read(postgres_prune.check)
+        return self._read(prune.check)
 
     def health(self) -> StoreHealth:
-        runs, newest_us = self._read(lambda reader: reader.figures())
+        runs, newest_us = self._read(lambda db: db.figures())
         if time.monotonic() - self._size[0] > _SIZE_KEPT_S:  # it looks at every file of the database
-            self._size = (time.monotonic(), self._read(lambda reader: reader.size_bytes()))
+            self._size = (time.monotonic(), self._read(lambda db: db.size_bytes()))
         return StoreHealth("postgresql", self.location, runs, newest_us, {"bytes": self._size[1]})
 
     # -- keys ------------------------------------------------------------------------------------------------------
 
-    def keys(self) -> list[Key]:
-        return self._read(lambda reader: reader.keys())
-
-    def add_key(self, key: Key) -> bool:
-        return self._change(lambda db: postgres_keys.add_key(db, key))
-
-    def revoke_key(self, name: str, at_us: int) -> bool:
-        return self._change(lambda db: postgres_keys.revoke_key(db, name, at_us))
-
-    def _change(self, statement: Callable[[Connection[Any]], T]) -> T:
-        """Run one statement on a connection of its own."""
+    def _change(self, statement: str, values: Sequence[Any]) -> int:
+        """Run one statement on a connection of its own; how many rows it changed."""
         try:
             with closing(self.connect()) as db:
-                return statement(db)
+                return db.execute(cast(Any, with_placeholders(statement)), values).rowcount
         except psycopg.Error as error:
             if _unavailable(error):
                 raise StoreUnavailableError(f"PostgreSQL cannot take this just now: {error}") from error

@@ -14,31 +14,31 @@ _ESCAPE: Final = "\ue000"  # of the private use area; doubled where it stands fo
 _ESCAPED: Final = re.compile(f"{_ESCAPE}([0{_ESCAPE}])")
 
 
-def kept_text(text: str) -> str:
+def escape_text(text: str) -> str:
     """Text without NUL. What begins with it, begins with this too, but for half an escape."""
     if "\0" not in text and _ESCAPE not in text:
         return text
     return text.replace(_ESCAPE, _ESCAPE * 2).replace("\0", _ESCAPE + "0")
 
 
-def given_text(text: str) -> str:
-    """The text that `kept_text` was given."""
+def unescape_text(text: str) -> str:
+    """The text that `escape_text` was given."""
     if _ESCAPE not in text:
         return text
     return _ESCAPED.sub(lambda found: "\0" if found[1] == "0" else _ESCAPE, text)
 
 
-def kept_id(text: str) -> bytes:
+def id_bytes(text: str) -> bytes:
     """An id as bytes: `u` + a UUID's 16 bytes, or `t` + UTF-8."""
     return _tagged(id_key(text))
 
 
-def given_id(kept: bytes) -> str:
-    """The id that `kept_id` was given."""
+def id_of_bytes(kept: bytes) -> str:
+    """The id that `id_bytes` was given."""
     return id_text(kept[1:]) if kept[:1] == b"u" else kept[1:].decode()
 
 
-def kept_id_range(prefix: str) -> tuple[bytes, bytes]:
+def id_bytes_range(prefix: str) -> tuple[bytes, bytes]:
     """From (inclusive) and to (exclusive), in bytes, of the ids that begin with this text."""
     low, high = id_prefix_range(prefix)
     return _tagged(low), _tagged(high)

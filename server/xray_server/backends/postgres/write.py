@@ -18,23 +18,24 @@ from xray_server.backends.postgres import partitions as postgres_partitions
 from xray_server.backends.postgres import samples as postgres_samples
 from xray_server.backends.postgres.dictionary import Dictionary
 from xray_server.backends.postgres.steps import StepRows
-from xray_server.backends.postgres.text import kept_id, kept_text
+from xray_server.backends.postgres.text import escape_text, id_bytes
 from xray_server.backends.relational import blocks
 from xray_server.backends.relational.rows import (
+    RUN_STARTED_US,
     Folded,
     Parts,
     RunKey,
     StepKey,
     client_document,
+    dictionary_strings,
     fold,
     merged,
-    parts_of,
+    part_names,
     run_columns,
     run_state,
     started_us,
     tag_text,
     verdict_documents,
-    words_of,
 )
 from xray_server.errors import WriteRaceError
 from xray_server.records import states
@@ -62,8 +63,8 @@ class Writer:
         """
         self._projects.learn({batch.project for batch in batches})
         folded = fold(batches, self._projects.id)
-        self._words.learn(words_of(folded))
-        self._parts.learn(parts_of(folded))
+        self._words.learn(dictionary_strings(folded))
+        self._parts.learn(part_names(folded))
         with self._db.transaction():
             self._apply(folded)
             for note in notes:
@@ -102,7 +103,7 @@ class Writer:
     ) -> None:
         verdicts: dict[tuple[Any, ...], VerdictsRecord] = {}
         for step_key, record in records:
-            verdicts.setdefault((*pks[step_key], self._parts.id(record.part), kept_text(record.chunk)), record)
+            verdicts.setdefault((*pks[step_key], self._parts.id(record.part), escape_text(record.chunk)), record)
         for key in _known_chunks(cursor, verdicts, fresh):
             del verdicts[key]
         postgres_segments.written(cursor, {key[0] for key in verdicts})
@@ -121,7 +122,7 @@ class Writer:
         pks: Mapping[StepKey, tuple[int, int]],
         fresh: set[int],
     ) -> None:
-        by_run: dict[int, dict[blocks.Key, blocks.Kept]] = {}
+        by_run: dict[int, dict[blocks.Key, blocks.Revisioned]] = {}
         for step_key, each in records:
             run, step = pks[step_key]
             place = (step, self._parts.id(each.part), each.chunk)
@@ -169,7 +170,7 @@ class _RunRows:
 
     def lock(self) -> None:
         """Lock the runs that are known, and number those that are not."""
-        keys = sorted((project, kept_id(run_id), run_id) for project, run_id in self._folded.runs)
+        keys = sorted((project, id_bytes(run_id), run_id) for project, run_id in self._folded.runs)
         if not keys:
             return
         names = {(project, kept): (project, run_id) for project, kept, run_id in keys}
@@ -193,7 +194,7 @@ class _RunRows:
                 self.fresh.add(pk)
 
     def _day(self, key: RunKey) -> int:
-        started = [v[3] for v in self._folded.runs[key].values() if v[3] is not None]  # RUN_FIELDS: started_us
+        started = [us for part in self._folded.runs[key].values() if (us := part[RUN_STARTED_US]) is not None]
         return postgres_partitions.day_of(min(started) if started else None, self._folded.received[key])
 
     def write(self, counts: Mapping[int, list[int]]) -> None:
@@ -221,13 +222,13 @@ class _RunRows:
             state = run_state(now)
             columns = run_columns(now, state, first_received_us, word=self._words.id, part=self._parts.id)
             if pk in self.fresh:
-                changes.inserts.append((key[0], kept_id(key[1]), pk, received_us, *columns, *sums))
+                changes.inserts.append((key[0], id_bytes(key[1]), pk, received_us, *columns, *sums))
             else:
                 changes.updates.append((*columns, *sums, pk))
                 changes.retagged.append(pk)
             at_us = started_us(state, first_received_us)
             changes.tags += [
-                (pk, at_us, key[0], self._words.id(tag), kept_text(tag_text(value)))
+                (pk, at_us, key[0], self._words.id(tag), escape_text(tag_text(value)))
                 for tag, value in (state["tags"] or {}).items()
             ]
             if len(now) > 1:

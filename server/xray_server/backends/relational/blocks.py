@@ -48,7 +48,7 @@ _DICTIONARY: Final = (
 )
 
 Key: TypeAlias = tuple[int, int, str]  # step, part, chunk
-Kept: TypeAlias = tuple[int, bytes]  # revision, JSON; of two the greater counts
+Revisioned: TypeAlias = tuple[int, bytes]  # revision, JSON; of two the greater counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,16 @@ class Block:
     data: bytes
 
 
-def keep(records: dict[Key, Kept], key: Key, kept: Kept) -> None:
+def keep(records: dict[Key, Revisioned], key: Key, kept: Revisioned) -> None:
     """Keep the newer of what is known of a key and this."""
     known = records.get(key)
     if known is None or kept > known:
         records[key] = kept
 
 
-def taken_up(records: Mapping[Key, Kept], stored: Iterable[tuple[int, bytes]]) -> tuple[list[int], list[Block]]:
+def rewrite_blocks(
+    records: Mapping[Key, Revisioned], stored: Iterable[tuple[int, bytes]]
+) -> tuple[list[int], list[Block]]:
     """New records of a run among its stored blocks.
 
     Args:
@@ -88,10 +90,10 @@ def taken_up(records: Mapping[Key, Kept], stored: Iterable[tuple[int, bytes]]) -
     return gone, packed(now)
 
 
-def packed(records: Mapping[Key, Kept]) -> list[Block]:
+def packed(records: Mapping[Key, Revisioned]) -> list[Block]:
     """These records as blocks, in the order of their steps."""
     blocks: list[Block] = []
-    inside: list[tuple[Key, Kept]] = []
+    inside: list[tuple[Key, Revisioned]] = []
     size = 0
     for key, kept in sorted(records.items()):
         if inside and key[0] != inside[-1][0][0] and size + len(kept[1]) > BLOCK_BYTES:
@@ -102,7 +104,7 @@ def packed(records: Mapping[Key, Kept]) -> list[Block]:
     return [*blocks, block_of(inside)] if inside else blocks
 
 
-def block_of(records: Sequence[tuple[Key, Kept]]) -> Block:
+def block_of(records: Sequence[tuple[Key, Revisioned]]) -> Block:
     """One block of these records, in the order of their steps."""
     low, high = records[0][0][0], records[-1][0][0]
     head = [(step - low, part, chunk, rev, len(text)) for (step, part, chunk), (rev, text) in records]
@@ -112,7 +114,7 @@ def block_of(records: Sequence[tuple[Key, Kept]]) -> Block:
     return Block(low, high, b"".join((_MARK, packer.compress(whole), packer.flush())))
 
 
-def unpacked(low: int, data: bytes) -> Iterator[tuple[Key, Kept]]:
+def unpacked(low: int, data: bytes) -> Iterator[tuple[Key, Revisioned]]:
     """The records in a block.
 
     Raises:
@@ -138,11 +140,11 @@ def text_of_chunk(document: bytes) -> bytes:
     return bytes(sample_text(Sample(*values) for values in unpack(document)))
 
 
-class OfChunks:
+class SampleBlockAggregate:
     """The block of one step from the chunks of before there were blocks, as an aggregate function for a migration."""
 
     def __init__(self) -> None:
-        self._records: dict[Key, Kept] = {}
+        self._records: dict[Key, Revisioned] = {}
 
     def step(self, step: int, part: int, chunk: str, rev: int, document: bytes) -> None:
         self._records[step, part, chunk] = rev, text_of_chunk(document)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xray_core.safety import log
 
 
-def tell_of_migration(location: str, version: int, newest: int) -> None:
+def log_migration(location: str, version: int, newest: int) -> None:
     """Say that a database with data in it is brought up to date: a million steps may take some seconds, meanwhile nothing
     is served."""
     if 0 < version < newest:

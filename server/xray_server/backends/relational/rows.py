@@ -8,12 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final, TypeAlias, TypeVar
 
 from xray_core.merge import newest
 from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES, STATUS_RANK, Ledger
 from xray_server.records import states
-from xray_server.records.documents import SAMPLE_FIELDS, pack, run_values, sample_values, step_values
+from xray_server.records.documents import (
+    RUN_FIELDS,
+    SAMPLE_FIELDS,
+    STEP_FIELDS,
+    pack,
+    run_values,
+    sample_values,
+    step_values,
+)
 from xray_server.records.schema import (
     MAX_DURATION_US,
     ClientRecord,
@@ -31,10 +40,20 @@ STATUS_NAMES: Final = {rank: name for name, rank in STATUS_RANK.items()}
 SET_CODES: Final = {name: code for code, name in enumerate((*OUTCOMES, ITEMS_IN, ITEMS_OUT))}
 SET_NAMES: Final = {code: name for name, code in SET_CODES.items()}
 IDS, FP40 = 1, 2
+# What `step_columns` gives, and the document.
+STEP_ROW_COLUMNS: Final = (
+    "pipeline, name, type, status, position, at_us, duration_us, "
+    "input, accepted, rejected, not_selected, errored, selected, flags, rate, doc"
+)
 HOUR_US: Final = 3_600_000_000
 HIGH_RATE: Final = 0.9  # of the partial index on rejection rates
 SLOW_US: Final = 10_000_000  # of the partial index on durations
-FEW_RUNS: Final = 2_000  # that a text is found in, each way: so many are looked up and sorted in some milliseconds
+
+REV: Final = RUN_FIELDS.index("rev")  # STEP_FIELDS have it in the same place
+RUN_STARTED_US: Final = RUN_FIELDS.index("started_us")
+_RUN_PIPELINE, _RUN_TAGS = RUN_FIELDS.index("pipeline"), RUN_FIELDS.index("tags")
+_STEP_REASONS: Final = STEP_FIELDS.index("reasons")
+_step_words: Final = itemgetter(*map(STEP_FIELDS.index, ("pipeline", "name", "step_type")))
 
 RunKey: TypeAlias = tuple[int, str]
 StepKey: TypeAlias = tuple[int, str, str, int]
@@ -72,7 +91,7 @@ def fold(batches: Sequence[Batch], project_id: Callable[[str], int]) -> Folded:
             step_key = (project, record.run_id, record.step_id, record.attempt)
             step_parts = folded.steps.setdefault(step_key, {})
             if isinstance(record, StepRecord):
-                keep_newest(step_parts, record.part, states.normal(step_values(record)), states.step_part)
+                keep_newest(step_parts, record.part, states.drop_empty(step_values(record)), states.step_part)
             elif isinstance(record, VerdictsRecord):
                 folded.verdicts.append((step_key, record))
             else:
@@ -80,22 +99,22 @@ def fold(batches: Sequence[Batch], project_id: Callable[[str], int]) -> Folded:
     return folded
 
 
-def words_of(folded: Folded) -> set[str]:
+def dictionary_strings(folded: Folded) -> set[str]:
     """Every word that these records may need; what their runs and steps said before is there already."""
     words: set[str | None] = {""}
     for run in folded.runs.values():
         for values in run.values():
-            words.add(values[1])  # RUN_FIELDS: pipeline
-            words.update(values[11] or ())  # RUN_FIELDS: tags
+            words.add(values[_RUN_PIPELINE])
+            words.update(values[_RUN_TAGS] or ())
     for step in folded.steps.values():
         for values in step.values():
-            words.update(values[1:4])  # STEP_FIELDS: pipeline, name, step_type
-            for reasons in (values[15] or {}).values():  # STEP_FIELDS: reasons
+            words.update(_step_words(values))
+            for reasons in (values[_STEP_REASONS] or {}).values():
                 words.update(reasons)
     return {word for word in words if word is not None}
 
 
-def parts_of(folded: Folded) -> set[str]:
+def part_names(folded: Folded) -> set[str]:
     """The names of every part in these records."""
     names = {name for parts in (*folded.runs.values(), *folded.steps.values()) for name in parts}
     names.update(record.part for _, record in folded.verdicts)
@@ -180,7 +199,7 @@ def step_document(parts: Parts, state: StepState, part_key: Callable[[str], Any]
     """The text of a step's document, its parts; `part_key` is how the store names a part in it."""
     if len(parts) == 1:
         columns = [state.values[name] for name in states.IN_COLUMNS]
-        return encode_json([(part_key(name), states.thin(values, columns)) for name, values in parts.items()])
+        return encode_json([(part_key(name), states.elide_columns(values, columns)) for name, values in parts.items()])
     return encode_json([(part_key(name), values) for name, values in parts.items()])
 
 
@@ -247,7 +266,7 @@ def step_state(parts: Parts) -> StepState:
     return states.step_state([states.step_part(name, values) for name, values in parts.items()])
 
 
-def moved_us(before: StepState, after: StepState, *, old_us: int, received_us: int) -> int:
+def effective_start_us(before: StepState, after: StepState, *, old_us: int, received_us: int) -> int:
     """The place in time of a step that changed: its start, and while that is not told when it was heard of. Of a start that
     was told and then taken back nothing may remain, or the order of arrival would show."""
     started_us: int | None = after.values["started_us"]
@@ -258,9 +277,9 @@ def moved_us(before: StepState, after: StepState, *, old_us: int, received_us: i
 
 def keep_newest(parts: Parts, name: str, values: list[Any], as_part: Any) -> None:
     known = parts.get(name)
-    if known is None or values[0] > known[0]:
+    if known is None or values[REV] > known[REV]:
         parts[name] = values
-    elif values[0] == known[0] and values != known:
+    elif values[REV] == known[REV] and values != known:
         winner = newest(as_part(name, known), as_part(name, values))
         parts[name] = list(winner.values())[:-1]
 

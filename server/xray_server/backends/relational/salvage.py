@@ -8,7 +8,7 @@ from xray_core.safety import swallow
 from xray_server.store import Batch, StoreUnavailableError
 
 
-def write_what_can_be(
+def write_by_bisection(
     batches: Sequence[Batch],
     write: Callable[[Sequence[Batch]], None],
     *,

@@ -41,7 +41,7 @@ def documents(db: sqlite3.Connection, steps: Iterable[tuple[int, int, bytes]]) -
     return found
 
 
-def laid_out(texts: Sequence[bytes]) -> tuple[list[bytes], list[blocks.Block]]:
+def plan_documents(texts: Sequence[bytes]) -> tuple[list[bytes], list[blocks.Block]]:
     """What the rows of new steps of one run get as documents, and the blocks beside them; numbered from 0."""
     if len(texts) < TOGETHER:
         return [squeeze(text) for text in texts], []

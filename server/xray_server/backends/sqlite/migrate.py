@@ -8,7 +8,7 @@ from importlib import resources
 from xray_core.errors import ConfigurationError
 from xray_server.backends.relational import blocks
 from xray_server.backends.relational import item_index as segments
-from xray_server.backends.relational.migrations import tell_of_migration
+from xray_server.backends.relational.migrations import log_migration
 
 
 def migrate(db: sqlite3.Connection, location: str) -> None:
@@ -22,7 +22,7 @@ def migrate(db: sqlite3.Connection, location: str) -> None:
         key=lambda file: file.name,
     )
     db.create_function("xray_last_chunk", 1, segments.last_key, deterministic=True)  # for 0007
-    db.create_aggregate("xray_sample_block", 5, blocks.OfChunks)  # type: ignore[arg-type]  # for 0005
+    db.create_aggregate("xray_sample_block", 5, blocks.SampleBlockAggregate)  # type: ignore[arg-type]  # for 0005
     steps = [(int(file.name.split("_", 1)[0]), file) for file in files if file.name.endswith(".sql")]
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version > steps[-1][0]:
@@ -30,7 +30,7 @@ def migrate(db: sqlite3.Connection, location: str) -> None:
             f"XRAY_DATABASE_URL: {location} was written by a newer X-Ray (schema {version}; this one knows "
             f"{steps[-1][0]}): upgrade X-Ray, or name another file"
         )
-    tell_of_migration(location, version, steps[-1][0])
+    log_migration(location, version, steps[-1][0])
     for number, file in steps:
         if number <= version:
             continue

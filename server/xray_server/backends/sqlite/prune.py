@@ -111,7 +111,7 @@ def _forget_reasons(
     # a step's reasons lie under their words: its own document says which
     pipeline, name, kind, status, position, duration_us = columns
     known = (pipeline, name, kind, STATUS_NAMES[status], position, at_us, duration_us)
-    state = step_state({str(part): states.full(values, known) for part, values in stored})
+    state = step_state({str(part): states.restore_columns(values, known) for part, values in stored})
     db.executemany(
         "DELETE FROM step_reason WHERE project = ? AND reason = (SELECT id FROM word WHERE text = ?) AND at_us = ? AND step = ?",
         [(project, reason, at_us, pk) for reason in {reason for _, reason in state.reasons()}],

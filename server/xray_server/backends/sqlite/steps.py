@@ -12,17 +12,18 @@ from xray_server.backends.relational.ids import id_key
 from xray_server.backends.relational.rows import (
     SET_CODES,
     STATUS_NAMES,
+    STEP_ROW_COLUMNS,
     Parts,
     StepKey,
     Sums,
+    effective_start_us,
     merged,
-    moved_us,
     step_columns,
     step_document,
     step_state,
 )
 from xray_server.backends.sqlite.dictionary import Dictionary
-from xray_server.backends.sqlite.documents import documents, laid_out, write_blocks
+from xray_server.backends.sqlite.documents import documents, plan_documents, write_blocks
 from xray_server.records import states
 from xray_server.records.documents import squeeze
 from xray_server.records.states import StepState
@@ -33,9 +34,10 @@ OF_STEP: Final = "step.run = ?1 AND substr(step.id, -4) = substr(?2, -4) AND ste
 
 @dataclass(frozen=True, slots=True)
 class NewStep:
-    """A step of which nothing is stored; `row` is its row from `id` to `rate`, without number and run."""
+    """A step of which nothing is stored; `row` is its row from `id` to `rate`, without number, run and document."""
 
     known: bool
+    project: int
     state: StepState
     at_us: int
     row: tuple[Any, ...]
@@ -47,7 +49,7 @@ def new_step(key: StepKey, parts: Parts, received_us: int, words: Dictionary, pa
     state = step_state(parts)
     at_us = received_us if state.values["started_us"] is None else state.values["started_us"]
     row = (id_key(step_id), attempt, project, *step_columns(state, at_us, words.id))
-    return NewStep(bool(parts), state, at_us, row, step_document(parts, state, part_names.id))
+    return NewStep(bool(parts), project, state, at_us, row, step_document(parts, state, part_names.id))
 
 
 class StepRows:
@@ -70,15 +72,15 @@ class StepRows:
         """New steps of one run; the number of the first, which the others follow.
 
         Args:
-            made: what `laid_out` made of their texts, where that was done already.
+            made: what `plan_documents` made of their texts, where that was done already.
         """
         first = self._next
-        docs, blocks_made = made if made is not None else laid_out([step.text for step in steps])
+        docs, blocks_made = made if made is not None else plan_documents([step.text for step in steps])
         for pk, (step, doc) in enumerate(zip(steps, docs), first):
             self._inserts.append((pk, run, *step.row, doc))
             self._sums.new_step(run)
             if step.known:
-                self._count(step.state, step.row[2], run, pk, step.at_us)
+                self._count(step.state, step.project, run, pk, step.at_us)
         self._blocks += [(run, first + block.low, first + block.high, block.data) for block in blocks_made]
         self._next += len(steps)
         return first
@@ -109,12 +111,12 @@ class StepRows:
         pipeline, name, kind = (None if word is None else self._words.text(word) for word in (pipeline, name, kind))
         columns = (pipeline, name, kind, STATUS_NAMES[status], position, old_at_us, duration_us)
         stored = documents(self._db, [(pk, run, doc)])[pk]
-        known: Parts = {self._parts.text(part): states.full(values, columns) for part, values in stored}
+        known: Parts = {self._parts.text(part): states.restore_columns(values, columns) for part, values in stored}
         now, changed = merged(known, parts, states.step_part)
         if not changed:
             return
         before, after = step_state(known), step_state(now)
-        at_us = moved_us(before, after, old_us=old_at_us, received_us=received_us)
+        at_us = effective_start_us(before, after, old_us=old_at_us, received_us=received_us)
         document = squeeze(step_document(now, after, self._parts.id))
         self._updates.append((*step_columns(after, at_us, self._words.id), document, pk))
         self._db.executemany(
@@ -137,23 +139,27 @@ class StepRows:
         db = self._db
         if self._inserts:
             db.executemany(
-                "INSERT INTO step VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._inserts
+                f"INSERT INTO step (pk, run, id, attempt, project, {STEP_ROW_COLUMNS}) "  # noqa: S608  # constants
+                f"VALUES (?, ?, ?, ?, ?, {', '.join('?' * len(STEP_ROW_COLUMNS.split(', ')))})",
+                self._inserts,
             )
         write_blocks(db, self._blocks)
         if self._updates:
             db.executemany(
-                "UPDATE step SET pipeline = ?, name = ?, type = ?, status = ?, position = ?, at_us = ?, duration_us = ?, "
-                "input = ?, accepted = ?, rejected = ?, not_selected = ?, errored = ?, selected = ?, flags = ?, rate = ?, "
-                "doc = ? WHERE pk = ?",
+                f"UPDATE step SET {', '.join(f'{column} = ?' for column in STEP_ROW_COLUMNS.split(', '))} WHERE pk = ?",  # noqa: S608
                 self._updates,
             )
-        db.executemany("INSERT OR REPLACE INTO step_reason VALUES (?, ?, ?, ?, ?, ?)", self._reasons)
+        db.executemany(
+            "INSERT OR REPLACE INTO step_reason (project, reason, at_us, step, outcome, n) VALUES (?, ?, ?, ?, ?, ?)",
+            self._reasons,
+        )
         db.executemany(
             "UPDATE run SET steps = steps + ?, failed = failed + ?, flagged = flagged + ? WHERE pk = ?",
             [(*sums, run) for run, sums in self._sums.by_run.items() if any(sums)],
         )
         db.executemany(
-            "INSERT INTO rollup VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "INSERT INTO rollup (project, pipeline, name, hour, steps, failed, input, accepted, rejected, not_selected, "
+            "errored, selected, unaccounted, duration_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (project, pipeline, name, hour) DO UPDATE SET steps = steps + excluded.steps, "
             "failed = failed + excluded.failed, input = input + excluded.input, accepted = accepted + excluded.accepted, "
             "rejected = rejected + excluded.rejected, not_selected = not_selected + excluded.not_selected, "
@@ -162,7 +168,7 @@ class StepRows:
             [(*place, *sums) for place, sums in self._sums.hourly.items() if any(sums)],
         )
         db.executemany(
-            "INSERT INTO rollup_reason VALUES (?, ?, ?, ?, ?, ?, ?) "
+            "INSERT INTO rollup_reason (project, pipeline, name, hour, outcome, reason, n) VALUES (?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (project, pipeline, name, hour, outcome, reason) DO UPDATE SET n = n + excluded.n",
             [(*place, n) for place, n in self._sums.by_reason.items() if n],
         )

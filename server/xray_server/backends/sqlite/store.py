@@ -1,58 +1,32 @@
 """The SQLite store: one file, one writing connection, a reading connection a thread.
 
 WAL lets readers go on while the writer commits. `synchronous=FULL`: an answer that was given survives a power cut, and one
-fsync serves all the requests that were committed together. Owns connections, pragmas and migrations; rows are in
-sqlite_write.py, questions in sqlite_read.py.
+fsync serves all the requests that were committed together. Owns connections, pragmas and migrations; rows are in write.py,
+what questions need in read.py.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from xray_core.errors import ConfigurationError
-from xray_core.journey import LookedUp
 from xray_server.backends.relational.compactor import Compactor
-from xray_server.backends.relational.cursors import make_cursor, parse_cursor
-from xray_server.backends.relational.salvage import write_what_can_be
-from xray_server.backends.sqlite import backup as sqlite_upkeep
-from xray_server.backends.sqlite import dump as sqlite_dump
-from xray_server.backends.sqlite import item_index as sqlite_segments
-from xray_server.backends.sqlite import items as sqlite_items
-from xray_server.backends.sqlite import keys as sqlite_keys
-from xray_server.backends.sqlite import prune as sqlite_prune
-from xray_server.backends.sqlite import samples as sqlite_samples
+from xray_server.backends.relational.salvage import write_by_bisection
+from xray_server.backends.relational.store import RelationalStore
+from xray_server.backends.sqlite import backup, item_index, items, prune
 from xray_server.backends.sqlite.alerts import SQLiteAlertStore
 from xray_server.backends.sqlite.lock import FileLock
 from xray_server.backends.sqlite.migrate import migrate
-from xray_server.backends.sqlite.read import Reader
+from xray_server.backends.sqlite.read import SQLiteDatabase
 from xray_server.backends.sqlite.write import Writer
 from xray_server.records.schema import VerdictsRecord
-from xray_server.store import (
-    Batch,
-    DumpedRun,
-    ItemRun,
-    Page,
-    Prune,
-    RunFilter,
-    SampledStep,
-    StepFilter,
-    StepGroup,
-    StoredClient,
-    StoredRun,
-    StoredSet,
-    StoredStep,
-    StoredVerdict,
-    StoreHealth,
-    StoreUnavailableError,
-    TrendPoint,
-)
-from xray_server.store.keys import Key
+from xray_server.store import Batch, ItemRun, Prune, StoreHealth, StoreUnavailableError
 
 T = TypeVar("T")
 _BUSY_TIMEOUT_S: Final = 10.0
@@ -60,7 +34,7 @@ _BUSY_TIMEOUT_S: Final = 10.0
 _WORTH_RETRYING: Final = ("locked", "busy", "full", "disk", "readonly", "unable to open", "interrupted", "i/o")
 
 
-class SQLiteStore:
+class SQLiteStore(RelationalStore[SQLiteDatabase]):
     """A Store in one file. `write` from one thread at a time; reads from any thread, each on its own connection."""
 
     def __init__(self, path: Path, *, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> None:
@@ -125,130 +99,60 @@ class SQLiteStore:
             if ours:
                 if self._compacting is None:
                     self._compacting = self._connect(readonly=False)
-                sqlite_segments.compact(self._compacting, self._segmenting, stop=stop)
+                item_index.compact(self._compacting, self._segmenting, stop=stop)
 
-    def _read(self, question: Callable[[Reader], T]) -> T:
-        reader: Reader | None = getattr(self._local, "reader", None)
+    def _read(self, question: Callable[[SQLiteDatabase], T]) -> T:
+        db: SQLiteDatabase | None = getattr(self._local, "db", None)
         try:
-            if reader is None:
-                reader = self._local.reader = Reader(self._connect(readonly=True))
+            if db is None:
+                db = self._local.db = SQLiteDatabase(self._connect(readonly=True))
             # one state of the file for all its statements: what a row leads to may be pruned or moved between two of them
-            reader.db.execute("BEGIN")
+            db.connection.execute("BEGIN")
             try:
-                return question(reader)
+                return question(db)
             finally:
-                reader.db.execute("COMMIT")
+                db.connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if _retryable(error):
                 raise StoreUnavailableError(f"SQLite cannot answer just now: {error}") from error
             raise
 
     def write(self, batches: Sequence[Batch]) -> list[dict[int, str]]:
-        refused = write_what_can_be(
+        refused = write_by_bisection(
             batches, self._writer.write, unavailable=_retryable, limits=(sqlite3.Error, OverflowError, ValueError)
         )
         chunks = sum(isinstance(record, VerdictsRecord) for batch in batches for record in batch.records)
         self._compactor.written(chunks)
         return refused
 
-    def runs(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[StoredRun]:
-        return self._read(lambda reader: reader.runs(project, where, limit, cursor))
-
-    def run(self, project: str, run_id: str) -> StoredRun | None:
-        return self._read(lambda reader: reader.run(project, run_id))
-
-    def run_steps(
-        self, project: str, run_id: str, *, limit: int, cursor: str | None = None, name: str | None = None
-    ) -> Page[StoredStep]:
-        return self._read(lambda reader: reader.run_steps(project, run_id, limit, cursor, name))
-
-    def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
-        return self._read(lambda reader: reader.step(project, run_id, step_id))
-
-    def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
-        return self._read(lambda reader: reader.step_groups(project, run_id))
-
-    def steps(self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None) -> Page[StoredStep]:
-        return self._read(lambda reader: reader.steps(project, where, limit, cursor))
-
-    def samples(
-        self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None = None
-    ) -> dict[tuple[str, int], list[Mapping[str, Any]]]:
-        return self._read(lambda reader: sqlite_samples.samples(reader, project, run_id, steps))
-
-    def sampled_steps(
-        self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None
-    ) -> Page[SampledStep]:
-        return self._read(lambda reader: sqlite_samples.sampled_steps(reader, project, where, limit, cursor))
-
-    def item_verdicts(self, project: str, run_id: str, item_id: str) -> list[StoredVerdict]:
-        return self._read(lambda reader: reader.item_verdicts(project, run_id, item_id))
-
-    def look_up(self, project: str, run_id: str, item_id: str) -> list[LookedUp]:
-        return self._read(lambda reader: sqlite_items.look_up(reader, project, run_id, item_id))
-
-    def item_runs(
-        self, project: str, item_id: str, *, pipeline: str | None, limit: int, cursor: str | None = None
-    ) -> Page[ItemRun]:
-        before = None if cursor is None else parse_cursor(cursor, parts=1)[0]
-        runs, more = self._read(
-            lambda reader: sqlite_items.look_up_across(
-                reader, project, item_id, pipeline=pipeline, limit=limit, before=before
-            )
-        )
-        return Page(runs, None if more is None else make_cursor(more))
-
-    def sets(self, project: str, run_id: str, step_id: str | None = None) -> Iterator[StoredSet]:
-        return self._read(lambda reader: reader.sets(project, run_id, step_id))
-
-    def clients(self, project: str, *, limit: int) -> list[StoredClient]:
-        return self._read(lambda reader: reader.clients(project, limit))
-
-    def pipelines(self, project: str) -> list[str]:
-        return self._read(lambda reader: reader.pipelines(project))
-
-    def trend(
-        self, project: str, *, pipeline: str | None, name: str | None, since_us: int, until_us: int
-    ) -> list[TrendPoint]:
-        return self._read(lambda reader: reader.trend(project, pipeline, name, since_us, until_us))
-
-    def dump(self, *, cursor: str | None, limit: int) -> Page[DumpedRun]:
-        after = 0 if cursor is None else parse_cursor(cursor, parts=1)[0]
-        runs, more = self._read(lambda reader: sqlite_dump.dump(reader, after, limit))
-        return Page(runs, None if more is None else make_cursor(more))
+    def _look_up_across(
+        self, db: SQLiteDatabase, project: str, item_id: str, *, pipeline: str | None, limit: int, before: int | None
+    ) -> tuple[list[ItemRun], int | None]:
+        return items.look_up_across(db, project, item_id, pipeline=pipeline, limit=limit, before=before)
 
     def prune(self, order: Prune, *, cursor: str | None, limit: int) -> tuple[int, str | None]:
         try:
             if self._pruning is None:
                 self._pruning = self._connect(readonly=False)
-            return sqlite_prune.prune(self._pruning, order, cursor, limit)
+            return prune.prune(self._pruning, order, cursor, limit)
         except sqlite3.OperationalError as error:
             if _retryable(error):
                 raise StoreUnavailableError(f"SQLite cannot prune just now: {error}") from error
             raise
 
     def check(self) -> list[str]:
-        return self._read(lambda reader: sqlite_upkeep.check(reader.db))
+        return self._read(lambda db: backup.check(db.connection))
 
     def health(self) -> StoreHealth:
-        runs, newest_us, size_bytes = self._read(lambda reader: reader.figures())
+        runs, newest_us, size_bytes = self._read(lambda db: db.figures())
         return StoreHealth("sqlite", str(self.path), runs, newest_us, {"bytes": size_bytes})
 
-    def keys(self) -> list[Key]:
-        return self._read(lambda reader: sqlite_keys.all_keys(reader.db))
-
-    def add_key(self, key: Key) -> bool:
-        return self._change(lambda db: sqlite_keys.add_key(db, key))
-
-    def revoke_key(self, name: str, at_us: int) -> bool:
-        return self._change(lambda db: sqlite_keys.revoke_key(db, name, at_us))
-
-    def _change(self, statement: Callable[[sqlite3.Connection], T]) -> T:
-        """Run one statement on a connection of its own: the writing one is its thread's."""
+    def _change(self, statement: str, values: Sequence[Any]) -> int:
+        """Run one statement on a connection of its own, since the writing one is its thread's; how many rows it changed."""
         try:
             with closing(sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None)) as db:
                 db.execute("PRAGMA synchronous = FULL")
-                return statement(db)
+                return db.execute(statement, values).rowcount
         except sqlite3.OperationalError as error:
             if _retryable(error):
                 raise StoreUnavailableError(f"SQLite cannot take this just now: {error}") from error

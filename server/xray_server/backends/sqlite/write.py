@@ -19,19 +19,19 @@ from xray_server.backends.relational.rows import (
     RunKey,
     StepKey,
     client_document,
+    dictionary_strings,
     fold,
     merged,
-    parts_of,
+    part_names,
     run_columns,
     run_state,
     started_us,
     tag_text,
     verdict_documents,
-    words_of,
 )
 from xray_server.backends.sqlite import samples as sqlite_samples
 from xray_server.backends.sqlite.dictionary import Dictionary
-from xray_server.backends.sqlite.documents import laid_out
+from xray_server.backends.sqlite.documents import plan_documents
 from xray_server.backends.sqlite.lock import FileLock, transaction
 from xray_server.backends.sqlite.steps import NewStep, StepRows, new_step
 from xray_server.records import states
@@ -73,8 +73,8 @@ class Writer:
         try:
             self._learn(self._projects, {batch.project for batch in batches})
             folded = fold(batches, self._projects.id)
-            self._learn(self._words, words_of(folded))
-            self._learn(self._parts, parts_of(folded))
+            self._learn(self._words, dictionary_strings(folded))
+            self._learn(self._parts, part_names(folded))
             new = self._prepare(folded)
             verdicts = [
                 (key, (self._parts.id(each.part), each.chunk, *verdict_documents(each)))
@@ -116,7 +116,7 @@ class Writer:
                 run.steps.append(new_step(key, parts, folded.received[key[:2]], self._words, self._parts))
         samples = self._newest_samples([each for each in folded.samples if each[0] in places], places)
         for run_key, run in new.items():
-            run.docs = laid_out([step.text for step in run.steps])
+            run.docs = plan_documents([step.text for step in run.steps])
             run.samples = blocks.packed(samples.get(run_key, {}))
         return new
 
@@ -159,9 +159,9 @@ class Writer:
 
     def _newest_samples(
         self, records: Sequence[tuple[StepKey, SamplesRecord]], numbers: Mapping[StepKey, int]
-    ) -> dict[RunKey, dict[blocks.Key, blocks.Kept]]:
+    ) -> dict[RunKey, dict[blocks.Key, blocks.Revisioned]]:
         """Of each run the newest records of samples, by the numbers of their steps."""
-        newest: dict[RunKey, dict[blocks.Key, blocks.Kept]] = {}
+        newest: dict[RunKey, dict[blocks.Key, blocks.Revisioned]] = {}
         for key, each in records:
             place = (numbers[key], self._parts.id(each.part), each.chunk)
             blocks.keep(newest.setdefault(key[:2], {}), place, (each.rev, bytes(each.samples)))

@@ -126,7 +126,7 @@ def state_of(store: Store) -> dict[str, Any]:
             "run": dataclasses.asdict(run),
             "steps": {step.key: dataclasses.asdict(step) for step in steps},
             "samples": store.samples(PROJECT, run.run_id),
-            "item": sorted(map(repr, store.item_verdicts(PROJECT, run.run_id, "item 1"))),
+            "item": sorted(map(repr, store.look_up(PROJECT, run.run_id, "item 1"))),
             "groups": sorted(map(repr, store.step_groups(PROJECT, run.run_id))),
         }
     for word in ("alpha", "beta"):

@@ -79,8 +79,8 @@ def walk(ask: Callable[[str | None], Any]) -> list[Any]:
 
 @pytest.mark.parametrize("few", [2_000, 1])
 def test_runs_are_filtered_as_asked_and_newest_first(filled: Store, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in ("sqlite", "postgres"):  # how many hits of a text are looked up, and how many are scanned for
-        monkeypatch.setattr(f"xray_server.backends.{kind}.read.FEW_RUNS", few)
+    # how many hits of a text are looked up, and how many are scanned for
+    monkeypatch.setattr("xray_server.backends.relational.lists.FEW_RUNS", few)
     everything = walk(lambda cursor: filled.runs(PROJECT, RunFilter(), limit=7, cursor=cursor))
     assert len(everything) == 60
     assert all(a.at_us >= b.at_us for a, b in pairwise(everything))
@@ -214,7 +214,8 @@ def test_an_item_is_found_in_every_set_of_a_run_that_holds_it_and_says_how_surel
     ], PROJECT, T0)])  # fmt: skip
 
     def found(item: str) -> set[tuple[str, str, str | None, bool]]:
-        return {(v.step_id, v.outcome, v.reason, v.exact) for v in store.item_verdicts(PROJECT, "r", item)}
+        sets = store.look_up(PROJECT, "r", item)
+        return {(each.step_id, each.outcome, each.reason, each.found == "exact") for each in sets if each.found}
 
     assert found("item-7") == {("large", "rejected", "late", False), ("small", "in", None, True)}
     assert found("item-59999") == {("large", "rejected", "late", False)}
@@ -224,8 +225,10 @@ def test_an_item_is_found_in_every_set_of_a_run_that_holds_it_and_says_how_surel
         ("small", "out", None, True),
     }
     assert found("never") == set()
-    (late,) = store.item_verdicts(PROJECT, "r", "item-59999")
-    assert late.p_false == pytest.approx(60_000 / 2**40)
+    (late,) = (each for each in store.look_up(PROJECT, "r", "item-59999") if each.found)
+    assert (late.n, late.n_fingerprints) == (60_000, 60_000)
+    (seen,) = store.item_runs(PROJECT, "item-59999", pipeline=None, limit=10).items
+    assert [each.p_false for each in seen.sightings] == [pytest.approx(60_000 / 2**40)]
     assert {(s.step_id, s.outcome, s.n, s.ids is None) for s in store.sets(PROJECT, "r")} == {
         ("large", "rejected", 60_000, True), ("large", "accepted", 2, True), ("small", "in", 2, False), ("small", "out", 1, False),
     }  # fmt: skip

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xray_server.backends import open_store
 from xray_server.backends.postgres import partitions
-from xray_server.backends.postgres.read import Reader
+from xray_server.backends.postgres.read import PostgresDatabase
 from xray_server.backends.postgres.store import PostgresStore
-from xray_server.backends.postgres.text import given_id, given_text, kept_id, kept_text
+from xray_server.backends.postgres.text import escape_text, id_bytes, id_of_bytes, unescape_text
 from xray_server.backends.relational.cursors import make_cursor
+from xray_server.backends.relational.lists import runs_query, steps_query
 from xray_server.records.schema import RunRecord, StepRecord
 from xray_server.store import Batch, RunFilter, StepFilter
 
@@ -121,10 +122,10 @@ def test_dropping_a_week_that_was_interrupted_is_finished_and_does_not_stop_writ
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])), st.text(alphabet=["a", "\x00", "\ue000", "0"]))
 def test_text_and_ids_come_back_as_they_were_written(any_text: str, nasty: str) -> None:
     for text in (any_text, nasty):
-        assert given_text(kept_text(text)) == text
-        assert "\x00" not in kept_text(text)
-        assert given_id(kept_id(text)) == text
-    assert (kept_text(any_text) == kept_text(nasty)) == (any_text == nasty)
+        assert unescape_text(escape_text(text)) == text
+        assert "\x00" not in escape_text(text)
+        assert id_of_bytes(id_bytes(text)) == text
+    assert (escape_text(any_text) == escape_text(nasty)) == (any_text == nasty)
 
 
 @pytest.mark.parametrize(
@@ -152,10 +153,10 @@ def test_a_list_walks_an_index_in_its_order_in_every_week(url: str, where: StepF
                 ]
             )
 
-        def explain(reader: Reader) -> str:
-            query = reader.steps_query if isinstance(where, StepFilter) else reader.runs_query
-            sql, values = query(PROJECT, where, make_cursor(T0, 1))  # type: ignore[operator]
-            return "\n".join(row[0] for row in reader.rows(f"EXPLAIN {sql} LIMIT 50", values))
+        def explain(db: PostgresDatabase) -> str:
+            query = steps_query if isinstance(where, StepFilter) else runs_query
+            sql, values = query(db, PROJECT, where, make_cursor(T0, 1))  # type: ignore[operator]
+            return "\n".join(row[0] for row in db.rows(f"EXPLAIN {sql} LIMIT 50", values))
 
         plan = store._read(explain)
     assert "Index" in plan

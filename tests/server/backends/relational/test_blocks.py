@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xray_server.backends import open_store
 from xray_server.backends.relational import blocks
-from xray_server.backends.relational.blocks import BLOCK_BYTES, SMALL_BYTES, Block, Kept, Key
+from xray_server.backends.relational.blocks import BLOCK_BYTES, SMALL_BYTES, Block, Key, Revisioned
 from xray_server.records.documents import pack
 from xray_server.records.schema import StepRecord
 from xray_server.store import Batch, Store
@@ -35,16 +35,16 @@ _writes = st.lists(
 @given(_writes)
 def test_after_any_writes_the_newest_of_each_record_is_there_once(writes: list[dict[Key, tuple[int, int]]]) -> None:
     stored: dict[int, Block] = {}
-    newest: dict[Key, Kept] = {}
+    newest: dict[Key, Revisioned] = {}
     for sizes in writes:
-        records: dict[Key, Kept] = {key: (rev, _TEXTS[size]) for key, (rev, size) in sizes.items()}
+        records: dict[Key, Revisioned] = {key: (rev, _TEXTS[size]) for key, (rev, size) in sizes.items()}
         first, last = min(records)[0], max(records)[0]
         asked = [
             (low, block.data)
             for low, block in stored.items()
             if (low <= last and block.high >= first) or len(block.data) < SMALL_BYTES
         ]
-        gone, made = blocks.taken_up(records, asked)
+        gone, made = blocks.rewrite_blocks(records, asked)
         for low in gone:
             del stored[low]
         assert not stored.keys() & {block.low for block in made}

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xray_server.backends import open_store
 from xray_server.backends.relational.ids import id_key, id_text
-from xray_server.backends.sqlite.read import Reader
+from xray_server.backends.relational.lists import list_run_steps, runs_query, steps_query
+from xray_server.backends.sqlite.read import SQLiteDatabase
 from xray_server.backends.sqlite.steps import OF_STEP
 from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.records.documents import pack, unpack
@@ -22,14 +23,14 @@ from xray_core.errors import ConfigurationError
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[tuple[Reader, sqlite3.Connection]]:
+def reader(tmp_path: Path) -> Iterator[tuple[SQLiteDatabase, sqlite3.Connection]]:
     path = tmp_path / "xray.db"
     store = SQLiteStore(path)
     run = RunRecord(v=1, run_id="r", pipeline="p", tags={"env": "prod"})
     step = StepRecord(v=1, run_id="r", step_id="s", name="f", step_type="filter", reasons={"rejected": {"no": 1}})
     store.write([Batch([run, step])])
     connection = sqlite3.connect(path)
-    yield Reader(connection), connection
+    yield SQLiteDatabase(connection), connection
     connection.close()
     store.close()
 
@@ -50,9 +51,9 @@ def reader(tmp_path: Path) -> Iterator[tuple[Reader, sqlite3.Connection]]:
 )  # fmt: skip
 @pytest.mark.parametrize("cursor", [None, "MS4x"])
 def test_a_list_of_steps_walks_its_index_and_sorts_nothing(
-    reader: tuple[Reader, sqlite3.Connection], where: StepFilter, index: str, cursor: str | None
+    reader: tuple[SQLiteDatabase, sqlite3.Connection], where: StepFilter, index: str, cursor: str | None
 ) -> None:
-    sql, values = reader[0].steps_query("default", where, cursor)
+    sql, values = steps_query(reader[0], "default", where, cursor)
     plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql} LIMIT 50", values))
     assert index in plan
     assert "SCAN" not in plan.replace("SCAN w ", "")
@@ -69,9 +70,9 @@ def test_a_list_of_steps_walks_its_index_and_sorts_nothing(
     ],
 )
 def test_a_list_of_runs_walks_its_index_and_sorts_nothing(
-    reader: tuple[Reader, sqlite3.Connection], where: RunFilter, index: str
+    reader: tuple[SQLiteDatabase, sqlite3.Connection], where: RunFilter, index: str
 ) -> None:
-    sql, values = reader[0].runs_query("default", where, None)
+    sql, values = runs_query(reader[0], "default", where, None)
     plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql} LIMIT 50", values))
     assert index in plan
     assert "TEMP B-TREE" not in plan
@@ -79,16 +80,16 @@ def test_a_list_of_runs_walks_its_index_and_sorts_nothing(
 
 @pytest.mark.parametrize("few", [1_000, 0])
 def test_few_runs_with_a_text_are_looked_up_and_many_are_met_on_the_way_through_the_newest(
-    reader: tuple[Reader, sqlite3.Connection], few: int, monkeypatch: pytest.MonkeyPatch
+    reader: tuple[SQLiteDatabase, sqlite3.Connection], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xray_server.backends.sqlite.read.FEW_RUNS", few)
-    sql, values = reader[0].runs_query("default", RunFilter(q="p"), None)
+    monkeypatch.setattr("xray_server.backends.relational.lists.FEW_RUNS", few)
+    sql, values = runs_query(reader[0], "default", RunFilter(q="p"), None)
     plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql} LIMIT 50", values))
     assert ("SEARCH run USING INTEGER PRIMARY KEY" in plan) == bool(few)
     assert ("run_at" in plan) == (not few)
 
 
-def test_one_step_of_a_large_run_is_found_by_its_id(reader: tuple[Reader, sqlite3.Connection]) -> None:
+def test_one_step_of_a_large_run_is_found_by_its_id(reader: tuple[SQLiteDatabase, sqlite3.Connection]) -> None:
     sql = f"SELECT pk FROM step WHERE {OF_STEP}"
     plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql}", (1, b"x" * 16)))
     assert "USING INDEX step_id (run=? AND <expr>=?)" in plan
@@ -131,13 +132,13 @@ def test_a_document_comes_back_as_it_was_packed(value: object) -> None:
 
 
 def test_a_question_sees_one_state_of_the_file_whatever_is_written_meanwhile(tmp_path: Path) -> None:
-    def steps_of(reader: Reader) -> int:
-        return len(reader.run_steps("default", "r", 100, None, None).items)
+    def steps_of(db: SQLiteDatabase) -> int:
+        return len(list_run_steps(db, "default", "r", limit=100, cursor=None, name=None).items)
 
-    def ask(reader: Reader) -> tuple[int, int]:
-        before = steps_of(reader)
+    def ask(db: SQLiteDatabase) -> tuple[int, int]:
+        before = steps_of(db)
         store.write([Batch([StepRecord(v=1, run_id="r", step_id="later", name="f")])])
-        return before, steps_of(reader)
+        return before, steps_of(db)
 
     store = SQLiteStore(tmp_path / "x.db")
     store.write([Batch([StepRecord(v=1, run_id="r", step_id=f"s{n}", name="f") for n in range(5)])])
