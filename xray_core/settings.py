@@ -5,6 +5,7 @@ The only module that loads pydantic, and it is loaded when the first client is m
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,7 +35,10 @@ class Settings(BaseModel):
     samples_per_reason: int = Field(20, ge=0, le=10_000, description="details kept at least, per reason")
     max_samples_per_step: int = Field(1_000, ge=0, le=1_000_000, description="details kept at most, per step")
     code_version: str | None = Field(None, description="as a git commit; tells changed code from a changed answer")
-    redact: tuple[str, ...] = Field((), description="further keys to redact: regular expressions, comma separated")
+    redact: tuple[str, ...] = Field(
+        (),
+        description='further secrets, as regular expressions: of keys, or of texts ("text:..."); comma separated or a JSON list',
+    )
     max_value_bytes: int = Field(
         16_384, ge=256, le=1_048_576, description="size of one stored input, output or details"
     )
@@ -53,7 +57,13 @@ class Settings(BaseModel):
     @field_validator("redact", "disable_plugins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:  # a pattern may hold a comma: "text:\\d{3,4}"
+            listed = json.loads(value) if value.lstrip().startswith('["') else None
+        except ValueError:
+            listed = None
+        return listed if listed is not None else tuple(part.strip() for part in value.split(",") if part.strip())
 
     @field_validator("redact")
     @classmethod

@@ -10,6 +10,7 @@ Little-endian but for the 5-byte form, which sorts as bytes. Owns nothing of wha
 
 from __future__ import annotations
 
+import re
 import sys
 from array import array
 from bisect import bisect_left
@@ -24,6 +25,7 @@ from xray_core.model import HASH_MODULUS, item_id_text
 BITS: Final = 40
 MASK: Final = (1 << BITS) - 1
 _LOW: Final = 0xFFFF_FFFF
+_MASKED_ID: Final = re.compile(r"\[redacted\]#([0-9a-f]{10})")  # see `objects.redaction.masked_item_id`
 _SMALL: Final = 4096
 _TABLE_BYTES: Final = 257 * 4
 _SUMMED_AS_ONE: Final = 512
@@ -40,8 +42,10 @@ def hash64(text: str) -> int:
 
 
 def fingerprint(item_id: object) -> int:
-    """The 40-bit fingerprint under which an item's verdicts are found."""
-    return hash64(item_id_text(item_id)) & MASK
+    """The 40-bit fingerprint under which an item's verdicts are found. The name of an item whose id was masked is it already."""
+    text = item_id_text(item_id)
+    masked = _MASKED_ID.fullmatch(text) if text[0:1] == "[" else None
+    return int(masked[1], 16) if masked is not None else hash64(text) & MASK
 
 
 def sum64(hashes: array[int]) -> int:

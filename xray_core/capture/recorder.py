@@ -138,6 +138,7 @@ class Recorder:
         self.hooks: Hooks = hooks if hooks is not None else NoHooks()
         self.sampler: Sampler = sampler if sampler is not None else BottomKSampler()
         self.sanitizer = Sanitizer(settings.redact, max_bytes=settings.max_value_bytes)
+        self._redactor = self.sanitizer.redactor
         self.now_ns = now_ns
         self.clock_ns = clock_ns
         self.part = _part_name()
@@ -155,22 +156,32 @@ class Recorder:
         return self.now_ns() // 1_000
 
     def write(self, record: Record) -> None:
-        """Redact a record and put it into the spool."""
+        """Mask the secrets of a record, let the plugins redact it, and put it into the spool."""
         if not self._enabled:
             return
-        safe = self._redacted(record) if self.hooks.redacts else record
-        if safe is not None:
-            sink = self._sink if _diversion is None else _diversion
-            sink.put(STREAM_OF[safe["kind"]], to_payload(safe))
+        payload = to_payload(record)
+        if self._redactor.may_hold_secret(payload):
+            record = self._redactor.record(record)
+            payload = to_payload(record)
+        if self.hooks.redacts:
+            safe = self._redacted(record)
+            if safe is None:
+                return
+            payload = to_payload(safe)
+        sink = self._sink if _diversion is None else _diversion
+        sink.put(STREAM_OF[record["kind"]], payload)
 
     def write_step(self, head: wire.StepHead, rest: Record | None) -> None:
         """As `write`, for a snapshot of a step: its head, and what there is beyond it, which repeats no key of the head."""
         if self.hooks.redacts:
             self.write({**head.as_record(), **(rest or {})})
         elif self._enabled:
-            payload = to_payload(head)
+            payload = to_payload(head)  # its names were masked as they were given
             if rest:
-                payload = b"%b,%b" % (payload[:-1], to_payload(rest)[1:])
+                more = to_payload(rest)
+                if self._redactor.may_hold_secret(more):
+                    more = to_payload(self._redactor.record(rest))
+                payload = b"%b,%b" % (payload[:-1], more[1:])
             sink = self._sink if _diversion is None else _diversion
             sink.put("counts", payload)
 
@@ -190,6 +201,11 @@ class Recorder:
         """Put raw verdict hashes into the spool. They carry no text but the reasons, which the step's own record carries too."""
         if self._enabled:
             self.sink.put("verdicts", wire.verdicts_payload(header, sets))
+
+    def without_secret_ids(self, item_ids: list[str]) -> tuple[list[str], list[str]]:
+        """Item ids that may be written by name, and those that are secrets: their fingerprints alone are written, by which
+        `why` finds them."""
+        return self._redactor.without_secrets(item_ids)
 
     def next_step_id(self) -> str:
         """An id for a step, unique in its run: this process's part and a number."""

@@ -14,6 +14,8 @@ from xray_core.capture.step import Step
 from xray_core.capture.values import MAX_METADATA, MAX_NAME_CHARS, CapturedValues
 from xray_core.model import CAPTURE_LEVELS, Origin, Status, epoch_us, new_id
 from xray_core.native import make_rlock
+from xray_core.objects.redaction import REDACTED
+from xray_core.objects.sanitize import hides
 from xray_core.safety import guarded, swallow
 from xray_core.verdicts import hash64
 
@@ -47,8 +49,9 @@ class Run:
         confirm: Callable[[], None] | None = None,
         started_at: datetime | None = None,
     ) -> None:
-        self.run_id = str(run_id)[:200] if run_id is not None else new_id()
-        self.pipeline = pipeline
+        name = recorder.sanitizer.name
+        self.run_id = recorder.sanitizer.redactor.item_id(str(run_id)[:200]) if run_id is not None else new_id()
+        self.pipeline = name(pipeline)
         if part is None:
             part = recorder.part if run_id is None else recorder.next_part()
         self.part = part
@@ -62,7 +65,8 @@ class Run:
         if origin is not None:
             self._values.set_origin(origin)
         self._parent = parent
-        self._code_version = code_version if code_version is not None else recorder.settings.code_version
+        code_version = code_version if code_version is not None else recorder.settings.code_version
+        self._code_version = name(code_version) if code_version is not None else None
         self._indexes = count()
         self._rev = 0
         self._owned_elsewhere = False
@@ -102,15 +106,16 @@ class Run:
             around = context.here()
             if around is not None and around.run is self:
                 parent_id = around.step_id
+        named = self._recorder.sanitizer.name
         return Step(  # by position: that is cheaper, and this is done for every step
             self,
             self._recorder,
-            _short(name),
-            step_type if step_type is None else _short(step_type),
+            named(name),
+            step_type if step_type is None else named(step_type),
             next(self._indexes),
             parent_id,
             capture if capture is None else _level(capture),
-            code_version if code_version is not None else self._code_version,
+            named(code_version) if code_version is not None else self._code_version,
             metadata,
         )
 
@@ -140,11 +145,12 @@ class Run:
 
         `started_at` is for steps that began earlier, or elsewhere; the default is now.
         """
+        named = self._recorder.sanitizer.name
         return Step(
             self,
             self._recorder,
-            _short(name),
-            step_type=_short(step_type) if step_type is not None else None,
+            named(name),
+            step_type=named(step_type) if step_type is not None else None,
             step_id=step_id,
             attempt=attempt,
             part=part,
@@ -153,7 +159,7 @@ class Run:
             upstream=upstream,
             map_index=map_index,
             capture=capture if capture is None else _level(capture),
-            code_version=code_version if code_version is not None else self._code_version,
+            code_version=named(code_version) if code_version is not None else self._code_version,
             origin=origin,
             metadata=metadata,
             started_at=started_at,
@@ -343,12 +349,6 @@ def _level(capture: str) -> str | None:
     return None
 
 
-def _short(text: object) -> str:
-    if type(text) is str and len(text) <= MAX_NAME_CHARS and text.isascii():
-        return text
-    return str(text)[:MAX_NAME_CHARS].encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def _tags(tags: Mapping[str, Any] | Iterable[str] | None, recorder: Recorder) -> dict[str, str]:
     """Tags as {key: value} of short strings; a bare label has the value "true"."""
     if not tags:
@@ -359,10 +359,11 @@ def _tags(tags: Mapping[str, Any] | Iterable[str] | None, recorder: Recorder) ->
         pairs = list(tags.items()) if isinstance(tags, Mapping) else [(tag, True) for tag in tags]
         clean = recorder.sanitizer
         found: dict[str, str] = {}
-        for key, value in pairs[:MAX_METADATA]:
-            value = clean.clean(value)
+        for key, given in pairs[:MAX_METADATA]:
+            value = clean.clean(given)
             text = "true" if value is True else "false" if value is False else str(value)
-            found[_short(key)] = "[redacted]" if clean.is_secret(str(key)) else clean.text(text, MAX_NAME_CHARS)
+            name = clean.name(key)
+            found[name] = REDACTED if hides(clean.secrecy(name), given) else clean.text(text, MAX_NAME_CHARS)
         return found
     except Exception as error:  # noqa: BLE001
         swallow("tags", error)

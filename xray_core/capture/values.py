@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
 from xray_core.objects.fingerprint import fingerprint
-from xray_core.objects.sanitize import REDACTED, Sanitizer
+from xray_core.objects.redaction import REDACTED
+from xray_core.objects.sanitize import Sanitizer, hides
 from xray_core.objects.structure import known_size
 
 MAX_DECISIONS: Final = 100
@@ -107,8 +108,8 @@ class CapturedValues:
         if key not in self.metadata and len(self.metadata) >= MAX_METADATA:
             self.count_dropped("metadata")
             return
-        secret = self._sanitizer.is_secret(str(key))
-        self.metadata[str(key)[:MAX_NAME_CHARS]] = REDACTED if secret else self._sanitizer.clean(value)
+        secret = self._sanitizer.secrecy(str(key))
+        self.metadata[str(key)[:MAX_NAME_CHARS]] = REDACTED if hides(secret, value) else self._sanitizer.clean(value)
         self.changed = True
 
     def observe_input(self, value: Any) -> None:

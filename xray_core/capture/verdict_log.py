@@ -268,7 +268,11 @@ class VerdictLog:
                 del bucket.ids[:n]
                 bucket.written += n
                 bucket.total = (bucket.total + sum([xxh3(each.encode()) for each in ids])) % HASH_MODULUS
-                named.append({"outcome": bucket.outcome, "reason": bucket.reason, "n": n, "ids": ids})
+                ids, hidden = self._recorder.without_secret_ids(ids)
+                if ids:
+                    named.append({"outcome": bucket.outcome, "reason": bucket.reason, "n": len(ids), "ids": ids})
+                if hidden:
+                    raw += _chunks(bucket.outcome, bucket.reason, _hashed(hidden))
             n = len(bucket.hashes)
             if n:
                 hashes = bucket.hashes[:n]
@@ -310,8 +314,11 @@ class VerdictLog:
         hashes = hash_all(texts)
         with self._lock:
             if self.keeps_verdicts and len(texts) <= NAMED_ITEMS:
-                sets = [{"outcome": side, "reason": None, "n": len(texts), "ids": [each.decode() for each in texts]}]
+                named, hidden = self._recorder.without_secret_ids([each.decode() for each in texts])
+                sets = [{"outcome": side, "reason": None, "n": len(named), "ids": named}]
                 self._recorder.write({**self._next("verdicts"), "sets": sets})
+                if hidden:
+                    self._write_hashes(_chunks(side, None, _hashed(hidden)))
             elif self.keeps_verdicts:
                 self._write_hashes(_chunks(side, None, hashes))
         order = xxhash.xxh3_64_hexdigest(hashes.tobytes())
@@ -352,11 +359,15 @@ class VerdictLog:
             seen = view(reason, 0)
             plain = seen.kind in ("atom", "text")
             reason = str(seen.value) if plain else f"<{seen.type_name or type_name(type(reason))}>"
-        text = self._recorder.sanitizer.text(reason, MAX_REASON_CHARS)
+        text = self._recorder.sanitizer.masked(reason, MAX_REASON_CHARS)
         if (outcome, text) not in self.buckets and len(self.buckets) >= MAX_REASONS:
             self._on_dropped("reasons", 1)
             return OTHER_REASONS
         return text
+
+
+def _hashed(ids: list[str]) -> array[int]:
+    return array("Q", [xxh3(each.encode()) for each in ids])
 
 
 def _chunks(outcome: str, reason: str | None, hashes: array[int]) -> list[tuple[str, str | None, array[int]]]:

@@ -1,4 +1,6 @@
-"""Any object -> bounded, redacted JSON, before it leaves the process. Never calls user code, never raises.
+"""Any object -> bounded JSON, with nothing under the names of secrets. Never calls user code, never raises.
+
+Secrets inside its texts stay until the record that holds them is written: `redaction` looks through all of it at once.
 
 Cuts by structure, not by bytes, so that what is left is always valid JSON, and marks every cut: a long string ends in
 "…[+812]", a long list in {"$more": 812}, a long dict has "$more", depth ends in {"$depth": "list", "size": 3}, a cycle in
@@ -8,97 +10,56 @@ Cuts by structure, not by bytes, so that what is left is always valid JSON, and 
 from __future__ import annotations
 
 import math
-import re
 import traceback
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from types import TracebackType
 from typing import Any, Final
 
+from xray_core.objects import redaction
+from xray_core.objects.redaction import REDACTED, Redactor
+from xray_core.objects.secret_keys import Secrecy
 from xray_core.objects.structure import View, type_name, view
 
-REDACTED: Final = "[redacted]"
 MAX_DEPTH: Final = 8
 MAX_ELEMENTS: Final = 100
 MAX_NODES: Final = 2_000
 MAX_KEY_CHARS: Final = 200
 MAX_STRING_CHARS: Final = 4_096
 MAX_TRACEBACK_CHARS: Final = 8_192
-
-# A key is secret when one of its words is one of these ("db_password", "X-Auth-Token") ...
-_SECRET_WORDS: Final = frozenset(
-    [
-        "password",
-        "passwd",
-        "passphrase",
-        "pwd",
-        "secret",
-        "secrets",
-        "token",
-        "authorization",
-        "auth",
-        "cookie",
-        "cookies",
-        "credential",
-        "credentials",
-        "ssn",
-        "cvv",
-        "cvc",
-        "jwt",
-        "bearer",
-    ]
-)
-# ... or when, written together, it contains one of these ("apiKey", "private-key"). "max_tokens" is neither.
-_SECRET_PARTS: Final = re.compile(
-    r"apikey|accesskey|privatekey|secretkey|signingkey|encryptionkey|creditcard|cardnumber|setcookie|sessionid|"
-    r"accesstoken|refreshtoken|authtoken|idtoken|bearertoken|clientsecret|password|connectionstring|dsn$"
-)
-_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-# Secrets inside free text: credentials in URLs, authorization headers, key=value, and well-known token forms.
-_IN_TEXT: Final = re.compile(
-    r"(?P<url>[a-zA-Z][a-zA-Z0-9+.-]{1,20}://)[^\s/@:]*:[^\s/@]+@"
-    r"|(?P<header>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"
-    r"|(?P<pair>\b[\w.-]{0,40}(?:password|passwd|pwd|secret|token|api[_-]?key|access[_-]?key)[\"']?\s*[=:]\s*[\"']?)"
-    r"[^\s\"',;&}]{3,}"
-    r"|\b(?:sk|pk|ghp|gho|xox[abp]|AKIA|xray_[0-9a-f]{8}_)[-_A-Za-z0-9]{16,}",
-    re.IGNORECASE,
-)
-_SHORTEST_SECRET_CHARS: Final = 7  # "pwd=abc"
-# Looked for first, in lower case: without one of these, nothing below can match, and both searches cost ten times this.
-_HINTS: Final = ("@", "bearer", "basic", "passw", "pwd", "secret", "token", "key")
-# At a word's beginning, as above: "task_run_id" holds an "sk_".
-_BEGINNINGS: Final = ("sk-", "sk_", "pk-", "pk_", "ghp", "gho", "xox", "akia", "xray_")
-_WORTH_A_LOOK: Final = re.compile(
-    r"://[^\s]*@|bearer|basic|passw|pwd|secret|token|api.?key|access.?key|\b(?:sk[-_]|pk[-_]|ghp|gho|xox|akia|xray_)",
-    re.IGNORECASE,
-)
-
+MAX_KNOWN: Final = 4_096  # keys, and names, that are remembered
+_AROUND_CUT_CHARS: Final = 256
+_NUMBERS: Final = frozenset({int, float})
 
 # What `Sanitizer._plain` takes on, so small that no limit of the walk's could be reached.
 _PLAIN_PAIRS: Final = 12
 _PLAIN_KEY_CHARS: Final = 40
 _PLAIN_CHARS: Final = 1_000
 _ROOM_FOR_PLAIN: Final = (_PLAIN_PAIRS * _PLAIN_PAIRS + _PLAIN_PAIRS) * (_PLAIN_KEY_CHARS + 8) + _PLAIN_CHARS
-_NOT_KNOWN: Final = ("", True)
+_NOT_KNOWN: Final[tuple[str, Secrecy]] = ("", 2)
 
 
 class Sanitizer:
-    """Makes values safe to send. Immutable after construction; may be used from any thread.
+    """Makes values fit to store. Immutable after construction; may be used from any thread.
 
     Args:
-        patterns: further secret keys, as regular expressions searched in the key (case-insensitive).
+        patterns: further rules of what is secret; see `redaction.Redactor`.
         max_bytes: size of one cleaned value, counted in characters of its strings and keys.
+
+    Attributes:
+        redactor: the rules of what is secret.
     """
 
-    __slots__ = ("_keys", "_max_chars", "_patterns")
+    __slots__ = ("_keys", "_max_chars", "_names", "redactor")
 
     def __init__(self, patterns: Iterable[str] = (), *, max_bytes: int = 16_384) -> None:
-        self._patterns = tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)
+        self.redactor = Redactor(patterns)
         self._max_chars = max_bytes
-        self._keys: dict[str, tuple[str, bool]] = {}
+        self._keys: dict[str, tuple[str, Secrecy]] = {}
+        self._names: dict[str, str] = {}
 
     def clean(self, value: Any) -> Any:
-        """`value` as JSON-ready dicts, lists, strings and numbers: bounded, redacted, its cuts marked."""
+        """`value` as JSON-ready dicts, lists, strings and numbers: bounded, its cuts marked, nothing under secret names."""
         kind = type(value)
         if value is None or kind is bool or (kind is float and math.isfinite(value)):
             return value
@@ -117,9 +78,10 @@ class Sanitizer:
             return None
         texts: list[str] = []
         plain = self._plain_map(value, texts, 0)
-        text = "\n".join(texts)
-        fits = plain is not None and len(text) <= _PLAIN_CHARS and text.isascii()
-        return plain if fits and not may_hold_a_secret(text) else None
+        if plain is None:
+            return None
+        text = "".join(texts)
+        return plain if len(text) <= _PLAIN_CHARS and text.isascii() else None
 
     def _plain_map(self, pairs: dict[Any, Any], texts: list[str], depth: int) -> dict[str, Any] | None:
         if len(pairs) > _PLAIN_PAIRS:
@@ -145,15 +107,33 @@ class Sanitizer:
         return plain
 
     def text(self, value: str, limit: int = MAX_STRING_CHARS) -> str:
-        """A string without the secrets that can be recognised in it, cut to `limit` characters, and valid UTF-8."""
-        cut = len(value) - limit
-        if cut > 0:
-            value = f"{value[:limit]}…[+{cut}]"
-        if not value.isascii():
-            value = value.encode("utf-8", "backslashreplace").decode("utf-8")
-        if len(value) >= _SHORTEST_SECRET_CHARS and may_hold_a_secret(value):
-            value = _IN_TEXT.sub(_mask, value)
-        return value
+        """A string cut to `limit` characters, and valid UTF-8."""
+        if len(value) > limit:
+            value = self._cut(value, limit)
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+
+    def masked(self, value: str, limit: int = MAX_STRING_CHARS) -> str:
+        """As `text`, without the secrets that can be recognised in it: for what is written outside of a record's payload."""
+        return self.redactor.text(self.text(value, limit))
+
+    def name(self, value: object) -> str:
+        """A name (of a step, a type, a pipeline) as short text without secrets."""
+        known = self._names.get(value) if type(value) is str else None
+        if known is None or redaction.depends_on_others():
+            text = value if type(value) is str else _key_text(value)
+            known = self.masked(text[:MAX_KEY_CHARS])[:MAX_KEY_CHARS]
+            if type(value) is str and len(value) <= MAX_KEY_CHARS and len(self._names) < MAX_KNOWN:
+                self._names[value] = known
+        return known
+
+    def _cut(self, value: str, limit: int) -> str:
+        """What fits; not half of a secret, which nobody would recognise, and which would be half told."""
+        kept = limit
+        begin = max(0, limit - _AROUND_CUT_CHARS)
+        for start, end, _ in self.redactor.find(value[begin : limit + _AROUND_CUT_CHARS]):
+            if begin + start < limit < begin + end:
+                kept = begin + start
+        return f"{value[:kept]}…[+{len(value) - kept}]"
 
     def error(
         self, error: BaseException | Mapping[str, Any], trace: TracebackType | None = None
@@ -177,23 +157,17 @@ class Sanitizer:
             "traceback": self.text("".join(frames)[-MAX_TRACEBACK_CHARS:], MAX_TRACEBACK_CHARS),
         }
 
-    def is_secret(self, key: str) -> bool:
-        """Whether a value under this key must not leave the process."""
+    def secrecy(self, key: str) -> Secrecy:
+        """How secret a value under this key is; see `secret_keys.Secrecy`."""
         return self.key(key)[1]
 
-    def key(self, key: str) -> tuple[str, bool]:
-        """A key as `text` would have it, and whether a value under it must not leave the process."""
+    def key(self, key: str) -> tuple[str, Secrecy]:
+        """A key as `text` would have it, and how secret a value under it is."""
         known = self._keys.get(key)
         if known is None:
             text = self.text(key, MAX_KEY_CHARS)
-            words = [word.lower() for word in _WORDS.findall(text)]
-            secret = (
-                any(word in _SECRET_WORDS for word in words)
-                or _SECRET_PARTS.search("".join(words)) is not None
-                or any(pattern.search(text) for pattern in self._patterns)
-            )
-            known = text, secret
-            if len(self._keys) < 4_096 and len(key) <= MAX_KEY_CHARS:
+            known = text, self.redactor.secrecy(text)
+            if len(self._keys) < MAX_KNOWN and len(key) <= MAX_KEY_CHARS:
                 self._keys[key] = known
         return known
 
@@ -258,7 +232,7 @@ class _Walk:
                 break
             name, secret = rules.key(key if type(key) is str else _key_text(key))
             self.chars -= len(name)
-            if secret and value is not None and type(value) not in (bool, int, float):
+            if secret and hides(secret, value):
                 cleaned[name] = REDACTED
             else:
                 cleaned[name] = self._string(value) if type(value) is str else self.walk(value, depth + 1, seen)
@@ -284,6 +258,13 @@ class _Walk:
         )
 
 
+def hides(secret: Secrecy, value: Any) -> bool:
+    """Whether a value under a name of this secrecy must not be kept. A bool says nothing, nor does None."""
+    if not secret or value is None or type(value) is bool:
+        return False
+    return secret == 2 or type(value) not in _NUMBERS
+
+
 def _key_text(key: Any) -> str:
     kind = type(key)
     if kind in (int, float, bool, type(None)):
@@ -293,32 +274,6 @@ def _key_text(key: Any) -> str:
     return str(seen_as.value) if plain else f"<{seen_as.type_name or type_name(kind)}>"
 
 
-def may_hold_a_secret(text: str) -> bool:
-    """Whether a text is worth searching for secrets. Most are not, and every string that is captured is asked."""
-    ascii_only = text.isascii()
-    folded = text.lower() if ascii_only else text.casefold()
-    for hint in _HINTS:  # `any` of a generator takes twice as long
-        if hint in folded:
-            return _WORTH_A_LOOK.search(text) is not None
-    for hint in _BEGINNINGS:
-        if hint in folded and not (ascii_only and _only_inside_words(folded, hint)):
-            return _WORTH_A_LOOK.search(text) is not None
-    return False
-
-
-def _only_inside_words(text: str, part: str) -> bool:
-    """Whether an ASCII text holds `part` nowhere at the beginning of a word."""
-    at = text.find(part)
-    while at > 0 and (text[at - 1].isalnum() or text[at - 1] == "_"):
-        at = text.find(part, at + 1)
-    return at < 0
-
-
 def _argument(argument: Any) -> str:
     seen_as = view(argument, 0)
     return str(seen_as.value) if seen_as.kind in ("atom", "text") else f"<{seen_as.type_name or seen_as.kind}>"
-
-
-def _mask(match: re.Match[str]) -> str:
-    kept = match.group("url") or match.group("header") or match.group("pair")
-    return f"{kept}{REDACTED}@" if match.group("url") else f"{kept or ''}{REDACTED}"

@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xray_core.objects import sanitize
-from xray_core.objects.sanitize import REDACTED, Sanitizer
+from xray_core.objects.redaction import REDACTED
+from xray_core.objects.sanitize import Sanitizer
 
 clean = Sanitizer().clean
 
@@ -145,37 +145,8 @@ def test_row_25_secrets_are_redacted_by_key() -> None:
     }  # fmt: skip
 
 
-def test_row_25_secrets_in_text_are_masked() -> None:
-    for text in (
-        "could not connect to postgresql://app:s3cr3tpw@db/x",
-        "401 for Authorization: Bearer s3cr3tpw.abc.def",
-        "login failed (password=s3cr3tpw)",
-        "key sk-s3cr3tpws3cr3tpws3cr3tpw is invalid",
-    ):
-        assert "s3cr3tpw" not in clean(text)
-        assert "s3cr3tpw" not in Sanitizer().error(ValueError(text))["message"]
-
-
-_PIECES = ["://u:p@h", "Bearer", "BASIC", "passwd", "pwd", "Secret", "toKen", "api-key", "accessKEY", "sk-", " pk_", "ghp", "gho", "xoxb",
-           "AKIA", "xray_", "\u017f", "\u212a", "x", " ", "=", "\u00e4", "0123456789abcdef"]  # fmt: skip
-
-
-@given(st.lists(st.sampled_from(_PIECES), max_size=8).map("".join))
-def test_row_25_no_text_that_is_worth_a_look_lacks_a_hint(text: str) -> None:
-    assert sanitize.may_hold_a_secret(text) is (sanitize._WORTH_A_LOOK.search(text) is not None)
-
-
-@pytest.mark.parametrize(
-    "text", ["sk-1", "task-1", "task-1 sk-1", "_sk-1", "a\nxray_1", "task_task_", "ghp", "ta-sk-1"]
-)
-def test_row_25_a_key_begins_a_word(text: str) -> None:
-    assert sanitize.may_hold_a_secret(text) is (sanitize._WORTH_A_LOOK.search(text) is not None)
-
-
 _KEYS = st.sampled_from(["b", "kind", "state", "ids", "url", "node", "é", "pwd", "k" * 50])
-_TEXTS = st.sampled_from(
-    ["op", "", "é", "\ud800", "x" * 600, "y" * 5_000, "pwd", "postgresql://app:s3cr3tpw@db/x", "password=s3cr3tpw"]
-)
+_TEXTS = st.sampled_from(["op", "", "é", "\ud800", "x" * 600, "y" * 5_000, "pwd", "password=s3cr3tpw"])
 _ATOMS = st.one_of(_TEXTS, st.sampled_from([None, True, 0, -7, 1 << 53, 1 << 60, 1.5]), st.lists(_TEXTS, max_size=2))
 _SMALL = st.dictionaries(_KEYS, _ATOMS | st.dictionaries(_KEYS, _ATOMS, max_size=3), max_size=3)
 

@@ -1,0 +1,101 @@
+"""The first look: whether an encoded record may hold a secret that `redaction` would find. No is certain, yes is not.
+
+Every record is asked on the caller's thread, and most hold none: a record without any hint is told by seven passes in C, about
+5 ns a byte where cleaning and encoding it take 100.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from xray_core.objects import card_numbers
+from xray_core.objects.secret_formats import FORMATS
+
+# Characters in one piece: a card number; every format of a token has a piece of 16.
+SHORTEST_TOKEN_CHARS: Final = 14
+
+# What may stand between a name and its value. Not what JSON writes after a key (a quote before it), not in a time of day (a
+# digit) and not in an address. It begins with a set of characters, which `re` skips to at a tenth of its usual cost.
+_ASSIGNS: Final = re.compile(rb"[=:](?!//)(?<![\"0-9].)")
+_KEY_BYTES: Final = 48
+_MANY_ASSIGNMENTS: Final = 100
+_ESCAPED_SPACE: Final = re.compile(rb"\\[nrt]")
+# Every name that promises a secret (secret_keys) has one of these in it, and so has every header.
+_NAMES: Final = tuple(
+    each.encode()
+    for each in (
+        "pass", "pwd", "pw", "secret", "token", "auth", "cookie", "cred", "jwt", "bearer", "basic", "sess", "csrf", "xsrf",
+        "key", "ssn", "cvv", "cvc", "iban", "mnemonic", "conn", "card", "ccnum", "account", "routing", "social", "tax",
+        "security", "recovery", "backup", "seed", "pin", "otp", "dsn", "sid", "sas", "url", "uri", "sig",
+    )
+)  # fmt: skip
+_COMMANDS: Final = (b"curl", b"wget", b"http ", b"mysql", b"mariadb", b"sshpass")
+
+_HINTS: Final = [hint for each in FORMATS for hint in each.hints]
+_BEGINNINGS: Final = sorted({hint for hint in _HINTS if hint[0].isalnum()})
+_ANYWHERE: Final = tuple(sorted({hint.encode() for hint in _HINTS if not hint[0].isalnum()}))
+
+
+def _by_first_letter(hints: list[str]) -> str:
+    """One pattern for all: at each word one letter is compared with some thirty, and not with a hundred and fifty hints."""
+    first_letters = sorted({hint[0] for hint in hints})
+    rest = {letter: [hint[1:] for hint in hints if hint[0] == letter] for letter in first_letters}
+    return "|".join(f"{letter}(?:{'|'.join(rest[letter])})" for letter in first_letters)
+
+
+_TOKEN_BEGINS: Final = re.compile(rf"\b(?:{_by_first_letter(_BEGINNINGS)})".encode())
+
+
+def _table(members: bytes, sign: bytes, *, other: bytes, kept: bytes = b"") -> bytes:
+    """For `bytes.translate`: `sign` for each member, itself for what is kept, `other` for the rest."""
+    return bytes(sign[0] if each in members else each if each in kept else other[0] for each in range(256))
+
+
+_WORD_BYTES: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_PIECES: Final = _table(_WORD_BYTES, b"x", other=b" ")
+# What separates the groups of a card number is taken out. A number of JSON's own follows ":", or has a "." in it.
+_DIGITS: Final = _table(b"0123456789", b"0", other=b"x", kept=b":.")
+
+
+def may_hold_secret(payload: bytes) -> bool:
+    """Whether an encoded record, or any UTF-8 text, is worth looking through."""
+    if b"\\" in payload:
+        if b"\\u00" in payload:
+            return True
+        payload = _ESCAPED_SPACE.sub(b"  ", payload)
+        if b'\\"' in payload and _names_a_secret(payload):
+            return True
+    if b"@" in payload and b"://" in payload:
+        return True
+    if b"--" in payload and (b"KEY" in payload or _names_a_secret(payload)):
+        return True
+    if b" -" in payload and any(command in payload for command in _COMMANDS):
+        return True
+    if b"</" in payload or b" password " in payload:
+        return True
+    assigns = [match.start() for match in _ASSIGNS.finditer(payload)]
+    if assigns:
+        few = len(assigns) <= _MANY_ASSIGNMENTS
+        near = b" ".join([payload[max(0, at - _KEY_BYTES) : at] for at in assigns]) if few else payload
+        if _names_a_secret(near):
+            return True
+    return may_hold_token(payload)
+
+
+def may_hold_token(payload: bytes) -> bool:
+    """Whether there may be a credential in it that is told by its form alone, or a card number (but not at its beginning)."""
+    if b"x" * SHORTEST_TOKEN_CHARS in payload.translate(_PIECES):
+        if any(hint in payload for hint in _ANYWHERE) or _TOKEN_BEGINS.search(payload) is not None:
+            return True
+        folded = payload.lower()
+        if b"bearer" in folded or b"basic" in folded:
+            return True
+    if b"x" + b"0" * SHORTEST_TOKEN_CHARS in payload.translate(_DIGITS, b" -"):
+        return next(card_numbers.spans(payload.decode("utf-8", "replace")), None) is not None
+    return False
+
+
+def _names_a_secret(payload: bytes) -> bool:
+    folded = payload.lower()
+    return any(name in folded for name in _NAMES)
