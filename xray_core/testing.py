@@ -22,7 +22,7 @@ from typing import Any
 
 from xray_core import verdicts, wire
 from xray_core.capture import recorder
-from xray_core.compare import Diff, Side, compare
+from xray_core.compare import Diff, Side, compare, options
 from xray_core.compare import StepKey as _StepKey
 from xray_core.errors import NotFoundError
 from xray_core.journey import Gap, LookedUp, Why, explain, gaps
@@ -141,10 +141,15 @@ class Captured:
                 total[reason] = total.get(reason, 0) + n
         return total
 
-    def diff(self, a: str, b: str) -> Diff:
-        """Where run b parts from run a."""
+    def diff(self, a: str, b: str, *, tolerance: float | None = None, ignore: Iterable[str] = ()) -> Diff:
+        """Where run b first differs from run a.
+
+        Args:
+            tolerance: relative difference up to which numbers are equal (default 1e-9).
+            ignore: paths to leave out, as in "input.request_id".
+        """
         sides = [_Run(self.records, self._run_id(each)) for each in (a, b)]
-        return compare(sides[0].side, sides[1].side, _Source(sides))
+        return compare(sides[0].side, sides[1].side, _Source(sides), options(tolerance, ignore))
 
     def gaps(self, run: str | None = None) -> list[Gap]:
         """What was lost between steps, and what went into a step twice."""

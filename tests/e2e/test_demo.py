@@ -24,7 +24,7 @@ STORY = [
     "EV-4240-0614 was selected at select",
     "AA-33-0614 was not selected at select",
     "the last selected was EV-4240-0614",
-    "here it parted: expand_destinations",
+    "the runs first differ at expand_destinations",
 ]
 
 

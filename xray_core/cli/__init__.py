@@ -19,7 +19,7 @@ _EXAMPLES = """examples:
   xray runs --status failed                the newest failed runs
   xray show last                           the funnel of the newest run
   xray why UA-1545-0101                    what became of an item, in the newest run
-  xray diff last --baseline                where it parted from the last good run
+  xray diff last --baseline                where it first differs from its baseline
   xray steps --step-type filter --rejection-rate-gt 0.9
   xray run -- python flow.py               capture Prefect, Airflow or Dagster without changing the code
   xray sync                                deliver what was left behind while the server was down

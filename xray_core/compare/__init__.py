@@ -4,6 +4,8 @@ Pure: takes merged states and a source of sets and samples, which is asked only 
 no HTTP. docs/why.md says how it decides, and what it cannot know.
 """
 
+from xray_core.compare.options import Options, options
+from xray_core.compare.parting import certain_words
 from xray_core.compare.runs import compare, where_parted
 from xray_core.compare.types import (
     Change,
@@ -23,10 +25,13 @@ __all__ = [
     "Diff",
     "Flip",
     "HeldSet",
+    "Options",
     "PartedAt",
     "Side",
     "Source",
     "StepKey",
+    "certain_words",
     "compare",
+    "options",
     "where_parted",
 ]

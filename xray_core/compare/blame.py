@@ -1,32 +1,50 @@
-"""Where two runs part: the first step with the same inputs and other outputs, and which other steps differ only because of it.
+"""Where two runs first differ: which steps differ by themselves, which only follow, and which of them reached the output.
 
-Steps are judged in order, inner steps before the one around them. A step's inputs are equal when what was captured of them
-says so, or, where nothing was captured, when everything before it came out equal.
+The steps are walked in order, inner steps inside the one around them, and each passes on the differences that it may have
+let through. A step whose input is equal in value lets nothing through that began before it; one whose output is equal in
+value passes nothing on. What is left at the end reached the output of the run. docs/why.md tells the rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from xray_core.compare import evidence
-from xray_core.compare.align import Pair, children_first, in_order
+from xray_core.compare.align import Pair, in_order
 from xray_core.compare.changes import step_changes
-from xray_core.compare.evidence import Equality
-from xray_core.compare.types import Kind, PartedAt, Source, StepKey
+from xray_core.compare.evidence import SAME, UNKNOWN, Equality
+from xray_core.compare.options import DEFAULT, Options
+from xray_core.compare.types import Knowledge, Side, Source, State, StepKey
 from xray_core.model import RESULT_METADATA
+
+SOURCES: Final = frozenset({"generate", "retrieve"})
 
 
 @dataclass(slots=True)
 class Judged:
-    """A pair of steps with what is known of it."""
+    """A pair of steps with what is known of it.
+
+    Attributes:
+        inferred: equality of the inputs follows from the steps before, it was not captured.
+        changed: paths of its parameters and code that differ, its own or of a step around it.
+        own: it differs by itself: nothing before it explains it.
+        weak: only in order, or only in what went in.
+        reached: its difference may have reached the output of the run.
+        from_run: what the runs were given explains it.
+    """
 
     pair: Pair
-    inputs: Equality = field(default_factory=lambda: Equality(None))
-    outputs: Equality = field(default_factory=lambda: Equality(None))
+    inputs: Equality = UNKNOWN
+    outputs: Equality = UNKNOWN
     inferred: bool = False
+    changed: Sequence[str] = ()
+    own: bool = False
+    weak: bool = False
+    reached: bool = False
+    from_run: bool = False
     role: Literal["origin", "consequence"] | None = None
 
     @property
@@ -36,8 +54,19 @@ class Judged:
 
     @property
     def differs(self) -> bool:
-        """Whether the step is missing in one run, or known to have other inputs or outputs."""
-        return self.missing or self.inputs.equal is False or self.outputs.equal is False
+        return self.missing or self.inputs.differs or self.outputs.differs
+
+    @property
+    def silent(self) -> bool:
+        """Nothing at all was captured of what went in or came out."""
+        return self.inputs.state == self.outputs.state == "unknown" or (
+            self.inferred and self.outputs.state == "unknown"
+        )
+
+
+Alive = frozenset[int]  # ids of pairs whose difference may still be on its way; 0 stands for the input of the run
+_RUN: Final = 0
+_NOTHING: Final[Alive] = frozenset()
 
 
 class Blame:
@@ -45,122 +74,220 @@ class Blame:
 
     Attributes:
         judged: in order, a parent before its children.
-        parted_at: the first difference that nothing before it explains.
-        origin: the pair that `parted_at` names.
+        origins: those that differ by themselves, the one to be named first in front.
+        run_inputs, run_outputs: of the runs themselves.
     """
 
-    def __init__(self, roots: Sequence[Pair], run_inputs: bool | None, source: Source) -> None:
-        self._source = source
-        self._run_inputs = run_inputs
+    def __init__(self, roots: Sequence[Pair], a: Side, b: Side, source: Source, options: Options = DEFAULT) -> None:
+        self._source, self._options = source, options
+        self._began = (a.run["started_us"], b.run["started_us"])
+        self.run_inputs = _of_runs(a.run, b.run, "input", options, self._began)
+        self.run_outputs = _of_runs(a.run, b.run, "output", options, self._began)
         self._of = {id(pair): Judged(pair) for pair in in_order(roots)}
-        self._siblings = {id(pair): siblings for siblings in _families(roots) for pair in siblings}
-        for pair in in_order(roots):
-            self._compare(self._of[id(pair)])
-        for pair in in_order(roots):
-            self._infer(self._of[id(pair)])
         self.judged = [self._of[id(pair)] for pair in in_order(roots)]
-        self.origin: Judged | None = None
-        self.parted_at: PartedAt | None = None
-        self._blame([self._of[id(pair)] for pair in children_first(roots)])
+        begins = True
+        for each in self.judged:
+            begins = self._compare(each, begins=begins) and begins
+        self._carried: dict[int, Alive] = {}
+        self._ever: set[int] = set()
+        start: Alive = frozenset({_RUN}) if self.run_inputs.differs else _NOTHING
+        left = self._walk(roots, start, SAME if self.run_inputs.state == "same" else UNKNOWN)
+        if self.run_outputs.state == "same":
+            left = _NOTHING
+        for each in self.judged:
+            each.reached = id(each.pair) in left
+        self.origins = self._ranked()
+        for each in self.judged:
+            if each.differs:
+                each.role = "origin" if each in self.origins else "consequence"
 
-    def _compare(self, judged: Judged) -> None:
+    # What is known of each step --------------------------------------------------------------------------------------
+
+    def _compare(self, judged: Judged, *, begins: bool) -> bool:
+        """Fill in what is known of a pair; whether no step up to here has told of items that it was given."""
         a, b = judged.pair.a, judged.pair.b
         if a is None or b is None:
-            return
-        judged.inputs = evidence.inputs_equal(a, b)
+            return begins and not _tells_items(a or b)
+        source_step = any(_is_source(state, begins) for state in (a, b))
+        judged.inputs = evidence.inputs_equal(a, b, self._options, self._began, begins=source_step)
         keys: list[StepKey] = [(state["step_id"], state["attempt"]) for state in (a, b)]
-        samples = partial(self._samples, keys)
-        judged.outputs = evidence.outputs_equal(a, b, samples)
+        judged.outputs = evidence.outputs_equal(a, b, self._options, self._began, partial(self._samples, keys))
+        judged.changed = self._parameters_changed(judged.pair)
+        return begins and not (_tells_items(a) or _tells_items(b))
 
     def _samples(self, keys: list[StepKey]) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
         return self._source.samples(0, keys[0]), self._source.samples(1, keys[1])
 
-    def _infer(self, judged: Judged) -> None:
-        if judged.inputs.equal is None and not judged.missing:
-            judged.inputs = Equality(self._inputs_by_what_came_before(judged.pair))
-            judged.inferred = judged.inputs.equal is not None
-
-    def _inputs_by_what_came_before(self, pair: Pair) -> bool | None:
-        """True when all that could have fed the step came out equal. Never False: a difference may not have reached it."""
-        before = pair.upstream or self._before(pair)
-        if before:
-            return True if all(map(self._came_out_equal, before)) else None
-        if pair.parent is not None:
-            return True if self._of[id(pair.parent)].inputs.equal else None
-        return True if self._run_inputs else None
-
-    def _came_out_equal(self, pair: Pair) -> bool:
-        """Known to have; a step that only groups others came out as they did."""
-        equal = self._of[id(pair)].outputs.equal
-        if equal is None and pair.children:
-            return all(map(self._came_out_equal, pair.children))
-        return equal is True
-
-    def _before(self, pair: Pair) -> list[Pair]:
-        """The siblings before it, but not the other instances of a mapped step."""
-        siblings = self._siblings[id(pair)]
-        before = []
-        for each in siblings:
-            if each is pair:
-                break
-            if pair.map_index is None or each.name != pair.name:
-                before.append(each)
-        return before
-
-    def _blame(self, ordered: Sequence[Judged]) -> None:
-        first = next((each for each in ordered if each.differs), None)
-        if first is None:
-            return
-        # the step around it may have received the difference before
-        for around in first.pair.ancestors():
-            outer = self._of[id(around)]
-            if outer.inputs.equal is False or outer.missing:
-                first = outer
-        self.origin = first
-        for each in ordered:
-            if not each.differs or each.missing:
-                continue
-            proven = each.inputs.equal is True and not each.inferred
-            inner = any(self._of[id(child)].differs for child in each.pair.children)
-            each.role = "origin" if each is first or (proven and not inner) else "consequence"
-        if first.missing:
-            first.role = "origin"
-        self.parted_at = self._parting(first)
-
-    def _parting(self, first: Judged) -> PartedAt:
-        pair = first.pair
-        changed = [change.path for each in (pair, *pair.ancestors()) for change in step_changes(each)]
+    def _parameters_changed(self, pair: Pair) -> list[str]:
+        changed = [change.path for each in (pair, *pair.ancestors()) for change in step_changes(each, self._options)]
         # what was captured at all is no parameter of the step, and neither is what came of it
         results = tuple(f"steps.{each.path}.metadata.{RESULT_METADATA}" for each in (pair, *pair.ancestors()))
-        changed = [path for path in changed if not path.endswith((".capture", ".step_type"))]
-        changed = [path for path in changed if not path.startswith(results)]
-        kind: Kind
-        proven = first.inputs.equal is True and not first.inferred
-        if first.inputs.equal is False or (self._run_inputs is False and not (proven and changed)):
-            kind = "input_changed"
-        elif first.missing:
-            kind = "missing_step"
-        else:
-            kind = "code_changed" if changed else "non_deterministic"
-        differing = first.inputs if first.inputs.equal is False else first.outputs
-        return PartedAt(
-            step=pair.name,
-            path=pair.path,
-            step_a=None if pair.a is None else pair.a["step_id"],
-            step_b=None if pair.b is None else pair.b["step_id"],
-            kind=kind,
-            reordered=differing.reordered and not first.missing,
-            certain=self._certain(first, kind),
-            changed=changed,
-        )
+        return [
+            path for path in changed if not path.endswith((".capture", ".step_type")) and not path.startswith(results)
+        ]
 
-    def _certain(self, first: Judged, kind: Kind) -> bool:
-        if kind == "missing_step":
-            return all(self._of[id(each)].outputs.equal for each in self._before(first.pair))
-        if kind == "input_changed":
-            return first.inputs.equal is False or self._run_inputs is False
-        return first.inputs.equal is True
+    # The walk --------------------------------------------------------------------------------------------------------
+
+    def _walk(self, pairs: Sequence[Pair], alive: Alive, before: Equality) -> Alive:
+        """The steps of one level in order; what is alive after them. `before`: whether all up to here came out equal."""
+        consumed: set[int] = set()
+        groups: dict[str, tuple[Alive, Equality]] = {}
+        passed: dict[str, Alive] = {}
+        for pair in pairs:
+            started, known = alive, before
+            if pair.map_index is not None:  # instances of a mapped step run beside each other
+                started, known = groups.setdefault(pair.name, (alive, before))
+            if pair.upstream:
+                consumed |= set(map(id, pair.upstream))
+                started = frozenset().union(
+                    *(self._carried.get(id(up), _NOTHING) for up in pair.upstream), alive & {_RUN}
+                )
+                known = _weakest([self._came_out(up) for up in pair.upstream])
+            left = self._visit(self._of[id(pair)], started, known)
+            self._carried[id(pair)] = left
+            before = _weakest([before, self._came_out(pair)])
+            if pair.map_index is not None:
+                left = passed[pair.name] = passed.get(pair.name, _NOTHING) | left
+            alive = left
+        if consumed:  # recorded dependencies: what nobody took up is what came out
+            return frozenset().union(*(self._carried[id(pair)] for pair in pairs if id(pair) not in consumed))
+        return alive
+
+    def _visit(self, judged: Judged, alive: Alive, before: Equality) -> Alive:
+        """Judge one step by what may have reached it; what it passes on."""
+        pair = judged.pair
+        if judged.missing:
+            return self._missing(judged, alive)
+        if judged.inputs.state == "unknown" and before.state != "unknown":
+            judged.inputs, judged.inferred = Equality(before.state), True
+        reached = _NOTHING if judged.inputs.state == "same" and not judged.inferred else alive
+        if judged.inputs.differs:
+            reached = alive or frozenset(self._ever)
+            if reached <= {_RUN}:
+                self._given_something_else(judged, from_run=_RUN in reached)
+                reached = self._take_over(judged, reached)
+        known = before if judged.inputs.state == "unknown" else _weakest([judged.inputs])
+        inner = self._walk(pair.children, reached, known)
+        if judged.outputs.state == "same":
+            return _NOTHING
+        if judged.own:
+            return inner | reached
+        return self._came_out_different(judged, reached, inner) if judged.outputs.differs else inner
+
+    def _missing(self, judged: Judged, alive: Alive) -> Alive:
+        if self._strong(alive) or (judged.pair.parent is not None and self._of[id(judged.pair.parent)].missing):
+            return alive
+        judged.own = True
+        judged.from_run = _RUN in alive
+        return self._take_over(judged, alive)
+
+    def _given_something_else(self, judged: Judged, *, from_run: bool) -> None:
+        """Nothing before it explains what went in. Where the same came out, that is no difference of the runs."""
+        if judged.outputs.state == "same":
+            return
+        judged.own = True
+        judged.from_run = from_run
+        judged.weak = not judged.outputs.differs or (judged.inputs.weak and judged.outputs.weak)
+
+    def _came_out_different(self, judged: Judged, reached: Alive, inner: Alive) -> Alive:
+        inside = inner - reached
+        if inside:
+            return inner
+        explained = self._strong(reached) or (reached and judged.outputs.reordered)
+        if judged.inputs.differs and judged.inputs.reordered:
+            explained = explained or bool(reached)
+        if reached <= {_RUN} and reached:
+            # the input of the run may explain it, unless the step's own is equal or its parameters changed
+            judged.from_run = not (judged.inputs.state == "same_items" and judged.changed)
+            explained = False
+        if explained:
+            return inner | reached
+        judged.own = True
+        judged.weak = judged.outputs.weak
+        return self._take_over(judged, reached)
+
+    def _take_over(self, judged: Judged, alive: Alive) -> Alive:
+        if not judged.own:
+            return alive
+        self._ever.add(id(judged.pair))
+        return alive - {_RUN} | {id(judged.pair)}
+
+    def _strong(self, alive: Alive) -> bool:
+        return any(each != _RUN and not self._of[each].weak for each in alive)
+
+    def _came_out(self, pair: Pair) -> Equality:
+        """What is known of what a step put out; a step that only groups others put out what they did."""
+        judged = self._of[id(pair)]
+        if judged.missing:
+            return UNKNOWN
+        if judged.outputs.state == "unknown":
+            if pair.children:
+                return _weakest([self._came_out(child) for child in pair.children])
+            if all(state is not None and state["status"] == "skipped" for state in (pair.a, pair.b)):
+                return SAME
+        return judged.outputs
+
+    # The one to be named ---------------------------------------------------------------------------------------------
+
+    def _ranked(self) -> list[Judged]:
+        """Those whose difference reached the output first, the clear ones before those of order alone, then in order."""
+        own = [each for each in self.judged if each.own and (each.reached or not each.weak)]
+        proven = any(each.reached and not each.weak and (each.changed or each.inputs.state == "same") for each in own)
+        return sorted(own, key=lambda each: (not each.reached, each.weak and proven))
+
+    def doubts(self, judged: Judged) -> list[str]:
+        """Paths of the steps before one that are not known to be equal in value; "" for the runs' own input."""
+        pair = judged.pair
+        around = {id(each) for each in pair.ancestors()}
+        doubtful = [] if self.run_inputs.state == "same" and not self.run_inputs.generated else [""]
+        for each in self.judged:
+            if each is judged:
+                break
+            if id(each.pair) in around or self._beside(each.pair, pair):
+                continue
+            came_out = self._came_out(each.pair)
+            if came_out.state != "same" or came_out.generated:
+                doubtful.append(each.pair.path)
+        for child in in_order(pair.children):
+            if self._came_out(child).state != "same":
+                doubtful.append(child.path)
+        return doubtful
+
+    def is_first(self, judged: Judged) -> bool:
+        """Whether nothing of the run came before a step, but the steps around it."""
+        around = {id(each) for each in judged.pair.ancestors()}
+        return all(id(each.pair) in around for each in self.judged[: self.judged.index(judged)])
+
+    @staticmethod
+    def _beside(one: Pair, other: Pair) -> bool:
+        """Whether two steps are different instances of one mapped step."""
+        return one.map_index is not None and one.name == other.name and one.parent is other.parent
 
 
-def _families(roots: Sequence[Pair]) -> list[Sequence[Pair]]:
-    return [roots, *(pair.children for pair in in_order(roots) if pair.children)]
+def _of_runs(
+    a: State, b: State, side: Literal["input", "output"], options: Options, began: tuple[int | None, int | None]
+) -> Equality:
+    if all(run[name] is None for run in (a, b) for name in (side, f"{side}_fp")):
+        return SAME if side == "input" else UNKNOWN  # neither was given anything
+    return evidence.values_equal(a, b, side, options, began)
+
+
+def _weakest(several: Sequence[Equality]) -> Equality:
+    order: tuple[Knowledge, ...] = ("differs", "unknown", "same_items", "same")
+    if not several:
+        return UNKNOWN
+    state = min((each.state for each in several), key=order.index)
+    return Equality("unknown" if state == "differs" else state)
+
+
+def _is_source(state: State, begins: bool) -> bool:
+    """Whether items begin in a step: by its type, or because none were told before and it says of none that they fell."""
+    if state["step_type"] in SOURCES or state.get("relation") == "source":
+        return True
+    counts = state["counts"] or {}
+    fell = sum(n for outcome, n in counts.items() if outcome not in ("accepted",))
+    return begins and not fell and state["step_type"] is None and "in" not in (state["items"] or {})
+
+
+def _tells_items(state: State | None) -> bool:
+    return state is not None and bool(state["counts"] or state["items"] or state["decisions"])

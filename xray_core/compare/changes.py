@@ -1,4 +1,4 @@
-"""What the two runs were given, side by side: inputs, tags, metadata, code, as paths that differ."""
+"""What the two runs were given and what came of it, side by side, as paths that differ."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from xray_core.compare.align import Pair
+from xray_core.compare.options import DEFAULT, Options
 from xray_core.compare.types import Change, State
 
 MAX_CHANGES: Final = 200
@@ -13,46 +14,61 @@ _MAX_DEPTH: Final = 20
 _MISSING: Final = object()
 
 
-def run_changes(a: State, b: State) -> Iterator[Change]:
+def run_changes(a: State, b: State, options: Options = DEFAULT) -> Iterator[Change]:
     """Between the runs themselves."""
     for name in ("input", "metadata", "tags", "code_version", "capture"):
-        yield from differences(a[name], b[name], name)
+        yield from differences(a[name], b[name], name, options)
 
 
-def step_changes(pair: Pair) -> Iterator[Change]:
+def step_changes(pair: Pair, options: Options = DEFAULT) -> Iterator[Change]:
     """Between one step's parameters and code."""
     if pair.a is None or pair.b is None:
         return
     for name in ("metadata", "code_version", "step_type", "capture"):
-        yield from differences(pair.a[name], pair.b[name], f"steps.{pair.path}.{name}")
+        yield from differences(pair.a[name], pair.b[name], f"steps.{pair.path}.{name}", options)
 
 
-def bounded(changes: Iterator[Change]) -> tuple[list[Change], int]:
-    """The first changes, and how many more there are."""
-    kept: list[Change] = []
+def bounded(changes: Iterator[Change], most: int = MAX_CHANGES) -> tuple[list[Change], int]:
+    """The first changes, each path once, and how many more there are."""
+    kept: dict[str, Change] = {}
     omitted = 0
     for change in changes:
-        if len(kept) < MAX_CHANGES:
-            kept.append(change)
+        if change.path in kept:
+            continue
+        if len(kept) < most:
+            kept[change.path] = change
         else:
             omitted += 1
-    return kept, omitted
+    return list(kept.values()), omitted
 
 
-def differences(a: Any, b: Any, path: str, depth: int = 0) -> Iterator[Change]:
-    """Where two JSON values differ: inside mappings by key, inside lists by index; numbers by value."""
-    if a is b or (type(a) is not bool and type(b) is not bool and a == b):
-        return
-    if type(a) is type(b) is bool and a == b:
+def differences(a: Any, b: Any, path: str, options: Options = DEFAULT, depth: int = 0) -> Iterator[Change]:
+    """Where two JSON values differ: inside mappings by key, inside lists by place; numbers by value, within the tolerance."""
+    if a is b or _equal(a, b, options.tolerance) or options.ignores(path):
         return
     if depth < _MAX_DEPTH and isinstance(a, Mapping) and isinstance(b, Mapping):
         for key in sorted(a.keys() | b.keys(), key=str):
-            yield from differences(a.get(key, _MISSING), b.get(key, _MISSING), f"{path}.{key}", depth + 1)
+            yield from differences(a.get(key, _MISSING), b.get(key, _MISSING), f"{path}.{key}", options, depth + 1)
     elif depth < _MAX_DEPTH and _is_list(a) and _is_list(b) and len(a) == len(b):
-        for index, (one, other) in enumerate(zip(a, b)):
-            yield from differences(one, other, f"{path}[{index}]", depth + 1)
+        for place, (one, other) in enumerate(zip(a, b)):
+            yield from differences(one, other, f"{path}[{place}]", options, depth + 1)
     else:
         yield Change(path=path, a=None if a is _MISSING else a, b=None if b is _MISSING else b)
+
+
+def _equal(a: Any, b: Any, tolerance: float) -> bool:
+    if type(a) is bool or type(b) is bool:
+        return type(a) is type(b) and a == b
+    if a == b:
+        return True
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return close(a, b, tolerance)
+    return False
+
+
+def close(a: float, b: float, tolerance: float) -> bool:
+    """Whether two numbers are equal within a relative tolerance; near zero, a hundredth of it counts as absolute."""
+    return a == b or abs(a - b) <= tolerance * max(abs(a), abs(b), 0.01)
 
 
 def _is_list(value: Any) -> bool:

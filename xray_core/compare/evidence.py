@@ -1,67 +1,143 @@
-"""Whether a step had the same inputs and the same outputs in both runs: yes, no, or what was captured proves neither.
+"""Whether a step had the same inputs and the same outputs in both runs, and what that is known from.
 
-Nothing here decodes a set: equal counts and equal sums of 64-bit hashes mean equal sets. A `partial` fingerprint proves
-nothing. One piece of evidence that says "differ" outweighs any number that say "equal".
+Nothing here decodes a set: equal counts and equal sums of 64-bit hashes mean equal sets. Equal ids are the same items, not
+the same values: `same_items` is a state of its own. A `partial` fingerprint proves nothing. One piece of evidence that says
+"differs" outweighs any number that say "same".
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from xray_core.compare.types import State
+from xray_core.compare.changes import close
+from xray_core.compare.columns import column_difference, scores_differ
+from xray_core.compare.options import Options
+from xray_core.compare.stored import StoredDifference, stored_difference
+from xray_core.compare.types import Knowledge, State
 from xray_core.model import HASH_MODULUS
-from xray_core.objects.fingerprint import fingerprint
+from xray_core.objects import fingerprint as canonical
 
-_ENOUGH_SCORES: Final = 10
+# In these the order of what comes out is the answer; in others it may be that of a set or of a thread.
+_ORDERED: Final = frozenset({"rank", "select", "retrieve", "sort"})
 
 Samples = Callable[[], tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]]
+Began = tuple["int | None", "int | None"]
 
 
 @dataclass(frozen=True, slots=True)
 class Equality:
-    """`equal` is None where it is not known; `reordered`: they differ in order alone."""
+    """What is known of one side of a step.
 
-    equal: bool | None
+    Attributes:
+        state: "same" in value, "same_items" (values not captured), "differs", "unknown".
+        what: what differs: "value", "items", "values", "order", "counts", "scores", "selected", "status".
+        columns: the columns whose values differ.
+        reordered: only the order differs; weak: and that may be the order of a set or of threads.
+        generated: paths that differ as ids, times and hosts of runs do, and in nothing else.
+        declared: the values given to `set_input` / `set_output`, or passed by a framework, are equal.
+    """
+
+    state: Knowledge
+    what: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     reordered: bool = False
+    weak: bool = False
+    generated: tuple[str, ...] = ()
+    declared: bool = False
+
+    @property
+    def equal(self) -> bool | None:
+        """As product.md has it: None where equality of the values is not known."""
+        if self.state == "differs":
+            return False
+        return True if self.state == "same" and not self.generated else None
+
+    @property
+    def differs(self) -> bool:
+        return self.state == "differs"
 
 
-def values_equal(a: State, b: State, side: Literal["input", "output"]) -> Equality:
+UNKNOWN: Final = Equality("unknown")
+SAME: Final = Equality("same")
+
+
+def values_equal(a: State, b: State, side: Literal["input", "output"], options: Options, began: Began) -> Equality:
     """Of what was given to `set_input` / `set_output` (or what a framework passed)."""
     one, other = (_fingerprint(state, side) for state in (a, b))
     if one is None or other is None or one.get("partial") or other.get("partial"):
-        return Equality(None)
+        return UNKNOWN
     if one.get("exact") == other.get("exact"):
-        return Equality(True)
-    return Equality(False, reordered=one.get("unordered") is not None and one["unordered"] == other.get("unordered"))
+        return Equality("same", declared=True)
+    stored = _stored(a, b, side, options, began)
+    if stored is not None and stored.whole and not stored.changes:
+        return Equality("same", generated=tuple(stored.generated), declared=not stored.generated)
+    reordered = one.get("unordered") is not None and one["unordered"] == other.get("unordered")
+    return Equality("differs", ("order",) if reordered else ("value",), reordered=reordered)
 
 
-def inputs_equal(a: State, b: State) -> Equality:
-    """Whether a step was given the same in both runs, by values, item sets, counts and verdicts."""
-    return _together([
-        values_equal(a, b, "input"),
-        _item_sets(a, b, "in"),
+def inputs_equal(a: State, b: State, options: Options, began: Began, *, begins: bool) -> Equality:
+    """What went into a step.
+
+    Args:
+        begins: items begin in this step, so what it judged is what it put out.
+    """
+    pieces = [
+        values_equal(a, b, "input", options, began),
+        _item_sets(a, b, "in", options),
         _given_counts(a, b, "input_count"),
-        _judged(a, b),
-    ])  # fmt: skip
-
-
-def outputs_equal(a: State, b: State, samples: Samples) -> Equality:
-    """`samples` fetches those of both; it is called only where scores have to be compared."""
-    evidence = [
-        values_equal(a, b, "output"),
-        _item_sets(a, b, "out"),
-        _given_counts(a, b, "output_count"),
-        _verdicts(a, b),
-        _decisions(a, b),
-        Equality(False if "failed" in (a["status"], b["status"]) and a["status"] != b["status"] else None),
     ]
-    if (a["scores"] or b["scores"]) and not any(each.equal is False and not each.reordered for each in evidence):
-        evidence.append(_scores(a, b, samples))
-        if evidence[-1].equal is None and _together(evidence[:2]).equal is None:
-            return Equality(None)  # the same items, but whether with the same scores nobody knows
-    return _together(evidence)
+    if not begins:
+        pieces = _with_ids(pieces, _judged(a, b))
+    return together(pieces)
+
+
+def outputs_equal(a: State, b: State, options: Options, began: Began, samples: Samples) -> Equality:
+    """What came out of a step. `samples` fetches those of both; it is called only where scores have to be compared."""
+    pieces = [
+        values_equal(a, b, "output", options, began),
+        _item_sets(a, b, "out", options),
+        _given_counts(a, b, "output_count"),
+        _decisions(a, b),
+        _orders(a, b),
+    ]
+    pieces = _with_ids(pieces, _verdicts(a, b))
+    if "failed" in (a["status"], b["status"]) and a["status"] != b["status"]:
+        pieces.append(Equality("differs", ("status",)))
+    if (a["scores"] or b["scores"]) and not any(each.differs and not each.reordered for each in pieces):
+        pieces.append(_scores(a, b, options, samples))
+    found = together(pieces)
+    if found.reordered and found.weak and _order_matters(a, b):
+        return replace(found, weak=False)
+    return found
+
+
+def together(pieces: Sequence[Equality]) -> Equality:
+    """Several pieces of evidence of one side as one."""
+    different = [each for each in pieces if each.differs]
+    if different:
+        strong = [each for each in different if not each.reordered] or different
+        return Equality(
+            "differs",
+            tuple(dict.fromkeys(what for each in strong for what in each.what)),
+            tuple(dict.fromkeys(column for each in strong for column in each.columns)),
+            reordered=all(each.reordered for each in different),
+            weak=all(each.weak for each in strong),
+        )
+    declared = any(each.declared for each in pieces)
+    if any(each.state == "same_items" for each in pieces):
+        return Equality("same_items", declared=declared)
+    same = [each for each in pieces if each.state == "same"]
+    if not same:
+        return UNKNOWN
+    return Equality("same", generated=tuple(path for each in same for path in each.generated), declared=declared)
+
+
+def _with_ids(pieces: list[Equality], verdicts: Equality) -> list[Equality]:
+    """Verdicts on the same items tell nothing where the values themselves are known to be equal."""
+    known = verdicts.state == "same_items" and any(each.state == "same" for each in pieces)
+    return pieces if known else [*pieces, verdicts]
 
 
 def given(state: State, side: Literal["input", "output"]) -> int | None:
@@ -93,43 +169,49 @@ def _fingerprint(state: State, side: str) -> Mapping[str, Any] | None:
     if known is not None:
         return known
     value = state[side]  # posted without the SDK: the value itself is whole
-    return None if value is None else fingerprint(value)
+    return None if value is None else canonical.fingerprint(value)
 
 
-def _together(evidence: Sequence[Equality]) -> Equality:
-    different = [each for each in evidence if each.equal is False]
-    if different:
-        return Equality(False, reordered=all(each.reordered for each in different))
-    return Equality(True if any(each.equal for each in evidence) else None)
+def _stored(a: State, b: State, side: str, options: Options, began: Began) -> StoredDifference | None:
+    if a[side] is None or b[side] is None:
+        return None
+    return stored_difference(a[side], b[side], side, options, began)
 
 
-def _item_sets(a: State, b: State, side: str) -> Equality:
+def _item_sets(a: State, b: State, side: str, options: Options) -> Equality:
     one, other = ((state["items"] or {}).get(side) for state in (a, b))
     if one is None or other is None:
-        return Equality(None)
+        return UNKNOWN
     if (one["n"], int(one["sum"], 16)) != (other["n"], int(other["sum"], 16)):
-        return Equality(False)
+        return Equality("differs", ("items",))
     if one.get("order") is not None and other.get("order") is not None and one["order"] != other["order"]:
-        return Equality(False, reordered=True)
-    return Equality(True)
+        return Equality("differs", ("order",), reordered=True, weak=True)
+    if one.get("rows") is None or other.get("rows") is None:
+        return Equality("same_items")
+    if one["rows"] == other["rows"]:
+        return SAME
+    columns = column_difference(one, other, options.tolerance)
+    if columns == ():
+        return SAME  # they differ by less than the tolerance
+    return Equality("differs", ("values",), columns or ())
 
 
 def _given_counts(a: State, b: State, name: str) -> Equality:
     """Different counts prove a difference; equal ones prove nothing."""
     one, other = a[name], b[name]
-    return Equality(False if one is not None and other is not None and one != other else None)
+    return Equality("differs", ("counts",)) if one is not None and other is not None and one != other else UNKNOWN
 
 
 def _judged(a: State, b: State) -> Equality:
     """The items that were given any verdict, where these are certainly all that went in."""
     if not (_all_judged(a) and _all_judged(b)):
-        return Equality(None)
+        return UNKNOWN
     totals = [_total(outcome_sums(state)) for state in (a, b)]
     if totals[0][0] != totals[1][0]:
-        return Equality(False)
+        return Equality("differs", ("items",))
     if totals[0][1] is None or totals[1][1] is None:
-        return Equality(None)
-    return Equality(totals[0] == totals[1])
+        return UNKNOWN
+    return Equality("same_items") if totals[0] == totals[1] else Equality("differs", ("items",))
 
 
 def _all_judged(state: State) -> bool:
@@ -154,36 +236,70 @@ def _total(sums: Mapping[str, tuple[int, int | None]]) -> tuple[int, int | None]
 def _verdicts(a: State, b: State) -> Equality:
     one, other = outcome_sums(a), outcome_sums(b)
     if not one and not other:
-        return Equality(None)
+        return UNKNOWN
     if {outcome: n for outcome, (n, _) in one.items()} != {outcome: n for outcome, (n, _) in other.items()}:
         posted = a["capture"] is None and b["capture"] is None
-        return Equality(None if posted and a["input_count"] is None and b["input_count"] is None else False)
+        unknown = posted and a["input_count"] is None and b["input_count"] is None
+        return UNKNOWN if unknown else Equality("differs", ("items",))
     if any(one[outcome][1] is None or other[outcome][1] is None for outcome in one):
-        return Equality(None)
-    return Equality(one == other)
+        return UNKNOWN
+    return Equality("same_items") if one == other else Equality("differs", ("items",))
 
 
 def _decisions(a: State, b: State) -> Equality:
     """What was selected. Equal selections prove nothing of the rest."""
     chosen = [[(d.get("decision"), repr(d.get("selected"))) for d in state["decisions"]] for state in (a, b)]
     if sorted(map(repr, chosen[0])) == sorted(map(repr, chosen[1])):
-        return Equality(None)
-    return Equality(False)
+        return UNKNOWN
+    return Equality("differs", ("selected",))
 
 
-def _scores(a: State, b: State, samples: Samples) -> Equality:
-    """The ends of each range, then the scores and ranks of items that are sampled in both runs."""
-    if _plain(a["scores"]) != _plain(b["scores"]):
-        return Equality(False)
-    one, other = ({(s["item_id"], s["outcome"]): s for s in side} for side in samples())
+def _orders(a: State, b: State) -> Equality:
+    """The order in which items were accepted or selected, where it is known of both."""
+    one, other = (state.get("orders") or {} for state in (a, b))
+    different = any(one[outcome] != other[outcome] for outcome in one.keys() & other.keys())
+    return Equality("differs", ("order",), reordered=True, weak=True) if different else UNKNOWN
+
+
+def _order_matters(a: State, b: State) -> bool:
+    return any(state["step_type"] in _ORDERED or state.get("relation") == "rank" for state in (a, b))
+
+
+def _scores(a: State, b: State, options: Options, samples: Samples) -> Equality:
+    """All scores by their sums, else the ends of each range and the scores and ranks of items sampled in both runs."""
+    differ = scores_differ(a.get("score_sums"), b.get("score_sums"), options.tolerance)
+    if differ is True or (differ is None and _ends_differ(a["scores"], b["scores"], options.tolerance)):
+        return Equality("differs", ("scores",))
+    one, other = (
+        {(s["item_id"], s["outcome"]): s for s in side if s["outcome"] not in ("in", "out")} for side in samples()
+    )
     both = one.keys() & other.keys()
-    if any(one[key]["score"] != other[key]["score"] for key in both):
-        return Equality(False)
+    scale = max((abs(s["score"]) for s in one.values() if isinstance(s["score"], (int, float))), default=0.0)
+    if differ is None and any(
+        _unlike(one[key]["score"], other[key]["score"], options.tolerance, scale) for key in both
+    ):
+        return Equality("differs", ("scores",))
     if any(one[key]["rank"] != other[key]["rank"] for key in both):
-        return Equality(False, reordered=True)
+        return Equality("differs", ("order",), reordered=True)
     everything = sum((a["counts"] or {}).values())
-    return Equality(True if len(both) >= min(_ENOUGH_SCORES, everything) else None)
+    return UNKNOWN if differ is False or len(both) >= everything else Equality("same_items")
 
 
-def _plain(scores: Any) -> Any:
-    return {outcome: {end: list(e) for end, e in ends.items() if e} for outcome, ends in (scores or {}).items()}
+def _ends_differ(a: Any, b: Any, tolerance: float) -> bool:
+    one, other = _plain(a), _plain(b)
+    if one.keys() != other.keys():
+        return True
+    numbers = [abs(end[0]) for end in one.values() if isinstance(end[0], (int, float)) and end[0] == end[0]]
+    scale = max(numbers, default=0.0)
+    return any(_unlike(one[key][0], other[key][0], tolerance, scale) for key in one)
+
+
+def _plain(scores: Any) -> dict[tuple[str, str], list[Any]]:
+    return {(outcome, end): list(e) for outcome, ends in (scores or {}).items() for end, e in ends.items() if e}
+
+
+def _unlike(a: Any, b: Any, tolerance: float, scale: float = 0.0) -> bool:
+    """Whether two scores differ; `scale`: the size of the scores around them, since one near zero has none of its own."""
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return not (close(a, b, tolerance) or abs(a - b) <= tolerance * scale or (a != a and b != b))
+    return bool(a != b)

@@ -28,6 +28,8 @@ _STRENGTH: Final = {
     name: position for position, name in enumerate(("accepted", "not_selected", "selected", "errored", "rejected"))
 }
 
+_OPPOSITE: Final = ({"accepted", "rejected"}, {"accepted", "errored"})
+
 OutcomeReason = tuple[str, str | None]  # outcome, reason
 _EMPTY: Final[set[int]] = set()
 
@@ -40,6 +42,8 @@ class Flips:
     count: int
     exact: bool
     error: float
+    common: Mapping[str, int]
+    """path -> items that both runs had there, accepted in one and rejected or errored in the other (of those compared)"""
 
 
 def find_flips(pairs: Sequence[Pair], first: Pair | None, source: Source) -> Flips:
@@ -86,7 +90,17 @@ def find_flips(pairs: Sequence[Pair], first: Pair | None, source: Source) -> Fli
         base + round(extra * scale),
         share == _BUCKETS,
         0.0 if share == _BUCKETS else scale * sqrt(max(1, extra) * (1 - 1 / scale)),
+        _common(whole.values()),
     )
+
+
+def _common(flipped: Iterable[tuple[Pair, OutcomeReason, OutcomeReason]]) -> dict[str, int]:
+    """How many items were let through in one run and not in the other, by step; not where they compete for a place."""
+    found: dict[str, int] = {}
+    for pair, a, b in flipped:
+        if {a[0], b[0]} in _OPPOSITE and (pair.a or pair.b or {}).get("step_type") not in ("select", "rank"):
+            found[pair.path] = found.get(pair.path, 0) + 1
+    return found
 
 
 def differing_sets(pair: Pair) -> set[tuple[str, str | None]]:

@@ -1,39 +1,58 @@
-"""`compare`: two runs side by side, from their steps in pairs to the sentence that says where they part."""
+"""`compare`: two runs side by side, from their steps in pairs to the sentence that says where they first differ."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import chain
 
 from xray_core.compare.align import align, in_order
 from xray_core.compare.blame import Blame, Judged
 from xray_core.compare.changes import bounded, run_changes, step_changes
-from xray_core.compare.evidence import values_equal
+from xray_core.compare.evidence import Equality
 from xray_core.compare.flips import Flips, find_flips
+from xray_core.compare.options import DEFAULT, Options
+from xray_core.compare.parting import parting, parting_at, run_input_changes
+from xray_core.compare.sentences import listed, say
 from xray_core.compare.types import Change, ComparedStep, Diff, Json, PartedAt, Side, Source, State
 from xray_core.model import Ledger, ledger_of
 
 _FIGURES = ("input", "accepted", "rejected", "not_selected", "errored", "unaccounted", "selected")
+_MAX_ALSO = 10
 
 
-def compare(a: Side, b: Side, source: Source) -> Diff:
+def compare(a: Side, b: Side, source: Source, options: Options = DEFAULT) -> Diff:
     """Two runs side by side; deltas are b - a."""
     roots = align(a.steps, b.steps)
-    run_inputs = _run_inputs_equal(a.run, b.run)
-    blame = Blame(roots, run_inputs, source)
-    first = blame.origin
+    blame = Blame(roots, a, b, source, options)
+    parted, explained = parting(blame, a, b, source, options)
+    first = blame.origins[0] if blame.origins else None
     differing = [
         each.pair
         for each in blame.judged
-        if not each.missing and each.outputs.equal is not True and not each.outputs.reordered
+        if not each.missing and each.outputs.state in ("differs", "unknown") and not each.outputs.reordered
     ]
     flips = find_flips(differing, first.pair if first is not None and first.pair in differing else None, source)
-    changes, omitted = bounded(chain(run_changes(a.run, b.run), *(step_changes(pair) for pair in in_order(roots))))
+    others = blame.origins[1:]
+    if first is not None and parted is not None and parted.kind == "input_changed" and flips.common:
+        masked = _masked(blame, flips)
+        if masked is not None and masked is not first and masked.changed:
+            others = [first, *(each for each in others if each is not masked)]
+            first = masked
+            parted, explained = parting_at(masked, blame, a, b, source, options, masked=True)
+    also = [_also(*parting_at(each, blame, a, b, source, options)) for each in others[:_MAX_ALSO]]
+    changes, omitted = bounded(
+        chain(
+            run_changes(a.run, b.run, options),
+            explained,
+            *(step_changes(pair, options) for pair in in_order(roots)),
+        )
+    )
+    sentence = _sentence(blame, parted, flips, also, run_input_changes(a, b, options))
     return Diff(
         a=a.run_id,
         b=b.run_id,
-        sentence=_sentence(blame, flips, changes, run_inputs),
-        parted_at=blame.parted_at,
+        sentence=sentence,
+        parted_at=parted,
         steps=[_compared(each) for each in blame.judged],
         flipped=flips.shown,
         flipped_count=flips.count,
@@ -41,19 +60,66 @@ def compare(a: Side, b: Side, source: Source) -> Diff:
         flipped_error=flips.error,
         changes=changes,
         changes_omitted=omitted,
-        inputs_equal=run_inputs,
+        inputs_equal=blame.run_inputs.equal,
+        outputs_equal=blame.run_outputs.equal,
+        also=also,
+        options={"tolerance": options.tolerance, "ignore": list(options.ignore)},
     )
 
 
-def where_parted(a: Side, b: Side, source: Source) -> PartedAt | None:
+def where_parted(a: Side, b: Side, source: Source, options: Options = DEFAULT) -> PartedAt | None:
     """Only where two runs part, without counting what flipped: cheap enough for a page that shows one of them."""
-    return Blame(align(a.steps, b.steps), _run_inputs_equal(a.run, b.run), source).parted_at
+    return parting(Blame(align(a.steps, b.steps), a, b, source, options), a, b, source, options)[0]
 
 
-def _run_inputs_equal(a: State, b: State) -> bool | None:
-    if all(run[name] is None for run in (a, b) for name in ("input", "input_fp")):
-        return True  # neither was given anything
-    return values_equal(a, b, "input").equal
+def _masked(blame: Blame, flips: Flips) -> Judged | None:
+    """Where the runs had different data: the first step that let items through in one run alone that both had."""
+    return next((each for each in blame.judged if flips.common.get(each.pair.path)), None)
+
+
+def _also(parted: PartedAt, _: Sequence[Change]) -> Json:
+    return {
+        "step": parted.step,
+        "path": parted.path,
+        "kind": parted.kind,
+        "reached_output": parted.reached_output,
+        "certain": parted.certain,
+        "sentence": parted.sentence,
+    }
+
+
+def _sentence(
+    blame: Blame, parted: PartedAt | None, flips: Flips, also: Sequence[Json], given_others: Sequence[str]
+) -> str:
+    if parted is None:
+        return _nothing_differs(blame, given_others)
+    text = parted.sentence
+    if flips.count:
+        about = "" if flips.exact else "about "
+        text += say("flipped", about=about, n=f"{flips.count:,}", items="item" if flips.count == 1 else "items")
+    if blame.run_inputs.differs and parted.kind == "input_changed":
+        for path, n in list(flips.common.items())[:1]:
+            text += say("common", n=f"{n:,}", step=path)
+    if blame.run_inputs.differs and parted.kind != "input_changed":
+        text += say("other_inputs", changes=listed(given_others) or "their values were not captured")
+    if parted.reached_output is False and blame.run_outputs.differs:
+        text += say("not_reached")
+    if also:
+        paths = [each["path"] for each in also]
+        text += say("also", steps=listed(paths), differs="differs" if len(paths) == 1 else "differ")
+    if not parted.certain:
+        text += say("uncertain", reason=" and ".join(parted.not_certain_because))
+    return text
+
+
+def _nothing_differs(blame: Blame, given_others: Sequence[str]) -> str:
+    if blame.run_outputs.differs:
+        return say("output_alone")
+    text = say("same")
+    if blame.run_inputs.differs:
+        text += say("same_given_others", changes=listed(given_others) or "their values were not captured")
+    unknown = sum("unknown" in (each.inputs.state, each.outputs.state) for each in blame.judged)
+    return text + (say("too_little", n=unknown, steps="step" if unknown == 1 else "steps") if unknown else "")
 
 
 def _compared(judged: Judged) -> ComparedStep:
@@ -69,10 +135,22 @@ def _compared(judged: Judged) -> ComparedStep:
         reordered=judged.outputs.reordered,
         inputs_inferred=judged.inferred,
         role=judged.role,
+        ledger={"a": _ledger_json(pair.a), "b": _ledger_json(pair.b)},
         ledger_delta=_ledger_delta(pair.a, pair.b),
         reason_delta=_reason_delta(pair.a, pair.b),
         note=_note(judged),
+        inputs=_known(judged.inputs),
+        outputs=_known(judged.outputs),
     )
+
+
+def _known(equality: Equality) -> Json:
+    return {
+        "state": equality.state,
+        "what": list(equality.what),
+        "columns": list(equality.columns),
+        "generated": list(equality.generated),
+    }
 
 
 def _about(state: State | None) -> Json | None:
@@ -89,17 +167,24 @@ def _note(judged: Judged) -> str | None:
         for side in ("input", "output")
         if any((state[f"{side}_fp"] or {}).get("partial") for state in (judged.pair.a, judged.pair.b))
     ]
-    if partial and None in (judged.inputs.equal, judged.outputs.equal):
+    if partial and "unknown" in (judged.inputs.state, judged.outputs.state):
         return f"the {' and the '.join(partial)} could not be read whole, so equal fingerprints prove nothing"
-    if judged.inputs.equal is None:
-        return "its inputs were not captured: step.set_input() or step.set_input_items() would tell"
-    if judged.outputs.equal is None:
-        return "its outputs were not captured: step.set_output(), step.set_output_items() or verdicts would tell"
+    for what, side in (("inputs", judged.inputs), ("outputs", judged.outputs)):
+        call = "input" if what == "inputs" else "output"
+        if side.state == "unknown":
+            verdicts = "" if call == "input" else " or verdicts"
+            return f"its {what} were not captured: step.set_{call}() or step.set_{call}_items(){verdicts} would tell"
+        if side.state == "same_items":
+            return f"its {what} are the same items; their values were not captured: step.set_{call}_items(records, key=...) would tell"
     return None
 
 
 def _ledger(state: State | None) -> Ledger:
     return Ledger() if state is None else ledger_of(state)
+
+
+def _ledger_json(state: State | None) -> Json | None:
+    return None if state is None else _ledger(state).as_json()
 
 
 def _ledger_delta(a: State | None, b: State | None) -> dict[str, int]:
@@ -117,46 +202,3 @@ def _reason_delta(a: State | None, b: State | None) -> dict[str, dict[str, int]]
             if n:
                 delta.setdefault(outcome, {})[reason] = n
     return delta
-
-
-def _sentence(blame: Blame, flips: Flips, changes: list[Change], run_inputs: bool | None) -> str:
-    parted = blame.parted_at
-    if parted is None:
-        unknown = sum(each.inputs.equal is None or each.outputs.equal is None for each in blame.judged)
-        text = "the two runs came out the same wherever that can be told"
-        if run_inputs is False:
-            text += ", though they were given different inputs"
-        return f"{text}; of {unknown} steps too little was captured" if unknown else text
-    words = {
-        "non_deterministic": "the same input gave a different output, and neither its code nor its parameters changed",
-        "code_changed": "the same input gave a different output, and its code or parameters changed",
-        "input_changed": "it is the first that was given something else",
-        "missing_step": f"only run {'b' if parted.step_a is None else 'a'} has this step",
-    }
-    text = f"here it parted: {parted.path}: {words[parted.kind]}"
-    if parted.kind == "input_changed" and run_inputs is False:
-        text = f"here it parted: {parted.path}: the runs were given different inputs, and it is the first to show that"
-    if parted.reordered:
-        text += ", in its order alone"
-    named = list(_explaining_changes(parted, changes, run_inputs))
-    if named:
-        text += f" ({'; '.join(named[:3])}{'; ...' if len(named) > 3 else ''})"
-    if flips.count:
-        text += f"; {'' if flips.exact else 'about '}{flips.count:,} item{'s' * (flips.count != 1)} flipped"
-    if not parted.certain:
-        text += "; its inputs were not captured well enough to rule out that it began earlier"
-    return text
-
-
-def _explaining_changes(parted: PartedAt, changes: list[Change], run_inputs: bool | None) -> Iterator[str]:
-    """The changes that explain the parting, as "threshold: 100 -> 150"."""
-    prefix = f"steps.{parted.path}.metadata."
-    for change in changes:
-        of_run = parted.kind == "input_changed" and run_inputs is False and change.path.startswith("input")
-        if of_run or (parted.kind == "code_changed" and change.path in parted.changed):
-            yield f"{change.path.removeprefix(prefix)}: {_short(change.a)} -> {_short(change.b)}"
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:39] + "…"

@@ -10,6 +10,7 @@ State = Mapping[str, Any]
 Json = dict[str, Any]
 StepKey = tuple[str, int]
 Kind = Literal["non_deterministic", "code_changed", "input_changed", "missing_step"]
+Knowledge = Literal["same", "same_items", "differs", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,11 @@ class PartedAt:
         reordered: only the order differs.
         certain: False where the inputs of the step, or what came before it, were not captured well enough to be sure
             that the difference does not come from earlier.
-        changed: the paths in `changes` that concern this step.
+        changed: the paths in `changes` that concern this step's code, parameters and limits.
+        reached_output: whether its difference is seen to reach the output of the run; None where that was not captured.
+        not_certain_because: reasons, in words.
+        lost_before: what was lost between the steps before and this one, in words.
+        sentence: the answer in words, without what is added about items.
     """
 
     step: str
@@ -73,6 +78,10 @@ class PartedAt:
     reordered: bool = False
     certain: bool = True
     changed: Sequence[str] = ()
+    reached_output: bool | None = None
+    not_certain_because: Sequence[str] = ()
+    lost_before: Sequence[str] = ()
+    sentence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +90,13 @@ class ComparedStep:
 
     Attributes:
         a, b: {step_id, attempt, status} or None where the run lacks it.
-        inputs_equal, outputs_equal: None where what was captured proves neither.
+        inputs, outputs: {state: "same" | "same_items" (values not captured) | "differs" | "unknown", what, columns,
+            generated}: `what` differs (value, items, values, order, counts, scores, selected, status), in which columns;
+            `generated`: paths that differ as ids, times and hosts of runs do.
+        inputs_equal, outputs_equal: True for "same", False for "differs", else None.
         inputs_inferred: equality of the inputs follows from the steps before, it was not captured.
         role: "origin" (same inputs, other outputs), "consequence" (it differs because something before it does).
+        ledger: {a, b}: both ledgers, None in the run that lacks the step.
         ledger_delta: b - a for each figure; reason_delta: {outcome: {reason: b - a}}, only what differs.
         note: why an equality is not known.
     """
@@ -101,6 +114,9 @@ class ComparedStep:
     ledger_delta: Mapping[str, int] = field(default_factory=dict)
     reason_delta: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     note: str | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    ledger: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +151,9 @@ class Diff:
 
     Attributes:
         flipped: at most 100 of the items whose outcome differs, the named ones first.
+        also: {step, path, kind, reached_output, certain, sentence} of further steps that differ, and not because of the first.
+        options: {tolerance, ignore}: how they were compared.
+        baseline: {run_id, how, started_at} where `a` was chosen as the baseline.
         flipped_count: all of them; an estimate where `flipped_exact` is False, with its standard error.
     """
 
@@ -150,6 +169,10 @@ class Diff:
     changes: Sequence[Change] = ()
     changes_omitted: int = 0
     inputs_equal: bool | None = None
+    outputs_equal: bool | None = None
+    also: Sequence[Mapping[str, Any]] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    baseline: Mapping[str, Any] | None = None
 
     def as_json(self) -> Json:
         """The answer as the server sends it."""

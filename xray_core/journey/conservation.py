@@ -53,6 +53,7 @@ class Gap:
         step, next: paths; `next` is the first step that they did not reach, None for "duplicated".
         n: how many items; `of`: of how many.
         items: ids of some of them; `through`: steps in between that tell nothing about items.
+        inferred: an adapter found the items, nobody said so.
     """
 
     kind: Literal["lost_between", "duplicated"]
@@ -62,6 +63,7 @@ class Gap:
     of: int
     items: Sequence[str] = ()
     through: Sequence[str] = ()
+    inferred: bool = False
 
     @property
     def sentence(self) -> str:
@@ -73,7 +75,8 @@ class Gap:
         text = say(
             "lost_between_steps", n=f"{self.n:,}", of=f"{self.of:,}", step=self.step, later=self.next, names=names
         )
-        return text + (say("silent_between", silent=list(self.through)) if self.through else "")
+        text += say("silent_between", silent=list(self.through)) if self.through else ""
+        return text + (say("inferred") if self.inferred else "")
 
     def as_json(self) -> Json:
         """The gap as the server sends it, with its sentence."""
@@ -85,6 +88,7 @@ class Gap:
             "of": self.of,
             "items": list(self.items),
             "through": list(self.through),
+            "inferred": self.inferred,
             "sentence": self.sentence,
         }
 
@@ -169,7 +173,8 @@ def _lost(stage: _Stage, told: Sequence[_Stage], through: list[str], reading: _R
         return []  # nothing in common: these are other things (chunks of documents, orders of customers)
     names = [reading.names[each] for each in sorted(lost) if each in reading.names]
     return [Gap(kind="lost_between", step=stage.path, next=told[0].path, n=len(lost), of=len(out),
-                items=sorted(names)[:_MAX_EXAMPLES], through=through)]  # fmt: skip
+                items=sorted(names)[:_MAX_EXAMPLES], through=through,
+                inferred=any(_inferred(each) for each in (stage, *told)))]  # fmt: skip
 
 
 def _duplicated(stage: _Stage, reading: _Reading, *, suspicious: bool) -> list[Gap]:
@@ -243,7 +248,9 @@ class _Reading:
     def _read(self, state: State) -> dict[tuple[str, str | None], list[int]] | None:
         key = (state["step_id"], state["attempt"])
         if key not in self._of:
-            size = sum((state["counts"] or {}).values()) + sum(each["n"] for each in (state["items"] or {}).values())
+            items = state["items"] or {}
+            size = sum((state["counts"] or {}).values())
+            size += sum(items[side]["n"] for side in (ITEMS_IN, ITEMS_OUT) if side in items)
             if size > self._left:
                 return None
             self._left -= size
@@ -296,6 +303,15 @@ def _all_judged(state: State, side: Literal["in", "out"]) -> bool:
     if went_in is not None:
         return bool(went_in == sum(counts.values()))
     return yes + counts.get("not_selected", 0) > 0 and (came_out is None or came_out <= yes)
+
+
+def _inferred(stage: _Stage) -> bool:
+    return any(
+        (given or {}).get("inferred")
+        for state in stage.states
+        for side, given in (state["items"] or {}).items()
+        if side in (ITEMS_IN, ITEMS_OUT)
+    )
 
 
 def _silent(stage: _Stage) -> bool:

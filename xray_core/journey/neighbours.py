@@ -115,7 +115,15 @@ def lost_after(
             if silent
         )
     ]
-    return lost, [each for each in after if each.outcome is None and not each.silent]
+    unsure = [each for each in after if each.outcome is None and not each.silent]
+    if lost:  # what only comes after a step that it never reached cannot have had it
+        first = after.index(lost[0])
+        unsure = [
+            each
+            for each in unsure
+            if after.index(each) < first or flow.unrelated(lost[0].state["step_id"], each.state["step_id"])
+        ]
+    return lost, unsure
 
 
 def silent_between(

@@ -43,6 +43,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "known_run": "; run {run} of {at} knows it",
     # of a run: what is not conserved between its steps
     "lost_between_steps": "{n} of {of} items that came out of {step} did not go into {later} or a step after it{names}",
+    "inferred": " (inferred: nobody said so)",
     "duplicated": "{n} {items} of the {of} that went into {step} went in more than once{names}",
 }
 

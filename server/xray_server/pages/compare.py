@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from xray_core.compare import ComparedStep, Diff, PartedAt
+from xray_core.compare import ComparedStep, Diff, PartedAt, certain_words
 from xray_server.errors import NoBaselineError
 from xray_server.pages.formatting import scalar
 from xray_server.read import diff as explain_diff
@@ -18,13 +18,6 @@ MAX_COMPARED_ROWS: Final = 150
 MAX_FLIPPED_SHOWN: Final = 60
 CHOICES: Final = 30  # runs offered to compare with
 _MAX_TOKENS: Final = 24
-
-_WORDS: Final = {
-    "non_deterministic": "Same input, different output; neither its code nor its parameters changed.",
-    "code_changed": "Same input, different output: its code or its parameters changed.",
-    "input_changed": "It is the first step that was given something else.",
-    "missing_step": "Only one of the two runs has this step.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,6 @@ class ComparePage:
     a: Mapping[str, Any]
     b: Mapping[str, Any]
     diff: Diff
-    words: str
     outputs: Outputs | None
     steps: Sequence[ComparedStep]
     offset: int
@@ -80,7 +72,7 @@ def verdict(store: Store, project: str, run: StoredRun) -> Verdict | None:
     return Verdict(
         queries.run_json(baseline),
         parted,
-        "" if parted is None else _WORDS[parted.kind],
+        "" if parted is None else certain_words(parted),
         _outputs(store, project, baseline.run_id, run.run_id, parted),
     )
 
@@ -98,7 +90,6 @@ def compare_page(store: Store, project: str, a: str, b: str, *, offset: int) -> 
         runs[0],
         runs[1],
         diff,
-        "" if parted is None else _WORDS[parted.kind],
         _outputs(store, project, a, b, parted),
         diff.steps[offset : offset + MAX_COMPARED_ROWS],
         offset,

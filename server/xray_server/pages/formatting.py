@@ -134,6 +134,11 @@ def short(value: Any, limit: int = MAX_LINE_CHARS) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
+def sentence(text: str) -> str:
+    """An answer as a sentence of its own: with a capital letter and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('.') else '.'}"
+
+
 def brief(run_id: str) -> str:
     """A run id as it is shown in lists: the telling part of a UUID, other ids nearly whole."""
     return run_id[:13] if _UUID.fullmatch(run_id) else short(run_id, 40)

@@ -58,6 +58,7 @@ class Pages:
             absolute=formatting.absolute,
             short=formatting.short,
             brief=formatting.brief,
+            sentence=formatting.sentence,
             scalar=formatting.scalar,
             line=formatting.line,
             measure=formatting.measure,

@@ -1,0 +1,190 @@
+"""Random pipelines with one random fault and random capture: a blame that calls itself certain names the step of the fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import strategies as st
+
+from xray_core import XRay
+from xray_core.testing import capture
+
+Item = dict[str, Any]
+Made = tuple[list[Item], list[tuple[str, str]]]  # what comes out, and (id, reason) of what fell
+
+
+def cheap(items: list[Item], limit: float) -> Made:
+    fell = [(item["id"], "price") for item in items if item["price"] > limit]
+    return [item for item in items if item["price"] <= limit], fell
+
+
+def priced(items: list[Item], factor: float) -> Made:
+    return [{**item, "price": item["price"] * factor} for item in items], []
+
+
+def ranked(items: list[Item], sign: float) -> Made:
+    return sorted(items, key=lambda item: (sign * item["price"], item["id"])), []
+
+
+def first(items: list[Item], most: float) -> Made:
+    kept = items[: int(most)]
+    return kept, [(item["id"], "cut") for item in items[int(most) :]]
+
+
+def deduplicated(items: list[Item], bucket: float) -> Made:
+    seen: dict[int, Item] = {}
+    fell = []
+    for item in items:
+        if seen.setdefault(int(item["price"] // bucket), item) is not item:
+            fell.append((item["id"], "duplicate"))
+    return list(seen.values()), fell
+
+
+KINDS: dict[str, tuple[Callable[[list[Item], float], Made], tuple[float, float], str | None]] = {
+    "cheap": (cheap, (60, 35), "filter"),
+    "priced": (priced, (1.0, 1.61), None),
+    "ranked": (ranked, (1, -1), "rank"),
+    "first": (first, (8, 5), "select"),
+    "deduplicated": (deduplicated, (1, 25), None),
+}
+
+
+@dataclass
+class Plan:
+    """A step and how much of it is captured."""
+
+    kind: str
+    shape: str
+    input: str
+    output: str
+    verdicts: bool
+    typed: bool
+    parameter: bool
+
+
+captures = st.sampled_from(["nothing", "ids", "value", "value", "both"])
+plans = st.lists(
+    st.builds(
+        Plan,
+        kind=st.sampled_from(sorted(KINDS)),
+        shape=st.sampled_from(["plain", "plain", "plain", "nested", "mapped", "retried"]),
+        input=captures,
+        output=captures,
+        verdicts=st.booleans(),
+        typed=st.booleans(),
+        parameter=st.booleans(),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+def told(step: Any, side: str, how: str, items: list[Item]) -> None:
+    if how in ("ids", "both"):
+        getattr(step, f"set_{side}_items")([item["id"] for item in items])
+    if how in ("value", "both"):
+        getattr(step, f"set_{side}")(items)
+
+
+def judged(step: Any, plan: Plan, items: list[Item], parameter: float) -> list[Item]:
+    function = KINDS[plan.kind][0]
+    told(step, "input", plan.input, items)
+    if plan.parameter:
+        step.set_metadata("parameter", parameter)
+    kept, fell = function(items, parameter)
+    if plan.verdicts:
+        for item in kept:
+            step.accept(item["id"])
+        for item_id, reason in fell:
+            step.reject(item_id, reason)
+    told(step, "output", plan.output, kept)
+    return kept
+
+
+def perform(xray: XRay, plans_: list[Plan], faulty: int | None, *, tells_output: bool) -> tuple[str, list[list[Item]]]:
+    """Run the pipeline: the run's id, and what really came out of each step."""
+    items = [{"id": f"i{n}", "price": (n * 37) % 100} for n in range(12)]
+    came_out = []
+    with xray.run(input={"query": "bottle"}) as run:
+        for number, plan in enumerate(plans_):
+            parameter = KINDS[plan.kind][1][int(number == faulty)]
+            name = f"step{number}"
+            options = {"step_type": KINDS[plan.kind][2] if plan.typed else None}
+            if plan.shape == "nested":
+                with run.step(f"around{number}"), run.step(name, **options) as step:
+                    items = judged(step, plan, items, parameter)
+            elif plan.shape == "mapped":
+                parts = []
+                for index in range(2):
+                    shard = run.open_step(name, map_index=index, **options)
+                    parts += judged(shard, plan, items[index::2], parameter)
+                    shard.close()
+                items = parts
+            elif plan.shape == "retried":
+                opened = run.open_step(name, step_id=f"{run.run_id}-{number}", attempt=1, **options)
+                opened.close("failed", error=TimeoutError("no answer"))
+                opened = run.open_step(name, step_id=f"{run.run_id}-{number}", attempt=2, **options)
+                items = judged(opened, plan, items, parameter)
+                opened.close()
+            else:
+                with run.step(name, **options) as step:
+                    items = judged(step, plan, items, parameter)
+            came_out.append(items)
+        if tells_output:
+            run.set_output(items)
+    return run.run_id, came_out
+
+
+def check(plans_: list[Plan], faulty: int, tells_output: bool) -> None:
+    faulty %= len(plans_)
+    with capture() as result:
+        a, right = perform(result.xray, plans_, None, tells_output=tells_output)
+        b, wrong = perform(result.xray, plans_, faulty, tells_output=tells_output)
+    diff = result.diff(a, b)
+    parted = diff.parted_at
+    event("certain" if parted and parted.certain else "not certain" if parted else "nowhere")
+    if parted is None or not parted.certain:
+        return
+    named = parted.step
+    if right[faulty] == wrong[faulty]:
+        # the parameter changed nothing that came out: only what was told of its values can differ
+        assert named == f"step{faulty}", diff.sentence
+    else:
+        assert named in (f"step{faulty}", f"around{faulty}"), (diff.sentence, faulty)
+    assert parted.kind in ("code_changed", "non_deterministic"), diff.sentence
+
+
+VALUE_ALL = Plan("priced", "plain", "value", "value", False, False, False)
+HIDDEN = Plan("priced", "plain", "ids", "ids", False, False, False)
+GATE = Plan("cheap", "plain", "ids", "ids", True, True, False)
+
+
+@example(plans_=[VALUE_ALL, HIDDEN, GATE], faulty=1, tells_output=True)  # values changed, ids did not
+@example(plans_=[Plan("ranked", "plain", "ids", "nothing", True, False, False), GATE], faulty=0, tells_output=False)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(plans_=plans, faulty=st.integers(0, 4), tells_output=st.booleans())
+def test_a_certain_blame_names_the_step_of_the_fault(plans_: list[Plan], faulty: int, tells_output: bool) -> None:
+    check(plans_, faulty, tells_output)
+
+
+@pytest.mark.stack
+@pytest.mark.timeout(1_800)
+@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(plans_=plans, faulty=st.integers(0, 4), tells_output=st.booleans())
+def test_a_certain_blame_names_the_step_of_the_fault_in_ten_thousand_pipelines(
+    plans_: list[Plan], faulty: int, tells_output: bool
+) -> None:
+    check(plans_, faulty, tells_output)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(plans_=plans, tells_output=st.booleans())
+def test_where_nothing_is_wrong_nothing_is_blamed(plans_: list[Plan], tells_output: bool) -> None:
+    with capture() as result:
+        a, _ = perform(result.xray, plans_, None, tells_output=tells_output)
+        b, _ = perform(result.xray, plans_, None, tells_output=tells_output)
+    assert result.diff(a, b).parted_at is None

@@ -1,0 +1,169 @@
+"""The step at which two runs first differ, as an answer: its kind, how certain that is, what changed there, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from xray_core.compare.align import Pair
+from xray_core.compare.blame import Blame, Judged
+from xray_core.compare.changes import run_changes
+from xray_core.compare.options import Options
+from xray_core.compare.sentences import listed, say, short
+from xray_core.compare.stored import stored_difference
+from xray_core.compare.types import Change, Kind, PartedAt, Side, Source
+from xray_core.compare.what_changed import what_changed
+from xray_core.journey import gaps
+
+_MAX_NAMED: Final = 3
+
+
+def samples_of(source: Source, pair: Pair) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
+    """The samples of both steps of a pair."""
+    assert pair.a is not None
+    assert pair.b is not None
+    return (
+        source.samples(0, (pair.a["step_id"], pair.a["attempt"])),
+        source.samples(1, (pair.b["step_id"], pair.b["attempt"])),
+    )
+
+
+def parting(blame: Blame, a: Side, b: Side, source: Source, options: Options) -> tuple[PartedAt | None, list[Change]]:
+    """Where the runs first differ (None: nowhere that is known), and what changed there."""
+    if not blame.origins:
+        return None, []
+    first = blame.origins[0]
+    return parting_at(first, blame, a, b, source, options)
+
+
+def parting_at(
+    first: Judged, blame: Blame, a: Side, b: Side, source: Source, options: Options, *, masked: bool = False
+) -> tuple[PartedAt, list[Change]]:
+    """The answer that names one step.
+
+    Args:
+        masked: what went into it differs as well; it is named for what it did with the items that both runs had.
+    """
+    pair = first.pair
+    began = (a.run["started_us"], b.run["started_us"])
+    changes = what_changed(first, lambda each: samples_of(source, each), options, began)
+    changed = [*first.changed, *(each.path for each in changes if each.path.startswith(f"steps.{pair.path}.details."))]
+    kind: Kind = "code_changed" if masked else _kind(first, changed)
+    reasons = _doubts(first, kind, blame)
+    lost = _lost_before(first, kind, b, source)
+    differing = first.inputs if first.inputs.differs and not masked else first.outputs
+    parted = PartedAt(
+        step=pair.name,
+        path=pair.path,
+        step_a=None if pair.a is None else pair.a["step_id"],
+        step_b=None if pair.b is None else pair.b["step_id"],
+        kind=kind,
+        reordered=differing.reordered and not first.missing,
+        certain=not reasons,
+        changed=changed,
+        reached_output=first.reached if blame.run_outputs.state != "unknown" else None,
+        not_certain_because=reasons,
+        lost_before=lost,
+    )
+    told = _sentence(first, parted, blame, [*_of_the_run(first, a, b, options), *changes])
+    for gap in lost[:1]:
+        told += say("lost", gap=gap)
+    return replace(parted, sentence=told), changes
+
+
+def _kind(first: Judged, changed: Sequence[str]) -> Kind:
+    if first.inputs.differs or first.from_run:
+        return "input_changed"
+    if first.missing:
+        return "missing_step"
+    return "code_changed" if changed else "non_deterministic"
+
+
+def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
+    """Why it is not certain that the difference began there; empty where it is."""
+    before = blame.doubts(first)
+    named = [path for path in before if path]
+    reasons = []
+    if named:
+        reasons.append(say("before_unknown", steps=listed(named)))
+    if kind == "input_changed":
+        return reasons if not first.from_run or named else []
+    if "" in before and not first.from_run:
+        reasons.append(say("inputs_differ"))
+    if (kind != "missing_step" and (first.inputs.state != "same" or first.inputs.generated)) or (
+        kind != "missing_step" and first.inferred and not blame.is_first(first)
+    ):
+        reasons.insert(0, say("values_unknown"))
+    return reasons
+
+
+def _lost_before(first: Judged, kind: Kind, b: Side, source: Source) -> list[str]:
+    """What was lost between the steps before and this one, in the second run."""
+    if kind != "input_changed" or first.from_run or first.missing:
+        return []
+    found = gaps(b.steps, lambda key: source.sets(1, key))
+    return [gap.sentence for gap in found if gap.next == first.pair.path or gap.step == first.pair.path]
+
+
+def _of_the_run(first: Judged, a: Side, b: Side, options: Options) -> Iterator[Change]:
+    if first.from_run:
+        for change in run_changes(a.run, b.run, options):
+            if change.path.startswith("input"):
+                yield change
+
+
+def _sentence(first: Judged, parted: PartedAt, blame: Blame, changes: Sequence[Change]) -> str:
+    what = _what(first, parted, blame)
+    if parted.reordered:
+        what += say("order_alone")
+    named = list(explaining(parted, changes))
+    if named:
+        what += say("changes", changes="; ".join(named[:_MAX_NAMED]) + ("; ..." if len(named) > _MAX_NAMED else ""))
+    return say("first_differs", step=parted.path, what=what)
+
+
+def _what(first: Judged, parted: PartedAt, blame: Blame) -> str:
+    if parted.kind == "missing_step" or first.missing:
+        return say("missing", run="b" if parted.step_a is None else "a")
+    if parted.kind == "input_changed":
+        return say("given_by_run" if first.from_run else "given_something_else")
+    state = first.inputs.state
+    words = {"same": "same_input", "same_items": "same_items", "differs": "common_items"}
+    text = say(words.get(state, "unknown_input"))
+    if parted.kind == "code_changed":
+        code = any(path.endswith(".code_version") for path in parted.changed)
+        parameters = any(not path.endswith(".code_version") for path in parted.changed)
+        both = "code and its parameters" if code and parameters else "code" if code else "parameters"
+        return text + say("something_changed", what=both)
+    assert first.pair.a is not None
+    assert first.pair.b is not None
+    known = first.pair.a["code_version"] is not None and first.pair.b["code_version"] is not None
+    return text + say("nothing_changed" if known else "no_code_version")
+
+
+def certain_words(parted: PartedAt) -> str:
+    """The sentence of one step, with why it is not certain."""
+    if parted.certain:
+        return parted.sentence
+    return parted.sentence + say("uncertain", reason=" and ".join(parted.not_certain_because))
+
+
+def explaining(parted: PartedAt, changes: Sequence[Change]) -> Iterator[str]:
+    """The changes that explain the difference, as "threshold: 100 -> 150"."""
+    own = f"steps.{parted.path}."
+    for change in changes:
+        if change.path.endswith((".capture", ".step_type")) or ".metadata.result." in change.path:
+            continue
+        name = change.path.removeprefix(own).removeprefix("metadata.")
+        yield f"{name}: {short(change.a)} -> {short(change.b)}"
+
+
+def run_input_changes(a: Side, b: Side, options: Options) -> list[str]:
+    """The paths of the runs' inputs that differ."""
+    if a.run["input"] is None or b.run["input"] is None:
+        return []
+    found = stored_difference(
+        a.run["input"], b.run["input"], "input", options, (a.run["started_us"], b.run["started_us"])
+    )
+    return [*(each.path for each in found.changes), *found.generated]

@@ -1,0 +1,95 @@
+"""Two values that were stored: what differs in them beyond the tolerance, what was only generated, and what is hidden.
+
+A fingerprint says that two values differ, not where. Where both are stored whole, the places can be looked at one by one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Final, NamedTuple
+
+from xray_core.compare.changes import differences
+from xray_core.compare.options import Options
+from xray_core.compare.types import Change
+
+_MAX_DIFFERENCES: Final = 500
+_NEAR_US: Final = 3_600_000_000  # a time within an hour of its own run is the time of that run
+_CUTS: Final = ("$more", "$depth", "$error", "$bits")
+_GENERATED_NAME: Final = re.compile(
+    r"(?:^|[._])(?:(?:request|trace|span|run|correlation|session|execution|job|invocation|message|task)_?(?:id|uuid|key)"
+    r"|uuid|guid|nonce|etag|host|hostname|node|pid|worker|machine|(?:duration|elapsed|took|latency)(?:_?(?:ms|us|ns|s))?)$",
+    re.IGNORECASE,
+)
+
+
+class StoredDifference(NamedTuple):
+    """Attributes: changes: what differs for good; generated: paths that differ as ids, times and hosts of runs do;
+    whole: both values are here whole, so nothing else can differ."""
+
+    changes: Sequence[Change]
+    generated: Sequence[str]
+    whole: bool
+
+
+def stored_difference(
+    a: Any, b: Any, path: str, options: Options, began_us: tuple[int | None, int | None]
+) -> StoredDifference:
+    """Where two stored values differ.
+
+    Args:
+        began_us: when each run began: a time close to it is that of the run.
+    """
+    changes: list[Change] = []
+    generated: list[str] = []
+    for number, change in enumerate(differences(a, b, path, options)):
+        if number >= _MAX_DIFFERENCES:
+            break
+        if _GENERATED_NAME.search(change.path) or _own_times(change, began_us):
+            generated.append(change.path)
+        else:
+            changes.append(change)
+    return StoredDifference(changes, generated, not (_is_cut(a) or _is_cut(b)))
+
+
+def _own_times(change: Change, began_us: tuple[int | None, int | None]) -> bool:
+    return all(
+        began is not None and at is not None and abs(at - began) <= _NEAR_US
+        for at, began in zip((_moment_us(change.a), _moment_us(change.b)), began_us)
+    )
+
+
+def _moment_us(value: Any) -> int | None:
+    if isinstance(value, str) and 16 <= len(value) <= 40:
+        try:
+            at = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        except ValueError:
+            return None
+        at = at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
+        return int(at.timestamp() * 1_000_000)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        for unit in (1_000_000, 1_000, 1):
+            if 1e15 < value * unit < 1e16:
+                return int(value * unit)
+    return None
+
+
+def _is_cut(value: Any, depth: int = 0) -> bool:
+    """Whether sanitising left something out, or hid it."""
+    if isinstance(value, str):
+        return (
+            value == "[redacted]"
+            or value == "[truncated]"
+            or value == "[cycle]"
+            or (value.endswith("]") and "…[+" in value)
+        )
+    if depth > 40:
+        return True
+    if isinstance(value, Mapping):
+        if any(name in value for name in _CUTS) or value.keys() == {"$type"} or value.keys() == {"$type", "size"}:
+            return True
+        return any(_is_cut(each, depth + 1) for each in value.values())
+    if isinstance(value, Sequence):
+        return any(_is_cut(each, depth + 1) for each in value)
+    return False

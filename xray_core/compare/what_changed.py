@@ -1,0 +1,111 @@
+"""What changed at one step: its parameters and code, limits seen in details, its input, columns, scores, its output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from xray_core.compare.align import Pair
+from xray_core.compare.blame import Judged
+from xray_core.compare.changes import step_changes
+from xray_core.compare.columns import column_changes
+from xray_core.compare.options import Options
+from xray_core.compare.stored import stored_difference
+from xray_core.compare.types import Change
+
+_MAX_EACH: Final = 20  # of a kind: a long list that is another one is no explanation
+_ENOUGH_SAMPLES: Final = 2  # with one value, for a detail to count as a limit
+_MAX_SAMPLES: Final = 500
+_MAX_VALUE_CHARS: Final = 200
+
+SamplesOf = Callable[[Pair], tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]]
+Began = tuple["int | None", "int | None"]
+
+
+def what_changed(judged: Judged, samples: SamplesOf, options: Options, began: Began) -> list[Change]:
+    """The differences of one step, what explains most first."""
+    pair = judged.pair
+    if pair.a is None or pair.b is None:
+        return []
+    found: list[Change] = []
+    for each in (pair, *pair.ancestors()):
+        found += islice(step_changes(each, options), _MAX_EACH)
+    sides = samples(pair)
+    found += islice(limit_changes(sides[0], sides[1], f"steps.{pair.path}.details", options), _MAX_EACH)
+    if judged.inputs.differs:
+        found += _values(pair, "input", options, began)
+        found += _columns(pair, "in", options)
+    if judged.outputs.differs:
+        found += _columns(pair, "out", options)
+        found += _scores(pair, options)
+        found += _values(pair, "output", options, began)
+    return found
+
+
+def limit_changes(
+    a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]], path: str, options: Options
+) -> Iterator[Change]:
+    """Details that have one value in all samples of a reason, and another in the other run: a limit, a threshold, a model."""
+    one, other = _constants(a), _constants(b)
+    for key in sorted(one.keys() & other.keys()):
+        reason, name = key
+        x, y = one[key], other[key]
+        where = f"{path}.{reason}.{name}" if reason else f"{path}.{name}"
+        if x != y and not options.ignores(where):
+            yield Change(path=where, a=x, b=y)
+
+
+def _constants(samples: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Any]:
+    seen: dict[tuple[str, str], list[Any]] = {}
+    for sample in samples[:_MAX_SAMPLES]:
+        if sample["outcome"] in ("in", "out"):
+            continue
+        for name, value in _leaves(sample["details"]):
+            seen.setdefault((sample["reason"] or "", name), []).append(value)
+    return {
+        key: values[0]
+        for key, values in seen.items()
+        if len(values) >= _ENOUGH_SAMPLES and all(value == values[0] for value in values)
+    }
+
+
+def _leaves(details: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    if isinstance(details, Mapping) and depth < 4:
+        for key, value in details.items():
+            yield from _leaves(value, f"{name}.{key}" if name else str(key), depth + 1)
+    elif name and (details is None or isinstance(details, (str, int, float, bool, list))):
+        yield name, details
+
+
+def _values(pair: Pair, side: str, options: Options, began: Began) -> list[Change]:
+    assert pair.a is not None
+    assert pair.b is not None
+    a, b = pair.a[side], pair.b[side]
+    if a is None or b is None:
+        return []
+    found = stored_difference(a, b, f"steps.{pair.path}.{side}", options, began).changes
+    return list(found) if len(found) <= _MAX_EACH else []
+
+
+def _columns(pair: Pair, side: str, options: Options) -> Iterator[Change]:
+    sets = [((state or {}).get("items") or {}).get(side) or {} for state in (pair.a, pair.b)]
+    yield from islice(
+        column_changes(
+            sets[0].get("columns"), sets[1].get("columns"), f"steps.{pair.path}.columns", options.tolerance
+        ),
+        _MAX_EACH,
+    )  # fmt: skip
+
+
+def _scores(pair: Pair, options: Options) -> Iterator[Change]:
+    sums = [(state or {}).get("score_sums") for state in (pair.a, pair.b)]
+    yield from islice(column_changes(sums[0], sums[1], f"steps.{pair.path}.scores", options.tolerance), _MAX_EACH)
+    if sums[0] or sums[1]:
+        return
+    for outcome in ("selected", "accepted", "rejected"):
+        ends = [((state or {}).get("scores") or {}).get(outcome) or {} for state in (pair.a, pair.b)]
+        for end in ("min", "max"):
+            one, other = (each.get(end) for each in ends)
+            if one and other and one[0] != other[0]:
+                yield Change(path=f"steps.{pair.path}.scores.{outcome}.{end}", a=one[0], b=other[0])
