@@ -6,7 +6,7 @@ The routes are in `xray_server.http` and `xray_server.pages`. Knows the Store pr
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from importlib import metadata
 from typing import Final, TypeAlias
 
@@ -27,6 +27,7 @@ from xray_server.http.bodies import BODY_TIMEOUT_S, Bodies
 from xray_server.http.errors import add_error_handlers
 from xray_server.http.explain_routes import add_explain_routes
 from xray_server.http.health import HealthReport
+from xray_server.http.mcp_routes import McpEndpoint, add_mcp
 from xray_server.http.metrics import Metrics
 from xray_server.http.middleware import Guard
 from xray_server.http.openapi import errors
@@ -89,6 +90,7 @@ def create_app(
     pages = Pages()
 
     app = _empty_app(_lifespan(committer, alerts))
+    app.state.mcp = add_mcp(app, _VERSION)
     app.state.committer = committer
     app.state.store = store
     app.add_middleware(Guard, access=access, rates=Rates(rate_per_key_s), metrics=metrics)
@@ -122,11 +124,13 @@ def _empty_app(lifespan: _Lifespan) -> FastAPI:
 
 def _lifespan(committer: Committer, alerts: Alerts | None) -> _Lifespan:
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _READ_THREADS
         if alerts is not None:
             alerts.start()
-        yield
+        mcp: McpEndpoint | None = app.state.mcp
+        async with nullcontext() if mcp is None else mcp.running():
+            yield
         await anyio.to_thread.run_sync(committer.close)
         if alerts is not None:
             await anyio.to_thread.run_sync(alerts.close)

@@ -29,6 +29,7 @@ SIGN_IN: Final = "/ui/sign-in"
 SIGN_OUT: Final = "/ui/sign-out"
 _PUBLIC: Final = frozenset({"/health", "/ready", SIGN_IN, SIGN_OUT})
 _INGEST: Final = frozenset({"/ingest", "/runs", "/v1/traces"})
+_ASKS_BY_POST: Final = frozenset({"/mcp"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_COOKIE_CHARS: Final = 4_096
 
@@ -42,7 +43,7 @@ def needed_scope(method: str, path: str) -> str | None:
         return None
     if path == "/metrics":
         return "metrics"
-    if method in _SAFE:
+    if method in _SAFE or path in _ASKS_BY_POST:
         return "read"
     return "ingest" if path in _INGEST else "admin"
 

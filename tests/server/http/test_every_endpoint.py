@@ -37,6 +37,7 @@ NDJSON = json.dumps({"v": 1, "kind": "run", "part": "a", "rev": 1, "run_id": "ne
 TABLE: dict[tuple[str, str], Endpoint] = {
     ("POST", "/ingest"): Endpoint("ingest", "/ingest", NDJSON),
     ("POST", "/v1/traces"): Endpoint("ingest", "/v1/traces", "{}"),
+    ("POST", "/mcp"): Endpoint("read", "/mcp", '{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'),
     ("POST", "/runs"): Endpoint("ingest", "/runs", '{"run_id": "new", "pipeline": "p"}'),
     ("GET", "/runs"): Endpoint("read", "/runs"),
     ("GET", "/runs/{run_id:id}"): Endpoint("read", f"/runs/{RUN}"),
@@ -75,7 +76,7 @@ TABLE: dict[tuple[str, str], Endpoint] = {
     ("POST", "/ui/sign-out"): Endpoint(None, "/ui/sign-out", ""),
     ("*", "/static"): Endpoint(None, "/static/xray.css"),
 }  # fmt: skip
-READS = [endpoint for endpoint in TABLE.values() if endpoint.scope == "read"]
+READS = [endpoint for (method, _), endpoint in TABLE.items() if method == "GET" and endpoint.scope == "read"]
 
 
 def declared(routes: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -142,6 +143,8 @@ def case(store: Store) -> Iterator[Case]:
 
 
 def ask(case: Case, method: str, endpoint: Endpoint, headers: dict[str, str]) -> httpx.Response:
+    if endpoint.address == "/mcp":
+        headers = {**headers, "Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
     return case.http.request(
         "GET" if method == "*" else method, endpoint.address, content=endpoint.body, headers=headers
     )

@@ -1,0 +1,79 @@
+"""`/mcp`: the tools of `xray_mcp` by streamable HTTP, for keys that may read.
+
+Each tool call asks this very application, with the key of whoever called: so an agent sees what its key may see, checked in the one
+place where everything is. There are no sessions: any worker may answer any request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from typing import Any, Final
+from urllib.parse import quote
+
+from fastapi import FastAPI
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from xray_core.errors import ApiError, NotFoundError
+
+PATH: Final = "/mcp"
+_CARRIED: Final = ("authorization", "cookie")
+_MAX_REQUEST_BYTES: Final = 1024 * 1024
+
+
+class McpEndpoint:
+    """The ASGI endpoint; `running` must be entered around the application's life."""
+
+    def __init__(self, app: FastAPI, version: str) -> None:
+        from mcp.server.transport_security import TransportSecuritySettings
+        from xray_mcp.tools import make_server
+
+        self._app = app
+        server = make_server(self._ask, _base, version)
+        server.streamable_http_app(
+            json_response=True,
+            stateless_http=True,
+            max_request_body_size=_MAX_REQUEST_BYTES,
+            # Host and Origin are looked at by the guard, for all endpoints alike
+            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        )
+        self._manager = server.session_manager
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve requests within this block."""
+        async with self._manager.run():
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._manager.handle_request(scope, receive, send)
+
+    async def _ask(self, ctx: Any, path: tuple[str, ...], parameters: dict[str, Any]) -> dict[str, Any]:
+        import httpx2
+
+        given = ctx.request_context.request.headers
+        headers = {name: given[name] for name in _CARRIED if name in given}
+        transport = httpx2.ASGITransport(app=self._app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
+            answer = await client.get("/" + "/".join(quote(part, safe="") for part in path), params=parameters)
+        told: Any = answer.json()
+        if answer.is_success and isinstance(told, dict):
+            return told
+        error = NotFoundError if answer.status_code == 404 else ApiError
+        raise error(str(told.get("error", "the server did not answer")), status=answer.status_code)
+
+
+def _base(ctx: Any) -> str:
+    """The address under which the caller reached this server."""
+    return str(ctx.request_context.request.base_url)
+
+
+def add_mcp(app: FastAPI, version: str) -> McpEndpoint | None:
+    """Mount the endpoint, where the extra `mcp` is installed."""
+    if find_spec("mcp") is None:
+        return None
+    endpoint = McpEndpoint(app, version)
+    app.router.routes.append(Route(PATH, endpoint=endpoint, methods=["POST"], include_in_schema=False))
+    return endpoint
