@@ -12,14 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from xray_core.model import ITEMS_OUT
+from xray_core.model import ITEMS_IN, ITEMS_OUT
 from xray_server.otlp.documents import Document
 from xray_server.otlp.records import ATTEMPT
-from xray_server.otlp.verdicts import NOT_IN_OUTPUT, Scored, samples_of, scored, sum_of
-from xray_server.records.schema import Record, SamplesRecord, StepRecord, VerdictSet, VerdictsRecord, sample_text
+from xray_server.otlp.verdicts import NOT_IN_OUTPUT, Scored, item_set, samples_of, scored, sum_of
+from xray_server.records.schema import Items, Record, SamplesRecord, StepRecord, VerdictSet, VerdictsRecord, sample_text
 from xray_server.store import Store, StoredStep
 
 INNER: Final = "inner"  # the part of a step that follows from the retrievers inside it; told before its own part
+_SOURCE: Final = "inner retrievers"  # where the items came from that went in
 MAX_STEPS: Final = 10_000  # of a trace; beyond these no inner retrievers are looked for
 
 
@@ -69,7 +70,13 @@ def _is_retriever(step: StoredStep) -> bool:
     items = step.state["items"] or {}
     given = items.get(ITEMS_OUT)
     lost = (step.state["dropped"] or {}).get("items_out")
-    return given is not None and "in" not in items and bool(given.get("inferred")) and not lost
+    told_in = items.get(ITEMS_IN)
+    return (
+        given is not None
+        and bool(given.get("inferred"))
+        and not lost
+        and (told_in is None or told_in.get("source") == _SOURCE)
+    )
 
 
 def _retriever(step: StoredStep, store: Store, project: str, samples: Iterable[Mapping[str, Any]]) -> Retriever:
@@ -102,7 +109,7 @@ def _records(trace_id: str, outer: Retriever, inner: Sequence[Retriever]) -> lis
     kept = [each for each in came_in if each.id in left]
     step = StepRecord(
         v=1, run_id=trace_id, step_id=outer.step_id, attempt=ATTEMPT, part=INNER, rev=len(inner), pipeline=outer.pipeline,
-        step_type="filter" if _in_order(outer, came_in) else "rank", started_us=outer.started_us, input_count=len(came_in),
+        step_type="filter" if _in_order(outer, came_in) else "rank", started_us=outer.started_us, items=Items(in_=item_set(came_in, source=_SOURCE)),
         counts={"selected": len(kept), "not_selected": len(left_out)},
         reasons={"not_selected": {NOT_IN_OUTPUT: len(left_out)}},
         sums={"not_selected": {NOT_IN_OUTPUT: sum_of([each.id for each in left_out])}},
@@ -120,6 +127,7 @@ def _pair(trace_id: str, outer: Retriever, inner: Retriever, left: set[str]) -> 
     left_out = list({each.id: each for each in inner.came_out if each.id not in left}.values())
     scores: Scored = scored(outer.came_out, inner.came_out, left_out)
     sets = [
+        VerdictSet(outcome="in", n=len(kept) + len(left_out), ids=[each.id for each in (*kept, *left_out)]),
         VerdictSet(outcome="selected", n=len(kept), ids=[each.id for each in kept]),
         VerdictSet(outcome="not_selected", reason=NOT_IN_OUTPUT, n=len(left_out), ids=[each.id for each in left_out]),
     ]

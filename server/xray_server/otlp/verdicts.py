@@ -56,10 +56,19 @@ def scored(came_out: Sequence[Document], came_in: Sequence[Document], left_out: 
     return Scored(kept, {each.id: each.score if comparable else None for each in left_out})
 
 
-def item_set(documents: Sequence[Document]) -> ItemSet:
-    hashes = _hashes([each.id for each in documents])
+def item_set(documents: Sequence[Document], source: str | None = None) -> ItemSet:
+    """What a step's record says of a list of documents; `source` is where they came from."""
+    ids = [each.id for each in documents]
+    hashes = _hashes(ids)
     order = xxhash.xxh3_64_hexdigest(hashes.tobytes())
-    return ItemSet(n=len(documents), sum=f"{verdicts.sum64(hashes):016x}", order=order, inferred=True)
+    return ItemSet(
+        n=len(ids),
+        sum=f"{verdicts.sum64(hashes):016x}",
+        order=order,
+        distinct=len(set(ids)),
+        inferred=True,
+        source=source,
+    )
 
 
 def sum_of(ids: Sequence[str]) -> str:
