@@ -87,21 +87,8 @@ def test_a_fusion_of_two_searches_leaves_out_what_neither_order_of_arrival_chang
     for each in (fusion, *inner):
         spans.send(http, spans.request(each))
     step = next(s for s in http.get(f"/runs/{1:032x}").json()["steps"] if s["name"] == "fusion")
-<<<<<<< HEAD
-    figures = {
-        "input": 4,
-        "accepted": 2,
-        "rejected": 0,
-        "not_selected": 2,
-        "errored": 0,
-        "unaccounted": 0,
-        "selected": 2,
-    }
-    assert {name: step["ledger"][name] for name in figures} == figures
-=======
     figures = ("input", "accepted", "not_selected", "unaccounted", "inferred", "flags")
     assert [step["ledger"][name] for name in figures] == [4, 2, 2, 0, True, []]
->>>>>>> d95e43f (OTLP in: nested retrievers name what went in as an inferred item set; mcp is pinned)
     assert [why(http, f"{1:032x}", item)["outcome"] for item in "abcd"] == [
         "not_selected", "selected", "not_selected", "selected",
     ]  # fmt: skip
