@@ -12,11 +12,21 @@ from hypothesis import strategies as st
 
 from xray_core import verdicts, wire
 
-HEADER: dict[str, Any] = {"v": 1, "kind": "verdicts", "run_id": "r", "step_id": "s", "attempt": 1, "part": "p", "chunk": "1"}
+HEADER: dict[str, Any] = {
+    "v": 1,
+    "kind": "verdicts",
+    "run_id": "r",
+    "step_id": "s",
+    "attempt": 1,
+    "part": "p",
+    "chunk": "1",
+}
 _names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 
 
-@given(sets=st.lists(st.tuples(_names, st.none() | _names, st.lists(st.integers(0, 2**64 - 1), max_size=50)), max_size=4))
+@given(
+    sets=st.lists(st.tuples(_names, st.none() | _names, st.lists(st.integers(0, 2**64 - 1), max_size=50)), max_size=4)
+)
 def test_raw_verdicts_become_sets_of_fingerprints(sets: list[tuple[str, str | None, list[int]]]) -> None:
     payload = wire.verdicts_payload(HEADER, [(outcome, reason, array("Q", hashes)) for outcome, reason, hashes in sets])
     record = wire.from_line(wire.to_line(payload))
@@ -31,7 +41,7 @@ def test_raw_verdicts_become_sets_of_fingerprints(sets: list[tuple[str, str | No
 @pytest.mark.parametrize("cut", [1, 8, 12])
 def test_a_verdicts_payload_that_is_cut_off_is_refused(cut: int) -> None:
     payload = wire.verdicts_payload(HEADER, [("rejected", "dup", array("Q", [1, 2]))])
-    with pytest.raises(ValueError, match="cut off|multiple of item size"):
+    with pytest.raises(ValueError, match=r"cut off|multiple of item size"):
         wire.to_line(payload[:-cut])
 
 
@@ -49,7 +59,15 @@ def test_a_line_that_is_no_object_is_refused(line: bytes) -> None:
 
 def test_heads_are_equal_for_two_snapshots_of_one_part_and_for_no_others() -> None:
     def step(part: str = "p", attempt: int = 1, **more: Any) -> bytes:
-        fields = {"v": 1, "kind": "step", "run_id": "r", "step_id": "s", "attempt": attempt, "part": part, "pipeline": "x"}
+        fields = {
+            "v": 1,
+            "kind": "step",
+            "run_id": "r",
+            "step_id": "s",
+            "attempt": attempt,
+            "part": part,
+            "pipeline": "x",
+        }
         return wire.head_of(wire.to_payload({**fields, **more}))
 
     assert step(rev=1) == step(rev=2, status="completed")

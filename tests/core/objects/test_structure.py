@@ -31,7 +31,7 @@ class HostileList(list[Any]):
     __len__ = __iter__ = Hostile._never  # type: ignore[assignment]
 
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024  # what users have
+Point = namedtuple("Point", "x y")  # what users have
 
 
 @dataclass

@@ -1,0 +1,78 @@
+"""Asking a server for JSON: what is sent, and what each kind of bad answer is turned into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import responses
+
+from xray_core import ApiError, NotFoundError
+from xray_core.query.http_reader import HttpReader
+from xray_core.settings import load
+
+URL = "http://server:1"
+
+
+@pytest.fixture
+def reader() -> Iterator[HttpReader]:
+    with HttpReader(load({"api_url": URL, "api_key": "xray_key"}, {})) as made:
+        yield made
+
+
+@pytest.fixture
+def http() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock() as mock:
+        yield mock
+
+
+def test_paths_are_quoted_and_parameters_that_are_none_left_out(
+    http: responses.RequestsMock, reader: HttpReader
+) -> None:
+    http.get(f"{URL}/runs/a%2Fb/items/x%20y", json={"ok": True})
+    assert reader.get("runs", "a/b", "items", "x y", limit=3, cursor=None, exact=True) == {"ok": True}
+    request = http.calls[0].request
+    assert request.params == {"limit": "3", "exact": "true"}  # type: ignore[attr-defined]
+    assert request.headers["Authorization"] == "Bearer xray_key"
+
+
+def test_a_body_is_sent_as_json(http: responses.RequestsMock, reader: HttpReader) -> None:
+    http.put(f"{URL}/alerts/rules/r", json={})
+    reader.send("PUT", "alerts", "rules", "r", body={"name": "r"})
+    assert http.calls[0].request.body == b'{"name": "r"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "kind", "text"),
+    [
+        (404, {"error": "no such run"}, NotFoundError, "no such run"),
+        (404, {}, ApiError, "not an X-Ray server's answer"),
+        (401, {"error": "a key is needed"}, ApiError, "set XRAY_API_KEY"),
+        (403, {"error": "the key may not"}, ApiError, "set XRAY_API_KEY"),
+        (422, {"error": "limit must be a number"}, ApiError, "limit must be a number"),
+        (500, {}, ApiError, "answered 500"),
+        (200, ["a", "list"], ApiError, "not an X-Ray server's answer"),
+    ],
+)
+def test_an_error_answer_says_what_to_do(
+    http: responses.RequestsMock, reader: HttpReader, status: int, answer: Any, kind: type[ApiError], text: str
+) -> None:
+    http.get(f"{URL}/runs", json=answer, status=status)
+    with pytest.raises(kind, match=text) as raised:
+        reader.get("runs")
+    assert raised.value.status == status
+
+
+def test_a_page_that_is_no_json_is_not_taken_for_an_answer(http: responses.RequestsMock, reader: HttpReader) -> None:
+    http.get(f"{URL}/runs", body="<html>sign in to this network</html>")
+    with pytest.raises(ApiError, match="not an X-Ray server's answer"):
+        reader.get("runs")
+
+
+def test_a_server_that_is_away_is_named_with_what_to_do(http: responses.RequestsMock, reader: HttpReader) -> None:
+    http.get(f"{URL}/runs", body=requests.ConnectionError(OSError(111, "Connection refused")))
+    with pytest.raises(ApiError, match=f"cannot reach the X-Ray server at {URL}.*xray serve") as raised:
+        reader.get("runs")
+    assert raised.value.status is None
