@@ -1,4 +1,7 @@
-"""What a user's tests stand on: answers without a server, the same as the server's."""
+"""What a user's tests stand on: answers without a server, the same as the server's.
+
+Tests testing.py and pytest_plugin.py.
+"""
 
 from __future__ import annotations
 

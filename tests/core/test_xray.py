@@ -1,4 +1,7 @@
-"""The client: start-up errors that help, runs that arrive, decorators, and nothing loaded that is not used."""
+"""The client: start-up errors that help, runs that arrive, decorators, and nothing loaded that is not used.
+
+Tests xray.py, capture/decorator.py and transport/memory.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Each planted fault is found, by compare and by why; where nothing is wrong, nothing is blamed.
 
 `python -m tests.diagnosis` prints the score. A case that fails stays visible: none is skipped or expected to fail.
+
+Tests compare/blame.py and evidence.py.
 """
 
 from __future__ import annotations

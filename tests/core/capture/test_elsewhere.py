@@ -1,4 +1,7 @@
-"""Runs and steps told of by another process than the one they happened in: explicit times, segments, corrected ends."""
+"""Runs and steps told of by another process than the one they happened in: explicit times, segments, corrected ends.
+
+Tests run.py and recorder.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Steps: every item counted, every verdict kept, nothing of the user's disturbed."""
+"""Steps: every item counted, every verdict kept, nothing of the user's disturbed.
+
+Tests step.py, step_items.py, verdict_log.py, decisions.py and values.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The command line against a real server: what it prints, what it answers to pipes, how it ends."""
+"""The command line against a real server: what it prints, what it answers to pipes, how it ends.
+
+Tests cli/asking.py, local.py and render.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Delivery without a network: what the transport is given, and what flush, close and the counters say."""
+"""Delivery without a network: what the transport is given, and what flush, close and the counters say.
+
+Tests delivery.py and agent.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Random pipelines against a plain oracle in memory: certain answers are never wrong, and the ledger always adds up.
 
 The pipelines are as real ones are: steps that say nothing of items, mapped, nested, retried and resumed ones.
+
+Tests journey/verdict.py and step_evidence.py.
 """
 
 from __future__ import annotations

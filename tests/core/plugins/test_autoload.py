@@ -1,4 +1,7 @@
-"""`xray run`: real child processes, with a framework and an adapter installed beside them."""
+"""`xray run`: real child processes, with a framework and an adapter installed beside them.
+
+Tests autoload.py and _autoload/sitecustomize.py.
+"""
 
 from __future__ import annotations
 

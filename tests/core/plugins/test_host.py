@@ -1,4 +1,7 @@
-"""The plugin host: sound plugins are admitted, broken ones hurt nobody, and every hook is documented and tested."""
+"""The plugin host: sound plugins are admitted, broken ones hurt nobody, and every hook is documented and tested.
+
+Tests plugins/host.py and hookspecs.py.
+"""
 
 from __future__ import annotations
 

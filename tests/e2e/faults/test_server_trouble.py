@@ -1,4 +1,7 @@
-"""Rows 7 to 11 of the fault matrix: what the server answers, or fails to."""
+"""Rows 7 to 11 of the fault matrix: what the server answers, or fails to.
+
+Tests delivery/sender.py and transport/http.py.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 """What must not happen: tasks that behave otherwise because X-Ray is there, hooks that Airflow refuses, DAGs that no
-longer import."""
+longer import.
+
+Tests config.py, listener.py and plugin.py.
+"""
 
 from __future__ import annotations
 

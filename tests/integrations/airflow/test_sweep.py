@@ -1,4 +1,7 @@
-"""What the scheduler tells of a dag run that is over: without a database, from what it would have read there."""
+"""What the scheduler tells of a dag run that is over: without a database, from what it would have read there.
+
+Tests sweep.py, dagruns.py and client.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Task instances through Airflow's own task runner: each a step, none changed by being watched."""
+"""Task instances through Airflow's own task runner: each a step, none changed by being watched.
+
+Tests task.py, lifecycle.py, fields.py and origin.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Ops of every kind, in process: each is a step of its run, and `current_step()` works in its body."""
+"""Ops of every kind, in process: each is a step of its run, and `current_step()` works in its body.
+
+Tests ops.py, runs.py, begin.py and fields.py.
+"""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,7 @@
-"""Each seam by itself: with any one missing, runs succeed, the others capture, and one warning says what is lost."""
+"""Each seam by itself: with any one missing, runs succeed, the others capture, and one warning says what is lost.
+
+Tests seams.py, instrument.py, installed.py and event_observer.py.
+"""
 
 import importlib
 import logging

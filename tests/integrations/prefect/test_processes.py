@@ -1,4 +1,7 @@
-"""Prefect in processes of its own: workers, pools, and programs that must not notice X-Ray (`make test-stack`)."""
+"""Prefect in processes of its own: workers, pools, and programs that must not notice X-Ray (`make test-stack`).
+
+Tests instrument.py and plugin.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every way a task can go is a step, or an attempt of one."""
+"""Every way a task can go is a step, or an attempt of one.
+
+Tests adapter.py, seams.py and fields.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`GET /runs/{a}/diff/{b}`: what is said of two runs, beyond which step is guilty (tests/diagnosis has that)."""
+"""`GET /runs/{a}/diff/{b}`: what is said of two runs, beyond which step is guilty (tests/diagnosis has that).
+
+Tests read/diff.py, and of the core compare/runs.py, flips.py and types.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`GET /runs/{run}/items/{item}`: what became of an item, through the real SDK and a real server."""
+"""`GET /runs/{run}/items/{item}`: what became of an item, through the real SDK and a real server.
+
+Tests read/why.py, and of the core journey/explain.py, neighbours.py, sentences.py and types.py.
+"""
 
 from __future__ import annotations
 
