@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -210,3 +211,39 @@ def test_a_pipeline_that_seeded_its_randomness_gets_the_same_numbers_with_x_ray(
     assert not client.flush(0.3)
     assert [random.random() for _ in range(5)] == expected
     client.close(0)
+
+
+def test_the_steps_of_a_script_have_the_version_of_the_function_and_file_that_opened_them(
+    xray: XRay, memory: MemoryTransport, tmp_path: Path
+) -> None:
+    versions = []
+    for name, limit, helper in (("a", 100, 1), ("b", 100, 2), ("c", 90, 1)):
+        script = tmp_path / f"script_{name}.py"
+        script.write_text(
+            f"HELPER = {helper}\n"
+            "def work(run):\n"
+            "    with run.step('filter') as step:\n"
+            f"        limit = {limit}\n"
+            "        with step.step('inner'):\n"
+            "            pass\n"
+        )
+        scope: dict[str, Any] = {}
+        exec(compile(script.read_text(), str(script), "exec"), scope)
+        with xray.run(run_id=name) as run:
+            scope["work"](run)
+        assert xray.flush(5)
+        steps = [record for record in memory.of_kind("step") if record["run_id"] == name and record.get("code_version")]
+        found = {record["code_version"] for record in steps}
+        assert len(found) == 1, "a step inside another is opened by the same function"
+        versions.append(found.pop())
+    functions, files = zip(*(version.removeprefix("code:").split(".") for version in versions))
+    assert functions[0] == functions[1] != functions[2]
+    assert len(set(files)) == 3
+
+
+def test_a_code_version_that_was_given_stands(xray: XRay, memory: MemoryTransport) -> None:
+    with xray.run(run_id="given", code_version="v7") as run, run.step("filter"), run.step("other", code_version="v8"):
+        pass
+    assert xray.flush(5)
+    assert _final(memory, "step", "filter")["code_version"] == "v7"
+    assert _final(memory, "step", "other")["code_version"] == "v8"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xray_core import wire
 from xray_core.capture import context
+from xray_core.capture.code_version import code_version_of_caller
 from xray_core.capture.step import Step
 from xray_core.capture.values import MAX_METADATA, MAX_NAME_CHARS, CapturedValues
 from xray_core.model import CAPTURE_LEVELS, Origin, Status, epoch_us, new_id
@@ -100,8 +101,11 @@ class Run:
             name: the same in every run, so that runs can be compared.
             step_type: "generate", "retrieve", "filter", "score", "rank", "select", "transform", or your own word.
             capture: "minimal", "sample" or "full", for this step alone.
-            code_version: what changes when the step's code does; tells changed code from a changed answer.
+            code_version: what changes when the step's code does; tells changed code from a changed answer. By default that
+                of the run, else that of the function which opens the step, and of its file.
         """
+        if code_version is None and self._code_version is None:
+            code_version = code_version_of_caller()
         if parent_id is None:
             around = context.here()
             if around is not None and around.run is self:

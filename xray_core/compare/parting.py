@@ -133,6 +133,8 @@ def _what(first: Judged, parted: PartedAt, blame: Blame) -> str:
     text = say(words.get(state, "unknown_input"))
     if parted.kind == "code_changed":
         code = any(path.endswith(".code_version") for path in parted.changed)
+        if code and len(parted.changed) == 1 and _file_alone(first.pair):
+            return text + say("something_changed", what="file, though not the function that opens it,")
         parameters = any(not path.endswith(".code_version") for path in parted.changed)
         both = "code and its parameters" if code and parameters else "code" if code else "parameters"
         return text + say("something_changed", what=both)
@@ -140,6 +142,12 @@ def _what(first: Judged, parted: PartedAt, blame: Blame) -> str:
     assert first.pair.b is not None
     known = first.pair.a["code_version"] is not None and first.pair.b["code_version"] is not None
     return text + say("nothing_changed" if known else "no_code_version")
+
+
+def _file_alone(pair: Pair) -> bool:
+    """Whether of two versions "code:function.file" the function's is the same."""
+    versions = [str((state or {}).get("code_version") or "").split(".") for state in (pair.a, pair.b)]
+    return all(len(each) == 2 and each[0].startswith("code:") for each in versions) and versions[0][0] == versions[1][0]
 
 
 def certain_words(parted: PartedAt) -> str:
