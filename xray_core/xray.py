@@ -23,6 +23,7 @@ from xray_core.safety import guarded, swallow, swallowed
 from xray_core.settings import Settings, load
 from xray_core.transport import Transport
 from xray_core.transport.http import HttpTransport
+from xray_core.transport.surrounded import Surrounded
 
 _clients: weakref.WeakSet[XRay] = weakref.WeakSet()
 
@@ -57,11 +58,14 @@ class XRay:
         for plugin in plugins:
             self.plugins.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
         self.plugins.configure(self.settings)
-        self._delivery = Delivery(
-            self.settings,
+        transport = (
             transport
             or self.plugins.first("xray_make_transport", settings=self.settings)
-            or HttpTransport(self.settings.api_url, api_key=self.settings.api_key),
+            or HttpTransport(self.settings.api_url, api_key=self.settings.api_key)
+        )
+        self._delivery = Delivery(
+            self.settings,
+            Surrounded(transport, self.plugins.sending) if self.plugins.surrounds_sending else transport,
             on_dropped=self.plugins.records_dropped,
             on_tick=self._tick,
             client_record=self._client_record,

@@ -85,6 +85,16 @@ class Run:
         for key, value in (metadata or {}).items():
             self.set_metadata(key, value)
 
+    @property
+    def times_us(self) -> tuple[int, int | None]:
+        """When it began and ended, in microseconds since the epoch."""
+        return self._started_us, self._ended_us
+
+    @property
+    def error(self) -> Mapping[str, Any] | None:
+        """What it failed with: {type, message, traceback}."""
+        return self._values.error
+
     def step(
         self,
         name: str,

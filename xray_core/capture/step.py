@@ -158,6 +158,34 @@ class Step(StepItems):
         )
 
     @property
+    def parent_id(self) -> str | None:
+        """The step that this one is inside of."""
+        parent_id = self._head.parent_id
+        return None if parent_id is UNSET else parent_id
+
+    @property
+    def times_us(self) -> tuple[int, int | None]:
+        """When it began and ended, in microseconds since the epoch."""
+        ended_us = self._head.ended_us
+        return self._head.started_us, None if ended_us is UNSET else ended_us
+
+    @property
+    def error(self) -> Mapping[str, Any] | None:
+        """What it failed with: {type, message, traceback}."""
+        return None if self._values_made is None else self._values_made.error
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What was told of it with `set_metadata`."""
+        return {} if self._values_made is None else self._values_made.metadata
+
+    @property
+    def reasons(self) -> dict[str, dict[str, int]]:
+        """Outcome -> reason -> items, as far as this process knows; "" for those without a reason."""
+        log = self._log
+        return {} if log is None else {outcome: log.reasons(outcome) for outcome in log.counts()}
+
+    @property
     def rejection_counts(self) -> dict[str, int]:
         """Reason -> items rejected for it, as far as this process knows."""
         return self._log.reasons("rejected") if self._log is not None else {}

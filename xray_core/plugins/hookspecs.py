@@ -12,6 +12,7 @@ Per-item calls, ids, the clock and SQL are not hooks and will not be: they would
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -73,6 +74,12 @@ def xray_step_finished(step: Step) -> None:
 @hookspec
 def xray_redact(record: dict[str, Any]) -> dict[str, Any]:
     """The record as it may leave the process. Each plugin gets the last one's result; raising drops the payload."""
+    raise NotImplementedError
+
+
+@hookspec
+def xray_sending() -> AbstractContextManager[Any]:
+    """Records are about to be sent: a context manager to hold around the request, as one that keeps it untraced."""
     raise NotImplementedError
 
 

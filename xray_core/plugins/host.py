@@ -48,7 +48,7 @@ class PluginHost:
         self._manager.add_hookspecs(hookspecs)
         self._disabled = frozenset(disabled)
         self.states: dict[str, PluginState] = {}
-        self.redacts = self.observes_steps = False
+        self.redacts = self.observes_steps = self.surrounds_sending = False
         if discover and "*" not in self._disabled:
             for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
                 self._load(entry)
@@ -144,6 +144,10 @@ class PluginHost:
         """Call `xray_step_finished`."""
         self.notify("xray_step_finished", step=step)
 
+    def sending(self) -> list[Any]:
+        """The context managers of `xray_sending`."""
+        return [result for _, result in self.collect("xray_sending")]
+
     def records_dropped(self, count: int, reason: str) -> None:
         """Call `xray_records_dropped` with a number of records and the name of the counter."""
         self.notify("xray_records_dropped", count=count, reason=reason)
@@ -182,6 +186,7 @@ class PluginHost:
     def _refresh(self) -> None:
         self.redacts = bool(self._implementations("xray_redact"))
         self.observes_steps = bool(self._implementations("xray_step_finished"))
+        self.surrounds_sending = bool(self._implementations("xray_sending"))
 
 
 def _call(implementation: pluggy.HookImpl, arguments: dict[str, Any]) -> Any:

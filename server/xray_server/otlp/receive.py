@@ -10,6 +10,7 @@ from typing import Any
 from xray_core.safety import swallow
 from xray_server.errors import EncodingError, TooLargeError
 from xray_server.otlp import nested
+from xray_server.otlp.echo import echo_records, is_echo
 from xray_server.otlp.evidence import Evidence, evidence_of
 from xray_server.otlp.records import records_of
 from xray_server.otlp.spans import MAX_BYTES, Received, Span, read_json, read_protobuf
@@ -58,8 +59,9 @@ def _translated(received: Received, trace_url: str | None) -> Decoded:
     retrievers: dict[str, list[Span]] = {}
     for place, span in enumerate(received.spans):
         try:
-            evidence = evidence_of(span)
-            records = records_of(span, evidence, trace_url)
+            echo = is_echo(span)
+            evidence = None if echo else evidence_of(span)
+            records = echo_records(span) if echo else records_of(span, evidence, trace_url)
         except Exception as error:  # noqa: BLE001  # attributes are whatever an application sent: one span, not the batch
             swallow("otlp span", error)
             decoded.rejected += 1
@@ -67,7 +69,7 @@ def _translated(received: Received, trace_url: str | None) -> Decoded:
             continue
         decoded.records += records
         decoded.owners += [place] * len(records)
-        steps[span.trace_id] += span.parent_id is not None or evidence is not None
+        steps[span.trace_id] += not echo and (span.parent_id is not None or evidence is not None)
         if _is_retriever(evidence):
             retrievers.setdefault(span.trace_id, []).append(span)
     for trace_id, spans in retrievers.items():

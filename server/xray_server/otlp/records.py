@@ -102,7 +102,7 @@ def _run_records(span: Span, trace_url: str | None) -> list[Record]:
                 pipeline=pipeline or span.name[:_MAX_NAME_CHARS] or None, status=_status(span),
                 started_us=span.start_us, ended_us=span.end_us, duration_us=_duration_us(span),
                 input=came_in, output=came_out, input_fp=_print(came_in), output_fp=_print(came_out),
-                error=_error(span), metadata=_metadata(span, None) or None, code_version=_version(span),
+                error=error_of(span), metadata=_metadata(span, None) or None, code_version=_version(span),
             )
         )  # fmt: skip
     elif span.remote_parent:  # a service's own entry: its end is known, whether the whole failed is for the root to say
@@ -120,7 +120,7 @@ def _step_records(span: Span, evidence: Evidence | None, trace_url: str | None) 
         pipeline=pipeline_of(span), name=span.name[:_MAX_NAME_CHARS] or None, step_type=step_type(span, evidence),
         parent_id=span.parent_id, status=_status(span), started_us=span.start_us, ended_us=span.end_us,
         duration_us=_duration_us(span), capture="full", code_version=_version(span), input=came_in, output=came_out,
-        input_fp=_print(came_in), output_fp=_print(came_out), error=_error(span),
+        input_fp=_print(came_in), output_fp=_print(came_out), error=error_of(span),
         metadata=_metadata(span, evidence) or None,
         origin={"framework": "opentelemetry", "kind": "span", "ids": {"trace_id": span.trace_id, "span_id": span.span_id},
                 "url": _address(trace_url, span), "state": None},
@@ -179,7 +179,8 @@ def _duration_us(span: Span) -> int | None:
     return None if span.end_us is None else min(span.end_us - span.start_us, MAX_DURATION_US)
 
 
-def _error(span: Span) -> dict[str, Any] | None:
+def error_of(span: Span) -> dict[str, Any] | None:
+    """What a span failed with, as records say it."""
     if not span.failed:
         return None
     raised = next((event.attributes for event in reversed(span.events) if event.name == "exception"), {})

@@ -17,6 +17,9 @@ from xray_server.records.documents import RUN_FIELDS, STEP_FIELDS
 from xray_server.records.schema import encode_json
 
 POSTED: Final = "post:"
+ECHO: Final = (
+    "echo"  # the part that X-Ray's own spans tell (`xray_server.otlp.echo`): it counts where there is no other
+)
 MAX_POSTED_PARTS: Final = 64  # a client that posts its progress for ever must not grow a step without end
 FLAG_BITS: Final = {"unaccounted": 1, "created": 2, "contradiction": 4, "duplicated": 8}
 SUSPECT_FLAGS: Final = FLAG_BITS["unaccounted"] | FLAG_BITS["contradiction"]  # the others are facts, not faults
@@ -86,12 +89,12 @@ def step_part(part: str, values: Sequence[Any]) -> dict[str, Any]:
 
 def run_state(parts: Iterable[Part]) -> dict[str, Any]:
     """A run from its parts; of no parts, a running run of which nothing is known."""
-    return merge_run(fold_posted(parts) or [{}])
+    return merge_run(fold_posted(without_echo(parts)) or [{}])
 
 
 def step_state(parts: Sequence[Part]) -> StepState:
     """A step attempt from its parts, sharing with them; of no parts, one of which nothing is known but that it is."""
-    folded = fold_posted(parts)
+    folded = fold_posted(without_echo(parts))
     values = merge_step(folded or [{}], shared=True)
     ledger = ledger_of(values)
     rate = ledger.rejection_rate
@@ -99,6 +102,13 @@ def step_state(parts: Sequence[Part]) -> StepState:
         posted_rate = next((part["rejection_rate"] for part in folded if part.get("rejection_rate") is not None), None)
         rate = rate if posted_rate is None else posted_rate
     return StepState(values, ledger, rate)
+
+
+def without_echo(parts: Iterable[Part]) -> list[Part]:
+    """The parts, without the one that repeats what the others say."""
+    several = list(parts)
+    own = [part for part in several if part.get("part") != ECHO]
+    return own or several
 
 
 def fold_posted(parts: Iterable[Part]) -> list[Part]:

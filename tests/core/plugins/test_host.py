@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +191,36 @@ def test_xray_redact_that_raises_drops_the_payload_and_keeps_the_counts() -> Non
     assert seen["counts"] == {"rejected": 1}
     assert seen["dropped"]["redaction_failed"] == 1
     assert captured.recorder.counters["redaction_failed"] > 0
+
+
+@pytest.mark.swallows
+def test_xray_sending_is_held_around_each_request_and_one_that_fails_costs_no_record() -> None:
+    seen: list[str] = []
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        seen.append("enter")
+        yield
+        seen.append("leave")
+
+    class Sent(MemoryTransport):
+        def send(self, body: bytes, *, timeout_s: float) -> Any:
+            seen.append("send")
+            return super().send(body, timeout_s=timeout_s)
+
+    @contextmanager
+    def broken() -> Iterator[None]:
+        raise RuntimeError("no")
+        yield
+
+    plugins = [_plugin(xray_sending=around), _plugin(xray_sending=broken)]
+    client = XRay("p", transport=Sent(), plugins=plugins[:1])
+    client.plugins.register(plugins[1], "broken")
+    with client.run():
+        pass
+    assert client.flush(10)
+    client.close()
+    assert seen[:3] == ["enter", "send", "leave"]
 
 
 def test_xray_records_dropped_is_told_by_delivery() -> None:
