@@ -328,7 +328,8 @@ def _accepted(counts: Mapping[str, int], went_in: _Side, came_out: _Side, said_y
 
 def _rest(rest: int, went_in: _Side, came_out: _Side) -> tuple[int, int | None]:
     """What is left when all is taken away that came out or fell, and the copies that were made (or, negative, taken out):
-    40 in, 10 lost and 10 doubled is not 40 = 40."""
+    40 in, 10 lost and 10 doubled is not 40 = 40.
+    """
     if None in (went_in.n, came_out.n, went_in.distinct, came_out.distinct):
         return rest, None
     made = _copies(came_out) - _copies(went_in)

@@ -130,7 +130,7 @@ class Captured:
         return ledgers[0] if len(ledgers) == 1 else added(ledgers)
 
     def reasons(self, step: str, run: str | None = None) -> dict[str, int]:
-        """reason -> number of rejected items of a step.
+        """Reason -> number of rejected items of a step.
 
         Raises:
             NotFoundError: no such step.

@@ -84,7 +84,8 @@ to_payload: Final[Callable[[Any], bytes]] = msgspec.json.Encoder().encode
 class StepHead(msgspec.Struct, gc=False):
     """The fields of every snapshot of one part of a step attempt; of a step without values and items, all of them. A struct, since every step
     makes one and encodes it twice: that takes half as long as a dict of the same. It refers to nothing that could refer
-    back, which spares the garbage collector."""
+    back, which spares the garbage collector.
+    """
 
     v: int
     kind: str

@@ -179,7 +179,8 @@ class XRay:
 
     def attach_run(self, run_id: str, pipeline: str = "", **options: Any) -> Run:
         """For adapters: a run that another process owns. Steps can be opened in it. No status is written,
-        and nothing else but the values set here. Takes what `open_run_unwritten` takes."""
+        and nothing else but the values set here. Takes what `open_run_unwritten` takes.
+        """
         return self.open_run_unwritten(pipeline, run_id=run_id, **options).attached()
 
     # ------------------------------------------------------------------ delivery

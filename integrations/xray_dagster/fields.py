@@ -40,7 +40,8 @@ def step_id_of(dagster_run_id: str, step_key: str) -> str:
 
 def pipeline_of(dagster_run: Any) -> str:
     """The job's name; for assets materialized without a job, which Dagster runs under one made-up name, their code
-    location's."""
+    location's.
+    """
     name = str(dagster_run.job_name)
     if not name.startswith(_ASSET_JOBS):
         return name

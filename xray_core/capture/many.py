@@ -26,6 +26,7 @@ class Source(NamedTuple):
     columns: Sequence[Any] | None
 
     def ids(self, start: int, stop: int) -> Ids:
+        """The ids of the rows from `start` to `stop` (exclusive)."""
         if self.columns is None:
             return Ids([], [], 0, stop - start)
         return columns.ids_in([columns.part_of(column, start, stop) for column in self.columns])

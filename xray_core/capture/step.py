@@ -199,7 +199,8 @@ class Step(StepItems):
     @guarded("step.observe_input")
     def observe_input(self, value: Any) -> None:
         """For adapters: what the framework passed in: its type and known size, the value itself at capture level full only.
-        A size is no count of items."""
+        A size is no count of items.
+        """
         self._values.observe_input(value)
 
     @guarded("step.observe_inputs")
@@ -343,7 +344,8 @@ class Step(StepItems):
 
     def attached(self) -> Step:
         """For steps that another process owns: nothing is written until this process has an item or a value of its own, and
-        never a status before `close`."""
+        never a status before `close`.
+        """
         self._hidden = True
         self._head.status = None
         return self
@@ -382,7 +384,8 @@ class Step(StepItems):
 
     def _release_values(self) -> None:
         """Drop the values, which are written down. Frameworks keep contexts for long, and those keep steps: the garbage
-        collector has less to look through. Nothing is written afterwards: a snapshot would lack these values."""
+        collector has less to look through. Nothing is written afterwards: a snapshot would lack these values.
+        """
         self._released = True
         if self._values_made is not None:
             self._values_made.release_values()

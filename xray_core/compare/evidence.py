@@ -150,7 +150,7 @@ def given(state: State, side: Literal["input", "output"]) -> int | None:
 
 
 def outcome_sums(state: State) -> dict[str, tuple[int, int | None]]:
-    """outcome -> (number of verdicts, sum of their hashes or None where it is not known)."""
+    """Outcome -> (number of verdicts, sum of their hashes or None where it is not known)."""
     sums = state["sums"] or {}
     found: dict[str, tuple[int, int | None]] = {}
     for outcome, n in (state["counts"] or {}).items():

@@ -52,7 +52,7 @@ class Breaker:
 
     @property
     def state(self) -> Literal["closed", "open", "half_open"]:
-        """ "closed": send; "open": wait; "half_open": the wait is over, send a small batch."""
+        """One of "closed": send; "open": wait; "half_open": the wait is over, send a small batch."""
         if self.failures < _OPENS_AFTER and not self.pauses:
             return "closed"
         return "half_open" if self.wait_s() <= 0 else "open"

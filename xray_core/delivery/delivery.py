@@ -396,7 +396,7 @@ def _close_all() -> None:
 
 
 def _close_with_multiprocessing() -> None:
-    """multiprocessing's children end by `os._exit` and run its own finalizers instead of atexit."""
+    """Multiprocessing's children end by `os._exit` and run its own finalizers instead of atexit."""
     process = sys.modules.get("multiprocessing.process")
     util = sys.modules.get("multiprocessing.util")
     if process is None or util is None or process.parent_process() is None:

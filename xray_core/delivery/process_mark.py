@@ -27,7 +27,8 @@ class _ByPid:
 
 def mark_process() -> ProcessMark:
     """A mark of this process: `mark[0]` is true here and false in a child. Asked at every record: a system call,
-    as `getpid` is, would cost ten times as much."""
+    as `getpid` is, would cost ten times as much.
+    """
     if sys.platform != "linux":
         return _ByPid()
     try:

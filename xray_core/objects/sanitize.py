@@ -73,7 +73,8 @@ class Sanitizer:
 
     def _plain(self, value: dict[Any, Any]) -> dict[str, Any] | None:
         """What the walk would make of a small dict of short texts and numbers under keys that are known to be harmless;
-        None where it takes the walk to say. Most of what adapters tell is like this, and is asked of a third as much."""
+        None where it takes the walk to say. Most of what adapters tell is like this, and is asked of a third as much.
+        """
         if self._max_chars < _ROOM_FOR_PLAIN:
             return None
         texts: list[str] = []

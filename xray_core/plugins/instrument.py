@@ -108,7 +108,8 @@ class Instrument:
 
     def report(self) -> dict[str, Any]:
         """For `xray doctor`, about this process: {framework, installed, supported_versions, supported, imported, enabled,
-        seams, missing, how}. `installed` is the version or None; `missing` is {seam: why}."""
+        seams, missing, how}. `installed` is the version or None; `missing` is {seam: why}.
+        """
         installed = self.version()
         return {
             "framework": self.framework,

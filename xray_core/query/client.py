@@ -206,7 +206,8 @@ class Client:
 
     def steps(self, **filters: Any) -> Page[StepResult]:
         """Steps across runs, newest first: step_type, name, pipeline, status, reason, rejection_rate_gt, ..._lt,
-        duration_ms_gt, since, until, limit, cursor."""
+        duration_ms_gt, since, until, limit, cursor.
+        """
         answer = self._reader.get("steps", **filters)
         return Page([_made(StepResult, each) for each in answer["steps"]], answer["next_cursor"])
 

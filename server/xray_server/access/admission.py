@@ -59,6 +59,7 @@ class Identity:
     key_name: str | None = None
 
     def may(self, scope: str) -> bool:
+        """Whether a scope is among what they may do."""
         return scope in self.allowed
 
 
@@ -88,6 +89,7 @@ class Access:
 
     @property
     def open(self) -> bool:
+        """Whether everybody is let in: no key was ever created, and the address is this machine's alone."""
         return not (self._closed or self.keyring.any)
 
     async def refresh(self) -> None:

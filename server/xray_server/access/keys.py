@@ -54,6 +54,7 @@ def new_key(name: str, *, scope: str, project: str = DEFAULT_PROJECT, now_us: in
 
 
 def digest_of(text: str) -> bytes:
+    """The SHA-256 of a key's text: all that is kept of it."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -79,6 +80,7 @@ class Keyring:
 
     @property
     def stale(self) -> bool:
+        """Whether the keys are to be read again."""
         return self._read_at_s is None or self._clock() - self._read_at_s >= self._fresh_s
 
     @property

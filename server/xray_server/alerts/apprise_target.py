@@ -24,6 +24,7 @@ _NEEDED: Final = "Apprise is not installed on the server: pip install 'xray-pipe
 
 
 def installed() -> bool:
+    """Whether Apprise is there (the extra `alerts`)."""
     return find_spec("apprise") is not None
 
 

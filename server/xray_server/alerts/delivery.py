@@ -53,10 +53,12 @@ class Deliverer:
         self.sent = self.retried = self.given_up = 0
 
     def start(self) -> None:
+        """Start the thread. Once."""
         self._thread = threading.Thread(target=self._run, name="xray-alerts-out", daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
+        """Look for messages now. Any thread; does not block."""
         self._wake.set()
 
     def close(self, *, timeout_s: float = webhook.TIMEOUT_S) -> None:

@@ -57,6 +57,7 @@ class Engine:
         self.judged = self.too_late = self.undeliverable = 0
 
     def start(self) -> None:
+        """Start the thread. Once."""
         self._thread = threading.Thread(target=self._run, name="xray-alerts", daemon=True)
         self._thread.start()
 
@@ -66,6 +67,7 @@ class Engine:
         self._wake.set()
 
     def close(self, *, timeout_s: float = 10.0) -> None:
+        """Stop after the judgement at hand; waits for the thread, `timeout_s` at most."""
         self._closing.set()
         self._wake.set()
         if self._thread is not None:
@@ -181,7 +183,8 @@ class Engine:
 
     def _before(self, rule: Rule, found: Figures, state: SeriesState) -> list[Figures]:
         """The last finished steps of the same name in other runs: while firing those before it fired, so that what is
-        wrong does not become its own measure; after a whole window of it, it is the new normal."""
+        wrong does not become its own measure; after a whole window of it, it is the new normal.
+        """
         if found.name is None:
             return []
         frozen = state.firing and state.breaches < rule.window

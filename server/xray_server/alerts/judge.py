@@ -71,6 +71,7 @@ class Judgement:
 
 
 def step_figures(project: str, step: StoredStep) -> Figures:
+    """The figures of a finished step attempt."""
     state, ledger = step.state, step.ledger
     # of items that went in and of which nobody knows what became there is nothing to judge
     went_in = 0 if ledger.unaccounted is None else ledger.input or 0
@@ -83,6 +84,7 @@ def step_figures(project: str, step: StoredStep) -> Figures:
 
 
 def run_figures(project: str, run: StoredRun) -> Figures:
+    """The figures of a finished run."""
     state = run.state
     return Figures(
         project, run.run_id, None, 0, state["pipeline"], None, None, state["status"],

@@ -92,10 +92,12 @@ class Rule(BaseModel):
 
     @property
     def of_runs(self) -> bool:
+        """Whether the rule judges runs; else it judges steps."""
         return self.metric in ("failed", "duration") and self.step is None and self.step_type is None
 
     @property
     def least_items(self) -> int:
+        """Below so many items nothing is judged: the rule's own bound, or the metric's."""
         return DEFAULT_MIN_ITEMS.get(self.metric, 0) if self.min_items is None else self.min_items
 
     def covers(self, *, run: bool, pipeline: str | None, step: str | None, step_type: str | None) -> bool:

@@ -71,6 +71,7 @@ class Alerts:
         alerts.watch(self._watch.select)
 
     def start(self) -> None:
+        """Start judging and delivering. Once."""
         self._deliverer.start()
         self._engine.start()
         self._engine.wake()  # what an earlier server left to be judged
@@ -80,6 +81,7 @@ class Alerts:
         self._engine.wake()
 
     def close(self) -> None:
+        """Stop both threads; what is not delivered waits in the store."""
         self._engine.close()
         self._deliverer.close()
         self._alerts.watch(None)

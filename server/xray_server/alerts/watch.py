@@ -37,6 +37,7 @@ class Watch:
         self.passed_over = 0  # subjects that were not noted, since too many waited
 
     def use(self, rules: Sequence[StoredRule]) -> None:
+        """Watch for these rules from now on. Any thread."""
         with self._lock:
             self._rules = tuple(rules)
             self._covered = {}
@@ -116,4 +117,5 @@ class Watch:
 
 
 def subjects_of(note: bytes) -> list[Subject]:
+    """The runs and steps that a note names."""
     return msgspec.json.decode(note, type=list[Subject])

@@ -53,6 +53,7 @@ def _guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Names
 
 
 def retain_arguments(given: list[str]) -> list[str]:
+    """What `--retain` was given, else what XRAY_RETAIN says."""
     return given or os.environ.get("XRAY_RETAIN", "").split()
 
 

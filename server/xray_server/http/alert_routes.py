@@ -26,12 +26,16 @@ _RULE_BODY: Final = request_body("application/json", Rule.model_json_schema(), "
 
 
 class HistoryParameters(Parameters):
+    """Of the history: one rule's or all, in pages."""
+
     limit: int = Field(50, ge=1, le=500)
     cursor: int | None = Field(None, ge=0, le=1 << 62, description="`next_cursor` of the page before")
     rule_id: Annotated[str, Field(max_length=100)] | None = None
 
 
 class TestParameters(Parameters):
+    """Of a dry run: the stretch of time."""
+
     since: When = "7d"
     until: When | None = None
 

@@ -23,12 +23,16 @@ _SUFFIXES: Final[dict[str, Comparison]] = {"_gte": "gte", "_lte": "lte", "_gt": 
 
 
 class ItemParameters(Parameters):
+    """Of one item across runs."""
+
     pipeline: Text | None = None
     limit: int = Field(20, ge=1, le=200, description="of runs")
     cursor: Cursor = None
 
 
 class DecisionsParameters(Parameters):
+    """Of a search inside samples, but for the conditions on details."""
+
     item: Text | None = Field(None, description="item id")
     reason: Text | None = None
     outcome: Outcome | None = None
@@ -47,6 +51,7 @@ class DecisionsParameters(Parameters):
     )
 
     def chosen(self, details: list[DetailTest]) -> DecisionFilter:
+        """The filter that these and the conditions on details make."""
         since_us, until_us = window(self.since, self.until)
         where = StepFilter(
             step_type=self.step_type,
@@ -60,6 +65,8 @@ class DecisionsParameters(Parameters):
 
 
 class TrendsParameters(Parameters):
+    """Of trends."""
+
     pipeline: Text | None = None
     step: Text | None = Field(None, description="name of the step")
     since: When | None = Field(None, description="default 7d; ISO 8601 (naive means UTC), or how long ago")
@@ -67,6 +74,7 @@ class TrendsParameters(Parameters):
     bucket: Literal["hour", "day"] = "hour"
 
     def times(self) -> tuple[int, int]:
+        """From (inclusive) and until (exclusive), in microseconds since the epoch."""
         now_us = time.time_ns() // 1000
         since_us, until_us = window(self.since, self.until)
         until_us = now_us + 1 if until_us is None else until_us

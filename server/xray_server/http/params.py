@@ -29,15 +29,21 @@ StatusName = Literal["running", "completed", "failed", "skipped"]
 
 
 class Parameters(BaseModel):
+    """Parameters of a route; one that is not declared is an error."""
+
     model_config = ConfigDict(extra="forbid")
 
 
 class Paged(Parameters):
+    """A page of a list."""
+
     limit: int = Field(50, ge=1, le=MAX_PAGE)
     cursor: Cursor = None
 
 
 class RunsParameters(Paged):
+    """Of the list of runs."""
+
     pipeline: Text | None = None
     status: StatusName | None = None
     since: When | None = None
@@ -46,6 +52,7 @@ class RunsParameters(Paged):
     q: Text | None = Field(None, description="beginning of a run id or tag value, or part of a pipeline's name")
 
     def where(self) -> RunFilter:
+        """The filter that they make; what is "ago" is counted from now."""
         since_us, until_us = window(self.since, self.until)
         return RunFilter(
             pipeline=self.pipeline, status=self.status, since_us=since_us, until_us=until_us, tag=self.tag, q=self.q
@@ -53,6 +60,8 @@ class RunsParameters(Paged):
 
 
 class StepsParameters(Paged):
+    """Of the list of steps across runs."""
+
     step_type: Text | None = None
     name: Text | None = None
     pipeline: Text | None = None
@@ -65,6 +74,7 @@ class StepsParameters(Paged):
     until: When | None = None
 
     def where(self) -> StepFilter:
+        """The filter that they make; what is "ago" is counted from now."""
         since_us, until_us = window(self.since, self.until)
         return StepFilter(
             step_type=self.step_type,
@@ -81,13 +91,15 @@ class StepsParameters(Paged):
 
 
 class RunParameters(Parameters):
+    """Of one run."""
+
     limit: int = Field(200, ge=1, le=MAX_PAGE, description="of steps")
     cursor: Cursor = None
     samples: int = Field(100, ge=0, le=MAX_SAMPLES, description="at most so many samples of a kind for each step")
 
 
 class NoParameters(Parameters):
-    pass
+    """Of routes that take none."""
 
 
 def window(since: str | None, until: str | None) -> tuple[int | None, int | None]:

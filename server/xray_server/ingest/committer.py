@@ -83,6 +83,7 @@ class Committer:
         return future
 
     def counters(self) -> CommitCounters:
+        """What was done since the start, and what waits. Any thread."""
         with self._wake:
             oldest = time.monotonic() - self._waiting[0][2] if self._waiting else 0.0
             return CommitCounters(

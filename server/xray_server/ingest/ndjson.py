@@ -32,6 +32,7 @@ class Decoded:
     refused: list[tuple[int, str]] = field(default_factory=list)
 
     def refuse(self, line: int, why: str) -> None:
+        """Refuse a line (counted from 0); beyond `MAX_REFUSALS` without the reason."""
         self.refused.append(
             (line, why if len(self.refused) < MAX_REFUSALS else "refused; too many refusals to say why")
         )

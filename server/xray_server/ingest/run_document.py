@@ -46,6 +46,8 @@ Text = Annotated[str, Meta(max_length=1_000_000)]
 
 
 class PostedSample(Struct, forbid_unknown_fields=True):
+    """A sampled item of a step."""
+
     item_id: ItemName
     reason: Word | None = None
     details: Any = None
@@ -54,6 +56,8 @@ class PostedSample(Struct, forbid_unknown_fields=True):
 
 
 class PostedDecision(Struct, forbid_unknown_fields=True):
+    """A decision of a step, with the alternatives that it passed over."""
+
     decision: Text | None = None
     selected: Any = None
     reason: Text | None = None
@@ -64,6 +68,8 @@ class PostedDecision(Struct, forbid_unknown_fields=True):
 
 
 class PostedStep(Struct, forbid_unknown_fields=True):
+    """A step of a run; without `step_id` its id follows from its place and name."""
+
     name: Word
     step_type: Word | None = None
     input: Any = None
@@ -87,6 +93,8 @@ class PostedStep(Struct, forbid_unknown_fields=True):
 
 
 class PostedRun(Struct, forbid_unknown_fields=True):
+    """A run with its steps, as `POST /runs` takes it."""
+
     run_id: Id
     pipeline: Word
     input: Any = None

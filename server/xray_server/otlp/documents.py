@@ -115,7 +115,8 @@ def read_json(value: Any) -> Any:
 
 def aligned(came_in: Sequence[Document], came_out: Iterable[Document]) -> list[Document]:
     """What came out, under the ids of what came in where the texts alone are the same: the two lists of one span need not
-    name their documents alike."""
+    name their documents alike.
+    """
     ids = {each.id for each in came_in}
     by_text: dict[str, str | None] = {}
     for each in came_in:

@@ -34,6 +34,8 @@ _REMOTE: Final = 0x200  # SpanFlags: whether the parent is known to be in anothe
 
 @dataclass(frozen=True, slots=True)
 class Event:
+    """An event of a span."""
+
     name: str
     at_us: int
     attributes: Mapping[str, Any]
@@ -77,6 +79,7 @@ class Received:
     why: str = ""
 
     def take(self, make: Any, *given: Any) -> None:
+        """Add a span. Raises TooLargeError beyond the bound."""
         if len(self.spans) + self.rejected >= MAX_SPANS:
             raise TooLargeError(f"more than {MAX_SPANS} spans in one request; send smaller batches")
         try:

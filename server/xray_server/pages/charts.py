@@ -118,6 +118,8 @@ def _end(start: int, end: int | None, status: str, now_us: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Node:
+    """A step, or the steps of one name, as a box of the graph."""
+
     row: Row
     x: float
     y: float
@@ -224,6 +226,7 @@ class Distribution:
     nearest: tuple[str, float, float] | None
 
     def text(self, value: float) -> str:
+        """A value of the axis as it is written: a time of day, or a number."""
         if self.clock:
             return f"{int(value) // 60:02d}:{int(value) % 60:02d}"
         return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.4g}"

@@ -43,6 +43,7 @@ class Verdict:
 
     @property
     def alarming(self) -> bool:
+        """Whether the runs parted by something other than their inputs."""
         return self.parted is not None and self.parted.kind != "input_changed"
 
 
@@ -59,6 +60,7 @@ class ComparePage:
 
     @property
     def after(self) -> int:
+        """How many steps come after those that are shown."""
         return max(0, len(self.diff.steps) - self.offset - len(self.steps))
 
 

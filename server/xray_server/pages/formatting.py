@@ -234,7 +234,8 @@ def error_line(error: Any) -> str:
 
 def size_words(row: Any) -> str:
     """What is known of a step that told nothing of items: the sizes of what went in and came out, as in
-    "DataFrame of 124 in, int out"."""
+    "DataFrame of 124 in, int out".
+    """
     state = row.step.state if row.step is not None else {}
     given = state.get("input")
     named = given.values() if isinstance(given, Mapping) and "$type" not in given else [given]

@@ -37,6 +37,7 @@ class Portion:
 
     @property
     def label(self) -> str:
+        """The reason, else the outcome."""
         return self.reason or self.outcome.replace("_", " ")
 
 
@@ -76,18 +77,22 @@ class Row:
 
     @property
     def name(self) -> str:
+        """The name of the step or group."""
         return self.path[-1]
 
     @property
     def depth(self) -> int:
+        """How deep it is nested; 0 at the top."""
         return len(self.path) - 1
 
     @property
     def status(self) -> str:
+        """The worst status of its steps."""
         return "failed" if self.failed else "running" if self.running else "completed"
 
     @property
     def counted(self) -> bool:
+        """Whether anything is known of its items."""
         return self.ledger.known
 
     @property
@@ -102,10 +107,12 @@ class Row:
 
     @property
     def widest(self) -> int:
+        """The greater of its items in and out: what its bar is scaled by."""
         return max(self.input, self.accepted)
 
     @property
     def lost(self) -> int:
+        """The items that went in and did not come out."""
         told = self.ledger
         return (told.rejected or 0) + (told.not_selected or 0) + (told.errored or 0) + max(0, told.unaccounted or 0)
 

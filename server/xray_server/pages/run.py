@@ -37,6 +37,7 @@ class RunLine:
 
     @property
     def worst(self) -> funnels.Row | None:
+        """The row of the funnel where most items were lost, if any."""
         return None if self.funnel is None else self.funnel.worst
 
 
@@ -67,6 +68,7 @@ class RunPage:
 
     @property
     def after(self) -> int:
+        """How many rows come after those that are shown."""
         return max(0, len(self.funnel.rows) - self.offset - len(self.rows))
 
 
@@ -265,7 +267,8 @@ def columns_of(samples: Sequence[Mapping[str, Any]], *, limit: int = 6) -> list[
 
 def sorted_samples(samples: Sequence[Mapping[str, Any]], sort: str) -> list[Mapping[str, Any]]:
     """By `item`, `reason`, `outcome`, `score`, `weight`, `time` or `details.NAME`; `-` in front turns it round. Unknown
-    values come last either way."""
+    values come last either way.
+    """
     name, down = sort.removeprefix("-"), sort.startswith("-")
 
     def value(sample: Mapping[str, Any]) -> Any:

@@ -37,6 +37,7 @@ class Found:
 
     @property
     def nothing(self) -> bool:
+        """Whether nothing was found at all."""
         return not (self.run or self.runs or self.steps or self.reasons or self.item_runs)
 
 
@@ -77,6 +78,7 @@ class ItemPage:
 
     @property
     def after(self) -> int:
+        """How many steps come after those that are shown."""
         return max(0, self.total - self.offset - len(self.entries))
 
 
@@ -120,6 +122,7 @@ class TrendBar:
 
     @property
     def rate(self) -> float | None:
+        """The share of the items that were rejected, from 0 to 1; None without items."""
         return self.rejected / self.input if self.input else None
 
 

@@ -22,10 +22,12 @@ class _FromForm(BaseModel):
 
 
 class RunsView(_FromForm, RunsParameters):
-    pass
+    """Of the list of runs."""
 
 
 class RunView(_FromForm, Parameters):
+    """Of one run: which view, and from which row on."""
+
     view: Literal["funnel", "timeline", "graph"] = "funnel"
     scale: Literal["linear", "log"] | None = None
     offset: Offset = 0
@@ -33,24 +35,32 @@ class RunView(_FromForm, Parameters):
 
 
 class ItemView(Parameters):
+    """Of one item in a run."""
+
     offset: Offset = 0
 
 
 class CompareView(_FromForm, Parameters):
+    """Of two runs compared."""
+
     a: Text | None = None
     b: Text | None = None
     offset: Offset = 0
 
 
 class SearchView(Parameters):
+    """Of the search."""
+
     q: Text = ""
 
 
 class StepsView(_FromForm, StepsParameters):
-    pass
+    """Of the list of steps across runs."""
 
 
 class StepView(Parameters):
+    """Of one step: which attempt, and how its samples are sorted and filtered."""
+
     attempt: int | None = Field(None, ge=0, le=1_000_000_000)
     sort: Text = "outcome"
     outcome: Text | None = None
@@ -59,5 +69,7 @@ class StepView(Parameters):
 
 
 class GroupView(Parameters):
+    """Of the steps of one name in a run."""
+
     name: Text
     cursor: Cursor = None

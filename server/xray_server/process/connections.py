@@ -24,10 +24,12 @@ class PunctualProtocol(H11Protocol):
     _waiting: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Begin to wait for a request."""
         super().connection_made(transport)
         self._arm()
 
     def data_received(self, data: bytes) -> None:
+        """Bytes came; the wait goes on until a request is whole."""
         super().data_received(data)
         if self.conn.their_state is h11.IDLE:  # part of a request's headers
             self._arm()
@@ -35,6 +37,7 @@ class PunctualProtocol(H11Protocol):
             self._disarm()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
         self._disarm()
         super().connection_lost(exc)
 

@@ -21,11 +21,13 @@ _SAMPLE_KINDS: Final = {
 
 
 def list_runs(store: Store, project: str, where: RunFilter, *, limit: int, cursor: str | None) -> Json:
+    """A page of runs, newest first."""
     page = store.runs(project, where, limit=limit, cursor=cursor)
     return {"runs": [run_json(run) for run in page.items], "next_cursor": page.next_cursor}
 
 
 def list_steps(store: Store, project: str, where: StepFilter, *, limit: int, cursor: str | None) -> Json:
+    """A page of step attempts across runs, newest first."""
     page = store.steps(project, where, limit=limit, cursor=cursor)
     return {"steps": [step_json(step) for step in page.items], "next_cursor": page.next_cursor}
 
@@ -51,6 +53,7 @@ def one_run(store: Store, project: str, run_id: str, *, limit: int, cursor: str 
 
 
 def run_json(run: StoredRun) -> Json:
+    """A run under the names of the API."""
     state = run.state
     return {
         "run_id": run.run_id,
@@ -76,6 +79,7 @@ def run_json(run: StoredRun) -> Json:
 
 
 def step_json(step: StoredStep) -> Json:
+    """A step attempt under the names of the API."""
     state, ledger = step.state, step.ledger
     return {
         "run_id": step.run_id,
@@ -135,6 +139,7 @@ def samples_json(samples: Sequence[Mapping[str, Any]], *, limit: int) -> Json:
 
 
 def sample_json(sample: Mapping[str, Any]) -> Json:
+    """A sample under the names of the API."""
     return {
         "item_id": sample["item_id"],
         "outcome": sample["outcome"],

@@ -37,6 +37,7 @@ class DetailTest:
     value: str
 
     def holds(self, details: Any) -> bool:
+        """Whether a sample's details meet the condition."""
         found = _at(details, self.path)
         if self.comparison == "exists":
             return (found is not _ABSENT and found is not None) == (self.value == "true")
@@ -57,6 +58,7 @@ class DecisionFilter:
     details: Sequence[DetailTest] = ()
 
     def holds(self, sample: Mapping[str, Any]) -> bool:
+        """Whether a sample meets all conditions."""
         return (
             (self.item_id is None or sample["item_id"] == self.item_id)
             and (sample["outcome"] == self.outcome if self.outcome is not None else sample["outcome"] in OUTCOMES)

@@ -111,6 +111,7 @@ def samples_of(
 
 
 def known_run(store: Store, project: str, run_id: str, field: str = "run_id") -> StoredRun:
+    """The run; raises UnknownRunError, which names `field`, when there is none."""
     run = store.run(project, run_id)
     if run is None:
         raise UnknownRunError(run_id, field)

@@ -50,7 +50,8 @@ class Column(Struct, omit_defaults=True):
 
 class ItemSet(Struct, omit_defaults=True):
     """A set of items as the client gave it, or as an adapter inferred it: how many, the sum of their hashes, a hash of their
-    order, and what of their values was captured; see `xray_core.wire`."""
+    order, and what of their values was captured; see `xray_core.wire`.
+    """
 
     n: Count
     sum: Hash
@@ -83,6 +84,8 @@ class Fingerprints(Struct):
 
 
 class Decision(TypedDict, total=False):
+    """A decision of a step, as it was told."""
+
     decision: Any
     selected: Any
     reason: Any
@@ -93,6 +96,8 @@ class Decision(TypedDict, total=False):
 
 
 class Origin(TypedDict, total=False):
+    """The framework object behind a run or step."""
+
     framework: str | None
     kind: str | None
     ids: JsonObject | None
@@ -101,6 +106,8 @@ class Origin(TypedDict, total=False):
 
 
 class RunRecord(Struct, tag_field="kind", tag="run"):
+    """What one process knows of a run; the record with the highest `rev` of a part counts."""
+
     v: Literal[1]
     run_id: Id
     part: Part = ""
@@ -125,6 +132,8 @@ class RunRecord(Struct, tag_field="kind", tag="run"):
 
 
 class StepRecord(Struct, tag_field="kind", tag="step"):
+    """What one process knows of a step attempt; the record with the highest `rev` of a part counts."""
+
     v: Literal[1]
     run_id: Id
     step_id: Id
@@ -169,6 +178,8 @@ class StepRecord(Struct, tag_field="kind", tag="step"):
 
 
 class VerdictSet(Struct):
+    """Items of one outcome and reason: named by `ids`, or as an fp40 blob of fingerprints."""
+
     outcome: SetWord
     n: Count
     reason: Word | None = None
@@ -189,6 +200,8 @@ class VerdictSet(Struct):
 
 
 class VerdictsRecord(Struct, tag_field="kind", tag="verdicts"):
+    """A chunk of verdicts of one step attempt; the first of a chunk counts."""
+
     v: Literal[1]
     run_id: Id
     step_id: Id
@@ -199,6 +212,8 @@ class VerdictsRecord(Struct, tag_field="kind", tag="verdicts"):
 
 
 class Sample(Struct, omit_defaults=True, gc=False):
+    """One item with details."""
+
     item_id: ItemId
     outcome: SetWord
     reason: Word | None = None
@@ -211,7 +226,8 @@ class Sample(Struct, omit_defaults=True, gc=False):
 
 class SamplesRecord(Struct, tag_field="kind", tag="samples"):
     """`samples` is a JSON list of `Sample`, kept as it was sent: taking it apart to put it together again would cost more
-    than all else that is done with it."""
+    than all else that is done with it.
+    """
 
     v: Literal[1]
     run_id: Id
@@ -224,6 +240,8 @@ class SamplesRecord(Struct, tag_field="kind", tag="samples"):
 
 
 class ClientRecord(Struct, tag_field="kind", tag="client"):
+    """What a client process says of itself: records it dropped, errors it swallowed."""
+
     v: Literal[1]
     part: Part
     rev: Revision = 0

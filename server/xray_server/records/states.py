@@ -61,6 +61,7 @@ class StepState:
 
     @property
     def flag_bits(self) -> int:
+        """The flags of the ledger and what is not known, as the column of flags holds them."""
         ledger = self.ledger
         unknown = (INPUT_UNKNOWN if ledger.input is None else 0) | (OUTPUT_UNKNOWN if ledger.accepted is None else 0)
         return unknown | sum([FLAG_BITS[flag] for flag in ledger.flags]) if ledger.flags else unknown
@@ -76,12 +77,14 @@ class StepState:
 
 
 def run_part(part: str, values: Sequence[Any]) -> dict[str, Any]:
+    """A run's part with its fields named; `values` are in the order of RUN_FIELDS."""
     named = dict(zip(RUN_FIELDS, values))
     named["part"] = part
     return named
 
 
 def step_part(part: str, values: Sequence[Any]) -> dict[str, Any]:
+    """A step's part with its fields named; `values` are in the order of STEP_FIELDS."""
     named = dict(zip(STEP_FIELDS, values))
     named["part"] = part
     return named

@@ -60,6 +60,7 @@ class StoredStep:
 
     @property
     def key(self) -> tuple[str, int]:
+        """(step id, attempt)."""
         return self.step_id, self.attempt
 
 

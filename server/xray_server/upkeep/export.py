@@ -32,7 +32,10 @@ Told = Callable[[int, int], None]  # runs, records so far
 
 
 class Dumpable(Protocol):
-    def dump(self, *, cursor: str | None, limit: int) -> Page[DumpedRun]: ...
+    """What an export asks of a store."""
+
+    def dump(self, *, cursor: str | None, limit: int) -> Page[DumpedRun]:
+        """As `Store.dump`."""
 
 
 @dataclass(slots=True)

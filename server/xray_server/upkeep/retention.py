@@ -28,7 +28,10 @@ _LOOK_BACK_US: Final = 6 * _HOUR_US
 
 
 class Prunable(Protocol):
-    def prune(self, order: Prune, *, cursor: str | None, limit: int) -> tuple[int, str | None]: ...
+    """What retention asks of a store."""
+
+    def prune(self, order: Prune, *, cursor: str | None, limit: int) -> tuple[int, str | None]:
+        """As `Store.prune`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +182,6 @@ class Pruner:
             raise StoppingError
 
     def close(self) -> None:
+        """Stop; waits for the step at hand, 30 s at most."""
         self._stop.set()
         self._thread.join(30)

@@ -40,9 +40,11 @@ class PostgresAlertStore(SQLAlertStore):
         self._lock = threading.RLock()
 
     def watch(self, select: Select | None) -> None:
+        """As `AlertStore.watch`."""
         self._watch(select)
 
     def leads(self) -> bool:
+        """Whether this process judges: it holds an advisory lock that only one can have."""
         # asked of the database once a connection: when that breaks, what is done next on it fails, and it is asked again
         if not self._leading:
             with self.using() as db:
@@ -52,6 +54,7 @@ class PostgresAlertStore(SQLAlertStore):
 
     @contextmanager
     def using(self, *, writing: bool = False) -> Iterator[_Database]:
+        """The connection of alerts, in a transaction where it writes; a broken one is opened anew the next time."""
         with self._lock:
             try:
                 if self._db is None:
@@ -73,6 +76,7 @@ class PostgresAlertStore(SQLAlertStore):
             db.close()
 
     def close(self) -> None:
+        """Close the connection. No call may follow."""
         with self._lock:
             self._closed = True
             self._disconnect()

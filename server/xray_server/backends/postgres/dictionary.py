@@ -50,6 +50,7 @@ class Dictionary:
         return dict(rows)
 
     def id(self, text: str) -> int:
+        """The number of a text, which is added when it is not there."""
         found = self._ids.get(text)
         if found is None:
             self.learn([text])
@@ -57,6 +58,7 @@ class Dictionary:
         return found
 
     def text(self, number: int) -> str:
+        """The text of a number."""
         found = self._texts.get(number)
         if found is None:
             row = self._db.execute(

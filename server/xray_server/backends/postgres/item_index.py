@@ -137,6 +137,7 @@ class Suspects:
         self._step = 8  # segments to look into together; doubled each time, since each time takes three questions
 
     def newest_first(self) -> Iterator[int]:
+        """The runs, the greatest key first."""
         while self._waiting or self._segments:
             if self._segments and (not self._waiting or -self._waiting[0] <= self._segments[-1][0]):
                 self._look_further()

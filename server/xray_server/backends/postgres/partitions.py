@@ -27,6 +27,7 @@ def day_of(started_us: int | None, received_us: int) -> int:
 
 
 def run_key(day: int, number: int) -> int:
+    """The key of the run with this number whose partition is by this day."""
     return (day << KEY_BITS) + number
 
 
@@ -41,6 +42,7 @@ def week_bounds(week: int) -> tuple[int, int]:
 
 
 def partition_name(table: str, week: int) -> str:
+    """The name of a table's partition for a week."""
     return f"{table}_w{week:05d}"
 
 

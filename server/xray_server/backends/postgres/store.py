@@ -106,6 +106,7 @@ class PostgresStore(RelationalStore[PostgresDatabase]):
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def write(self, batches: Sequence[Batch]) -> list[dict[int, str]]:
+        """As `Store.write`."""
         refused = write_by_bisection(batches, self._write, unavailable=_unavailable, limits=_LIMITS)
         chunks = sum(isinstance(record, VerdictsRecord) for batch in batches for record in batch.records)
         self._compactor.written(chunks)
@@ -170,6 +171,7 @@ class PostgresStore(RelationalStore[PostgresDatabase]):
         return items.look_up_across(db, project, item_id, pipeline=pipeline, limit=limit, before=before)
 
     def prune(self, order: Prune, *, cursor: str | None, limit: int) -> tuple[int, str | None]:
+        """As `Store.prune`."""
         try:
             with closing(self.connect()) as db:
                 return prune.prune(db, order, cursor, limit)
@@ -179,9 +181,11 @@ class PostgresStore(RelationalStore[PostgresDatabase]):
             raise
 
     def check(self) -> list[str]:
+        """As `Store.check`."""
         return self._read(prune.check)
 
     def health(self) -> StoreHealth:
+        """As `Store.health`; the size is measured every now and then."""
         runs, newest_us = self._read(lambda db: db.figures())
         if time.monotonic() - self._size[0] > _SIZE_KEPT_S:  # it looks at every file of the database
             self._size = (time.monotonic(), self._read(lambda db: db.size_bytes()))
@@ -200,6 +204,7 @@ class PostgresStore(RelationalStore[PostgresDatabase]):
             raise
 
     def close(self) -> None:
+        """Close all connections. No call may follow."""
         self._compactor.close()
         self._pool.close()
         if self._alerts is not None:

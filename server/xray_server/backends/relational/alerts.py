@@ -38,16 +38,24 @@ class Found(Protocol):
     """What a statement found or changed."""
 
     @property
-    def rowcount(self) -> int: ...
-    def fetchone(self) -> Any: ...
-    def fetchall(self) -> list[Any]: ...
+    def rowcount(self) -> int:
+        """Rows that the statement changed."""
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows that are left."""
 
 
 class Database(Protocol):
     """A connection, as far as alerts use it."""
 
-    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Found: ...
-    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> object: ...
+    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Found:
+        """Run a statement."""
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> object:
+        """Run a statement for each row of values."""
 
 
 class SQLAlertStore(ABC):
@@ -61,12 +69,15 @@ class SQLAlertStore(ABC):
         """The connection; `writing` in a transaction. Raises StoreUnavailableError for what is worth trying again."""
 
     @abstractmethod
-    def watch(self, select: Select | None) -> None: ...
+    def watch(self, select: Select | None) -> None:
+        """As `AlertStore.watch`."""
 
     @abstractmethod
-    def leads(self) -> bool: ...
+    def leads(self) -> bool:
+        """As `AlertStore.leads`."""
 
     def add_rule(self, rule: StoredRule) -> None:
+        """As `AlertStore.add_rule`."""
         with self.using() as db:
             db.execute(
                 "INSERT INTO alert_rule (id, project, created_us, doc) VALUES (?, ?, ?, ?)",
@@ -74,6 +85,7 @@ class SQLAlertStore(ABC):
             )
 
     def rules(self) -> list[StoredRule]:
+        """As `AlertStore.rules`."""
         with self.using() as db:
             rows = db.execute("SELECT id, project, created_us, doc FROM alert_rule ORDER BY created_us, id").fetchall()
         return [
@@ -82,6 +94,7 @@ class SQLAlertStore(ABC):
         ]  # fmt: skip
 
     def remove_rule(self, project: str, rule_id: str) -> bool:
+        """As `AlertStore.remove_rule`."""
         with self.using(writing=True) as db:
             gone = db.execute("DELETE FROM alert_rule WHERE project = ? AND id = ?", (project, rule_id)).rowcount
             if gone:
@@ -94,15 +107,18 @@ class SQLAlertStore(ABC):
             return bool(gone)
 
     def notes(self, limit: int) -> list[tuple[int, bytes]]:
+        """As `AlertStore.notes`."""
         with self.using() as db:
             rows = db.execute("SELECT pk, doc FROM alert_note ORDER BY pk LIMIT ?", (limit,)).fetchall()
         return [(int(number), bytes(note)) for number, note in rows]
 
     def note_count(self) -> int:
+        """As `AlertStore.note_count`."""
         with self.using() as db:
             return int(db.execute("SELECT count(*) FROM alert_note").fetchone()[0])
 
     def seen(self, subjects: Sequence[bytes]) -> dict[bytes, bytes]:
+        """As `AlertStore.seen`."""
         found: dict[bytes, bytes] = {}
         with self.using() as db:
             for start in range(0, len(subjects), _ASKED_AT_ONCE):
@@ -113,6 +129,7 @@ class SQLAlertStore(ABC):
         return found
 
     def states(self, keys: Sequence[SeriesKey]) -> dict[SeriesKey, SeriesState]:
+        """As `AlertStore.states`."""
         found: dict[SeriesKey, SeriesState] = {}
         with self.using() as db:
             for key in keys:
@@ -122,6 +139,7 @@ class SQLAlertStore(ABC):
         return found
 
     def firing(self, project: str) -> dict[SeriesKey, SeriesState]:
+        """As `AlertStore.firing`."""
         with self.using() as db:
             rows = db.execute(
                 "SELECT s.rule, s.series, s.doc FROM alert_state s JOIN alert_rule r ON r.id = s.rule "
@@ -131,6 +149,7 @@ class SQLAlertStore(ABC):
         return {(rule, series): msgspec.json.decode(doc, type=SeriesState) for rule, series, doc in rows}
 
     def settle(self, settlement: Settlement, *, now_us: int) -> int:
+        """As `AlertStore.settle`."""
         turned_away = 0
         with self.using(writing=True) as db:
             if db.execute("DELETE FROM alert_note WHERE pk = ?", (settlement.note,)).rowcount == 0:
@@ -184,11 +203,13 @@ class SQLAlertStore(ABC):
             db.execute("DELETE FROM alert_event WHERE pk <= ?", oldest)
 
     def waiting(self, limit: int) -> list[Delivery]:
+        """As `AlertStore.waiting`."""
         with self.using() as db:
             rows = db.execute(f"{_DELIVERY} WHERE d.status = 'waiting' ORDER BY d.pk LIMIT ?", (limit,)).fetchall()
         return [_delivery(row) for row in rows]
 
     def delivered(self, delivery: Delivery) -> None:
+        """As `AlertStore.delivered`."""
         with self.using() as db:
             db.execute(
                 "UPDATE alert_delivery SET status = ?, tries = ?, next_us = ?, note = ? WHERE pk = ? AND status = 'waiting'",
@@ -198,6 +219,7 @@ class SQLAlertStore(ABC):
     def history(
         self, project: str, *, limit: int, before: int | None, rule_id: str | None
     ) -> tuple[list[PastEvent], int | None]:
+        """As `AlertStore.history`."""
         with self.using() as db:
             rows = db.execute(
                 "SELECT pk, id, project, rule, kind, at_us, doc FROM alert_event "

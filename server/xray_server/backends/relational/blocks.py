@@ -54,7 +54,8 @@ Revisioned: TypeAlias = tuple[int, bytes]  # revision, JSON; of two the greater 
 @dataclass(frozen=True, slots=True)
 class Block:
     """`low` and `high` are the first and the last step in it; `data` numbers steps from `low`, so that a block may be made
-    before its steps have their numbers."""
+    before its steps have their numbers.
+    """
 
     low: int
     high: int
@@ -147,7 +148,9 @@ class SampleBlockAggregate:
         self._records: dict[Key, Revisioned] = {}
 
     def step(self, step: int, part: int, chunk: str, rev: int, document: bytes) -> None:
+        """Add one chunk; called by SQLite."""
         self._records[step, part, chunk] = rev, text_of_chunk(document)
 
     def finalize(self) -> bytes:
+        """The data of the block; called by SQLite."""
         return block_of(sorted(self._records.items())).data

@@ -64,10 +64,12 @@ def build(chunks: Sequence[tuple[int, Sequence[tuple[bytes, bytes]]]], bits: int
 
 
 def pack_keys(keys: Sequence[int]) -> bytes:
+    """Keys as a segment holds them: 8 bytes each, little-endian."""
     return struct.pack(f"<{len(keys)}Q", *keys)
 
 
 def unpack_keys(packed: bytes) -> tuple[int, ...]:
+    """The keys that `pack_keys` was given."""
     return struct.unpack(f"<{len(packed) // 8}Q", packed)
 
 

@@ -7,7 +7,8 @@ from xray_core.safety import log
 
 def log_migration(location: str, version: int, newest: int) -> None:
     """Say that a database with data in it is brought up to date: a million steps may take some seconds, meanwhile nothing
-    is served."""
+    is served.
+    """
     if 0 < version < newest:
         log.warning(
             "X-Ray: bringing %s from schema %d to %d; a large database takes minutes, and as much room again.",

@@ -133,6 +133,7 @@ class Sums:
         self.by_run: dict[int, list[int]] = {}  # steps, failed, flagged
 
     def new_step(self, run: int) -> None:
+        """Count a step attempt that was not there before."""
         self.by_run.setdefault(run, [0, 0, 0])[0] += 1
 
     def add(self, state: StepState, *, project: int, run: int, at_us: int, sign: int) -> None:
@@ -166,6 +167,7 @@ def tag_text(value: object) -> str:
 
 
 def client_document(record: ClientRecord) -> bytes:
+    """The document of a client process: host, pid, SDK, pipeline, counters."""
     return pack([record.host, record.pid, record.sdk, record.pipeline, record.counters or {}])
 
 
@@ -209,7 +211,7 @@ def _step_figures(state: StepState) -> tuple[Any, ...]:
 
 
 def _figures(ledger: Ledger) -> tuple[int, ...]:
-    """input ... selected, 0 where not known: the flags beside them say which of these are known."""
+    """Input ... selected, 0 where not known: the flags beside them say which of these are known."""
     return (
         ledger.input or 0, ledger.accepted or 0, ledger.rejected or 0, ledger.not_selected or 0, ledger.errored or 0,
         ledger.selected or 0,
@@ -268,7 +270,8 @@ def step_state(parts: Parts) -> StepState:
 
 def effective_start_us(before: StepState, after: StepState, *, old_us: int, received_us: int) -> int:
     """The place in time of a step that changed: its start, and while that is not told when it was heard of. Of a start that
-    was told and then taken back nothing may remain, or the order of arrival would show."""
+    was told and then taken back nothing may remain, or the order of arrival would show.
+    """
     started_us: int | None = after.values["started_us"]
     if started_us is not None:
         return started_us
@@ -276,6 +279,7 @@ def effective_start_us(before: StepState, after: StepState, *, old_us: int, rece
 
 
 def keep_newest(parts: Parts, name: str, values: list[Any], as_part: Any) -> None:
+    """Keep the newer of a part that is known and this one; `as_part` names the fields of its values, to decide between equals."""
     known = parts.get(name)
     if known is None or values[REV] > known[REV]:
         parts[name] = values

@@ -16,6 +16,7 @@ Wire = dict[str, Any]
 
 
 def wire_run(run_id: str, part: str, values: Sequence[Any]) -> Wire:
+    """A part of a run as a wire record; `values` are in the order of RUN_FIELDS."""
     return {"v": 1, "kind": "run", "run_id": run_id, "part": part, **_given(RUN_FIELDS, values)}
 
 
@@ -25,6 +26,7 @@ def wire_step(key: Mapping[str, Any], part: str, values: Sequence[Any]) -> Wire:
 
 
 def wire_verdicts(key: Mapping[str, Any], part: str, chunk: str, head: bytes, data: bytes) -> Wire:
+    """A chunk of verdicts as a wire record; `key`: run_id, step_id, attempt."""
     sets = []
     for code, reason, n, form, offset, length in unpack(head):
         blob = data[offset : offset + length]
@@ -34,6 +36,7 @@ def wire_verdicts(key: Mapping[str, Any], part: str, chunk: str, head: bytes, da
 
 
 def wire_samples(key: Mapping[str, Any], part: str, chunk: str, rev: int, text: bytes) -> Wire:
+    """A record of samples as a wire record; `key`: run_id, step_id, attempt."""
     samples = [_given(SAMPLE_FIELDS, sample_values(each)) for each in read_samples(text)]
     return {"v": 1, "kind": "samples", **key, "part": part, "chunk": chunk, "rev": rev, "samples": samples}
 

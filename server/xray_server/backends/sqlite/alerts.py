@@ -39,13 +39,16 @@ class SQLiteAlertStore(SQLAlertStore):
         self._lock = threading.RLock()
 
     def watch(self, select: Select | None) -> None:
+        """As `AlertStore.watch`."""
         self._watch(select)
 
     def leads(self) -> bool:
+        """Whether this process judges: it holds a file lock that only one can have."""
         return self._leads()
 
     @contextmanager
     def using(self, *, writing: bool = False) -> Iterator[sqlite3.Connection]:
+        """The connection of alerts, in a transaction where it writes."""
         with self._lock:
             try:
                 if writing:

@@ -37,6 +37,7 @@ class Dictionary:
         return found
 
     def text(self, number: int) -> str:
+        """The text of a number."""
         return str(self._connection.execute(self._name, (number,)).fetchone()[0])
 
     def _found(self, text: str) -> int | None:

@@ -76,7 +76,8 @@ _CHUNK: Final = (
 
 class _Suspects:
     """The chunks that may hold an item, from the newest back, and no further than is asked for: of ten million steps, the
-    hundreds of segments take longer to look into than a page of runs takes to find."""
+    hundreds of segments take longer to look into than a page of runs takes to find.
+    """
 
     def __init__(self, db: SQLiteDatabase, fingerprint: int) -> None:
         self._db, self._fingerprint = db.connection, fingerprint

@@ -57,6 +57,7 @@ class FileLock:
         return True
 
     def close(self) -> None:
+        """Release the lock and close its file. May be called twice."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)

@@ -45,6 +45,7 @@ class NewStep:
 
 
 def new_step(key: StepKey, parts: Parts, received_us: int, words: Dictionary, part_names: Dictionary) -> NewStep:
+    """A step of which nothing is stored, worked out before the transaction begins; `received_us` is its place until its start is known."""
     project, _, step_id, attempt = key
     state = step_state(parts)
     at_us = received_us if state.values["started_us"] is None else state.values["started_us"]

@@ -118,6 +118,7 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
             raise
 
     def write(self, batches: Sequence[Batch]) -> list[dict[int, str]]:
+        """As `Store.write`."""
         refused = write_by_bisection(
             batches, self._writer.write, unavailable=_retryable, limits=(sqlite3.Error, OverflowError, ValueError)
         )
@@ -131,6 +132,7 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
         return items.look_up_across(db, project, item_id, pipeline=pipeline, limit=limit, before=before)
 
     def prune(self, order: Prune, *, cursor: str | None, limit: int) -> tuple[int, str | None]:
+        """As `Store.prune`."""
         try:
             if self._pruning is None:
                 self._pruning = self._connect(readonly=False)
@@ -141,9 +143,11 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
             raise
 
     def check(self) -> list[str]:
+        """As `Store.check`."""
         return self._read(lambda db: backup.check(db.connection))
 
     def health(self) -> StoreHealth:
+        """As `Store.health`."""
         runs, newest_us, size_bytes = self._read(lambda db: db.figures())
         return StoreHealth("sqlite", str(self.path), runs, newest_us, {"bytes": size_bytes})
 
@@ -159,6 +163,7 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
             raise
 
     def close(self) -> None:
+        """Close all connections and locks. No call may follow."""
         self._compactor.close()
         with self._lock:
             for connection in self._connections[::-1]:
