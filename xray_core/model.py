@@ -230,25 +230,16 @@ def make_ledger(
     fallen = counts.get("rejected", 0) + counts.get("not_selected", 0) + counts.get("errored", 0)
     if counts:
         went_in, came_out = _agreeing(went_in, came_out, said_yes, fallen)
-    flags: list[str] = []
     accepted = _accepted(counts, went_in, came_out, said_yes, fallen)
-    if came_out.n is not None and said_yes > came_out.n:
-        flags.append("contradiction")
     total = went_in.n if went_in.n is not None else accepted + fallen if counts and accepted is not None else None
     inferred = went_in.inferred or came_out.inferred
     rest = duplicated = None
     if total is not None and (accepted is not None or not (counts or inferred)):
         rest, duplicated = _rest(total - (accepted or 0) - fallen, went_in, came_out)
-    if went_in.n is not None and fallen > went_in.n and not flags:
-        flags.append("contradiction")
     undecided = None if rest is None else max(0, rest) if running else 0
     unaccounted = None if rest is None else rest - (undecided or 0)
-    if unaccounted and unaccounted > 0 and not inferred:
-        flags.append("unaccounted")
-    elif unaccounted and unaccounted < 0 and not flags:
-        flags.append("created")
-    if duplicated and duplicated > 0:
-        flags.append("duplicated")
+    contradiction = (came_out.n is not None and said_yes > came_out.n) or (went_in.n is not None and fallen > went_in.n)
+    flags = _flags(contradiction, unaccounted, duplicated, inferred=inferred)
     told = bool(counts) or accepted is not None
     return Ledger(
         input=total,
@@ -258,7 +249,7 @@ def make_ledger(
         errored=counts.get("errored", 0) if told else None,
         unaccounted=unaccounted,
         selected=selected if told else None,
-        flags=tuple(flags),
+        flags=flags,
         undecided=undecided,
         distinct_in=went_in.distinct,
         distinct_out=came_out.distinct,
@@ -266,6 +257,17 @@ def make_ledger(
         nulls=went_in.nulls if went_in.nulls is not None else came_out.nulls,
         inferred=inferred,
     )
+
+
+def _flags(contradiction: bool, unaccounted: int | None, duplicated: int | None, *, inferred: bool) -> tuple[str, ...]:
+    flags = ["contradiction"] if contradiction else []
+    if unaccounted and unaccounted > 0 and not inferred:
+        flags.append("unaccounted")
+    elif unaccounted and unaccounted < 0 and not flags:
+        flags.append("created")
+    if duplicated and duplicated > 0:
+        flags.append("duplicated")
+    return tuple(flags)
 
 
 def added(ledgers: Iterable[Ledger]) -> Ledger:

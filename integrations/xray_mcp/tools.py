@@ -74,7 +74,8 @@ class Tools:
 
     async def diff(self, ctx: Context[Any, Any], a: Run, b: Annotated[str, Field(max_length=256)] = "baseline") -> Json:
         """Where run `b` parts from run `a`: the first step that decided differently, and the items that flipped. Without `b`:
-        where `a` parts from the last good run of its pipeline."""
+        where `a` parts from the last good run of its pipeline.
+        """
         a = await self._run_id(ctx, a, None)
         b = await self._run_id(ctx, b, None)
         answer = await self._get(ctx, "runs", a, "diff", b)

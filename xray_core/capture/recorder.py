@@ -204,7 +204,8 @@ class Recorder:
 
     def without_secret_ids(self, item_ids: list[str]) -> tuple[list[str], list[str]]:
         """Item ids that may be written by name, and those that are secrets: their fingerprints alone are written, by which
-        `why` finds them."""
+        `why` finds them.
+        """
         return self._redactor.without_secrets(item_ids)
 
     def next_step_id(self) -> str:

@@ -54,6 +54,7 @@ class Judged:
 
     @property
     def differs(self) -> bool:
+        """Whether the step is missing on one side, or its inputs or outputs differ."""
         return self.missing or self.inputs.differs or self.outputs.differs
 
     @property

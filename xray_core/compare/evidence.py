@@ -56,6 +56,7 @@ class Equality:
 
     @property
     def differs(self) -> bool:
+        """Whether the evidence shows a difference."""
         return self.state == "differs"
 
 

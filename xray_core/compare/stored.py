@@ -26,7 +26,8 @@ _GENERATED_NAME: Final = re.compile(
 
 class StoredDifference(NamedTuple):
     """Attributes: changes: what differs for good; generated: paths that differ as ids, times and hosts of runs do;
-    whole: both values are here whole, so nothing else can differ."""
+    whole: both values are here whole, so nothing else can differ.
+    """
 
     changes: Sequence[Change]
     generated: Sequence[str]

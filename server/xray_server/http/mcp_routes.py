@@ -48,6 +48,7 @@ class McpEndpoint:
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request to the session manager."""
         await self._manager.handle_request(scope, receive, send)
 
     async def _ask(self, ctx: Any, path: tuple[str, ...], parameters: dict[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def item_set(documents: Sequence[Document], source: str | None = None) -> ItemSe
 
 
 def sum_of(ids: Sequence[str]) -> str:
+    """The sum of the hashes of these ids, as 16 hexadecimal digits."""
     return f"{verdicts.sum64(_hashes(ids)):016x}"
 
 
