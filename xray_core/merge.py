@@ -114,9 +114,9 @@ def _merged_step(ordered: Sequence[Part]) -> dict[str, Any]:
     for name in _LAST_TO_SAY:
         merged[name] = _first(ordered[::-1], name)
     for name, side in (("input_count", "in"), ("output_count", "out")):
-        told = [part for part in ordered if part.get(name) is not None]
-        sets = [((part.get("items") or {}).get(side) or {}).get("n") for part in told]
-        if len(told) > 1 and sets == [part[name] for part in told]:
+        known = [part for part in ordered if part.get(name) is not None]
+        sets = [((part.get("items") or {}).get(side) or {}).get("n") for part in known]
+        if len(known) > 1 and sets == [part[name] for part in known]:
             merged[name] = sum(sets)  # each counted the items that it gave, and those add up
     indexes = [part["index"] for part in ordered if part.get("index") is not None]
     merged["index"] = min(indexes) if indexes else None
@@ -277,8 +277,8 @@ def _one_set(several: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _agreed(values: Sequence[Any]) -> Any:
     """What all say that say anything; None where they differ."""
-    told = [value for value in values if value is not None]
-    return told[0] if told and all(value == told[0] for value in told) else None
+    known = [value for value in values if value is not None]
+    return known[0] if known and all(value == known[0] for value in known) else None
 
 
 def _score_sums(ordered: Sequence[Part]) -> dict[str, dict[str, Any]]:
@@ -298,8 +298,8 @@ def _orders(ordered: Sequence[Part]) -> dict[str, str]:
             counted = sum(bool((other.get("counts") or {}).get(outcome)) for other in ordered if other is not part)
             if order is not None and not counted:
                 merged[outcome] = order
-    told = [outcome for part in ordered for outcome in part.get("orders") or {}]
-    return {outcome: order for outcome, order in merged.items() if told.count(outcome) == 1}
+    known = [outcome for part in ordered for outcome in part.get("orders") or {}]
+    return {outcome: order for outcome, order in merged.items() if known.count(outcome) == 1}
 
 
 def _scores(ordered: Sequence[Part]) -> dict[str, dict[str, list[Any]]]:

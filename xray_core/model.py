@@ -240,15 +240,15 @@ def make_ledger(
     unaccounted = None if rest is None else rest - (undecided or 0)
     contradiction = (came_out.n is not None and said_yes > came_out.n) or (went_in.n is not None and fallen > went_in.n)
     flags = _flags(contradiction, unaccounted, duplicated, inferred=inferred)
-    told = bool(counts) or accepted is not None
+    any_known = bool(counts) or accepted is not None
     return Ledger(
         input=total,
         accepted=accepted,
-        rejected=counts.get("rejected", 0) if told else None,
-        not_selected=counts.get("not_selected", 0) if told else None,
-        errored=counts.get("errored", 0) if told else None,
+        rejected=counts.get("rejected", 0) if any_known else None,
+        not_selected=counts.get("not_selected", 0) if any_known else None,
+        errored=counts.get("errored", 0) if any_known else None,
         unaccounted=unaccounted,
-        selected=selected if told else None,
+        selected=selected if any_known else None,
         flags=flags,
         undecided=undecided,
         distinct_in=went_in.distinct,

@@ -63,7 +63,7 @@ class NoStep:
         """A step inside no step: itself, as harmless."""
         return self
 
-    def filter(self, frame: T, reject: Mapping[str, Any], **told: Any) -> T:
+    def filter(self, frame: T, reject: Mapping[str, Any], **options: Any) -> T:
         """The rows that no mask rejects; the one method whose answer the program needs."""
         kept: T = frames.filtered(frame, reject).kept
         return kept

@@ -112,11 +112,11 @@ def _polars(frame: Any, masks: Mapping[str, Any]) -> Filtered:
     rows = frame.height
     # by numbers, since a frame may have columns of the reasons' names
     named = {f"xray {code}": (str(name), mask) for code, (name, mask) in enumerate(masks.items(), 1)}
-    told = frame.with_columns(**{c: mask for c, (_, mask) in named.items() if isinstance(mask, polars.Expr)})
+    masks = frame.with_columns(**{c: mask for c, (_, mask) in named.items() if isinstance(mask, polars.Expr)})
     columns = []
     for column, (name, mask) in named.items():
         if isinstance(mask, polars.Expr):
-            series = told[column]
+            series = masks[column]
         elif isinstance(mask, polars.Series):
             series = mask.alias(column)
         else:

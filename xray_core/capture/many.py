@@ -1,4 +1,4 @@
-"""What a step is told of many items at once: lists, columns and frames as verdicts.
+"""Many items of a step at once: lists, columns and frames as verdicts.
 
 Raises what goes wrong before anything is recorded; the step swallows it and says what to do. Where the ids cannot be read
 but their number is known, the items count all the same. How verdicts are kept is `bulk.py`'s and `verdict_log.py`'s.
@@ -72,7 +72,7 @@ def judged(log: VerdictLog, items: Any, reasons: Any, details: Any, score: Any) 
     except TypeError:  # an unhashable reason: as `reject` would have it
         codes = [verdicts[reason if _hashable(reason) else f"<{type(reason).__name__}>"] for reason in values]
     _record(
-        log, verdicts.told, codes, source, _details(log, details, source.size), _scores(log, score, source.size)
+        log, verdicts.verdict_of, codes, source, _details(log, details, source.size), _scores(log, score, source.size)
     )  # fmt: skip
 
 
@@ -127,16 +127,16 @@ def _shifted(details_of: bulk.DetailsOf, start: int, rows: Sequence[int]) -> Seq
 
 
 class _Verdicts(dict[Any, int]):
-    """Reason -> its number; `told` holds the verdict of each number."""
+    """Reason -> its number; `verdict_of` holds the verdict of each number."""
 
     def __init__(self) -> None:
-        self.told: list[Verdict] = [("accepted", None)]
+        self.verdict_of: list[Verdict] = [("accepted", None)]
 
     def __missing__(self, reason: Any) -> int:
         if columns.is_null(reason) or reason == "":
             return 0
-        code = self[reason] = len(self.told)
-        self.told.append(("rejected", reason))
+        code = self[reason] = len(self.verdict_of)
+        self.verdict_of.append(("rejected", reason))
         return code
 
 

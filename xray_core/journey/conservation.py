@@ -142,28 +142,28 @@ def _between(stages: Sequence[_Stage], flow: Flow, reading: _Reading) -> list[Ga
     suspicious: set[int] = set()  # stages that were given something else than the one before them put out
     for position, stage in enumerate(stages):
         after = [each for each in stages[position + 1 :] if not _unrelated(stage, each, flow)]
-        told = [each for each in after if not _silent(each)]
-        if not told:
+        informative = [each for each in after if not _silent(each)]
+        if not informative:
             continue
-        first = told[0]
+        first = informative[0]
         through = [each.path for each in after[: after.index(first)] if _silent(each)]
         came_out = _figures(stage, "out")
         if came_out is None or came_out == _figures(first, "in"):
             continue
         suspicious.add(id(first))
-        found += _lost(stage, told, through, reading)
+        found += _lost(stage, informative, through, reading)
     for stage in stages:
         found += _duplicated(stage, reading, suspicious=id(stage) in suspicious)
     return found
 
 
-def _lost(stage: _Stage, told: Sequence[_Stage], through: list[str], reading: _Reading) -> list[Gap]:
+def _lost(stage: _Stage, informative: Sequence[_Stage], through: list[str], reading: _Reading) -> list[Gap]:
     """What came out of a stage and is in none of those after it; nothing where one of them cannot tell."""
     out = reading.members(stage, "out")
     if not out:
         return []
     later: set[int] = set()
-    for each in told:
+    for each in informative:
         went_in = reading.members(each, "in")
         if went_in is None:
             return []
@@ -172,9 +172,9 @@ def _lost(stage: _Stage, told: Sequence[_Stage], through: list[str], reading: _R
     if not lost or (len(lost) == len(out) and later):
         return []  # nothing in common: these are other things (chunks of documents, orders of customers)
     names = [reading.names[each] for each in sorted(lost) if each in reading.names]
-    return [Gap(kind="lost_between", step=stage.path, next=told[0].path, n=len(lost), of=len(out),
+    return [Gap(kind="lost_between", step=stage.path, next=informative[0].path, n=len(lost), of=len(out),
                 items=sorted(names)[:_MAX_EXAMPLES], through=through,
-                inferred=any(_inferred(each) for each in (stage, *told)))]  # fmt: skip
+                inferred=any(_inferred(each) for each in (stage, *informative)))]  # fmt: skip
 
 
 def _duplicated(stage: _Stage, reading: _Reading, *, suspicious: bool) -> list[Gap]:

@@ -56,17 +56,17 @@ def with_child_runs(answer: Why, inner: Sequence[Why]) -> Why:
     """The answer, with those of runs that began inside this one and know the item; theirs, where this run does not know it."""
     if not inner:
         return answer
-    told = next((each for each in reversed(inner) if each.outcome in NEGATIVE), inner[-1])
+    child = next((each for each in reversed(inner) if each.outcome in NEGATIVE), inner[-1])
     about = [
         {"run_id": each.run_id, "pipeline": each.pipeline, "outcome": each.outcome, "sentence": each.sentence}
         for each in inner
     ]
     if answer.step is not None and answer.outcome != "never_entered":
-        text = answer.sentence + say("child_run", run=told.run_id, sentence=told.sentence)
+        text = answer.sentence + say("child_run", run=child.run_id, sentence=child.sentence)
         return replace(answer, sentence=text, child_runs=about)
-    return replace(answer, sentence=told.sentence + say("in_child_run", run=told.run_id), child_runs=about,
-                   outcome=told.outcome, reason=told.reason, details=told.details, score=told.score, step=told.step,
-                   step_id=told.step_id, certainty=told.certainty, p_false=told.p_false)  # fmt: skip
+    return replace(answer, sentence=child.sentence + say("in_child_run", run=child.run_id), child_runs=about,
+                   outcome=child.outcome, reason=child.reason, details=child.details, score=child.score, step=child.step,
+                   step_id=child.step_id, certainty=child.certainty, p_false=child.p_false)  # fmt: skip
 
 
 def with_known_run(answer: Why, run_id: str, at: str | None) -> Why:
