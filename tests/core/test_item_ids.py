@@ -1,4 +1,7 @@
-"""One spelling for an item id, whatever type holds it."""
+"""One spelling for an item id, whatever type holds it.
+
+Tests capture/items.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Parts into one state: in any order, however often each comes, and the short way for one part as the long one."""
+"""Parts into one state: in any order, however often each comes, and the short way for one part as the long one.
+
+Tests sums.py.
+"""
 
 from __future__ import annotations
 

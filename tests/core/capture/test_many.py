@@ -1,4 +1,7 @@
-"""Many items at once: what a loop would leave, whatever library holds them, and nothing recorded wrongly."""
+"""Many items at once: what a loop would leave, whatever library holds them, and nothing recorded wrongly.
+
+Tests capture/bulk.py and scores.py.
+"""
 
 from __future__ import annotations
 

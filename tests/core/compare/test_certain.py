@@ -1,4 +1,7 @@
-"""Random pipelines with one random fault and random capture: a blame that calls itself certain names the step of the fault."""
+"""Random pipelines with one random fault and random capture: a blame that calls itself certain names the step of the fault.
+
+Tests compare/columns.py, options.py, parting.py, sentences.py, stored.py and what_changed.py.
+"""
 
 from __future__ import annotations
 

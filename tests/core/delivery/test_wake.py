@@ -1,4 +1,7 @@
-"""A wake-up that may be given from anywhere, and process_mark.py: whether this is still the process that made the mark."""
+"""A wake-up that may be given from anywhere, and process_mark.py: whether this is still the process that made the mark.
+
+Tests delivery/process_mark.py.
+"""
 
 from __future__ import annotations
 

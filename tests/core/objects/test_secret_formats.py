@@ -1,4 +1,7 @@
-"""Row 40, texts: credentials in the public formats are found by their form, wherever they stand, and innocents are not."""
+"""Row 40, texts: credentials in the public formats are found by their form, wherever they stand, and innocents are not.
+
+Tests objects/card_numbers.py, redaction.py and secret_hints.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What `xray doctor` reads of a spool: records by server, whose they are, what is in quarantine; destination.py's paths."""
+"""What `xray doctor` reads of a spool: records by server, whose they are, what is in quarantine; destination.py's paths.
+
+Tests spool/destination.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One segment: records in a file that only its owner, or the adopter of a dead one, may read; or in memory."""
+"""One segment: records in a file that only its owner, or the adopter of a dead one, may read; or in memory.
+
+Tests spool/frames.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Which segments a process holds: details go before verdicts, verdicts before counts, and nothing beyond the cap.
 
-taking.py (which of them is read next) is tested here too, over the same segments.
+Tests spool/segments.py and taking.py (which of them is read next), over the same segments.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Row 35: gevent and eventlet replace threads, locks and sockets before X-Ray is imported, after, or in between."""
+"""Row 35: gevent and eventlet replace threads, locks and sockets before X-Ray is imported, after, or in between.
+
+Tests xray_core/native.py.
+"""
 
 from __future__ import annotations
 

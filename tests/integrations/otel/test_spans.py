@@ -1,4 +1,7 @@
-"""Runs and steps as spans, metrics and log fields of the application's own providers, and back again through OTLP."""
+"""Runs and steps as spans, metrics and log fields of the application's own providers, and back again through OTLP.
+
+Tests exporter.py, logs.py, plugin.py and transport/surrounded.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Keys: made, listed and revoked by command, kept as digests, and what a browser does with one."""
+"""Keys: made, listed and revoked by command, kept as digests, and what a browser does with one.
+
+Tests access/admission.py, sessions.py, store/keys.py, cli/keys.py and pages/sign_in.py.
+"""
 
 from __future__ import annotations
 

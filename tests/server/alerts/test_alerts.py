@@ -1,4 +1,8 @@
-"""A rule fires once and resolves once, at a real receiver, whatever is sent again and whoever is killed."""
+"""A rule fires once and resolves once, at a real receiver, whatever is sent again and whoever is killed.
+
+Tests alerts/delivery.py, engine.py, judge.py, messages.py, series.py, service.py, store.py, watch.py, webhook.py,
+backends/relational/alerts.py, backends/sqlite/alerts.py and backends/postgres/alerts.py.
+"""
 
 from __future__ import annotations
 

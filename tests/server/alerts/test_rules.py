@@ -1,4 +1,7 @@
-"""Rules by API, command line and page: what is kept, what is refused, what is never shown again."""
+"""Rules by API, command line and page: what is kept, what is refused, what is never shown again.
+
+Tests alerts/apprise_target.py, dry_run.py, targets.py, cli/alerts.py, http/alert_routes.py and pages/alerts.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Several processes on one database: whatever they write at once, it is all there, once."""
+"""Several processes on one database: whatever they write at once, it is all there, once.
+
+Tests backends/sqlite/dictionary.py, lock.py and write.py.
+"""
 
 from __future__ import annotations
 

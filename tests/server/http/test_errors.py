@@ -1,4 +1,7 @@
-"""Every error has one shape: JSON for programs, the same words as a page for browsers."""
+"""Every error has one shape: JSON for programs, the same words as a page for browsers.
+
+Tests answers.py.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Every endpoint, with every kind of key and of either project: who gets in, and that nothing crosses projects.
 
 An endpoint that is not in the table fails the first test: whoever adds one says here who may use it.
+
+Tests app.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Rows 28, 29 and 31 of the fault matrix, and what an accepted write is worth."""
+"""Rows 28, 29 and 31 of the fault matrix, and what an accepted write is worth.
+
+Tests http/bodies.py, ingest/committer.py and backends/relational/salvage.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The API through a real server on loopback: posted runs are found, and what is wrong is named."""
+"""The API through a real server on loopback: posted runs are found, and what is wrong is named.
+
+Tests backends/open.py, cli/commands.py, http/params.py, read_routes.py, write_routes.py, ingest/run_document.py,
+and pages/rendering.py.
+"""
 
 from __future__ import annotations
 

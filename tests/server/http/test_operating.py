@@ -1,4 +1,8 @@
-"""What an operator watches and what holds strangers off: metrics, readiness, logs, rates, slow clients, headers."""
+"""What an operator watches and what holds strangers off: metrics, readiness, logs, rates, slow clients, headers.
+
+Tests access/rates.py, http/health.py, logs.py, metrics.py, middleware.py, operate_routes.py, process/connections.py and
+serve.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The official client over both transports: every tool, what a key may see, hostile text, and the bounds of answers."""
+"""The official client over both transports: every tool, what a key may see, hostile text, and the bounds of answers.
+
+Tests answers.py, command.py and tools.py; of the server http/mcp_routes.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What real applications' spans say of their documents: the dropped one is named, with the step that dropped it."""
+"""What real applications' spans say of their documents: the dropped one is named, with the step that dropped it.
+
+Tests otlp/documents.py, evidence.py, records.py and verdicts.py.
+"""
 
 from __future__ import annotations
 

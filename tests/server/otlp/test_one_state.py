@@ -1,4 +1,7 @@
-"""Spans in any order, resent, late, split over requests, encodings and restarts of the server: one state."""
+"""Spans in any order, resent, late, split over requests, encodings and restarts of the server: one state.
+
+Tests otlp/echo.py and nested.py.
+"""
 
 from __future__ import annotations
 

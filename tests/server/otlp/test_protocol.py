@@ -1,4 +1,7 @@
-"""OTLP/HTTP as the protocol has it: encodings, ids, partial success, statuses, keys, and whatever else a sender may send."""
+"""OTLP/HTTP as the protocol has it: encodings, ids, partial success, statuses, keys, and whatever else a sender may send.
+
+Tests http/otlp_routes.py, otlp/receive.py and spans.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The pages as they are served: bounded whatever a run holds, warnings that say what to do, forms that leave fields empty."""
+"""The pages as they are served: bounded whatever a run holds, warnings that say what to do, forms that leave fields empty.
+
+Tests pages/charts.py, compare.py, formatting.py, routes.py, run.py, search.py and views.py.
+"""
 
 from __future__ import annotations
 

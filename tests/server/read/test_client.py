@@ -1,4 +1,7 @@
-"""`from xray_core import Client`: typed answers of a real server."""
+"""`from xray_core import Client`: typed answers of a real server.
+
+Tests read/runs.py, and of the core query/client.py.
+"""
 
 from __future__ import annotations
 

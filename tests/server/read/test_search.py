@@ -1,4 +1,7 @@
-"""Decisions, trends, and one item across runs."""
+"""Decisions, trends, and one item across runs.
+
+Tests http/explain_params.py, explain_routes.py, read/sample_search.py and trends.py.
+"""
 
 from __future__ import annotations
 

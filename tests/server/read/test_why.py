@@ -1,6 +1,6 @@
 """`GET /runs/{run}/items/{item}`: what became of an item, through the real SDK and a real server.
 
-Tests read/why.py, and of the core journey/explain.py, neighbours.py, sentences.py and types.py.
+Tests read/why.py, and of the core journey/explain.py, neighbours.py, sentences.py and types.py; read/conservation.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""`xray export`, `import`, `backup`, `prune` and `check-store`, as commands."""
+"""`xray export`, `import`, `backup`, `prune` and `check-store`, as commands.
+
+Tests backends/sqlite/backup.py and cli/upkeep.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What the stores keep, and for how long: retention, export and import, checks. Both stores, the same answers."""
+"""What the stores keep, and for how long: retention, export and import, checks. Both stores, the same answers.
+
+Tests backends/relational/dump.py, to_wire.py, backends/sqlite/prune.py, backends/postgres/prune.py, upkeep/export.py and
+retention.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every store keeps keys alike."""
+"""Every store keeps keys alike.
+
+Tests backends/relational/keys.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Any order, any duplication and any split of the records gives one and the same state, through the real store."""
+"""Any order, any duplication and any split of the records gives one and the same state, through the real store.
+
+Tests backends/relational/rows.py, backends/sqlite/documents.py, samples.py, steps.py, backends/postgres/samples.py, steps.py
+and records/schema.py.
+"""
 
 from __future__ import annotations
 

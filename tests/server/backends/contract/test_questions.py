@@ -1,4 +1,8 @@
-"""Every filter and every list, against a plain oracle; pages hold while writes go on."""
+"""Every filter and every list, against a plain oracle; pages hold while writes go on.
+
+Tests backends/relational/cursors.py, database.py, figures.py, items.py, lists.py, samples.py, store.py, stored.py,
+store/answers.py, protocol.py and questions.py.
+"""
 
 from __future__ import annotations
 

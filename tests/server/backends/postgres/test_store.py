@@ -1,4 +1,7 @@
-"""What is PostgreSQL's own: several processes at once, migrations, partitions, lost connections, ids and text."""
+"""What is PostgreSQL's own: several processes at once, migrations, partitions, lost connections, ids and text.
+
+Tests backends/postgres/dictionary.py, migrate.py, partitions.py, read.py, text.py and write.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Blocks: whatever the order in which records come, the newest of each is there once; and what was kept before."""
+"""Blocks: whatever the order in which records come, the newest of each is there once; and what was kept before.
+
+Tests backends/relational/migrations.py.
+"""
 
 from __future__ import annotations
 

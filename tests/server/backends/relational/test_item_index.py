@@ -1,4 +1,7 @@
-"""An item across runs: whatever is in segments and whatever still waits, each run that holds the item is found, once."""
+"""An item across runs: whatever is in segments and whatever still waits, each run that holds the item is found, once.
+
+Tests backends/relational/compactor.py, backends/sqlite/item_index.py, items.py, backends/postgres/item_index.py and items.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is SQLite's own: plans, migrations, ids, documents."""
+"""What is SQLite's own: plans, migrations, ids, documents.
+
+Tests backends/relational/ids.py, backends/sqlite/migrate.py, read.py and records/documents.py.
+"""
 
 from __future__ import annotations
 
