@@ -10,13 +10,14 @@ Cuts by structure, not by bytes, so that what is left is always valid JSON, and 
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from types import TracebackType
 from typing import Any, Final
 
-from xray_core.objects import redaction
+import msgspec
+
+from xray_core.objects import exceptions, redaction
 from xray_core.objects.redaction import REDACTED, Redactor
 from xray_core.objects.secret_keys import Secrecy
 from xray_core.objects.structure import View, type_name, view
@@ -27,6 +28,8 @@ MAX_NODES: Final = 2_000
 MAX_KEY_CHARS: Final = 200
 MAX_STRING_CHARS: Final = 4_096
 MAX_TRACEBACK_CHARS: Final = 8_192
+MAX_MESSAGE_CHARS: Final = 2_048
+MAX_SHOWN_CHARS: Final = 500  # of a value inside a message
 MAX_KNOWN: Final = 4_096  # keys, and names, that are remembered
 _AROUND_CUT_CHARS: Final = 256
 _NUMBERS: Final = frozenset({int, float})
@@ -139,24 +142,32 @@ class Sanitizer:
     def error(
         self, error: BaseException | Mapping[str, Any], trace: TracebackType | None = None
     ) -> dict[str, Any] | None:
-        """An exception as {type, message, traceback}. The message is read from `args`, since `str()` is user code.
+        """An exception as {type, message, traceback}; see `exceptions`.
 
         A mapping is taken for {type, message, traceback} as a framework tells it.
         """
         if not isinstance(error, BaseException):
-            told = self.clean(dict(error))
-            return told if isinstance(told, dict) else None
-        arguments = BaseException.__dict__["args"].__get__(error)
-        message = ", ".join(_argument(argument) for argument in arguments[:5])
-        try:
-            frames = traceback.format_tb(trace if trace is not None else error.__traceback__, limit=-20)
-        except Exception:  # noqa: BLE001  # source lines come through loaders, which may be the user's
-            frames = []
+            given = self.clean(dict(error))
+            return given if isinstance(given, dict) else None
         return {
             "type": type_name(type(error)),
-            "message": self.text(message, 2_048),
-            "traceback": self.text("".join(frames)[-MAX_TRACEBACK_CHARS:], MAX_TRACEBACK_CHARS),
+            "message": self.text(exceptions.message_of(error, self._shown), MAX_MESSAGE_CHARS),
+            "traceback": self._traceback(error, trace),
         }
+
+    def _traceback(self, error: BaseException, trace: TracebackType | None) -> str:
+        try:
+            text = exceptions.traceback_of(error, trace, self._shown, max_chars=MAX_TRACEBACK_CHARS)
+        except Exception:  # noqa: BLE001  # a source that cannot be read, a chain that is no chain: the message stays
+            return ""
+        return self.text(text, MAX_TRACEBACK_CHARS)
+
+    def _shown(self, value: Any) -> str:
+        """A value inside a sentence."""
+        cleaned = self.clean(value)
+        if isinstance(cleaned, dict) and cleaned.keys() <= {"$type", "size"}:
+            return f"<{cleaned.get('$type')}>"
+        return cleaned if isinstance(cleaned, str) else msgspec.json.encode(cleaned).decode()[:MAX_SHOWN_CHARS]
 
     def secrecy(self, key: str) -> Secrecy:
         """How secret a value under this key is; see `secret_keys.Secrecy`."""
@@ -273,8 +284,3 @@ def _key_text(key: Any) -> str:
     seen_as = view(key, 0)
     plain = seen_as.kind in ("atom", "text")
     return str(seen_as.value) if plain else f"<{seen_as.type_name or type_name(kind)}>"
-
-
-def _argument(argument: Any) -> str:
-    seen_as = view(argument, 0)
-    return str(seen_as.value) if seen_as.kind in ("atom", "text") else f"<{seen_as.type_name or seen_as.kind}>"

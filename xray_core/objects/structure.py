@@ -81,6 +81,11 @@ def view(value: Any, limit: int) -> View:
     return _instance(value, kind, limit)
 
 
+def instance_fields(value: Any) -> dict[Any, Any]:
+    """What an instance holds in its `__dict__`, a mapping not to be changed; empty where that takes the user's code."""
+    return _instance_dict(value, type.__dict__["__mro__"].__get__(type(value))) or {}
+
+
 def known_size(value: Any) -> int | None:
     """The number of elements of a collection whose size can be read without cost or user code; None otherwise.
 
