@@ -18,9 +18,10 @@ from typing import Any, Final
 import msgspec
 
 from xray_core.objects import exceptions, redaction
+from xray_core.objects.frame_head import head_of
 from xray_core.objects.redaction import REDACTED, Redactor
 from xray_core.objects.secret_keys import Secrecy
-from xray_core.objects.structure import View, type_name, view
+from xray_core.objects.structure import View, secret_in, type_name, view
 
 MAX_DEPTH: Final = 8
 MAX_ELEMENTS: Final = 100
@@ -210,17 +211,32 @@ class _Walk:
         seen = (*seen, id(value))
         if kind is dict and depth < MAX_DEPTH:
             return self._map(list(islice(value.items(), MAX_ELEMENTS)), len(value), {}, depth, seen)
-        return self._view(view(value, MAX_ELEMENTS), depth, seen)
+        seen_as = view(value, MAX_ELEMENTS)
+        if seen_as.kind == "opaque":
+            return self._opaque(value, seen_as, depth, seen)
+        return self._view(seen_as, depth, seen)
+
+    def _opaque(self, value: Any, seen_as: View, depth: int, seen: tuple[int, ...]) -> Any:
+        hidden = secret_in(value)
+        if hidden is not None:
+            redaction.learn(hidden)
+            return REDACTED
+        self.chars -= 40
+        cleaned = {
+            "$type": seen_as.type_name,
+            **({"size": seen_as.size} if seen_as.size else {}),
+            **(seen_as.value or {}),
+        }
+        if depth < MAX_DEPTH:
+            pairs = list(head_of(value).items())
+            self._map(pairs, len(pairs), cleaned, depth, seen)
+        return cleaned
 
     def _view(self, seen_as: View, depth: int, seen: tuple[int, ...]) -> Any:
         if seen_as.kind == "atom":
             return self.walk(seen_as.value, depth, seen)
         if seen_as.kind == "text":
             return self._string(seen_as.value)
-        if seen_as.kind == "opaque":
-            self.chars -= 40
-            size = {"size": seen_as.size} if seen_as.size else {}
-            return {"$type": seen_as.type_name, **size, **(seen_as.value or {})}
         if depth >= MAX_DEPTH:
             return {"$depth": seen_as.type_name or seen_as.kind, "size": seen_as.size}
         if seen_as.kind == "map":
@@ -246,6 +262,7 @@ class _Walk:
             self.chars -= len(name)
             if secret and hides(secret, value):
                 cleaned[name] = REDACTED
+                redaction.learn(secret_in(value))
             else:
                 cleaned[name] = self._string(value) if type(value) is str else self.walk(value, depth + 1, seen)
             done += 1

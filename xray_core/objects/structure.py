@@ -27,6 +27,11 @@ _AS_TEXT: Final = frozenset({decimal.Decimal, fractions.Fraction, uuid.UUID, com
 _TIMES: Final = frozenset({datetime.datetime, datetime.date, datetime.time})
 _PATHS: Final = (pathlib.PurePath,)
 _MAPS: Final = frozenset({dict, OrderedDict, defaultdict, Counter})
+# Zones whose code is no user's. The last but one is pendulum's, whose times Prefect and Airflow hand out.
+_ZONES: Final = frozenset({"datetime", "zoneinfo", "pytz", "dateutil", "pendulum", "pandas"})
+_PANDAS_SCALARS: Final = frozenset({"NAType", "Period", "Interval"})
+_MODEL_MARKS: Final = frozenset({"__pydantic_fields__", "model_fields", "__fields__"})  # the last is pydantic 1's
+_SECRET_CLASSES: Final = frozenset({"SecretStr", "SecretBytes", "Secret", "SecretBase", "SecretField"})
 _ARRAY_MODULES: Final = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 
 
@@ -66,10 +71,7 @@ def view(value: Any, limit: int) -> View:
     if kind is set or kind is frozenset:
         return View("set", list(islice(value, limit)), len(value))
     if kind in _TIMES:
-        # a tzinfo may be the user's own class, and isoformat() would call it
-        zone = getattr(value, "tzinfo", None)
-        known = zone is None or type(zone) is datetime.timezone or type(zone).__module__ == "zoneinfo"
-        return View("text", value.isoformat() if known else value.replace(tzinfo=None).isoformat())
+        return View("text", _time_text(value, kind))
     if kind in _AS_TEXT:
         return View("text", str(value))
     if kind in (bytes, bytearray, memoryview):
@@ -79,6 +81,20 @@ def view(value: Any, limit: int) -> View:
     if kind is range:
         return View("sequence", list(value[:limit]), len(value))
     return _instance(value, kind, limit)
+
+
+def library_of(kind: type) -> str | None:
+    """The library of arrays and frames that a class belongs to: "numpy", "pandas", "polars", "pyarrow"; None: to none."""
+    root = _root(kind)
+    return root if root in _ARRAY_MODULES else None
+
+
+def secret_in(value: Any) -> Any:
+    """What pydantic's SecretStr, SecretBytes or Secret[...] hides; None for anything else."""
+    for base in type.__dict__["__mro__"].__get__(type(value)):
+        if base.__name__.lstrip("_") in _SECRET_CLASSES and base.__module__ in ("pydantic.types", "pydantic.v1.types"):
+            return instance_fields(value).get("_secret_value", "")
+    return None
 
 
 def instance_fields(value: Any) -> dict[Any, Any]:
@@ -133,6 +149,12 @@ def _instance(value: Any, kind: type, limit: int) -> View:
             return View("sequence", list(islice(tuple.__iter__(value), limit)), tuple.__len__(value), name)
         if base is set or base is frozenset:
             return View("set", list(islice(base.__iter__(value), limit)), base.__len__(value), name)
+        if base in _TIMES:
+            if _root(kind) == "pandas":  # NaT is a datetime by its class alone
+                return View("text", value.isoformat(), type_name=name)
+            return View("text", _time_text(value, base), type_name=name)
+        if base is datetime.timedelta or base is decimal.Decimal:
+            return View("text", base.__str__(value), type_name=name)
         if base in _PATHS and kind.__module__.startswith("pathlib"):
             return View("text", str(value))
     if _root(kind) in _ARRAY_MODULES:
@@ -140,9 +162,24 @@ def _instance(value: Any, kind: type, limit: int) -> View:
     return _fields(value, mro, limit, name)
 
 
+def _time_text(value: Any, base: Any) -> str:
+    """A date or time as ISO 8601. Where its zone is the user's own class, which would be called, without the zone."""
+    if base is not datetime.date:
+        zone = base.__dict__["tzinfo"].__get__(value)
+        if zone is not None and _root(type(zone)) not in _ZONES:
+            names = ("year", "month", "day") * (base is datetime.datetime) + ("hour", "minute", "second", "microsecond")
+            fields = [
+                next(b for b in base.__mro__ if name in b.__dict__).__dict__[name].__get__(value) for name in names
+            ]
+            return str(base(*fields).isoformat())
+    return str(base.isoformat(value))
+
+
 def _array(value: Any, kind: type, limit: int, name: str) -> View:
     shape = _library_attribute(value, kind, "shape")
     if shape == () or (shape is None and hasattr(kind, "item")):  # a numpy scalar
+        if kind.__name__ in ("datetime64", "timedelta64"):  # `item` makes a bare number of nanoseconds
+            return View("text", str(value))
         try:
             plain = value.item()
         except (ValueError, AttributeError, TypeError):
@@ -150,8 +187,8 @@ def _array(value: Any, kind: type, limit: int, name: str) -> View:
         return view(plain, limit) if type(plain) in _SCALARS | _TIMES else View("opaque", None, 0, name)
     size = known_size(value)
     if shape is None and size is None:
-        text = kind.__name__ in ("Timestamp", "Timedelta") and kind.__module__.startswith("pandas")
-        return View("text", value.isoformat()) if text else View("opaque", None, 0, name)
+        text = kind.__name__ in _PANDAS_SCALARS and _root(kind) == "pandas"
+        return View("text", str(value)) if text else View("opaque", None, 0, name)
     about: list[tuple[str, Any]] = [("shape", list(shape) if isinstance(shape, tuple) else [size])]
     dtype = _library_attribute(value, kind, "dtype")
     if dtype is not None and _root(type(dtype)) in _ARRAY_MODULES:
@@ -164,7 +201,7 @@ def _fields(value: Any, mro: Sequence[type], limit: int, name: str) -> View:
     pairs: list[tuple[str, Any]] = []
     stored = _instance_dict(value, mro)
     data_class = any("__dataclass_fields__" in base.__dict__ for base in mro)
-    model = any("__pydantic_fields__" in base.__dict__ or "model_fields" in base.__dict__ for base in mro)
+    model = any(not _MODEL_MARKS.isdisjoint(base.__dict__) for base in mro)
     mapped = stored is not None and "_sa_instance_state" in stored
     attrs = any("__attrs_attrs__" in base.__dict__ for base in mro)
     if not (data_class or model or mapped or attrs):
