@@ -127,7 +127,7 @@ def _notes(error: BaseException) -> list[str]:
 
 
 def _validation_message(error: Any) -> str:
-    """pydantic's words without the values: those are the user's objects, and may be secrets."""
+    """Pydantic's words without the values: those are the user's objects, and may be secrets."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     said = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in errors[:_MAX_VALIDATION_ERRORS]]
     several = "" if len(errors) == 1 else "s"
