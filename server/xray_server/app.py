@@ -38,6 +38,7 @@ from xray_server.http.write_routes import add_write_routes
 from xray_server.ingest.committer import MAX_WAITING_BATCHES, Committer
 from xray_server.ingest.ndjson import MAX_BODY_BYTES, MAX_DECOMPRESSED_BYTES
 from xray_server.pages.alerts import add_alert_pages
+from xray_server.pages.marks import add_mark_pages
 from xray_server.pages.rendering import Pages
 from xray_server.pages.routes import add_pages
 from xray_server.pages.sign_in import add_sign_in
@@ -95,13 +96,14 @@ def create_app(
     app.state.store = store
     app.add_middleware(Guard, access=access, rates=Rates(rate_per_key_s), metrics=metrics)
     add_error_handlers(app, pages.error)
-    add_write_routes(app, committer, bodies)
+    add_write_routes(app, store, committer, bodies)
     add_otlp_routes(app, store, committer, bodies, trace_url=trace_url)
     add_read_routes(app, store)
     add_operate_routes(app, store, committer, metrics=metrics, health=health)
     add_explain_routes(app, store)
     add_alert_routes(app, alerts)
     add_pages(app, store, pages, health)
+    add_mark_pages(app, store, committer)
     add_alert_pages(app, pages, alerts)
     add_sign_in(app, access, pages)
     return app

@@ -6,11 +6,14 @@ import argparse
 import json
 import re
 import sys
-from typing import Any
+from typing import Any, Final
 
 from xray_core.cli import render
+from xray_core.cli.markdown import diff_markdown
 from xray_core.errors import ApiError, NotFoundError
 from xray_core.query.http_reader import HttpReader
+
+DIFFERS: Final = 3  # exit code of `xray diff --exit-code`
 
 
 def register(subparsers: Any) -> None:
@@ -50,11 +53,30 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--run", dest="run_id", metavar="RUN", default="last", help="run id, its beginning, or 'last'")
     parser.add_argument("--pipeline", help="'last' of this pipeline")
 
-    parser = _command(subparsers, "diff", _diff, "where two runs part", "xray diff 01993f2a --baseline")
+    parser = _command(
+        subparsers, "diff", _diff, "where two runs first differ", "xray diff 01993f2a --baseline good --exit-code"
+    )
     parser.add_argument("run_id", metavar="A", help="a run id, its beginning, or 'last'")
     parser.add_argument("other", metavar="B", nargs="?", help="the run to compare with")
-    parser.add_argument("--baseline", action="store_true", help="compare with the last good run of its pipeline")
-    parser.add_argument("--brief", action="store_true", help="where they parted, and nothing else")
+    parser.add_argument(
+        "--baseline", nargs="?", const="auto", metavar="RUN|good|median:20",
+        help="compare with a run that is chosen: the last marked good, else the last that is usual for its pipeline",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tolerance", type=float, metavar="X", help="numbers closer than this are equal (default 1e-9)"
+    )
+    parser.add_argument(
+        "--ignore", action="append", default=[], metavar="PATH,...", help="as in input.request_id,input.at"
+    )
+    parser.add_argument("--exit-code", action="store_true", help="exit with 3 where the runs differ by themselves")
+    parser.add_argument("--markdown", action="store_true", help="as Markdown, for a comment on a pull request")
+    parser.add_argument("--brief", action="store_true", help="where they first differ, and nothing else")
+    parser.add_argument("--pipeline", help="'last' of this pipeline")
+
+    parser = _command(subparsers, "mark", _mark, "mark a run good or bad", 'xray mark last good --note "as ordered"')
+    parser.add_argument("run_id", metavar="RUN", help="a run id, its beginning, or 'last'")
+    parser.add_argument("mark", choices=["good", "bad", "none"], help="none takes the mark away")
+    parser.add_argument("--note", help="why")
     parser.add_argument("--pipeline", help="'last' of this pipeline")
 
 
@@ -142,13 +164,41 @@ def _why(arguments: argparse.Namespace) -> int:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    if bool(arguments.other) == arguments.baseline:
-        raise ApiError("give a second run, or --baseline for the last good run of its pipeline")
+    if bool(arguments.other) == bool(arguments.baseline):
+        raise ApiError("give a second run, or --baseline for a run that is chosen")
+    chosen = {"tolerance": arguments.tolerance, "ignore": ",".join(arguments.ignore) or None}
     with reader(arguments) as server:
         run_id = resolve(server, arguments.run_id, arguments.pipeline)
-        other = "baseline" if arguments.baseline else resolve(server, arguments.other, arguments.pipeline)
-        answer = server.get("runs", run_id, "diff", other)
-    return _out(arguments, answer, render.parting if arguments.brief else render.diff)
+        if arguments.baseline:
+            asked = arguments.baseline
+            if asked != "auto" and asked != "good" and not asked.startswith("median"):
+                asked = resolve(server, asked, arguments.pipeline)
+            answer = server.get(
+                "runs", run_id, "diff", "baseline", baseline=None if asked == "auto" else asked, **chosen
+            )
+        else:
+            answer = server.get("runs", run_id, "diff", resolve(server, arguments.other, arguments.pipeline), **chosen)
+    if arguments.markdown:
+        print(diff_markdown(answer))
+        code = 0
+    else:
+        code = _out(arguments, answer, render.parting if arguments.brief else render.diff)
+    return DIFFERS if arguments.exit_code and _differs(answer) else code
+
+
+def _differs(answer: dict[str, Any]) -> bool:
+    """Whether the runs differ by themselves: not only in what they were given."""
+    parted = answer.get("parted_at")
+    if parted is not None:
+        return not parted.get("from_run")
+    return answer.get("outputs_equal") is False and answer.get("inputs_equal") is not False
+
+
+def _mark(arguments: argparse.Namespace) -> int:
+    with reader(arguments) as server:
+        run_id = resolve(server, arguments.run_id, arguments.pipeline)
+        answer = server.send("POST", "runs", run_id, "mark", body={"mark": arguments.mark, "note": arguments.note})
+    return _out(arguments, answer, render.marked)
 
 
 def resolve(server: HttpReader, run_id: str, pipeline: str | None = None) -> str:

@@ -159,27 +159,39 @@ def parting(answer: Mapping[str, Any]) -> None:
         out.print(_plain(answer["sentence"]), style="bold")
         return
     parted = answer.get("parted_at")
-    order = ", the order alone" if parted and parted.get("reordered") else ""
-    text = f"parted at {parted['step']}: {parted['kind']}{order}" if parted else "the two runs did not part"
-    out.print(_plain(text), style="bold")
+    order = ", in order alone" if parted and parted.get("reordered") else ""
+    told = (
+        f"the runs first differ at {parted['step']}: {parted['kind']}{order}"
+        if parted
+        else "nothing is known to differ"
+    )
+    out.print(_plain(told), style="bold")
+
+
+def marked(answer: Mapping[str, Any]) -> None:
+    """What a run is marked now."""
+    mark = f"marked {answer['mark']}" if answer["mark"] else "no longer marked"
+    note = f": {answer['note']}" if answer.get("note") else ""
+    console().print(_plain(f"run {answer['run_id']} is {mark}{note}"))
 
 
 def diff(answer: Mapping[str, Any]) -> None:
     """Where two runs part, the steps side by side, the items that flipped."""
     parting(answer)
     out = console()
-    table = _table("step", "inputs", "outputs", "ledger", "reasons")
+    table = _table("step", "inputs", "outputs", "accepted", "ledger", "reasons")
     for each in answer["steps"]:
         table.add_row(
             _plain(each["name"]),
-            _equal(each["inputs_equal"]),
-            _equal(each["outputs_equal"]),
+            _evidence(each.get("inputs"), each["inputs_equal"]),
+            _evidence(each.get("outputs"), each["outputs_equal"]),
+            _plain(_accepted(each.get("ledger"))),
             _plain(_deltas(each.get("ledger_delta"))),
             _plain(_deltas(each.get("reason_delta"))),
         )
     out.print(table)
     if answer.get("flipped"):
-        out.print(f"{count(answer['flipped_count'])} items flipped:")
+        out.print(f"{count(answer['flipped_count'])} items came out differently:")
         table = _table("item", "step", "A", "B")
         for each in answer["flipped"][:20]:
             table.add_row(*(_plain(_outcome(each[name])) for name in ("item_id", "step", "a", "b")))
@@ -315,6 +327,25 @@ def _certainty(each: Mapping[str, Any]) -> Text:
 
 def _equal(value: bool | None) -> Text:
     return Text("unknown", "dim") if value is None else Text("same", "dim") if value else Text("differ", "yellow")
+
+
+def _evidence(known: Mapping[str, Any] | None, equal: bool | None) -> Text:
+    """What is known of one side of a step: "same", "same items", "differ (values: price)", "unknown"."""
+    state = (known or {}).get("state")
+    if state == "same_items":
+        return Text("same items, values not captured", "dim")
+    text = _equal(equal if state != "same" else True)
+    if known and state == "differs" and known.get("what"):
+        columns = f": {', '.join(known['columns'])}" if known.get("columns") else ""
+        text.append(f" ({', '.join(known['what'])}{columns})", "dim")
+    if known and known.get("generated"):
+        text.append(f" (but for {', '.join(known['generated'][:3])})", "dim")
+    return text
+
+
+def _accepted(ledger: Mapping[str, Any] | None) -> str:
+    sides = [((ledger or {}).get(side) or {}).get("accepted") for side in ("a", "b")]
+    return "" if None in sides else f"{sides[0]:,} -> {sides[1]:,}"
 
 
 def _deltas(deltas: Any) -> str:

@@ -7,6 +7,7 @@ no HTTP. docs/why.md says how it decides, and what it cannot know.
 from xray_core.compare.options import Options, options
 from xray_core.compare.parting import certain_words
 from xray_core.compare.runs import compare, where_parted
+from xray_core.compare.sentences import say
 from xray_core.compare.types import (
     Change,
     ComparedStep,
@@ -33,5 +34,6 @@ __all__ = [
     "certain_words",
     "compare",
     "options",
+    "say",
     "where_parted",
 ]

@@ -12,12 +12,15 @@ from xray_core.compare.types import Change, State
 MAX_CHANGES: Final = 200
 _MAX_DEPTH: Final = 20
 _MISSING: Final = object()
+_MARKS: Final = ("tags.xray.mark", "metadata.xray.mark_note")
 
 
 def run_changes(a: State, b: State, options: Options = DEFAULT) -> Iterator[Change]:
     """Between the runs themselves."""
     for name in ("input", "metadata", "tags", "code_version", "capture"):
-        yield from differences(a[name], b[name], name, options)
+        for change in differences(a[name], b[name], name, options):
+            if not change.path.startswith(_MARKS):  # what somebody thought of a run is nothing that it was given
+                yield change
 
 
 def step_changes(pair: Pair, options: Options = DEFAULT) -> Iterator[Change]:
@@ -28,14 +31,14 @@ def step_changes(pair: Pair, options: Options = DEFAULT) -> Iterator[Change]:
         yield from differences(pair.a[name], pair.b[name], f"steps.{pair.path}.{name}", options)
 
 
-def bounded(changes: Iterator[Change], most: int = MAX_CHANGES) -> tuple[list[Change], int]:
+def bounded(changes: Iterator[Change]) -> tuple[list[Change], int]:
     """The first changes, each path once, and how many more there are."""
     kept: dict[str, Change] = {}
     omitted = 0
     for change in changes:
         if change.path in kept:
             continue
-        if len(kept) < most:
+        if len(kept) < MAX_CHANGES:
             kept[change.path] = change
         else:
             omitted += 1

@@ -63,6 +63,7 @@ def parting_at(
         certain=not reasons,
         changed=changed,
         reached_output=first.reached if blame.run_outputs.state != "unknown" else None,
+        from_run=first.from_run,
         not_certain_because=reasons,
         lost_before=lost,
     )

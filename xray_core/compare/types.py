@@ -65,6 +65,7 @@ class PartedAt:
             that the difference does not come from earlier.
         changed: the paths in `changes` that concern this step's code, parameters and limits.
         reached_output: whether its difference is seen to reach the output of the run; None where that was not captured.
+        from_run: the runs were given different inputs, and that may explain it.
         not_certain_because: reasons, in words.
         lost_before: what was lost between the steps before and this one, in words.
         sentence: the answer in words, without what is added about items.
@@ -79,6 +80,7 @@ class PartedAt:
     certain: bool = True
     changed: Sequence[str] = ()
     reached_output: bool | None = None
+    from_run: bool = False
     not_certain_because: Sequence[str] = ()
     lost_before: Sequence[str] = ()
     sentence: str = ""
@@ -153,7 +155,9 @@ class Diff:
         flipped: at most 100 of the items whose outcome differs, the named ones first.
         also: {step, path, kind, reached_output, certain, sentence} of further steps that differ, and not because of the first.
         options: {tolerance, ignore}: how they were compared.
-        baseline: {run_id, how, started_at} where `a` was chosen as the baseline.
+        baseline: {run_id, how, started_at, mark, note} where `a` was chosen as the baseline.
+        unusual: {step, figure, share, usual: [low, high], runs, sentence} of what is far from the last runs of the pipeline.
+        ignore_proposed: paths of the input that had another value in each of the last runs.
         flipped_count: all of them; an estimate where `flipped_exact` is False, with its standard error.
     """
 
@@ -173,6 +177,8 @@ class Diff:
     also: Sequence[Mapping[str, Any]] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     baseline: Mapping[str, Any] | None = None
+    unusual: Sequence[Mapping[str, Any]] = ()
+    ignore_proposed: Sequence[str] = ()
 
     def as_json(self) -> Json:
         """The answer as the server sends it."""

@@ -11,7 +11,7 @@ Every field of an answer that this version does not know is left out; every answ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
@@ -177,9 +177,28 @@ class Client:
             run = newest.items[0].run_id
         return Why.from_json(self._reader.get("runs", run, "items", str(item_id)))
 
-    def diff(self, a: str, b: str = "baseline") -> Diff:
-        """Where run b parts from run a; without b, where a parts from the last good run of its pipeline."""
-        return Diff.from_json(self._reader.get("runs", a, "diff", b))
+    def diff(
+        self,
+        a: str,
+        b: str = "baseline",
+        *,
+        baseline: str | None = None,
+        tolerance: float | None = None,
+        ignore: Iterable[str] = (),
+    ) -> Diff:
+        """Where run b first differs from run a; without b, where a first differs from its baseline.
+
+        Args:
+            baseline: which: a run id, "good" (the last marked good) or "median:20".
+            tolerance: relative difference up to which numbers are equal (default 1e-9).
+            ignore: paths to leave out, as in "input.request_id".
+        """
+        chosen = {"baseline": baseline, "tolerance": tolerance, "ignore": ",".join(ignore) or None}
+        return Diff.from_json(self._reader.get("runs", a, "diff", b, **chosen))
+
+    def mark(self, run: str, mark: str, note: str | None = None) -> None:
+        """Mark a run "good" or "bad", with a note; "none" takes the mark away."""
+        self._reader.send("POST", "runs", run, "mark", body={"mark": mark, "note": note})
 
     def items(
         self, item_id: str | int, *, pipeline: str | None = None, limit: int = 20, cursor: str | None = None

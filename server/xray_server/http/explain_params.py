@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError
 
+from xray_core.compare import Options, options
+from xray_core.errors import ConfigurationError
 from xray_core.model import Outcome
 from xray_server.http.params import Cursor, Parameters, Text, When, window
 from xray_server.read import sample_search as decisions
@@ -28,6 +30,27 @@ class ItemParameters(Parameters):
     pipeline: Text | None = None
     limit: int = Field(20, ge=1, le=200, description="of runs")
     cursor: Cursor = None
+
+
+class DiffParameters(Parameters):
+    """Of a comparison: with which run, how close numbers count as equal, what is left out."""
+
+    baseline: Text | None = Field(
+        None,
+        description="for `baseline` as b: a run id, good (the last marked good), or median:20 (nearest to the medians)",
+    )
+    tolerance: float | None = Field(
+        None, ge=0, le=1, allow_inf_nan=False, description="relative; numbers closer are equal"
+    )
+    ignore: Text | None = Field(None, description="paths to leave out, with commas between: input.request_id,input.at")
+
+    def chosen(self) -> Options:
+        """The options of the comparison; a wrong path is a 422 that names it."""
+        try:
+            return options(self.tolerance, (self.ignore or "").split(","))
+        except ConfigurationError as error:
+            wrong = _wrong("ignore", str(error))
+            raise RequestValidationError([wrong]) from None
 
 
 class DecisionsParameters(Parameters):

@@ -11,7 +11,13 @@ from fastapi import FastAPI, Query, Request, Response
 
 from xray_server.access.admission import Project
 from xray_server.answers import JsonResponse
-from xray_server.http.explain_params import DecisionsParameters, ItemParameters, TrendsParameters, decisions_parameters
+from xray_server.http.explain_params import (
+    DecisionsParameters,
+    DiffParameters,
+    ItemParameters,
+    TrendsParameters,
+    decisions_parameters,
+)
 from xray_server.http.openapi import NOT_FOUND, READ_ERRORS
 from xray_server.http.params import NoParameters
 from xray_server.read import diff, sample_search, trends, why
@@ -47,11 +53,12 @@ def add_explain_routes(app: FastAPI, store: Store) -> None:
         return JsonResponse(why.why(store, project, run_id, item_id).as_json())
 
     @app.get("/runs/{a:id}/diff/{b:id}", responses=_ERRORS, tags=["explain"])
-    def get_diff(a: str, b: str, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
-        """Where run b parts from run a. `baseline` for b: where a parts from the last good run of its pipeline."""
+    def get_diff(a: str, b: str, project: Project, query: Annotated[DiffParameters, Query()]) -> Response:
+        """Where run b first differs from run a. `baseline` for b: where a first differs from the baseline of its pipeline."""
+        chosen = query.chosen()
         if b == diff.BASELINE and store.run(project, b) is None:
-            return JsonResponse(diff.diff_to_baseline(store, project, a).as_json())
-        return JsonResponse(diff.diff(store, project, a, b).as_json())
+            return JsonResponse(diff.diff_to_baseline(store, project, a, query.baseline, chosen).as_json())
+        return JsonResponse(diff.diff(store, project, a, b, chosen).as_json())
 
     @app.get("/items/{item_id:id}", responses=_ERRORS, tags=["explain"])
     def get_item(item_id: str, project: Project, query: Annotated[ItemParameters, Query()]) -> Response:

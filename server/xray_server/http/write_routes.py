@@ -7,26 +7,52 @@ from asyncio import wrap_future
 from functools import partial
 from typing import Annotated, Any, Final
 
+import msgspec
+from anyio import to_thread
 from fastapi import FastAPI, Query, Request, Response
 
 from xray_server.access.admission import Project
 from xray_server.answers import JsonResponse
 from xray_server.errors import HTTPError, QueueFullError, ShapeError
 from xray_server.http.bodies import Bodies
-from xray_server.http.openapi import WRITE_ERRORS, answer, request_body
+from xray_server.http.openapi import NOT_FOUND, WRITE_ERRORS, answer, request_body
 from xray_server.http.params import NoParameters
 from xray_server.ingest import run_document
 from xray_server.ingest.committer import Committer
 from xray_server.ingest.ndjson import decode, too_deep
-from xray_server.store import Batch
+from xray_server.read.baseline import Mark, mark_record
+from xray_server.read.why import known_run
+from xray_server.store import Batch, Store
 
 _INGEST_BODY: Final = request_body(
     "application/x-ndjson", {"type": "string"}, "one record a line (docs/http-api.md), gzip'd or plain"
 )
+
+
+class _Marking(msgspec.Struct, forbid_unknown_fields=True):
+    """`mark` of a run, with a note of up to 2,000 characters."""
+
+    mark: Mark
+    note: Annotated[str, msgspec.Meta(max_length=2_000)] | None = None
+
+
+_MARK_BODY: Final = request_body(
+    "application/json",
+    {
+        "type": "object",
+        "required": ["mark"],
+        "additionalProperties": False,
+        "properties": {
+            "mark": {"type": "string", "enum": ["good", "bad", "none"]},
+            "note": {"anyOf": [{"type": "string", "maxLength": 2_000}, {"type": "null"}]},
+        },
+    },
+    "a mark",
+)
 _RUN_BODY: Final = request_body("application/json", run_document.json_schema(), "a run with its steps")
 
 
-def add_write_routes(app: FastAPI, committer: Committer, bodies: Bodies) -> None:
+def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: Bodies) -> None:
     """Mount the routes on the application."""
 
     @app.post(
@@ -54,6 +80,33 @@ def add_write_routes(app: FastAPI, committer: Committer, bodies: Bodies) -> None
         for why in refused.values():
             raise HTTPError(422, why, field="body")
         return JsonResponse({"run_id": run_id, "accepted": len(records)})
+
+    @app.post(
+        "/runs/{run_id:id}/mark", openapi_extra=_MARK_BODY, responses=answer("run_id", "mark") | NOT_FOUND | WRITE_ERRORS,
+        tags=["write"],
+    )  # fmt: skip
+    async def post_mark(
+        run_id: str, request: Request, project: Project, _: Annotated[NoParameters, Query()]
+    ) -> Response:
+        """Mark a run good or bad, with a note; "none" takes the mark away."""
+        body = await bodies.read(request)
+        try:
+            marked = msgspec.json.decode(body, type=_Marking)
+        except msgspec.ValidationError as error:
+            raise HTTPError(422, f"mark: {error}", field="mark") from None
+        except msgspec.DecodeError as error:
+            raise HTTPError(422, f"body: {error}", field="body") from None
+        return JsonResponse(await mark_run(store, committer, project, run_id, marked.mark, marked.note))
+
+
+async def mark_run(
+    store: Store, committer: Committer, project: str, run_id: str, mark: str, note: str | None
+) -> dict[str, Any]:
+    """Mark a run, after the commit; what it is marked now."""
+    run = await to_thread.run_sync(known_run, store, project, run_id)
+    at_us = now_us()
+    await commit(committer, Batch([mark_record(run, mark, note, at_us)], project, at_us), len(note or "") + 200)
+    return {"run_id": run_id, "mark": None if mark == "none" else mark, "note": note}
 
 
 async def commit(committer: Committer, batch: Batch, size_bytes: int) -> dict[int, str]:

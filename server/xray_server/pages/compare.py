@@ -11,6 +11,7 @@ from xray_server.errors import NoBaselineError
 from xray_server.pages.formatting import scalar
 from xray_server.read import diff as explain_diff
 from xray_server.read import runs as queries
+from xray_server.read.baseline import choose
 from xray_server.read.why import known_run
 from xray_server.store import RunFilter, Store, StoredRun
 
@@ -30,21 +31,23 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Where a run parts from the last good one; `parted` is None when nothing is known to differ.
+    """Where a run first differs from its baseline; `parted` is None when nothing is known to differ.
 
     Attributes:
-        alarming: the runs were given the same and came out differently.
+        how: why that run is the baseline.
+        alarming: what the runs were given does not explain it.
     """
 
     baseline: Mapping[str, Any]
+    how: str
     parted: PartedAt | None
     words: str
     outputs: Outputs | None
 
     @property
     def alarming(self) -> bool:
-        """Whether the runs parted by something other than their inputs."""
-        return self.parted is not None and self.parted.kind != "input_changed"
+        """Whether what the runs were given does not explain where they differ."""
+        return self.parted is not None and not self.parted.from_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,16 @@ class ComparePage:
 
 
 def verdict(store: Store, project: str, run: StoredRun) -> Verdict | None:
-    """Where a run parts from the last good run of its pipeline; None when there is no such run before it."""
+    """Where a run first differs from its baseline; None when there is no run to compare it with."""
     try:
-        baseline = explain_diff.baseline_of(store, project, run)
+        chosen = choose(store, project, run)
     except NoBaselineError:
         return None
+    baseline = chosen.run
     parted = explain_diff.parted(store, project, baseline.run_id, run.run_id)
     return Verdict(
         queries.run_json(baseline),
+        chosen.how,
         parted,
         "" if parted is None else certain_words(parted),
         _outputs(store, project, baseline.run_id, run.run_id, parted),

@@ -90,10 +90,10 @@ def _add_run_pages(app: FastAPI, store: Store, pages: Pages) -> None:
     """One run, and the steps of one name in it."""
 
     @app.get("/ui/runs/{run_id:id}", include_in_schema=False)
-    def get_run(run_id: str, request: Request, project: Project, query: Annotated[RunView, Query()]) -> Response:
+    def get_run(run_id: str, request: Request, asker: Asker, query: Annotated[RunView, Query()]) -> Response:
         about = run.run_page(
             store,
-            project,
+            asker.project,
             run_id,
             view=query.view,
             scale=query.scale,
@@ -103,7 +103,8 @@ def _add_run_pages(app: FastAPI, store: Store, pages: Pages) -> None:
         )
         if about is None:
             return pages.missing(request, "run", run_id)
-        return pages.page("run.html", request, about=about, run=about.run, view=query.view)
+        may_mark = asker.may("admin")
+        return pages.page("run.html", request, about=about, run=about.run, view=query.view, may_mark=may_mark)
 
     @app.get("/ui/runs/{run_id:id}/steps", include_in_schema=False)
     def get_group(run_id: str, request: Request, project: Project, query: Annotated[GroupView, Query()]) -> Response:

@@ -1,18 +1,24 @@
-"""Compare: fetches two runs for `xray_core.compare`, and finds the last good run of a pipeline. Knows no HTTP, no SQL."""
+"""Compare: fetches two runs for `xray_core.compare`, or one and its baseline. Knows no HTTP, no SQL."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from xray_core.compare import Diff, PartedAt, Side, StepKey, compare, where_parted
-from xray_server.errors import NoBaselineError
+from xray_core.compare import Diff, Options, PartedAt, Side, StepKey, compare, say, where_parted
+from xray_core.compare import options as checked_options
+from xray_core.errors import ConfigurationError
+from xray_server.read.baseline import Baseline, choose, figures_of, unusual
 from xray_server.read.why import all_steps, known_run
-from xray_server.store import RunFilter, Store, StoredRun, StoredSet
+from xray_server.store import RunFilter, Store, StoredSet
 
 BASELINE: Final = "baseline"
-_MAX_LOOKED_AT: Final = 1_000  # runs to look back through for a good one
+PIPELINE_OPTIONS: Final = "xray.compare"
+DEFAULT_OPTIONS: Final = Options()
 _MAX_CACHED: Final = 4  # steps whose sets are held at once
+_RUNS_FOR_PROPOSALS: Final = 6
+_MAX_PROPOSED: Final = 10
 
 
 class _StoreSource:
@@ -36,22 +42,83 @@ class _StoreSource:
         return self._store.samples(self._project, self._run_ids[side], [step]).get(step, [])
 
 
-def diff(store: Store, project: str, a: str, b: str) -> Diff:
-    """Where run b parts from run a.
+def diff(store: Store, project: str, a: str, b: str, options: Options = DEFAULT_OPTIONS) -> Diff:
+    """Where run b first differs from run a.
 
     Raises:
         UnknownRunError: there is no such run.
     """
-    return compare(*_sides(store, project, a, b), _StoreSource(store, project, (a, b)))
+    one, other = _sides(store, project, a, b)
+    chosen = _with_those_of_the_pipeline(options, other)
+    found = compare(one, other, _StoreSource(store, project, (a, b)), chosen)
+    return replace(found, ignore_proposed=_always_changing(store, project, other, chosen))
 
 
 def parted(store: Store, project: str, a: str, b: str) -> PartedAt | None:
-    """Only where run b parts from run a, in a hundredth of the time of `diff`; None when nothing is known to differ.
+    """Only where run b first differs from run a, in a hundredth of the time of `diff`; None when nothing is known to differ.
 
     Raises:
         UnknownRunError: there is no such run.
     """
-    return where_parted(*_sides(store, project, a, b), _StoreSource(store, project, (a, b)))
+    one, other = _sides(store, project, a, b)
+    options = _with_those_of_the_pipeline(DEFAULT_OPTIONS, other)
+    return where_parted(one, other, _StoreSource(store, project, (a, b)), options)
+
+
+def diff_to_baseline(
+    store: Store, project: str, run_id: str, wanted: str | None = None, options: Options = DEFAULT_OPTIONS
+) -> Diff:
+    """Where a run first differs from its baseline: `a` is the baseline, `b` this run.
+
+    Args:
+        wanted: as for `baseline.choose`, or the id of a run.
+
+    Raises:
+        UnknownRunError: there is no such run.
+        NoBaselineError: there is no run to compare with.
+    """
+    run = known_run(store, project, run_id, "a")
+    named = store.run(project, wanted) if wanted else None
+    chosen = Baseline(named, "the run that was asked for") if named else choose(store, project, run, wanted)
+    found = diff(store, project, chosen.run.run_id, run_id, options)
+    odd = unusual(figures_of(store, project, run), chosen.history)
+    about = chosen.as_json()
+    mark = f', "{about["note"]}"' if about["note"] else ""
+    sentence = found.sentence + "".join(f"; {each.sentence}" for each in odd[:1])
+    sentence += say("baseline", run=chosen.run.run_id, why=chosen.how + mark)
+    return replace(found, sentence=sentence, baseline=about, unusual=[each.as_json() for each in odd])
+
+
+def _with_those_of_the_pipeline(options: Options, b: Side) -> Options:
+    """What the pipeline itself sets, in the metadata `xray.compare` of its runs, and what was asked for in addition."""
+    own = (b.run["metadata"] or {}).get(PIPELINE_OPTIONS)
+    if not isinstance(own, Mapping):
+        return options
+    ignore = own.get("ignore")
+    paths = [each for each in ignore if isinstance(each, str)] if isinstance(ignore, list) else []
+    try:
+        theirs = checked_options(own.get("tolerance"), [*options.ignore, *paths])
+    except ConfigurationError:
+        return options
+    return theirs if options.tolerance == DEFAULT_OPTIONS.tolerance else replace(theirs, tolerance=options.tolerance)
+
+
+def _always_changing(store: Store, project: str, b: Side, options: Options) -> list[str]:
+    """Paths of the run's input that had another value in each of the last runs: proposals for `ignore`."""
+    if not isinstance(b.run["input"], Mapping):
+        return []
+    where = RunFilter(pipeline=b.run["pipeline"] or "", status="completed")
+    inputs = [run.state["input"] for run in store.runs(project, where, limit=_RUNS_FOR_PROPOSALS).items]
+    inputs = [each for each in inputs if isinstance(each, Mapping)]
+    if len(inputs) < _RUNS_FOR_PROPOSALS // 2:
+        return []
+    found = []
+    for name in b.run["input"]:
+        values = [repr(each.get(name)) for each in inputs if name in each]
+        path = f"input.{name}"
+        if len(values) == len(set(values)) == len(inputs) and not options.ignores(path):
+            found.append(path)
+    return sorted(found)[:_MAX_PROPOSED]
 
 
 def _sides(store: Store, project: str, a: str, b: str) -> tuple[Side, Side]:
@@ -60,37 +127,3 @@ def _sides(store: Store, project: str, a: str, b: str) -> tuple[Side, Side]:
         Side(run.run_id, run.state, [s.state for s in all_steps(store, project, run.run_id)]) for run in (one, other)
     ]
     return sides[0], sides[1]
-
-
-def diff_to_baseline(store: Store, project: str, run_id: str) -> Diff:
-    """Where a run parts from the last good run of its pipeline: `a` is that run, `b` this one.
-
-    Raises:
-        UnknownRunError: there is no such run.
-        NoBaselineError: there is no good run before it.
-    """
-    run = known_run(store, project, run_id, "a")
-    return diff(store, project, baseline_of(store, project, run).run_id, run_id)
-
-
-def baseline_of(store: Store, project: str, run: StoredRun) -> StoredRun:
-    """The last run of the same pipeline before this one that completed and whose ledgers all add up.
-
-    Raises:
-        NoBaselineError: there is none among the last 1,000.
-    """
-    where = RunFilter(pipeline=run.state["pipeline"] or "", status="completed", until_us=run.at_us)
-    cursor: str | None = None
-    looked_at = 0
-    while looked_at < _MAX_LOOKED_AT:
-        page = store.runs(project, where, limit=50, cursor=cursor)
-        for each in page.items:
-            if each.flagged_steps == 0 and each.run_id != run.run_id:
-                return each
-        looked_at += len(page.items)
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    raise NoBaselineError(
-        f"there is no run of {run.state['pipeline']!r} before {run.run_id!r} that completed without a flagged step"
-    )

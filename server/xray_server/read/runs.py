@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from xray_core.model import ITEMS_IN, ITEMS_OUT
+from xray_server.read.baseline import mark_of
 from xray_server.read.conservation import gaps_of
 from xray_server.store import RunFilter, StepFilter, Store, StoredRun, StoredStep
 from xray_server.times import iso
@@ -55,8 +56,11 @@ def one_run(store: Store, project: str, run_id: str, *, limit: int, cursor: str 
 def run_json(run: StoredRun) -> Json:
     """A run under the names of the API."""
     state = run.state
+    mark, note = mark_of(run)
     return {
         "run_id": run.run_id,
+        "mark": mark,
+        "mark_note": note,
         "pipeline": state["pipeline"],
         "status": state["status"],
         "started_at": iso(state["started_us"]),

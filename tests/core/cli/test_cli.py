@@ -141,3 +141,29 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     assert "xray why UA-1545-0101" in capsys.readouterr().out
+
+
+def test_a_run_is_marked_and_diff_compares_with_it_for_ci(
+    api_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = XRay("pull-request", api_url=api_url, spool_dir=str(tmp_path / "spool"))
+    for limit in (3, 3, 1):
+        with client.run(input={"q": 1}) as run, run.step("filter", "filter", metadata={"limit": limit}) as step:
+            for n in range(4):
+                step.accept(f"p{n}") if n < limit else step.reject(f"p{n}", "too_big")
+    assert client.flush(10)
+    client.close()
+    main(["runs", "--pipeline", "pull-request", "--json"])
+    bad, same, good = (run["run_id"] for run in json.loads(capsys.readouterr().out)["runs"])
+    assert main(["mark", good, "good", "--note", "release 1"]) == 0
+    assert capsys.readouterr().out.strip() == f"run {good} is marked good: release 1"
+    assert main(["diff", same, "--baseline", "good", "--exit-code"]) == 0
+    assert "the last run marked good" in " ".join(capsys.readouterr().out.split())
+    assert main(["diff", bad, "--baseline", "good", "--exit-code", "--markdown"]) == 3
+    told = capsys.readouterr().out
+    assert told.startswith("### X-Ray: first differs at `filter`")
+    assert "| `steps.filter.metadata.limit` | 3 | 1 |" in told
+    assert "- `p1` at `filter`: accepted -> rejected (too_big)" in told
+    assert main(["diff", bad, "--baseline", good[:30], "--brief", "--tolerance", "1e-3", "--ignore", "input.q"]) == 0
+    assert "that was asked for" in " ".join(capsys.readouterr().out.split())
+    assert main(["diff", bad]) == 2

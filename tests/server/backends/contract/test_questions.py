@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from xray_server.read.baseline import MARK_TAG, mark_of, mark_record
 from xray_server.records.schema import (
     ClientRecord,
     Record,
@@ -351,3 +352,17 @@ def test_huge_values_are_kept_and_a_word_that_a_store_cannot_hold_is_refused_alo
     assert store.run(PROJECT, "last") is not None
     found = store.steps(PROJECT, StepFilter(name="\ue000" * 512), limit=10).items
     assert len(found) == (0 if refused else 1)
+
+
+def test_a_mark_is_a_part_of_its_run_and_the_newest_counts(store: Store) -> None:
+    store.write([Batch([RunRecord(1, "r1", "p", 1, "pipe", "completed", T0, T0 + 9, 9, tags={"team": "fares"})])])
+    for rev, word in enumerate(("good", "bad", "none", "good"), start=1):
+        run = store.run("default", "r1")
+        assert run is not None
+        store.write([Batch([mark_record(run, word, "because", rev)])])
+        marked = store.run("default", "r1")
+        assert marked is not None
+        assert mark_of(marked) == ((None, None) if word == "none" else (word, "because"))
+        assert (marked.state["status"], marked.state["tags"]["team"]) == ("completed", "fares")
+        found = store.runs("default", RunFilter(tag=f"{MARK_TAG}:good"), limit=5).items
+        assert bool(found) is (word == "good")
