@@ -153,6 +153,12 @@ def dag_run_ids(dag_run: Any) -> dict[str, Any]:
     return {name: getattr(value, "value", value) for name, value in found.items()}
 
 
+def date_of(dag_run: Any) -> str | None:
+    """What a dag run is for, in ISO 8601: its logical date, else when it was to run."""
+    date = loaded(dag_run, "logical_date") or loaded(dag_run, "run_after")
+    return date.isoformat() if hasattr(date, "isoformat") else None
+
+
 def loaded(thing: Any, name: str) -> Any:
     """An attribute that is there already. Of a database row only what was loaded: never a query in a session of Airflow's."""
     if hasattr(type(thing), "_sa_class_manager"):

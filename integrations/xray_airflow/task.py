@@ -140,6 +140,7 @@ def _open(ti: Any) -> RunningTask:
         "run_id": ti.run_id,
         "task_id": ti.task_id,
         "dag_version_id": str(version) if (version := fields.loaded(ti, "dag_version_id")) else None,
+        "logical_date": fields.date_of(dag_run),
     }
     origin = fields.task_origin(ids, state="running", map_index=map_index, try_number=ti.try_number)
     step = (

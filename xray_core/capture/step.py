@@ -164,6 +164,11 @@ class Step(StepItems):
         return None if parent_id is UNSET else parent_id
 
     @property
+    def origin(self) -> Mapping[str, Any] | None:
+        """The framework object behind it: {framework, kind, ids, url, state}."""
+        return None if self._values_made is None else self._values_made.origin
+
+    @property
     def times_us(self) -> tuple[int, int | None]:
         """When it began and ended, in microseconds since the epoch."""
         ended_us = self._head.ended_us
@@ -388,7 +393,8 @@ class Step(StepItems):
         """
         self._released = True
         if self._values_made is not None:
-            self._values_made.release_values()
+            # what is told of a finished step to plugins may need its origin
+            self._values_made.release_values(keep_origin=self._recorder.hooks.observes_steps)
 
     def reset_after_fork(self) -> None:
         """After a fork, in the child: start a part of its own, empty. The parent writes what it had not written yet."""

@@ -147,9 +147,11 @@ class CapturedValues:
         self.dropped[what] = self.dropped.get(what, 0) + n
         self.changed = True
 
-    def release_values(self) -> None:
+    def release_values(self, *, keep_origin: bool = False) -> None:
         """Drop the references to values that are written down; the counts stay."""
-        self.input = self.output = self.origin = None
+        self.input = self.output = None
+        if not keep_origin:
+            self.origin = None
         self._named_outputs.clear()
 
     def fields_at_start(self) -> dict[str, Any]:
