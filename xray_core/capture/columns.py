@@ -126,6 +126,9 @@ def ids_in(columns: Sequence[Any]) -> Ids:
     library = type(column).__module__.partition(".")[0]
     if library == "polars" and name in _POLARS_PLAIN:
         return _from_bytes(_polars_texts(column), column)
+    if library == "pandas" and getattr(dtype, "storage", "") == "pyarrow":
+        column = getattr(column, "array", column).__arrow_array__()  # texts that need not become Python's
+        library, name = "pyarrow", str(column.type)
     if library == "pyarrow" and name in ("string", "large_string"):
         return _from_bytes(column.cast("binary" if name == "string" else "large_binary").to_pylist(), column)
     return spell(plain_values(column))

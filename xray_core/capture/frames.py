@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from xray_core.capture.columns import kind_of
+
+_MAX_BYTE: Final = 255  # so many reasons are numbered by bytes: what `bulk.py` is fastest with
 
 
 class Filtered(NamedTuple):
@@ -63,14 +65,14 @@ def _not_boolean(name: str, dtype: object) -> TypeError:
 
 def _pandas(frame: Any, masks: Mapping[str, Any]) -> Filtered:
     numpy = sys.modules["numpy"]
-    codes = numpy.zeros(len(frame), numpy.uint8 if len(masks) < 256 else numpy.uint32)
+    codes = numpy.zeros(len(frame), numpy.uint8 if len(masks) <= _MAX_BYTE else numpy.uint32)
     nulls = 0
     for code, (name, mask) in reversed(list(enumerate(masks.items(), 1))):
         true, missing = _pandas_mask(frame, str(name), mask)
         codes[true] = code
         nulls += missing
     kept = frame[codes == 0]
-    return Filtered(kept, codes.tobytes() if len(masks) < 256 else codes.tolist(), nulls)
+    return Filtered(kept, codes.tobytes() if len(masks) <= _MAX_BYTE else codes.tolist(), nulls)
 
 
 def _pandas_mask(frame: Any, name: str, mask: Any) -> tuple[Any, int]:
@@ -134,7 +136,11 @@ def _polars(frame: Any, masks: Mapping[str, Any]) -> Filtered:
     for code, column in enumerate(named, 1):
         chain = chain.when(polars.col(column).fill_null(value=False)).then(polars.lit(code, polars.UInt32))
     codes = polars.DataFrame(columns).select(chain.otherwise(polars.lit(0, polars.UInt32)).alias("code"))["code"]
-    return Filtered(frame.filter(codes == 0), codes.to_list(), nulls)
+    kept = frame.filter(codes == 0)
+    if len(masks) > _MAX_BYTE:
+        return Filtered(kept, codes.to_list(), nulls)
+    codes = codes.cast(polars.UInt8)
+    return Filtered(kept, codes.to_numpy().tobytes() if "numpy" in sys.modules else bytes(codes.to_list()), nulls)
 
 
 # ---------------------------------------------------------------------- pyarrow
@@ -158,4 +164,10 @@ def _pyarrow(frame: Any, masks: Mapping[str, Any]) -> Filtered:
         _checked(str(name), len(column), rows)
         nulls += column.null_count
         codes = compute.if_else(compute.fill_null(column, False), arrow.scalar(code, arrow.uint32()), codes)
-    return Filtered(frame.filter(compute.equal(codes, 0)), codes.to_pylist(), nulls)
+    kept = frame.filter(compute.equal(codes, 0))
+    if len(masks) > _MAX_BYTE:
+        return Filtered(kept, codes.to_pylist(), nulls)
+    codes = codes.cast(arrow.uint8())
+    codes = codes.combine_chunks() if isinstance(codes, arrow.ChunkedArray) else codes
+    values = codes.buffers()[1]
+    return Filtered(kept, values.to_pybytes()[codes.offset : codes.offset + rows] if values is not None else b"", nulls)
