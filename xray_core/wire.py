@@ -21,7 +21,7 @@ kind "step", key (run_id, step_id, attempt, part):
     scores {outcome: {min: [score, item_id], max: [score, item_id]}},
     score_sums {outcome: Column} (over all scored items), orders {outcome: hex} (hash of the sequence of the items' hashes, where
     one thread said them under one reason),
-    input, output, input_fp, output_fp ({exact, unordered, partial} | null), error {type, message, traceback} | null,
+    input, output, input_fp, output_fp ({v, exact, unordered, partial} | null), error {type, message, traceback} | null,
     decisions [{decision, selected, reason, score, alternatives, details, at_us}], metadata, origin,
     sampling {rate, per_reason, seed}, dropped {what: n} (what this part could not keep)
 kind "verdicts", key (run_id, step_id, attempt, part, chunk), append-only, never changed once written:

@@ -100,11 +100,11 @@ def _rows_by_bucket(buckets: Sequence[Bucket], codes: Sequence[int]) -> dict[Buc
     if len(occurring) == 1:
         return {buckets[occurring.pop()]: range(len(codes))}
     groups: dict[Bucket, Any] = {}
-    if len(occurring) < _MANY_CODES and len({buckets[code] for code in occurring}) == len(occurring):
-        if (array_of_codes := _numpy_array(codes)) is not None:
-            for code in occurring:
-                groups[buckets[code]] = (array_of_codes == code).nonzero()[0]
-            return groups
+    array_of_codes = _numpy_array(codes) if len(occurring) < _MANY_CODES else None
+    if array_of_codes is not None and len({buckets[code] for code in occurring}) == len(occurring):
+        for code in occurring:
+            groups[buckets[code]] = (array_of_codes == code).nonzero()[0]
+        return groups
     groups = {buckets[code]: [] for code in occurring}
     append = {code: groups[buckets[code]].append for code in occurring}
     for row, code in enumerate(codes):

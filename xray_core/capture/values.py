@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
-from xray_core.objects.fingerprint import fingerprint
+from xray_core.objects.fingerprint import VERSION, fingerprint
 from xray_core.objects.redaction import REDACTED
 from xray_core.objects.sanitize import Sanitizer, hides
 from xray_core.objects.structure import known_size
@@ -199,6 +199,7 @@ class CapturedValues:
             kind: fingerprint({name: each[kind] for name, (_, each) in named.items()})["exact"]
             for kind in ("exact", "unordered")
         }
+        prints["v"] = VERSION
         prints["partial"] = any(each["partial"] for _, each in named.values()) or "outputs" in self.dropped
         return self._sanitizer.clean({name: shown for name, (shown, _) in named.items()}), prints
 

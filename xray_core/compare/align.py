@@ -181,4 +181,4 @@ def _signature(state: State) -> object:
     exact = fingerprint.get("exact") if not fingerprint.get("partial") else None
     if exact is None and items is None:
         return None
-    return exact, None if items is None else (items["n"], items["sum"])
+    return (exact, fingerprint.get("v")), None if items is None else (items["n"], items["sum"])

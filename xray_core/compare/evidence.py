@@ -69,11 +69,14 @@ def values_equal(a: State, b: State, side: Literal["input", "output"], options: 
     one, other = (_fingerprint(state, side) for state in (a, b))
     if one is None or other is None or one.get("partial") or other.get("partial"):
         return UNKNOWN
-    if one.get("exact") == other.get("exact"):
+    same_rules = one.get("v") == other.get("v")  # else one value may have two fingerprints
+    if same_rules and one.get("exact") == other.get("exact"):
         return Equality("same", declared=True)
     stored = _stored(a, b, side, options, began)
     if stored is not None and stored.whole and not stored.changes:
         return Equality("same", generated=tuple(stored.generated), declared=not stored.generated)
+    if not same_rules:
+        return Equality("differs", ("value",)) if stored is not None and stored.whole else UNKNOWN
     reordered = one.get("unordered") is not None and one["unordered"] == other.get("unordered")
     return Equality("differs", ("order",) if reordered else ("value",), reordered=reordered)
 

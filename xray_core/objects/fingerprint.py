@@ -1,36 +1,45 @@
 """Canonical fingerprints of inputs and outputs, so that two runs can be compared where values are not stored.
 
-Key order, float formatting and set order do not matter; the order of lists does, and is told apart: `unordered` is equal
-when the two values differ in the order of lists alone. Bounded: beyond 20,000 nodes, or at an object whose contents
-cannot be read without running user code, the fingerprint is `partial`, and equality of partial ones proves nothing.
+By value: 1, 1.0, Decimal(1) and numpy's 1 are one, and so are a text, a str subclass, numpy's text and an enum's; NaN equals
+NaN, 0.0 equals -0.0. True stays apart from 1 and None from NaN: a flag is no number, in JSON neither. Key order and set order
+do not matter; the order of lists does, and is told apart: `unordered` is equal when the two values differ in the order of
+lists (or rows) alone. Frames and arrays are read whole (`columns.py`).
+
+Bounded: beyond 20,000 nodes, or at an object whose contents cannot be read without running user code, the fingerprint is
+`partial`, and equality of partial ones proves nothing. Nor do fingerprints of two versions (`v`): 0.1 wrote none, and told
+[1, 2] from [1.0, 2.0].
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 import xxhash
 
+from xray_core.objects import columns
 from xray_core.objects.structure import view
 
+VERSION: Final = 2
 MAX_NODES: Final = 20_000
 MAX_DEPTH: Final = 32
 _STRINGS: Final[frozenset[type]] = frozenset({str})
+_MAX_DIGITS: Final = 1_000  # of a Decimal written out
 _INTS: Final[frozenset[type]] = frozenset({int})
 _digest = xxhash.xxh3_64_digest
 
 
 def fingerprint(value: Any) -> dict[str, Any]:
-    """`{exact: 16 hex digits, unordered: 16 hex digits, partial: bool}`. Never calls user code, never raises."""
+    """`{v: 2, exact: 16 hex digits, unordered: 16 hex digits, partial: bool}`. Never calls user code, never raises."""
     walk = _Walk()
     try:
         exact, unordered = walk.hash(value, 0)
     except Exception:  # noqa: BLE001  # e.g. a collection that changed under our hands: unknown, and said so
         walk.partial = True
         exact = unordered = _digest(b"?")
-    return {"exact": exact.hex(), "unordered": unordered.hex(), "partial": walk.partial}
+    return {"v": VERSION, "exact": exact.hex(), "unordered": unordered.hex(), "partial": walk.partial}
 
 
 class _Walk:
@@ -67,12 +76,17 @@ class _Walk:
 
     def _sequence(self, elements: Sequence[Any], depth: int, *, ordered: bool) -> tuple[bytes, bytes]:
         kinds = frozenset(map(type, elements))
-        if kinds in (_STRINGS, _INTS):  # ids, mostly: one pass in C
-            texts = list(map(str, elements)) if kinds == _INTS else elements
-            tag = b"S" if kinds == _STRINGS else b"I"
-            in_order = _digest(tag + "\x00".join(texts).encode("utf-8", "surrogatepass"))
-            sorted_ = _digest(tag + b"~" + "\x00".join(sorted(texts)).encode("utf-8", "surrogatepass"))
-            return (in_order if ordered else sorted_), sorted_
+        if not kinds <= _STRINGS and not kinds <= _INTS:
+            elements = [plain(element) for element in elements]
+            kinds = frozenset(map(type, elements))
+        if elements and (kinds <= _STRINGS or kinds <= _INTS):  # ids, mostly: one pass in C
+            texts = elements if kinds <= _STRINGS else list(map(str, elements))
+            tag = b"S" if kinds <= _STRINGS else b"I"
+            joined = "\x00".join(texts)
+            if joined.count("\x00") == len(texts) - 1:  # else ["a\0b"] would be ["a", "b"]
+                in_order = _digest(tag + joined.encode("utf-8", "surrogatepass"))
+                sorted_ = _digest(tag + b"~" + "\x00".join(sorted(texts)).encode("utf-8", "surrogatepass"))
+                return (in_order if ordered else sorted_), sorted_
         hashes = [self.hash(element, depth + 1) for element in elements]
         unordered = _digest(b"m" + b"".join(sorted(h[1] for h in hashes)))
         if not ordered:
@@ -88,20 +102,47 @@ class _Walk:
             unordered.append(name + b)
         return _digest(b"d" + b"".join(sorted(exact))), _digest(b"d" + b"".join(sorted(unordered)))
 
+    def _cell(self, value: Any) -> int:
+        """A cell of a column as a 64-bit hash."""
+        return int.from_bytes(self.hash(value, 1)[0][:8], "little")
+
     def _opaque(self, value: Any, name: str) -> tuple[bytes, bytes]:
         if type(value) in (bytes, bytearray):
             one = _digest(b"b" + bytes(value))
             return one, one
-        if type(value).__module__ == "numpy" and type(value).__name__ == "ndarray" and value.dtype.kind in "biufMm":
-            data = value if value.flags["C_CONTIGUOUS"] else value.copy(order="C")
-            one = _digest(f"n{value.shape}{value.dtype.str}".encode() + data.tobytes())
-            return one, one
+        read = columns.read(value, self._cell, self.nodes)
+        if isinstance(read, list):  # a small column is as a list of its values
+            return self._sequence(read, 0, ordered=True)
+        if read is not None:
+            return read
         self.partial = True
         one = _digest(b"o" + name.encode("utf-8", "backslashreplace"))
         return one, one
 
 
+def plain(value: Any) -> Any:
+    """A value as the builtin scalar that it equals, if it does: an enum's, a subclass's, numpy's; whole floats as ints."""
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind not in (float, Decimal):
+        if kind in (dict, list, tuple, set, frozenset):
+            return value
+        seen_as = view(value, 0)
+        if seen_as.kind not in ("atom", "text"):
+            return value
+        value, kind = seen_as.value, type(seen_as.value)
+    if kind is Decimal:
+        if not value.is_finite():
+            return float("nan") if value.is_nan() else float(value)
+        if abs(value.adjusted()) > _MAX_DIGITS:
+            return str(value)
+        return int(value) if value == value.to_integral_value() else float(value)
+    return int(value) if kind is float and math.isfinite(value) and value == int(value) else value
+
+
 def _scalar(value: Any) -> bytes | None:
+    value = plain(value)
     kind = type(value)
     if kind is str:
         return _digest(b"t" + value.encode("utf-8", "surrogatepass"))
@@ -113,15 +154,4 @@ def _scalar(value: Any) -> bytes | None:
             if value.bit_length() < 4_096
             else _digest(b"i" + value.to_bytes(value.bit_length() // 8 + 2, "big", signed=True))
         )
-    if kind is float:
-        # 1.0 and 1 are the same number, and so are 0.0 and -0.0
-        return (
-            _digest(b"i%d" % int(value))
-            if value == value and abs(value) < 2**53 and value == int(value)
-            else _digest(b"f" + repr(value).encode())
-        )
-    if kind is Decimal:
-        if value.is_finite() and value == value.to_integral_value() and abs(value) < 2**53:
-            return _digest(b"i%d" % int(value))
-        return _digest(b"f" + repr(float(value)).encode()) if value.is_finite() else _digest(b"f" + str(value).encode())
-    return None
+    return _digest(b"f" + repr(value).encode()) if kind is float else None

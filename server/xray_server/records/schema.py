@@ -81,6 +81,7 @@ class Fingerprints(Struct):
     exact: str | None = None
     unordered: str | None = None
     partial: Any = None
+    v: int | None = None
 
 
 class Decision(TypedDict, total=False):
