@@ -71,7 +71,7 @@ def judged(log: VerdictLog, items: Any, reasons: Any, details: Any, score: Any) 
         codes: Sequence[int] = list(map(verdicts.__getitem__, values))
     except TypeError:  # an unhashable reason: as `reject` would have it
         codes = [verdicts[reason if _hashable(reason) else f"<{type(reason).__name__}>"] for reason in values]
-    if len(verdicts.told) <= 256:
+    if len(verdicts.verdict_of) <= 256:
         codes = bytes(codes)  # what `bulk.py` is fastest with
     _record(
         log, verdicts.verdict_of, codes, source, _details(log, details, source.size), _scores(log, score, source.size)

@@ -1,4 +1,7 @@
-"""Fingerprints that are equal when the values are, whatever their spelling."""
+"""Fingerprints that are equal when the values are, whatever their spelling.
+
+Tests fingerprint.py and columns.py.
+"""
 
 from __future__ import annotations
 
