@@ -72,6 +72,16 @@ def epoch_us(at: datetime.datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
 
 
+_exit_code = SystemExit.__dict__["code"].__get__  # a subclass may have a `code` of its own, which is user code
+
+
+def is_failure(error: BaseException | None) -> bool:
+    """Whether what left a block means that it failed: not so when a generator is closed, or by `sys.exit(0)`."""
+    if error is None or isinstance(error, GeneratorExit):
+        return False
+    return not isinstance(error, SystemExit) or _exit_code(error) not in (None, 0)
+
+
 def derived_id(framework: str, *parts: object) -> str:
     """The id that every process derives alike for one framework object.
 

@@ -9,7 +9,7 @@ import asyncio
 import random
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,33 @@ def test_errors_in_and_into_decorated_generators_are_the_users_own(xray: XRay, m
             next(generator)
     assert xray.flush(5)
     assert _final(memory, "step", "careful")["error"]["type"] == "ValueError"
+
+
+@pytest.mark.parametrize(
+    ("leave", "status"),
+    [
+        (lambda: sys.exit(), "completed"),
+        (lambda: sys.exit(0), "completed"),
+        (lambda: sys.exit(1), "failed"),
+        (lambda: sys.exit("no input"), "failed"),
+    ],
+    ids=["exit()", "exit(0)", "exit(1)", "exit(text)"],
+)
+def test_leaving_by_sys_exit_is_a_failure_only_where_its_code_says_so(
+    xray: XRay, memory: MemoryTransport, leave: Callable[[], None], status: str
+) -> None:
+    @xray.step
+    def numbers() -> Iterator[int]:
+        yield 1
+        leave()
+
+    with pytest.raises(SystemExit):
+        with xray.run() as run, run.step("block"):
+            list(numbers())
+    assert xray.flush(5)
+    ends = [_final(memory, "run"), _final(memory, "step", "block"), _final(memory, "step", "numbers")]
+    assert [end["status"] for end in ends] == [status] * 3
+    assert [end.get("error") is None for end in ends] == [status == "completed"] * 3
 
 
 def test_strict_mode_raises_at_run_end_when_the_server_has_not_confirmed() -> None:

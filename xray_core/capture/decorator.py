@@ -14,6 +14,7 @@ from typing import Any
 from xray_core.capture import context
 from xray_core.capture.code_version import code_version_of
 from xray_core.capture.step import Step
+from xray_core.model import is_failure
 from xray_core.safety import swallow
 
 
@@ -98,11 +99,8 @@ def _around_generator(function: Callable[..., Any], begin: Callable[..., Step | 
                     raise
                 except BaseException as error:  # noqa: BLE001  # thrown in by the consumer: it is the generator's
                     thrown = error
-        except GeneratorExit:
-            _end(step, yielded)
-            raise
         except BaseException as error:  # written down, and raised on: KeyboardInterrupt fails a step too
-            step.close("failed", error=error)
+            _end(step, yielded, error)
             raise
 
     return generate
@@ -139,21 +137,20 @@ def _around_async_generator(function: Callable[..., Any], begin: Callable[..., S
                     raise
                 except BaseException as error:  # noqa: BLE001  # thrown in by the consumer: it is the generator's
                     thrown = error
-        except GeneratorExit:
-            if step is not None:
-                _end(step, yielded)
-            raise
         except BaseException as error:  # written down, and raised on: KeyboardInterrupt fails a step too
             if step is not None:
-                step.close("failed", error=error)
+                _end(step, yielded, error)
             raise
 
     return generate
 
 
-def _end(step: Step, yielded: int) -> None:
-    step.observe_output_size(yielded)
-    step.close()
+def _end(step: Step, yielded: int, error: BaseException | None = None) -> None:
+    if is_failure(error):
+        step.close("failed", error=error)
+    else:
+        step.observe_output_size(yielded)
+        step.close()
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:

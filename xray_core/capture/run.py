@@ -13,7 +13,7 @@ from xray_core.capture import context
 from xray_core.capture.code_version import code_version_of_caller
 from xray_core.capture.step import Step
 from xray_core.capture.values import MAX_METADATA, MAX_NAME_CHARS, CapturedValues
-from xray_core.model import CAPTURE_LEVELS, Origin, Status, epoch_us, new_id
+from xray_core.model import CAPTURE_LEVELS, Origin, Status, epoch_us, is_failure, new_id
 from xray_core.native import make_rlock
 from xray_core.objects.redaction import REDACTED
 from xray_core.objects.sanitize import hides
@@ -351,7 +351,7 @@ class Run:
         tokens, self._tokens = self._tokens, None
         if tokens is not None:
             context.leave(tokens)
-        failed = error is not None and not isinstance(error, GeneratorExit)
+        failed = is_failure(error)
         self.close("failed" if failed else "completed", error=error if failed else None, trace=trace)
 
 

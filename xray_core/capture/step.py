@@ -17,7 +17,7 @@ from xray_core import wire
 from xray_core.capture import context
 from xray_core.capture.step_items import EndedError, StepItems
 from xray_core.capture.verdict_log import FastPath
-from xray_core.model import Ledger, Origin, Status, epoch_us, make_ledger
+from xray_core.model import Ledger, Origin, Status, epoch_us, is_failure, make_ledger
 from xray_core.native import make_rlock
 from xray_core.safety import guarded, swallow
 
@@ -249,10 +249,10 @@ class Step(StepItems):
         tokens, self._tokens = self._tokens, None
         if tokens is not None:
             context.leave(tokens)
-        if error is None or isinstance(error, GeneratorExit):  # closing a generator is not a failure
-            self.close()
-        else:
+        if is_failure(error):
             self.close("failed", error=error, trace=trace)
+        else:
+            self.close()
         return False
 
     async def __aenter__(self) -> Step:
