@@ -42,6 +42,7 @@ def merge_run(parts: Iterable[Part]) -> dict[str, Any]:
     for name in ("input", "output", "input_fp", "output_fp", "code_version", "capture", "parent", "client"):
         merged[name] = _first(ordered, name)
     merged["tags"] = _filled(ordered, "tags")
+    merged["dropped"] = _added(ordered, "dropped")
     return merged
 
 

@@ -7,7 +7,8 @@ A run or a step attempt is the merge of its parts (`xray_core.merge`), in any or
 
 kind "run", key (run_id, part):
     rev, pipeline, status, started_us, ended_us, duration_us, input, output, input_fp, output_fp, error, tags {k: v},
-    metadata {k: v}, origin, parent {run_id, step_id} | null, code_version, capture, client {host, pid, sdk}
+    metadata {k: v}, origin, parent {run_id, step_id} | null, code_version, capture, client {host, pid, sdk},
+    dropped {what: n}
 kind "step", key (run_id, step_id, attempt, part):
     rev, pipeline, name, step_type, parent_id, index (order within the run), upstream [step_id], map_index, status,
     started_us, ended_us, duration_us, capture, code_version,

@@ -109,7 +109,7 @@ class XRay:
         strict = self.settings.offline_mode == "strict" and self.settings.enabled
         run = Run(
             self._recorder,
-            pipeline or self.pipeline,
+            pipeline if pipeline is not None else self.pipeline,
             run_id=run_id,
             tags=tags,
             metadata=metadata,

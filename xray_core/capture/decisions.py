@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from xray_core.bounds import name_text
 from xray_core.capture import columns
 from xray_core.capture.columns import NotIdsError
 from xray_core.capture.scores import score_of
@@ -138,7 +139,7 @@ def as_record(
     if isinstance(score, str):
         score = taken[0].score if len(taken) == 1 else None
     return {
-        "decision": clean(str(decision)),
+        "decision": clean(name_text(decision)),
         "selected": names[0] if len(taken) == 1 else names or None,
         "reason": clean(reason),
         "score": clean(score_of(score)),

@@ -11,9 +11,10 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from xray_core import wire
+from xray_core.bounds import MAX_LINE_BYTES, shortened
 from xray_core.capture.sampling import BottomKSampler, Sampler
 from xray_core.model import new_id
 from xray_core.objects.sanitize import Sanitizer
@@ -98,6 +99,10 @@ _SAFE_WITHOUT_REDACTION = {
 }  # fmt: skip
 
 
+_MOST_BESIDE_A_HEAD: Final = (
+    MAX_LINE_BYTES - 65_536
+)  # a head is bounded names and ids, and up to a few hundred of upstream
+
 _diversion: Sink | None = None
 
 
@@ -167,7 +172,9 @@ class Recorder:
             safe = self._redacted(record)
             if safe is None:
                 return
-            payload = to_payload(safe)
+            record, payload = safe, to_payload(safe)
+        if len(payload) > MAX_LINE_BYTES:
+            payload = to_payload(shortened(record, MAX_LINE_BYTES))
         sink = self._sink if _diversion is None else _diversion
         sink.put(STREAM_OF[record["kind"]], payload)
 
@@ -180,7 +187,10 @@ class Recorder:
             if rest:
                 more = to_payload(rest)
                 if self._redactor.may_hold_secret(more):
-                    more = to_payload(self._redactor.record(rest))
+                    rest = self._redactor.record(rest)
+                    more = to_payload(rest)
+                if len(more) > _MOST_BESIDE_A_HEAD:
+                    more = to_payload(shortened(rest, _MOST_BESIDE_A_HEAD))
                 payload = b"%b,%b" % (payload[:-1], more[1:])
             sink = self._sink if _diversion is None else _diversion
             sink.put("counts", payload)

@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from xray_core import wire
+from xray_core.bounds import MAX_ATTEMPT, MAX_DURATION_US, MAX_NAME_CHARS, id_text, name_text, whole
 from xray_core.capture import context
 from xray_core.capture.code_version import code_version_of_caller
 from xray_core.capture.step import Step
-from xray_core.capture.values import MAX_METADATA, MAX_NAME_CHARS, CapturedValues
-from xray_core.model import CAPTURE_LEVELS, Origin, Status, epoch_us, is_failure, new_id
+from xray_core.capture.values import MAX_METADATA, CapturedValues
+from xray_core.model import CAPTURE_LEVELS, STATUS_RANK, Origin, Status, is_failure, new_id
 from xray_core.native import make_rlock
 from xray_core.objects.redaction import REDACTED
 from xray_core.objects.sanitize import hides
@@ -51,13 +52,14 @@ class Run:
         started_at: datetime | None = None,
     ) -> None:
         name = recorder.sanitizer.name
-        self.run_id = recorder.sanitizer.redactor.item_id(str(run_id)[:200]) if run_id is not None else new_id()
+        own_id = id_text(run_id) if run_id is not None else None
+        self.run_id = recorder.sanitizer.redactor.item_id(own_id) if own_id is not None else _new_run_id(run_id)
         self.pipeline = name(pipeline)
         if part is None:
-            part = recorder.part if run_id is None else recorder.next_part()
+            part = recorder.part if own_id is None else recorder.next_part()
         self.part = part
         self.seed = hash64(self.run_id)
-        self.capture = capture if capture is not None else recorder.settings.capture
+        self.capture = (_level(capture) if capture is not None else None) or recorder.settings.capture
         self.status: Status | None = "running"
         self._recorder = recorder
         self._confirm = confirm
@@ -65,7 +67,7 @@ class Run:
         self._values = CapturedValues(recorder.sanitizer, full=True)
         if origin is not None:
             self._values.set_origin(origin)
-        self._parent = parent
+        self._parent = _parent(parent)
         code_version = code_version if code_version is not None else recorder.settings.code_version
         self._code_version = name(code_version) if code_version is not None else None
         self._indexes = count()
@@ -80,10 +82,9 @@ class Run:
         self._started_us = now_us = recorder.now_us()
         self._clock_start = recorder.clock_ns()
         if started_at is not None:
-            self._started_us = epoch_us(started_at)
+            self._started_us = self._values.moment("started_at", started_at, otherwise=now_us)
             self._clock_start -= (now_us - self._started_us) * 1_000
-        for key, value in (metadata or {}).items():
-            self.set_metadata(key, value)
+        self._values.set_all_metadata(metadata)
 
     @property
     def times_us(self) -> tuple[int, int | None]:
@@ -120,6 +121,8 @@ class Run:
             around = context.here()
             if around is not None and around.run is self:
                 parent_id = around.step_id
+        else:
+            parent_id = id_text(parent_id)
         named = self._recorder.sanitizer.name
         return Step(  # by position: that is cheaper, and this is done for every step
             self,
@@ -147,7 +150,7 @@ class Run:
         part: str | None = None,
         parent_id: str | None = None,
         index: int | None = None,
-        upstream: Sequence[str] = (),
+        upstream: Sequence[str] | None = None,
         map_index: int | None = None,
         capture: str | None = None,
         code_version: str | None = None,
@@ -165,13 +168,13 @@ class Run:
             self._recorder,
             named(name),
             step_type=named(step_type) if step_type is not None else None,
-            step_id=step_id,
-            attempt=attempt,
+            step_id=id_text(step_id) if step_id is not None else None,
+            attempt=attempt if type(attempt) is int and 0 <= attempt <= MAX_ATTEMPT else 1,
             part=part,
-            parent_id=parent_id,
-            index=next(self._indexes) if index is None else index,
+            parent_id=id_text(parent_id) if parent_id is not None else None,
+            index=next(self._indexes) if index is None else whole(index),
             upstream=upstream,
-            map_index=map_index,
+            map_index=whole(map_index) if map_index is not None else None,
             capture=capture if capture is None else _level(capture),
             code_version=named(code_version) if code_version is not None else self._code_version,
             origin=origin,
@@ -277,12 +280,16 @@ class Run:
             self.detach()
             return
         recorder = self._recorder
+        lasted_us = max(0, recorder.clock_ns() - self._clock_start) // 1_000
         if ended_at is not None:
-            self._duration_us = max(0, epoch_us(ended_at) - self._started_us)
-        else:
-            self._duration_us = max(0, recorder.clock_ns() - self._clock_start) // 1_000
-        self._ended_us = self._started_us + self._duration_us
-        self.status = status
+            end_us = self._values.moment("ended_at", ended_at, otherwise=self._started_us + lasted_us)
+            lasted_us = max(0, end_us - self._started_us)
+        self._ended_us = self._started_us + lasted_us
+        # what began years ago, by its framework's word, lasts from its start to its end: the server reads that from both
+        self._duration_us = lasted_us if lasted_us <= MAX_DURATION_US else None
+        self.status = (
+            status if type(status) is str and status in STATUS_RANK else "completed" if error is None else "failed"
+        )
         self._values.error = None
         if error is not None:
             self._values.set_error(error, trace)
@@ -355,17 +362,33 @@ class Run:
         self.close("failed" if failed else "completed", error=error if failed else None, trace=trace)
 
 
-def _level(capture: str) -> str | None:
-    """A capture level; None, which is the run's own, for a wrong one, and that is said once."""
-    if capture in CAPTURE_LEVELS:
-        return capture
-    swallow("a step's capture level", ValueError(f"{capture!r} is none of {', '.join(CAPTURE_LEVELS)}"))
+def _new_run_id(given: object) -> str:
+    """An id of our own, also where the one given cannot be one: empty, or of a type that has no text."""
+    if given is not None:
+        swallow("run_id", ValueError(f"{name_text(given)!r} cannot be an id; the run has one of its own"))
+    return new_id()
+
+
+def _level(capture: object) -> str | None:
+    """A capture level; None, which is the settings' or the run's own, for a wrong one, and that is said once."""
+    level = name_text(capture)
+    if level in CAPTURE_LEVELS:
+        return level
+    swallow("a capture level", ValueError(f"{level!r} is none of {', '.join(CAPTURE_LEVELS)}"))
     return None
+
+
+def _parent(parent: object) -> tuple[str, str | None] | None:
+    """The run, and perhaps its step, that a run is a child of."""
+    if type(parent) is not tuple or len(parent) != 2:
+        return None
+    run_id = id_text(parent[0])
+    return None if run_id is None else (run_id, id_text(parent[1]) if parent[1] is not None else None)
 
 
 def _tags(tags: Mapping[str, Any] | Iterable[str] | None, recorder: Recorder) -> dict[str, str]:
     """Tags as {key: value} of short strings; a bare label has the value "true"."""
-    if not tags:
+    if tags is None:
         return {}
     try:
         if isinstance(tags, str):

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from msgspec import UNSET
 
 from xray_core import wire
+from xray_core.bounds import MAX_DURATION_US, id_text
 from xray_core.capture import context
 from xray_core.capture.step_items import EndedError, StepItems
 from xray_core.capture.verdict_log import FastPath
-from xray_core.model import Ledger, Origin, Status, epoch_us, is_failure, make_ledger
+from xray_core.model import STATUS_RANK, Ledger, Origin, Status, is_failure, make_ledger
 from xray_core.native import make_rlock
 from xray_core.safety import guarded, swallow
 
@@ -57,7 +58,7 @@ class Step(StepItems):
         step_id: str | None = None,
         attempt: int = 1,
         part: str | None = None,
-        upstream: Sequence[str] = (),
+        upstream: Sequence[str] | None = None,
         map_index: int | None = None,
         origin: Origin | None = None,
         started_at: datetime | None = None,
@@ -83,7 +84,7 @@ class Step(StepItems):
         started_us = now_us = recorder.now_ns() // 1_000
         self._clock_start = recorder.clock_ns()
         if started_at is not None:
-            started_us = epoch_us(started_at)
+            started_us = self._values.moment("started_at", started_at, otherwise=now_us)
             self._clock_start -= (now_us - started_us) * 1_000
         self._head = head = wire.StepHead(  # by position: that is cheaper, and this is done for every step
             wire.VERSION, "step", run.run_id, self.step_id, attempt, self.part, run.pipeline or None, name or None,
@@ -91,17 +92,18 @@ class Step(StepItems):
         )  # fmt: skip
         if parent_id is not None:
             head.parent_id = parent_id
-        if upstream:
-            head.upstream = list(upstream)
+        if upstream is not None:
+            ids = _ids(upstream)
+            if ids:
+                head.upstream = ids
         if map_index is not None:
             head.map_index = map_index
         if code_version is not None:
             head.code_version = code_version
-        if origin is not None or metadata:
+        if origin is not None or metadata is not None:
             if origin is not None:
                 self._values.set_origin(origin)
-            for key, value in (metadata or {}).items():
-                self.set_metadata(key, value)
+            self._values.set_all_metadata(metadata)
             self._values.changed = False  # `open` writes it; of a step that is attached its owner has written it
 
     # ------------------------------------------------------------------ the step as a whole
@@ -195,9 +197,19 @@ class Step(StepItems):
         """Reason -> items rejected for it, as far as this process knows."""
         return self._log.reasons("rejected") if self._log is not None else {}
 
-    def step(self, name: str, step_type: str | None = None, **options: Any) -> Step:
+    def step(
+        self,
+        name: str,
+        step_type: str | None = None,
+        *,
+        capture: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        code_version: str | None = None,
+    ) -> Step:
         """A step inside this one; see `Run.step`."""
-        return self.run.step(name, step_type, parent_id=self.step_id, **options)
+        return self.run.step(
+            name, step_type, capture=capture, metadata=metadata, code_version=code_version, parent_id=self.step_id
+        )
 
     # ------------------------------------------------------------------ for adapters: what a framework saw
 
@@ -307,16 +319,19 @@ class Step(StepItems):
             recorder = self._recorder
             if self._process is not recorder.part:
                 self.reset_after_fork()
+            duration_us = (recorder.clock_ns() - self._clock_start) // 1_000
             if ended_at is not None:
-                duration_us = max(0, epoch_us(ended_at) - head.started_us)
-            else:
-                duration_us = (recorder.clock_ns() - self._clock_start) // 1_000
-                if duration_us < 0:  # `started_at` was later than now
-                    duration_us = 0
-            head.duration_us = duration_us
+                now_us = head.started_us + duration_us
+                duration_us = self._values.moment("ended_at", ended_at, otherwise=now_us) - head.started_us
+            if duration_us < 0:  # `started_at` was later than the end
+                duration_us = 0
+            if duration_us <= MAX_DURATION_US:  # the server reads a longer one from the start and the end
+                head.duration_us = duration_us
             # the end follows from the monotonic clock, so that a jump of the wall clock cannot turn time around
             head.ended_us = head.started_us + duration_us
-            head.status = status
+            head.status = (
+                status if type(status) is str and status in STATUS_RANK else "completed" if error is None else "failed"
+            )
             if error is not None:
                 self._values.set_error(error, trace)
             recorder.open_things.pop(self, None)
@@ -440,3 +455,12 @@ class Step(StepItems):
         except Exception as error:  # noqa: BLE001
             self._values.count_dropped(name)
             swallow(f"step.set_{name}", error)
+
+
+def _ids(given: Sequence[str]) -> list[str]:
+    """Ids of steps, without those that cannot be one."""
+    try:
+        return [found for each in given if (found := id_text(each)) is not None]
+    except Exception as error:  # noqa: BLE001  # no sequence, or one that raises
+        swallow("a step's upstream", error)
+        return []

@@ -10,16 +10,17 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final
 
+from xray_core.bounds import CLAMPED, count, moment_us, name_text
 from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
 from xray_core.objects.fingerprint import VERSION, fingerprint
 from xray_core.objects.redaction import REDACTED
 from xray_core.objects.sanitize import Sanitizer, hides
-from xray_core.objects.structure import known_size
+from xray_core.objects.structure import known_size, type_name
 
 MAX_DECISIONS: Final = 100
 MAX_METADATA: Final = 100
 MAX_NAMED_OUTPUTS: Final = 100
-MAX_NAME_CHARS: Final = 200
+_TEXTS_OF_ORIGIN: Final = ("framework", "kind", "url", "state")
 
 Held = tuple[Any, dict[str, Any]]  # the value as it may be stored, and the fingerprint of the whole
 
@@ -61,10 +62,22 @@ class CapturedValues:
         self.changed = True
         return self._sanitizer.clean(value), fingerprint(value)
 
-    def set_count(self, name: str, n: int) -> None:
-        """A count by name: "input_count", "output_count", "observed_input" or "observed_output", in items. Negative is 0."""
-        self.counts[name] = max(0, int(n))
+    def set_count(self, name: str, n: object) -> None:
+        """A count by name: "input_count" or "output_count", in items. What cannot be one is not known, and counted."""
+        found = count(n)
+        if found is None:
+            self.count_dropped(CLAMPED + name)
+            return
+        self.counts[name] = found
         self.changed = True
+
+    def moment(self, name: str, given: object, *, otherwise: int) -> int:
+        """A moment that was given, in microseconds; `otherwise` where it cannot be one, and that is counted."""
+        found = moment_us(given)
+        if found is None:
+            self.count_dropped(CLAMPED + name)
+            return otherwise
+        return found
 
     def count(self, side: str) -> int | None:
         """Items in ("input") or out ("output") by the user's word: what was counted, else how many items were given."""
@@ -81,8 +94,17 @@ class CapturedValues:
 
     def set_origin(self, origin: Origin) -> None:
         """The framework object behind the run or step."""
-        self.origin = self._sanitizer.clean(origin.as_json())
         self.changed = True
+        told = self._sanitizer.clean(origin.as_json()) if isinstance(origin, Origin) else None
+        if not isinstance(told, dict):
+            self.count_dropped(CLAMPED + "origin")
+            return
+        for name in _TEXTS_OF_ORIGIN:
+            if type(told.get(name)) is not str and told.get(name) is not None:
+                told[name] = name_text(told[name])
+        if type(told.get("ids")) is not dict:
+            told["ids"] = {}
+        self.origin = told
 
     def set_origin_state(self, state: str) -> None:
         """The framework's own word for how it is now; the rest of the origin stays."""
@@ -92,7 +114,10 @@ class CapturedValues:
 
     def set_error(self, error: BaseException | Mapping[str, Any], trace: TracebackType | None) -> None:
         """What it failed with: an exception, or a mapping {type, message, traceback}."""
-        self.error = self._sanitizer.error(error, trace)
+        try:
+            self.error = self._sanitizer.error(error, trace)
+        except Exception as problem:  # noqa: BLE001  # a hostile mapping: that it failed is said all the same
+            self.error = {"type": type_name(type(error)), "message": f"cannot be read: {type(problem).__name__}"}
         self.changed = True
 
     def add_decision(self, decision: Callable[[], dict[str, Any]]) -> None:
@@ -103,14 +128,29 @@ class CapturedValues:
         self._decisions.append(decision())
         self.changed = True
 
-    def set_metadata(self, key: str, value: Any) -> None:
+    def set_metadata(self, key: object, value: Any) -> None:
         """A fact by name; the value of a secret key is redacted, and beyond 100 names facts are dropped, counted."""
-        if key not in self.metadata and len(self.metadata) >= MAX_METADATA:
+        name = name_text(key)
+        if name not in self.metadata and len(self.metadata) >= MAX_METADATA:
             self.count_dropped("metadata")
             return
-        secret = self._sanitizer.secrecy(str(key))
-        self.metadata[str(key)[:MAX_NAME_CHARS]] = REDACTED if hides(secret, value) else self._sanitizer.clean(value)
+        secret = self._sanitizer.secrecy(name)
+        self.metadata[name] = REDACTED if hides(secret, value) else self._sanitizer.clean(value)
         self.changed = True
+
+    def set_all_metadata(self, metadata: object) -> None:
+        """Several at once, as they are given with a run or a step; what is no mapping is counted."""
+        if metadata is None:
+            return
+        try:
+            pairs = list(dict(metadata).items()) if isinstance(metadata, Mapping) else None
+        except Exception:  # noqa: BLE001  # a mapping of the user's own that raises
+            pairs = None
+        if pairs is None:
+            self.count_dropped(CLAMPED + "metadata")
+            return
+        for key, value in pairs:
+            self.set_metadata(key, value)
 
     def observe_input(self, value: Any) -> None:
         """What a framework passed in: its type and known size; the value itself at capture level full only."""

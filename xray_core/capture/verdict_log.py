@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import xxhash
 
 from xray_core import verdicts, wire
+from xray_core.bounds import MAX_LINE_BYTES, whole
 from xray_core.capture.columns import Ids, hash_all, xxh3
 from xray_core.capture.sampling import KeepAll, ReasonSampler
 from xray_core.capture.scores import rank_of, score_of
@@ -199,20 +200,20 @@ class VerdictLog:
         with self._lock:
             if score is not None:
                 score = score_of(score)
-                self.scored(bucket.outcome, score, item_id)
-                if score is None:
+                if score is None or not math.isfinite(score):  # JSON has no word for an infinity
+                    score = None
                     self.dropped(scores=1)
+                self.scored(bucket.outcome, score, item_id)
             sampler = bucket.sampler
             if drawn >= sampler.limit:
                 return
             recorder = self._recorder
             clean = recorder.sanitizer.clean
             kept = None if details is None else clean(details)
-            kept_score = None if score is None else clean(score)
-            kept_rank = None if rank is None else rank_of(rank)
+            kept_rank = None if rank is None else whole(rank_of(rank))
             if rank is not None and kept_rank is None:
                 self.dropped(ranks=1)
-            sampler.offer(drawn, (item_id, kept, kept_score, kept_rank, recorder.now_us()))
+            sampler.offer(drawn, (item_id, kept, score, kept_rank, recorder.now_us()))
             self.changed = True
             if type(sampler) is KeepAll and len(sampler.pending) >= _FULL_CHUNK:
                 self.write_samples()
@@ -302,8 +303,10 @@ class VerdictLog:
         if self._capture != "full":
             write({**self._next("samples"), "chunk": "live", "rev": self._recorder.now_us(), "samples": samples})
             return
-        for at in range(0, len(samples), _FULL_CHUNK):
-            write({**self._next("samples"), "rev": 1, "samples": samples[at : at + _FULL_CHUNK]})
+        # a line of the wire holds them all, at twice the size of each: quotes and other alphabets take more bytes
+        at_once = max(1, min(_FULL_CHUNK, MAX_LINE_BYTES // (2 * self._recorder.settings.max_value_bytes)))
+        for at in range(0, len(samples), at_once):
+            write({**self._next("samples"), "rev": 1, "samples": samples[at : at + at_once]})
 
     def write_items(self, side: str, ids: Ids) -> dict[str, Any]:
         """A set of items that is no verdict (`model.ITEMS_IN` / `ITEMS_OUT`); its fields in the step record.

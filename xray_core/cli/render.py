@@ -107,6 +107,8 @@ def run(answer: Mapping[str, Any]) -> None:
                 out.print(f"[yellow]{escape(step['name'])}: the counts given and the verdicts contradict each other[/]")
         for what, n in (step.get("dropped") or {}).items():
             out.print(f"[yellow]{escape(step['name'])}: {n} x {escape(what)} could not be kept[/]")
+    for what, n in (answer.get("dropped") or {}).items():
+        out.print(_plain(what if what.startswith("refused: ") else f"{n} x {what} could not be kept"), style="yellow")
     for gap in answer.get("conservation") or ():
         out.print(_plain(gap["sentence"]), style="yellow")
 

@@ -62,7 +62,8 @@ def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: B
         """Records as NDJSON, gzip'd or plain; answers after the commit, line by line."""
         body = await bodies.read(request)
         decoded = await bodies.decode(partial(decode, body))
-        refused = await commit(committer, Batch(decoded.records, project, now_us()), len(body))
+        refused = await commit(committer, Batch([*decoded.records, *decoded.notes], project, now_us()), len(body))
+        refused = {position: why for position, why in refused.items() if position < len(decoded.lines)}
         for position, why in refused.items():
             decoded.refuse(decoded.lines[position], why)
         lines = [{"line": line, "error": why} for line, why in sorted(decoded.refused)]

@@ -11,13 +11,17 @@ from typing import Any, Final
 
 import msgspec
 
+from xray_core.bounds import MAX_DEPTH as MAX_DEPTH
+from xray_core.bounds import MAX_ID_CHARS, MAX_WORD_CHARS
+from xray_core.bounds import MAX_LINE_BYTES as MAX_LINE_BYTES
 from xray_server.errors import EncodingError, TooLargeError
-from xray_server.records.schema import Record, decode_record
+from xray_server.records.schema import Record, RunRecord, decode_record
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 MAX_DECOMPRESSED_BYTES: Final = 32 * 1024 * 1024
-MAX_LINE_BYTES: Final = 8 * 1024 * 1024
-MAX_DEPTH: Final = 64
+REFUSED: Final = "refused: "
+MAX_NOTES: Final = 64  # of one body, and of one run
+_decode_any: Final = msgspec.json.Decoder().decode
 _PIECE_BYTES: Final = 1024 * 1024
 MAX_REFUSALS: Final = 1_000  # beyond these the rest is refused with one short text: an answer has a bound too
 _BRACKETS_ONLY: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -25,17 +29,21 @@ _BRACKETS_ONLY: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 @dataclass(slots=True)
 class Decoded:
-    """A body's records, the line of each, and the lines refused (0-based, with why)."""
+    """A body's records, the line of each, the lines refused (0-based, with why), and what their runs will say of that."""
 
     records: list[Record] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     refused: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[RunRecord] = field(default_factory=list)
 
-    def refuse(self, line: int, why: str) -> None:
-        """Refuse a line (counted from 0); beyond `MAX_REFUSALS` without the reason."""
-        self.refused.append(
-            (line, why if len(self.refused) < MAX_REFUSALS else "refused; too many refusals to say why")
-        )
+    def refuse(self, line: int, why: str, text: bytes = b"") -> None:
+        """Say why a line is refused; where it names its run, the run says so too."""
+        if len(self.refused) >= MAX_REFUSALS:
+            why = "refused; too many refusals to say why"
+        self.refused.append((line, why))
+        note = refusal_note(text, why) if text and len(self.notes) < MAX_NOTES else None
+        if note is not None:
+            self.notes.append(note)
 
 
 def decompress(body: bytes, *, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> bytes:
@@ -78,17 +86,42 @@ def decode(body: bytes) -> Decoded:
         try:
             record = decode_record(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            decoded.refuse(number, refusal(error))
+            decoded.refuse(number, refusal(error), line)
             continue
         except RecursionError:
-            decoded.refuse(number, f"line: nested deeper than {MAX_DEPTH}")
+            decoded.refuse(number, f"line: nested deeper than {MAX_DEPTH}", line)
             continue
         if too_deep(line):
-            decoded.refuse(number, f"line: nested deeper than {MAX_DEPTH}")
+            decoded.refuse(number, f"line: nested deeper than {MAX_DEPTH}", line)
             continue
         decoded.records.append(record)
         decoded.lines.append(number)
     return decoded
+
+
+def refusal_note(line: bytes, why: str) -> RunRecord | None:
+    """A part of the run that a refused line names: "refused: step filter: counts.accepted: Expected int, got str".
+
+    None where the line does not name one. A run has few such parts however much is refused of it, and sending a line again
+    changes nothing.
+    """
+    try:
+        told = _decode_any(line)
+        run_id, pipeline = told["run_id"], told.get("pipeline")
+        name = told.get("name") or told.get("step_id")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, KeyError, AttributeError):
+        return None
+    if not isinstance(run_id, str) or not 0 < len(run_id) <= MAX_ID_CHARS:
+        return None
+    where = f"step {name[:80]}: " if isinstance(name, str) else ""
+    text = f"{REFUSED}{where}{why}"[:300]
+    return RunRecord(
+        v=1,
+        run_id=run_id,
+        part=f"{REFUSED}{zlib.crc32(text.encode()) % MAX_NOTES}",
+        pipeline=pipeline if isinstance(pipeline, str) and len(pipeline) <= MAX_WORD_CHARS else None,
+        dropped={text: 1},
+    )
 
 
 def refusal(error: Exception) -> str:

@@ -275,12 +275,18 @@ def ledger_warnings(ledger: Ledger, *, capture: str | None = None) -> list[str]:
 
 
 def dropped_warnings(dropped: Mapping[str, int] | None) -> list[str]:
-    """What capture could not keep of a step."""
-    return [
-        f"Not kept: {_DROPPED.get(what, '{n} × ' + what.replace('_', ' ').replace('{', '').replace('}', '')).format(n=f'{n:,}')}."
-        for what, n in (dropped or {}).items()
-        if n
-    ]
+    """What could not be kept of a run or a step: what its client dropped, and the records that this server refused."""
+    return [_dropped_warning(what, n) for what, n in (dropped or {}).items() if n]
+
+
+def _dropped_warning(what: str, n: int) -> str:
+    if what.startswith("refused: "):
+        return f"A record was {what}. What it held is missing here; it lies in the client's spool, see `xray doctor` there."
+    if what.startswith("clamped."):
+        field = what.removeprefix("clamped.").replace("_", " ")
+        return f"Not kept: {n:,} × {field}, out of the bounds of what can be stored (docs/operations.md, Limits)."
+    words = _DROPPED.get(what, "{n} × " + what.replace("_", " ").replace("{", "").replace("}", ""))
+    return f"Not kept: {words.format(n=f'{n:,}')}."
 
 
 _GOES_WELL: Final = ("sent", "retried", "adopted", "synced")  # counters of clients that tell of no loss

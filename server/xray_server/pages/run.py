@@ -158,6 +158,7 @@ def _warnings(run: StoredRun, funnel: funnels.Funnel) -> list[str]:
             "Only steps of this run have arrived, not the run itself. Its process may still be sending, or have been killed: "
             "`xray sync` on that machine delivers what it left on disk."
         )
+    found.extend(dropped_warnings(run.state["dropped"]))
     lossy = [row for row in funnel.rows if row.dropped]
     for row in lossy[:3]:
         found.extend(f"{row.name}: {warning}" for warning in dropped_warnings(row.dropped))

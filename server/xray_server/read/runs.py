@@ -76,6 +76,7 @@ def run_json(run: StoredRun) -> Json:
         "code_version": state["code_version"],
         "capture": state["capture"],
         "client": state["client"],
+        "dropped": state["dropped"],
         "step_count": run.step_count,
         "flagged_steps": run.flagged_steps,
         "first_seen_at": iso(run.at_us),

@@ -16,7 +16,7 @@ from xray_server.records.schema import RunRecord, StepRecord, decode_json, encod
 # A part is kept as the values of these fields, in this order. Released orders are never changed, only appended to.
 RUN_FIELDS: Final = (
     "rev", "pipeline", "status", "started_us", "ended_us", "duration_us", "input", "output", "input_fp", "output_fp",
-    "error", "tags", "metadata", "origin", "parent", "code_version", "capture", "client",
+    "error", "tags", "metadata", "origin", "parent", "code_version", "capture", "client", "dropped",
 )  # fmt: skip
 STEP_FIELDS: Final = (
     "rev", "pipeline", "name", "step_type", "parent_id", "index", "upstream", "map_index", "status", "started_us",

@@ -12,16 +12,17 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from xray_core import verdicts
-from xray_core.model import MAX_ITEM_ID_CHARS, Outcome
+from xray_core.bounds import MAX_ATTEMPT as MAX_ATTEMPT
+from xray_core.bounds import MAX_COUNT as MAX_COUNT
+from xray_core.bounds import MAX_COUNTER_CHARS, MAX_ID_CHARS, MAX_ITEM_ID_CHARS, MAX_WORD_CHARS
+from xray_core.bounds import MAX_DURATION_US as MAX_DURATION_US
+from xray_core.bounds import MAX_INT as MAX_INT
+from xray_core.bounds import MAX_TIME_US as MAX_TIME_US
+from xray_core.model import Outcome
 
-MAX_TIME_US: Final = 253_402_300_799_999_999  # the last microsecond of the year 9999
-MAX_INT: Final = (1 << 53) - 1  # what every JSON reader and every database holds exactly
-MAX_COUNT: Final = 10**12  # nine million steps of it still add up within 64 bits
-MAX_DURATION_US: Final = 366 * 86_400_000_000
-
-Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
-Part: TypeAlias = Annotated[str, Meta(max_length=256)]
-Word: TypeAlias = Annotated[str, Meta(max_length=512)]
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
+Part: TypeAlias = Annotated[str, Meta(max_length=MAX_ID_CHARS)]
+Word: TypeAlias = Annotated[str, Meta(max_length=MAX_WORD_CHARS)]
 ItemId: TypeAlias = Annotated[str, Meta(max_length=MAX_ITEM_ID_CHARS)]
 Time: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TIME_US)]
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
@@ -31,7 +32,7 @@ Integer: TypeAlias = Annotated[int, Meta(ge=-MAX_INT, le=MAX_INT)]
 Hash: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-fA-F]{1,16}$")]
 StatusWord: TypeAlias = Literal["running", "completed", "failed", "skipped"]
 SetWord: TypeAlias = Literal["accepted", "rejected", "selected", "not_selected", "errored", "in", "out"]
-Attempt: TypeAlias = Annotated[int, Meta(ge=0, le=1_000_000)]
+Attempt: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_ATTEMPT)]
 JsonObject: TypeAlias = dict[str, Any]
 
 
@@ -130,6 +131,7 @@ class RunRecord(Struct, tag_field="kind", tag="run"):
     code_version: str | None = None
     capture: str | None = None
     client: JsonObject | None = None
+    dropped: dict[str, Count] | None = None
 
 
 class StepRecord(Struct, tag_field="kind", tag="step"):
@@ -250,7 +252,7 @@ class ClientRecord(Struct, tag_field="kind", tag="client"):
     pid: Integer | None = None
     sdk: str | None = None
     pipeline: Word | None = None
-    counters: dict[Annotated[str, Meta(max_length=256)], Count] | None = None
+    counters: dict[Annotated[str, Meta(max_length=MAX_COUNTER_CHARS)], Count] | None = None
 
 
 Record: TypeAlias = RunRecord | StepRecord | VerdictsRecord | SamplesRecord | ClientRecord

@@ -209,6 +209,7 @@ def test_row_32_a_step_handed_down_by_the_environment_again_and_again_keeps_all_
     captured = Captured()
     client = XRay("p", transport=MemoryTransport())
     monkeypatch.setattr("xray_core.xray._default", client)
+    monkeypatch.setattr("xray_core.xray._inherited", {})
     before = divert(captured.sink)
     try:
         for step_id, item in (("A", "a1"), ("B", "b1"), ("A", "a2")):

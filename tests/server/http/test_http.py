@@ -207,3 +207,16 @@ def test_an_address_that_others_reach_is_refused_without_keys_and_a_taken_port_i
     assert "--insecure" in capsys.readouterr().err
     assert main(["serve", "--port", str(server.port), "--db", database]) == 2
     assert str(server.port) in capsys.readouterr().err
+
+
+def test_a_record_that_is_refused_is_named_by_its_run_and_sending_it_again_changes_nothing(http: httpx.Client) -> None:
+    good = '{"v": 1, "kind": "run", "run_id": "r1", "part": "a", "rev": 1, "pipeline": "p", "status": "completed"}'
+    bad = '{"v": 1, "kind": "step", "run_id": "r1", "step_id": "s1", "name": "filter", "counts": {"accepted": -1}}'
+    for _ in range(2):
+        answer = http.post("/ingest", content=f"{good}\n{bad}").json()
+        assert (answer["accepted"], len(answer["refused"])) == (1, 1)
+    run = http.get("/runs/r1").json()
+    assert run["dropped"] == {"refused: step filter: counts[...]: Expected int >= 0": 1}
+    assert (run["status"], run["steps"]) == ("completed", [])
+    page = http.get("/ui/runs/r1").text
+    assert "A record was refused: step filter" in page
