@@ -8,17 +8,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from xray_core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_quickstarts_script_runs_as_printed(tmp_path: Path) -> None:
-    script = re.search(r"```python\n(# pick.py\n.*?)```", (ROOT / "docs/quickstart.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("name", ["pick.py", "pick_one_by_one.py"])
+def test_the_quickstarts_scripts_run_as_printed(name: str, tmp_path: Path) -> None:
+    script = re.search(rf"```python\n(# {name}\n.*?)```", (ROOT / "docs/quickstart.md").read_text(), re.DOTALL)
     assert script
-    (tmp_path / "pick.py").write_text(script[1])
+    (tmp_path / name).write_text(script[1])
     environment = {**os.environ, "XRAY_API_URL": "http://127.0.0.1:9", "XRAY_SHUTDOWN_TIMEOUT_S": "0"}
-    subprocess.run([sys.executable, "pick.py"], cwd=tmp_path, env=environment, check=True, timeout=60)
+    ran = subprocess.run(
+        [sys.executable, name], cwd=tmp_path, env=environment, check=True, timeout=60, capture_output=True
+    )
+    assert b"failed" not in ran.stderr, ran.stderr
 
 
 def test_every_setting_in_the_quickstart_exists_with_the_default_it_names() -> None:
