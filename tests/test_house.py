@@ -16,6 +16,7 @@ PACKAGES: Final = {
     ROOT / "integrations" / "xray_airflow": ROOT / "tests" / "integrations" / "airflow",
     ROOT / "integrations" / "xray_dagster": ROOT / "tests" / "integrations" / "dagster",
     ROOT / "integrations" / "xray_mcp": ROOT / "tests" / "server" / "mcp",
+    ROOT / "integrations" / "xray_openlineage": ROOT / "tests" / "integrations" / "openlineage",
     ROOT / "integrations" / "xray_otel": ROOT / "tests" / "integrations" / "otel",
     ROOT / "server" / "xray_server": ROOT / "tests" / "server",
 }

@@ -18,6 +18,11 @@ DIFFERS: Final = 3  # exit code of `xray diff --exit-code`
 
 def register(subparsers: Any) -> None:
     """Add the commands; each sets `run`, called with the parsed arguments."""
+    _register_lists(subparsers)
+    _register_answers(subparsers)
+
+
+def _register_lists(subparsers: Any) -> None:
     parser = _command(subparsers, "runs", _runs, "list runs, newest first", "xray runs --pipeline nightly --since 24h")
     parser.add_argument("--pipeline", help="of this pipeline alone")
     parser.add_argument("--status", choices=["running", "completed", "failed", "skipped"])
@@ -45,6 +50,8 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--trend", action="store_true", help="rejection rate over time instead, a line per step")
     _times(parser)
 
+
+def _register_answers(subparsers: Any) -> None:
     parser = _command(
         subparsers, "why", _why, "what became of an item, and why", "xray why UA-1545-0101 --run 01993f2a"
     )

@@ -1,6 +1,6 @@
 """The command line against a real server: what it prints, what it answers to pipes, how it ends.
 
-Tests cli/asking.py, local.py and render.py.
+Tests cli/asking.py, local.py, markdown.py and render.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Stored inputs and outputs can be read: times, models, missing values, and the first rows of frames."""
+"""Stored inputs and outputs can be read: times, models, missing values, and the first rows of frames.
+
+Tests frame_head.py.
+"""
 
 from __future__ import annotations
 

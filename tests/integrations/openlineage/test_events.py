@@ -1,4 +1,7 @@
-"""Events of runs and steps, as the client of the OpenLineage project writes them, and as its published classes read them."""
+"""Events of runs and steps, as the client of the OpenLineage project writes them, and as its published classes read them.
+
+Tests events.py, queue.py and plugin.py.
+"""
 
 from __future__ import annotations
 

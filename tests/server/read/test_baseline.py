@@ -1,4 +1,7 @@
-"""The baseline of a run: which one it is, why, and what is unusual beside the last runs of the pipeline."""
+"""The baseline of a run: which one it is, why, and what is unusual beside the last runs of the pipeline.
+
+Tests pages/marks.py.
+"""
 
 from __future__ import annotations
 
