@@ -18,7 +18,7 @@ MAX_TOLD: Final = 200
 
 @dataclass(slots=True)
 class DryRun:
-    """What would have been told, oldest first; `complete` is False when there was more history than is looked at."""
+    """The messages that would have been sent, oldest first; `complete` is False when there was more history than is looked at."""
 
     judged: int = 0
     breaches: int = 0

@@ -37,15 +37,15 @@ class Engine:
     """The judging thread. `start` once, `wake` from any thread, `close` ends it after the note at hand.
 
     Args:
-        told: called after messages were written, so that they are delivered at once.
+        on_messages: called after messages were written, so that they are delivered at once.
         clock_us: now, in microseconds since the epoch.
     """
 
     def __init__(
-        self, store: Store, alerts: AlertStore, watch: Watch, *, base_url: str, told: Callable[[], None], clock_us: Callable[[], int],
+        self, store: Store, alerts: AlertStore, watch: Watch, *, base_url: str, on_messages: Callable[[], None], clock_us: Callable[[], int],
     ) -> None:  # fmt: skip
         self._store, self._alerts, self._watch = store, alerts, watch
-        self._base_url, self._told, self._clock_us = base_url, told, clock_us
+        self._base_url, self._on_messages, self._clock_us = base_url, on_messages, clock_us
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -148,7 +148,7 @@ class Engine:
             self._remember(each)
         self.undeliverable += self._alerts.settle(settlement, now_us=now_us)
         if settlement.events:
-            self._told()
+            self._on_messages()
 
     def _figures(self, subject: Subject) -> Figures | None:
         project, run_id, step_id, attempt = subject

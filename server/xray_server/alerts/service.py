@@ -26,7 +26,7 @@ from xray_server.store import Store
 from xray_server.times import iso
 
 Json = dict[str, Any]
-MAX_SERIES_TOLD: Final = 20
+MAX_SERIES_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Alerts:
             first_pause_s=settings.first_retry_s,
         )
         self._engine = Engine(
-            store, alerts, self._watch, base_url=settings.public_url.rstrip("/"), told=self._deliverer.wake, clock_us=clock_us
+            store, alerts, self._watch, base_url=settings.public_url.rstrip("/"), on_messages=self._deliverer.wake, clock_us=clock_us
         )  # fmt: skip
         self._engine.reload()
         alerts.watch(self._watch.select)
@@ -126,8 +126,8 @@ class Alerts:
         fields = stored.rule.model_dump(exclude={"secret", "to"})
         series = [
             {"run_id": state.run_id, "step_id": state.step_id, "attempt": state.attempt, "since": iso(state.since_at_us),
-             "breaches": state.breaches, "told": state.told, "sentence": state.sentence}
-            for _, state in firing[:MAX_SERIES_TOLD]
+             "breaches": state.breaches, "told": state.notified, "sentence": state.sentence}
+            for _, state in firing[:MAX_SERIES_SHOWN]
         ]  # fmt: skip
         return {
             "rule_id": stored.rule_id,

@@ -2,7 +2,7 @@
 
 A Store that keeps alerts too has `alert_store()` (`KeepsAlerts`). Knows no SQL. The rule that makes alerts survive restarts:
 a batch's records and the note that they are to be judged are committed together (`watch`), and so are a judgement's state, its
-messages and the end of that note (`settle`). So whatever is killed when, everything is judged, and told of once.
+messages and the end of that note (`settle`). So whatever is killed when, everything is judged, and one message is sent of it.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def is_public(text: str) -> bool:
 
 
 def foreseen_refusal(target: str, *, allow_private: bool) -> str | None:
-    """Why a webhook to this target will not be delivered, as far as its spelling tells: told when a rule is made, since the
+    """Why a webhook to this target will not be delivered, as far as its spelling shows: said when a rule is made, since the
     history tells it only after the first alert went nowhere. Asks no name server; `resolve` decides at each delivery.
     """
     if allow_private or not is_webhook(target):

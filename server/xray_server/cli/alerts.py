@@ -44,7 +44,7 @@ def register(subparsers: Any) -> None:
     add.add_argument("--min-items", type=int, metavar="N", help="with fewer items in, nothing is said")
     add.add_argument("--window", type=int, metavar="N", help="changed_*: compare with so many runs (20)")
     add.add_argument("--min-runs", type=int, metavar="N", help="changed_*: with fewer runs, nothing is said (5)")
-    add.add_argument("--min-change", type=float, metavar="X", help="changed_*: smaller changes are not told (0.1)")
+    add.add_argument("--min-change", type=float, metavar="X", help="changed_*: smaller changes send no message (0.1)")
     add.add_argument(
         "--cooldown", type=_seconds, dest="cooldown_s", metavar="TIME", help="as in 90s, 15m (default), 2h"
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 from xray_core.errors import ConfigurationError
 
-Told = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 def register(subparsers: Any) -> None:
@@ -72,7 +72,7 @@ def _sqlite_path(url: str) -> Path | None:
 
 
 @contextmanager
-def _progress(words: str, unit: str) -> Iterator[Told]:
+def _progress(words: str, unit: str) -> Iterator[OnProgress]:
     """A progress bar on standard error, where that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -82,24 +82,24 @@ def _progress(words: str, unit: str) -> Iterator[Told]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(words, total=None, shown="")
 
-        def told(first: int, second: int) -> None:
+        def on_progress(first: int, second: int) -> None:
             if unit == "pages":
                 bar.update(task, completed=first, total=second, shown=f"{first:,} of {second:,} pages")
             else:
                 bar.update(task, shown=f"{first:,} runs, {second:,} records")
 
-        yield told
+        yield on_progress
 
 
 def _export(arguments: argparse.Namespace) -> int:
     from xray_server.backends import open_store
     from xray_server.upkeep.export import export_stream, export_to
 
-    with closing(open_store(_url(arguments))) as store, _progress("exporting", "records") as told:
+    with closing(open_store(_url(arguments))) as store, _progress("exporting", "records") as on_progress:
         if arguments.file == "-":
-            moved = export_stream(store, sys.stdout.buffer, told=told)
+            moved = export_stream(store, sys.stdout.buffer, on_progress=on_progress)
         else:
-            moved = export_to(store, Path(arguments.file), told=told)
+            moved = export_to(store, Path(arguments.file), on_progress=on_progress)
     print(f"{moved.runs} runs, {moved.records} records exported", file=sys.stderr)
     return 0
 
@@ -112,8 +112,8 @@ def _import(arguments: argparse.Namespace) -> int:
     if isinstance(source, Path) and not source.is_file():
         raise ConfigurationError(f"there is no file {source}")
     url = _url(arguments, new=True)
-    with closing(open_store(url)) as store, _progress("importing", "records") as told:
-        moved = import_from(store, source, target=url, told=told)
+    with closing(open_store(url)) as store, _progress("importing", "records") as on_progress:
+        moved = import_from(store, source, target=url, on_progress=on_progress)
     print(f"{moved.runs} runs, {moved.records} records imported", file=sys.stderr)
     if moved.refused:
         print(f"xray: {moved.refused} records were refused; the first {moved.first_refusal}", file=sys.stderr)
@@ -135,8 +135,8 @@ def _backup(arguments: argparse.Namespace) -> int:
             "`xray backup` copies SQLite; for PostgreSQL use pg_dump, or `xray export` (docs/operations.md)"
         )
     try:
-        with _progress("copying", "pages") as told:
-            back_up(path, Path(arguments.file), told=told)
+        with _progress("copying", "pages") as on_progress:
+            back_up(path, Path(arguments.file), on_progress=on_progress)
     except (OSError, sqlite3.Error) as error:
         raise ConfigurationError(f"no backup was made: {error}") from error
     print(f"{arguments.file}: a checked copy of {path}", file=sys.stderr)

@@ -23,24 +23,24 @@ def add_error_handlers(app: FastAPI, render: RenderError) -> None:
         render: makes an error page; used for what a browser asks of the pages.
     """
 
-    def told(request: Request, error: HTTPError, detail: list[dict[str, Any]] | None = None) -> Response:
+    def answer(request: Request, error: HTTPError, detail: list[dict[str, Any]] | None = None) -> Response:
         return render(request, error) if is_page(request.method, request.url.path) else error_response(error, detail)
 
     @app.exception_handler(HTTPError)
     async def refused(request: Request, error: HTTPError) -> Response:
-        return told(request, error)
+        return answer(request, error)
 
     @app.exception_handler(BadCursorError)
     async def bad_cursor(request: Request, error: BadCursorError) -> Response:
-        return told(request, HTTPError(422, f"cursor: {error}", field="cursor"))
+        return answer(request, HTTPError(422, f"cursor: {error}", field="cursor"))
 
     @app.exception_handler(StoreUnavailableError)
     async def unavailable(request: Request, error: StoreUnavailableError) -> Response:
-        return told(request, HTTPError(503, str(error), retry_after_s=2))
+        return answer(request, HTTPError(503, str(error), retry_after_s=2))
 
     @app.exception_handler(NotKnownError)
     async def not_known(request: Request, error: NotKnownError) -> Response:
-        return told(request, HTTPError(404, str(error), field=error.field))
+        return answer(request, HTTPError(404, str(error), field=error.field))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -48,7 +48,7 @@ def add_error_handlers(app: FastAPI, render: RenderError) -> None:
             {"loc": list(each["loc"]), "field": ".".join(map(str, each["loc"][1:])), "msg": _message(each)}
             for each in error.errors()
         ]
-        return told(request, HTTPError(422, "; ".join(f"{each['field']}: {each['msg']}" for each in detail)), detail)
+        return answer(request, HTTPError(422, "; ".join(f"{each['field']}: {each['msg']}" for each in detail)), detail)
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:
@@ -59,7 +59,7 @@ def add_error_handlers(app: FastAPI, render: RenderError) -> None:
             405: f"{path!r} takes no {request.method[:20]}; it takes {(error.headers or {}).get('Allow', 'others')}",
         }
         message = messages.get(error.status_code, str(error.detail))
-        return told(request, HTTPError(error.status_code, message, headers=error.headers))
+        return answer(request, HTTPError(error.status_code, message, headers=error.headers))
 
 
 def is_page(method: str, path: str) -> bool:

@@ -13,8 +13,7 @@ from xray_core.compare import Options, options
 from xray_core.errors import ConfigurationError
 from xray_core.model import Outcome
 from xray_server.http.params import Cursor, Parameters, Text, When, window
-from xray_server.read import sample_search as decisions
-from xray_server.read.sample_search import Comparison, DecisionFilter, DetailTest
+from xray_server.read.sample_search import BUDGET_MS, ESTIMATE_MS, Comparison, DecisionFilter, DetailTest
 from xray_server.store import StepFilter
 
 MAX_DETAIL_TESTS: Final = 20
@@ -67,9 +66,9 @@ class DecisionsParameters(Parameters):
     limit: int = Field(50, ge=1, le=1000)
     cursor: Cursor = None
     estimate_ms: int = Field(
-        decisions.ESTIMATE_MS,
+        ESTIMATE_MS,
         ge=0,
-        le=decisions.BUDGET_MS,
+        le=BUDGET_MS,
         description="how long to go on estimating once the page is full",
     )
 

@@ -85,7 +85,7 @@ class _Formatter(logging.Formatter):
         return "".join(c if c.isprintable() else "�" for c in f"{head} {rest}".rstrip())
 
 
-def _told(argument: object) -> object:
+def _shown(argument: object) -> object:
     if isinstance(argument, RequestFailedError):
         return str(argument)
     return place_of(argument) if isinstance(argument, BaseException) else argument
@@ -94,5 +94,5 @@ def _told(argument: object) -> object:
 def _message(record: logging.LogRecord) -> str:
     arguments = record.args
     if isinstance(arguments, tuple):
-        arguments = tuple(_told(each) for each in arguments)
+        arguments = tuple(_shown(each) for each in arguments)
     return str(record.msg) % arguments if arguments else str(record.msg)

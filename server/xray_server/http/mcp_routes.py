@@ -59,11 +59,11 @@ class McpEndpoint:
         transport = httpx2.ASGITransport(app=self._app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
             answer = await client.get("/" + "/".join(quote(part, safe="") for part in path), params=parameters)
-        told: Any = answer.json()
-        if answer.is_success and isinstance(told, dict):
-            return told
+        body: Any = answer.json()
+        if answer.is_success and isinstance(body, dict):
+            return body
         error = NotFoundError if answer.status_code == 404 else ApiError
-        raise error(str(told.get("error", "the server did not answer")), status=answer.status_code)
+        raise error(str(body.get("error", "the server did not answer")), status=answer.status_code)
 
 
 def _base(ctx: Any) -> str:

@@ -30,7 +30,7 @@ class Metrics:
 
     Args:
         commits: the committer's counters.
-        store: asked for its figures when rendered; away, it is told as `xray_store_up 0`.
+        store: asked for its figures when rendered; while it is away, `xray_store_up` is 0.
     """
 
     def __init__(self, commits: Callable[[], CommitCounters], store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Group commit: batches of several requests in one transaction, written by one thread; each request is told after the commit.
+"""Group commit: batches of several requests in one transaction, written by one thread; each request is answered after the commit.
 
 While one transaction commits, the next group gathers, so that a slow disk makes groups larger, not requests fewer. The queue
 is bounded; beyond the bound a request is turned away at once (429). Knows no HTTP and no SQL.

@@ -9,8 +9,8 @@ from typing import Any, Final
 from xray_core.compare import ComparedStep, Diff, PartedAt, certain_words
 from xray_server.errors import NoBaselineError
 from xray_server.pages.formatting import scalar
-from xray_server.read import diff as explain_diff
-from xray_server.read import runs as queries
+from xray_server.read import diff as diffs
+from xray_server.read import runs
 from xray_server.read.baseline import choose
 from xray_server.read.why import known_run
 from xray_server.store import RunFilter, Store, StoredRun
@@ -74,9 +74,9 @@ def verdict(store: Store, project: str, run: StoredRun) -> Verdict | None:
     except NoBaselineError:
         return None
     baseline = chosen.run
-    parted = explain_diff.parted(store, project, baseline.run_id, run.run_id)
+    parted = diffs.parted(store, project, baseline.run_id, run.run_id)
     return Verdict(
-        queries.run_json(baseline),
+        runs.run_json(baseline),
         chosen.how,
         parted,
         "" if parted is None else certain_words(parted),
@@ -90,8 +90,8 @@ def compare_page(store: Store, project: str, a: str, b: str, *, offset: int) -> 
     Raises:
         UnknownRunError: there is no such run.
     """
-    diff = explain_diff.diff(store, project, a, b)
-    runs = [queries.run_json(known_run(store, project, run_id)) for run_id in (a, b)]
+    diff = diffs.diff(store, project, a, b)
+    runs = [runs.run_json(known_run(store, project, run_id)) for run_id in (a, b)]
     parted = diff.parted_at
     return ComparePage(
         runs[0],
@@ -105,7 +105,7 @@ def compare_page(store: Store, project: str, a: str, b: str, *, offset: int) -> 
 
 def choices(store: Store, project: str, pipeline: str | None) -> list[Mapping[str, Any]]:
     """The newest runs, of one pipeline where it is known: what can be compared with."""
-    return [queries.run_json(run) for run in store.runs(project, RunFilter(pipeline=pipeline), limit=CHOICES).items]
+    return [runs.run_json(run) for run in store.runs(project, RunFilter(pipeline=pipeline), limit=CHOICES).items]
 
 
 def _outputs(store: Store, project: str, a: str, b: str, parted: PartedAt | None) -> Outputs | None:

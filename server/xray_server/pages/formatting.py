@@ -233,7 +233,7 @@ def error_line(error: Any) -> str:
 
 
 def size_words(row: Any) -> str:
-    """What is known of a step that told nothing of items: the sizes of what went in and came out, as in
+    """What is known of a step of whose items nothing is known: the sizes of what went in and came out, as in
     "DataFrame of 124 in, int out".
     """
     state = row.step.state if row.step is not None else {}
@@ -241,8 +241,8 @@ def size_words(row: Any) -> str:
     named = given.values() if isinstance(given, Mapping) and "$type" not in given else [given]
     sized = [words for each in named if (words := _size(each, sized_only=True))]
     out = _size(state.get("output"))
-    told = [f"{', '.join(sized[:3])} in"] if sized else []
-    return ", ".join([*told, f"{out} out"] if out and (sized or " of " in out) else told)
+    sizes = [f"{', '.join(sized[:3])} in"] if sized else []
+    return ", ".join([*sizes, f"{out} out"] if out and (sized or " of " in out) else sizes)
 
 
 def _size(value: Any, *, sized_only: bool = False) -> str | None:

@@ -113,8 +113,13 @@ class Row:
     @property
     def lost(self) -> int:
         """The items that went in and did not come out."""
-        told = self.ledger
-        return (told.rejected or 0) + (told.not_selected or 0) + (told.errored or 0) + max(0, told.unaccounted or 0)
+        ledger = self.ledger
+        return (
+            (ledger.rejected or 0)
+            + (ledger.not_selected or 0)
+            + (ledger.errored or 0)
+            + max(0, ledger.unaccounted or 0)
+        )
 
 
 @dataclass(frozen=True, slots=True)

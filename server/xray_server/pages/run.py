@@ -114,10 +114,13 @@ def run_page(
     live = run.state["status"] == "running"
     small = not live and run.step_count <= EXPLAIN_UP_TO
     asked = item or (chips[0][0] if small and chips and chips[0][1] == "selected" else None)
-    told = verdict(store, project, run) if small and run.known else None
+    compared = verdict(store, project, run) if small and run.known else None
     for row in rows:
         row.parted = (
-            told is not None and told.alarming and told.parted is not None and " > ".join(row.path) == told.parted.path
+            compared is not None
+            and compared.alarming
+            and compared.parted is not None
+            and " > ".join(row.path) == compared.parted.path
         )
     return RunPage(
         run=queries.run_json(run),
@@ -131,7 +134,7 @@ def run_page(
         graph=charts.graph(funnel.rows, steps, funnels.paths_of(steps)) if view == "graph" else None,
         live=live,
         asked=asked,
-        verdict=told,
+        verdict=compared,
         why=None if asked is None else explain.why(store, project, run_id, asked),
     )
 

@@ -25,7 +25,7 @@ _MAX_TREND_US: Final = 90 * _DAY_US
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResults:
     """What a search found. `item_runs` are the newest runs that know it as an item, as `explain.item_across_runs` tells."""
 
     text: str
@@ -41,14 +41,14 @@ class Found:
         return not (self.run or self.runs or self.steps or self.reasons or self.item_runs)
 
 
-def search(store: Store, project: str, text: str) -> Found:
+def search(store: Store, project: str, text: str) -> SearchResults:
     """Runs, steps, reasons and items that a text may mean."""
     run = store.run(project, text)
     runs = store.runs(project, RunFilter(q=text), limit=FOUND_EACH).items
     steps = store.steps(project, StepFilter(name=text), limit=FOUND_EACH).items
     reasons = store.steps(project, StepFilter(reason=text), limit=FOUND_EACH).items
     items = explain.item_across_runs(store, project, text, pipeline=None, limit=ITEM_RUNS, cursor=None)["runs"]
-    return Found(
+    return SearchResults(
         text,
         None if run is None else queries.run_json(run),
         [queries.run_json(each) for each in runs],
@@ -88,16 +88,16 @@ def item_page(store: Store, project: str, run_id: str, item_id: str, *, offset: 
     if run is None:
         return None
     why = explain.why(store, project, run_id, item_id)
-    told = list(why.journey)
-    if len(told) > ENTRIES_PER_PAGE:
-        told = [entry for entry in told if entry.outcome is not None]
+    entries = list(why.journey)
+    if len(entries) > ENTRIES_PER_PAGE:
+        entries = [entry for entry in entries if entry.outcome is not None]
     known = explain.item_across_runs(
         store, project, item_id, pipeline=run.state["pipeline"], limit=ITEM_RUNS, cursor=None
     )
     others = [each for each in known["runs"] if each["run_id"] != run_id]
     return ItemPage(
-        queries.run_json(run), why, told[offset : offset + ENTRIES_PER_PAGE], offset, len(told),
-        len(why.journey) - len(told) + why.journey_omitted, others,
+        queries.run_json(run), why, entries[offset : offset + ENTRIES_PER_PAGE], offset, len(entries),
+        len(why.journey) - len(entries) + why.journey_omitted, others,
     )  # fmt: skip
 
 

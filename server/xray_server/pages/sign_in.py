@@ -1,4 +1,4 @@
-"""Signing in to the pages with a key, and out. Owns the form and the cookie; who may what is access.py's."""
+"""Signing in to the pages with a key, and out. Owns the form and the cookie; who may what is access/admission.py's."""
 
 from __future__ import annotations
 

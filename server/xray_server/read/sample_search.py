@@ -131,7 +131,7 @@ def search(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a page begins: the store's own cursor, and how many matches of the step after it were told already."""
+    """Where a page begins: the store's own cursor, and how many matches of the step after it were given already."""
 
     cursor: str | None = None
     skip: int = 0

@@ -86,7 +86,7 @@ class Fingerprints(Struct):
 
 
 class Decision(TypedDict, total=False):
-    """A decision of a step, as it was told."""
+    """A decision of a step, as it was sent."""
 
     decision: Any
     selected: Any

@@ -28,7 +28,7 @@ END_LINE: Final = "export-end"
 _RUNS_A_PAGE: Final = 100
 _GROUP_RECORDS: Final = 5_000
 _GROUP_BYTES: Final = 32 * 1024 * 1024
-Told = Callable[[int, int], None]  # runs, records so far
+OnProgress = Callable[[int, int], None]  # runs, records so far
 
 
 class Dumpable(Protocol):
@@ -49,7 +49,7 @@ class Moved:
     whole: bool = True
 
 
-def export_to(store: Dumpable, path: Path, *, told: Told = lambda runs, records: None) -> Moved:
+def export_to(store: Dumpable, path: Path, *, on_progress: OnProgress = lambda runs, records: None) -> Moved:
     """Write all runs to `path`, gzip'd where it ends in .gz. An export that was stopped is gone on with.
 
     The file appears under its name when it is whole; until then it is `<path>.part`, and `<path>.part.json` says how far it is.
@@ -75,7 +75,7 @@ def export_to(store: Dumpable, path: Path, *, told: Told = lambda runs, records:
             os.fsync(file.fileno())
             state["runs"] += len(page.items)
             state["records"] += _records(page.items)
-            told(state["runs"], state["records"])
+            on_progress(state["runs"], state["records"])
             if page.next_cursor is None:
                 break
             state["bytes"], state["cursor"] = file.tell(), page.next_cursor
@@ -86,7 +86,7 @@ def export_to(store: Dumpable, path: Path, *, told: Told = lambda runs, records:
     return Moved(state["runs"], state["records"])
 
 
-def export_stream(store: Dumpable, out: IO[bytes], *, told: Told = lambda runs, records: None) -> Moved:
+def export_stream(store: Dumpable, out: IO[bytes], *, on_progress: OnProgress = lambda runs, records: None) -> Moved:
     """Write all runs to a stream, as for a pipe into `xray import -`. From the beginning, always."""
     moved, cursor = Moved(), None
     while True:
@@ -95,7 +95,7 @@ def export_stream(store: Dumpable, out: IO[bytes], *, told: Told = lambda runs, 
             out.writelines(_lines(run))
         moved.runs += len(page.items)
         moved.records += _records(page.items)
-        told(moved.runs, moved.records)
+        on_progress(moved.runs, moved.records)
         cursor = page.next_cursor
         if cursor is None:
             out.write(
@@ -106,7 +106,7 @@ def export_stream(store: Dumpable, out: IO[bytes], *, told: Told = lambda runs, 
 
 
 def import_from(
-    store: Store, source: Path | IO[bytes], *, target: str, told: Told = lambda runs, records: None
+    store: Store, source: Path | IO[bytes], *, target: str, on_progress: OnProgress = lambda runs, records: None
 ) -> Moved:
     """Write all records of an export into a store. Of a file, goes on where it was stopped (kept in `<file>.import-*.json`).
 
@@ -129,7 +129,7 @@ def import_from(
                     moved.whole = True
                     break
                 _write(store, group, moved)
-                told(moved.runs, moved.records)
+                on_progress(moved.runs, moved.records)
                 if state_path is not None:
                     _keep(state_path, {
                         "lines": group.next_line, "runs": moved.runs, "records": moved.records,

@@ -119,14 +119,14 @@ def prune(
     now_us: int,
     look_back_us: int | None = None,
     pause: Callable[[float], object] = time.sleep,
-    told: Callable[[str, int], None] | None = None,
+    on_step: Callable[[str, int], None] | None = None,
 ) -> dict[str, int]:
     """Remove what is too old, in small steps. Blocks until it is done; may be stopped and begun again at any point.
 
     Args:
         look_back_us: None looks at all that is too old; a number, only at what became so within that time.
         pause: called with the seconds that a step took, between steps: half of the time is for others.
-        told: called after each step with the kind and how many rows went.
+        on_step: called after each step with the kind and how many rows went.
 
     Returns:
         rows removed, by kind.
@@ -138,8 +138,8 @@ def prune(
             began_s = time.monotonic()
             rows, cursor = store.prune(order, cursor=cursor, limit=STEP_ROWS)
             removed[order.kind] += rows
-            if told is not None:
-                told(order.kind, rows)
+            if on_step is not None:
+                on_step(order.kind, rows)
             if cursor is None:
                 break
             pause(time.monotonic() - began_s)

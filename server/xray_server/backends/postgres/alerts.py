@@ -88,14 +88,14 @@ class _Database:
     def __init__(self, db: Connection[Any]) -> None:
         self._db = db
 
-    def execute(self, sql: str, values: Sequence[Any] = (), /) -> _Found:
-        return _Found(self._db.execute(sql.replace("?", "%s").encode(), _kept(values)))
+    def execute(self, sql: str, values: Sequence[Any] = (), /) -> _Cursor:
+        return _Cursor(self._db.execute(sql.replace("?", "%s").encode(), _escaped(values)))
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> None:
-        self._db.cursor().executemany(sql.replace("?", "%s").encode(), [_kept(row) for row in rows])
+        self._db.cursor().executemany(sql.replace("?", "%s").encode(), [_escaped(row) for row in rows])
 
 
-class _Found:
+class _Cursor:
     def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
         self._cursor = cursor
 
@@ -111,7 +111,7 @@ class _Found:
         return [_given(row) for row in self._cursor.fetchall()]
 
 
-def _kept(values: Sequence[Any]) -> list[Any]:
+def _escaped(values: Sequence[Any]) -> list[Any]:
     return [escape_text(value) if isinstance(value, str) else value for value in values]
 
 

@@ -1,4 +1,4 @@
-"""The segments of PostgreSQL (segments.py): their keys are runs. Building, merging, and looking for what they suspect.
+"""The segments of PostgreSQL (relational/item_index.py): their keys are runs. Building, merging, and looking for what they suspect.
 
 A run that is written to goes to the tail, or counts up there; it leaves the tail only if nothing was written to it while its
 segment was built. So a chunk is in a segment or its run is in the tail, whoever commits first.
@@ -113,8 +113,8 @@ def _replace(
         db.execute("DELETE FROM item_segment WHERE pk = ANY(%s)", (list(old),))
 
 
-def forget(db: Connection[Any]) -> None:
-    """What segments say of runs that are gone."""
+def drop_pruned(db: Connection[Any]) -> None:
+    """Remove what the index has of runs that are gone."""
     first = "(SELECT coalesce(min(pk), 9223372036854775807) FROM run)"
     for table in ("item_tail", "item_large"):
         db.execute(f"DELETE FROM {table} WHERE run < {first}")  # noqa: S608  # literals

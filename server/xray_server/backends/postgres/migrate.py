@@ -8,7 +8,7 @@ from typing import Any, Final
 from psycopg import Connection
 
 from xray_core.errors import ConfigurationError
-from xray_server.backends.postgres import samples as postgres_samples
+from xray_server.backends.postgres import samples
 from xray_server.backends.relational.migrations import log_migration
 
 _MIGRATION_LOCK: Final = 0x5872
@@ -46,7 +46,7 @@ def migrate(db: Connection[Any], location: str) -> None:
                 with db.transaction():
                     db.execute(file.read_text(encoding="utf-8").encode())
                     if number == 4:
-                        postgres_samples.move_chunks(db)
+                        samples.move_chunks(db)
                     db.execute("INSERT INTO schema_version (number) VALUES (%s)", (number,))
     finally:
         if not db.closed:

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from psycopg import Connection, sql
 
-from xray_server.backends.postgres import item_index as postgres_segments
-from xray_server.backends.postgres import partitions
+from xray_server.backends.postgres import item_index, partitions
 from xray_server.backends.postgres.read import PostgresDatabase
 from xray_server.backends.postgres.text import escape_text
 from xray_server.backends.relational.rows import HOUR_US
@@ -34,7 +33,7 @@ def prune(db: Connection[Any], order: Prune, cursor: str | None, limit: int) -> 
     try:
         removed, more = _step(db, order, cursor, limit)
         if more is None and order.kind == "ledgers":
-            postgres_segments.forget(db)
+            item_index.drop_pruned(db)
         return removed, more
     finally:
         if not db.closed:

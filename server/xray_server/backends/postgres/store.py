@@ -1,6 +1,6 @@
 """The PostgreSQL store: a pool of reading connections, one writing connection a process, any number of processes.
 
-Owns connections, retries, partitions' making and migrations; rows are in postgres_write.py, questions in postgres_read.py.
+Owns connections, retries, partitions' making and migrations; rows are in write.py, questions in read.py.
 `2xx after commit` is as durable as the database's own `synchronous_commit` says.
 """
 

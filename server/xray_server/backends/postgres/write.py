@@ -2,7 +2,7 @@
 
 What keeps them apart: a transaction first locks the runs that it speaks of, in the order of their ids; whatever belongs to a
 run is written under that lock. New rows go in by COPY, in bulk. Sums, which all share, come last and sorted, so that nobody
-holds one for longer than a commit. Owned by the writer thread. Reads are in postgres_read.py.
+holds one for longer than a commit. Owned by the writer thread. Reads are in read.py.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from typing import Any
 
 from psycopg import Connection, Cursor
 
-from xray_server.backends.postgres import item_index as postgres_segments
-from xray_server.backends.postgres import partitions as postgres_partitions
-from xray_server.backends.postgres import samples as postgres_samples
+from xray_server.backends.postgres import item_index, partitions, samples
 from xray_server.backends.postgres.dictionary import Dictionary
 from xray_server.backends.postgres.steps import StepRows
 from xray_server.backends.postgres.text import escape_text, id_bytes
@@ -89,7 +87,7 @@ class Writer:
             self._clients(cursor, folded.clients)
 
     def _make_partitions(self, runs: set[int]) -> None:
-        missing = {postgres_partitions.week_of(run) for run in runs} - self._weeks
+        missing = {partitions.week_of(run) for run in runs} - self._weeks
         if missing:
             self._partition_maker(missing)
             self._weeks |= missing
@@ -106,7 +104,7 @@ class Writer:
             verdicts.setdefault((*pks[step_key], self._parts.id(record.part), escape_text(record.chunk)), record)
         for key in _known_chunks(cursor, verdicts, fresh):
             del verdicts[key]
-        postgres_segments.written(cursor, {key[0] for key in verdicts})
+        item_index.written(cursor, {key[0] for key in verdicts})
         if verdicts:
             with cursor.copy(
                 "COPY verdict_chunk (run, step, part, chunk, head, data) FROM STDIN (FORMAT BINARY)"
@@ -127,7 +125,7 @@ class Writer:
             run, step = pks[step_key]
             place = (step, self._parts.id(each.part), each.chunk)
             blocks.keep(by_run.setdefault(run, {}), place, (each.rev, bytes(each.samples)))
-        postgres_samples.write(cursor, by_run, fresh)
+        samples.write(cursor, by_run, fresh)
 
     def _clients(self, cursor: Cursor[Any], clients: list[tuple[int, ClientRecord, int]]) -> None:
         rows = [
@@ -189,13 +187,13 @@ class _RunRows:
                 "SELECT nextval('run_number') FROM generate_series(1, %s)", (len(new),)
             ).fetchall()
             for run_key, (number,) in zip(new, numbers):
-                pk = postgres_partitions.run_key(self._day(run_key), number)
+                pk = partitions.run_key(self._day(run_key), number)
                 self.pks[run_key] = pk
                 self.fresh.add(pk)
 
     def _day(self, key: RunKey) -> int:
         started = [us for part in self._folded.runs[key].values() if (us := part[RUN_STARTED_US]) is not None]
-        return postgres_partitions.day_of(min(started) if started else None, self._folded.received[key])
+        return partitions.day_of(min(started) if started else None, self._folded.received[key])
 
     def write(self, counts: Mapping[int, list[int]]) -> None:
         """Write the runs.

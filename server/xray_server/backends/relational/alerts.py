@@ -34,7 +34,7 @@ _DELIVERY: Final = (
 )
 
 
-class Found(Protocol):
+class Cursor(Protocol):
     """What a statement found or changed."""
 
     @property
@@ -51,7 +51,7 @@ class Found(Protocol):
 class Database(Protocol):
     """A connection, as far as alerts use it."""
 
-    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Found:
+    def execute(self, sql: str, values: Sequence[Any] = ..., /) -> Cursor:
         """Run a statement."""
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> object:

@@ -3,7 +3,7 @@
 A step says the same names as its neighbours, so together they take half the bytes or less, a fifth of the time to compress,
 and one row with one entry in an index where each had its own. A block holds steps of one run alone: what expires with a run,
 expires with its blocks. Samples are kept like this in both stores, the newest record of each; every step is in one block at
-most. SQLite keeps steps' documents so too (sqlite_documents.py). Knows no SQL.
+most. SQLite keeps steps' documents so too (sqlite/documents.py). Knows no SQL.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from xray_server.records.documents import unpack
 from xray_server.records.schema import Sample, encode_json, sample_text
 
 BLOCK_BYTES: Final = 64 * 1024  # before compression: what reading one step has to unpack
-SMALL_BYTES: Final = 4 * 1024  # after it: so small a block is taken up into the next that its run gets
+SMALL_BYTES: Final = 4 * 1024  # after it: so small a block is merged into the next one of its run
 _LITTLE_BYTES: Final = 8 * 1024  # what is smaller is worth a longer search
 _OLD_MARK: Final = b"\x01"  # zlib
 _MARK: Final = b"\x02"  # deflate with the dictionary below

@@ -269,8 +269,8 @@ def step_state(parts: Parts) -> StepState:
 
 
 def effective_start_us(before: StepState, after: StepState, *, old_us: int, received_us: int) -> int:
-    """The place in time of a step that changed: its start, and while that is not told when it was heard of. Of a start that
-    was told and then taken back nothing may remain, or the order of arrival would show.
+    """The place in time of a step that changed: its start, and while that is not known when it was heard of. Of a start
+    that was sent and then taken back nothing may remain, or the order of arrival would show.
     """
     started_us: int | None = after.values["started_us"]
     if started_us is not None:

@@ -19,7 +19,7 @@ def write_by_bisection(
 
     Args:
         unavailable: whether an error says that nothing can be written just now.
-        limits: errors by which the database says that it cannot hold a record; any other is a mistake of ours, and told.
+        limits: errors by which the database says that it cannot hold a record; any other is a mistake of ours, and raised.
 
     Returns:
         for each batch, the records refused: position -> why.

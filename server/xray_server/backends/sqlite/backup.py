@@ -12,11 +12,11 @@ _PAGES_A_STEP: Final = 4_096  # 16 MB
 _PAUSE_S: Final = 0.01
 
 
-def back_up(path: Path, to: Path, *, told: Callable[[int, int], None] = lambda done, total: None) -> None:
+def back_up(path: Path, to: Path, *, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
     """Copy a database, in use or not, to a file that is a database too. One state of it: writers do not wait.
 
     Args:
-        told: pages copied, and pages in all.
+        on_progress: called with the pages copied, and the pages in all.
 
     Raises:
         FileExistsError: `to` is there already.
@@ -31,7 +31,7 @@ def back_up(path: Path, to: Path, *, told: Callable[[int, int], None] = lambda d
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         source.backup(
-            copy, pages=_PAGES_A_STEP, sleep=_PAUSE_S, progress=lambda _, left, total: told(total - left, total)
+            copy, pages=_PAGES_A_STEP, sleep=_PAUSE_S, progress=lambda _, left, total: on_progress(total - left, total)
         )
         source.execute("ROLLBACK")
         problems = check(copy)

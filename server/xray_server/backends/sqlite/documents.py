@@ -1,4 +1,4 @@
-"""The documents of steps in SQLite: in their rows, or several of a run together in a block (blocks.py)."""
+"""The documents of steps in SQLite: in their rows, or several of a run together in a block (relational/blocks.py)."""
 
 from __future__ import annotations
 

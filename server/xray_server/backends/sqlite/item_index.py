@@ -1,4 +1,4 @@
-"""The segments of SQLite (segments.py): their keys are chunks. Building, merging, and what is not covered yet."""
+"""The segments of SQLite (relational/item_index.py): their keys are chunks. Building, merging, and what is not covered yet."""
 
 from __future__ import annotations
 

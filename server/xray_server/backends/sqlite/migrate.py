@@ -6,8 +6,7 @@ import sqlite3
 from importlib import resources
 
 from xray_core.errors import ConfigurationError
-from xray_server.backends.relational import blocks
-from xray_server.backends.relational import item_index as segments
+from xray_server.backends.relational import blocks, item_index
 from xray_server.backends.relational.migrations import log_migration
 
 
@@ -21,7 +20,7 @@ def migrate(db: sqlite3.Connection, location: str) -> None:
         (file for file in resources.files("xray_server.backends.sqlite").joinpath("migrations").iterdir()),
         key=lambda file: file.name,
     )
-    db.create_function("xray_last_chunk", 1, segments.last_key, deterministic=True)  # for 0007
+    db.create_function("xray_last_chunk", 1, item_index.last_key, deterministic=True)  # for 0007
     db.create_aggregate("xray_sample_block", 5, blocks.SampleBlockAggregate)  # type: ignore[arg-type]  # for 0005
     steps = [(int(file.name.split("_", 1)[0]), file) for file in files if file.name.endswith(".sql")]
     version = int(db.execute("PRAGMA user_version").fetchone()[0])

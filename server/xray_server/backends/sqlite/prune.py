@@ -1,7 +1,7 @@
 """Removing what is too old from SQLite, a small transaction at a time, on a connection of its own.
 
 Walks runs in the order in which they started. A writer that finds the file changed by another connection trusts no cache
-(sqlite_write.py), so nothing is written under a run that is gone.
+(write.py), so nothing is written under a run that is gone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Writing into SQLite: records become rows, in one transaction, idempotently.
 
 Records are folded in memory first (newest revision of each part), so that the many snapshots of one step in one transaction
-cost one row. Owned by the writer thread; nothing here is called from another. Reads are in sqlite_read.py.
+cost one row. Owned by the writer thread; nothing here is called from another. Reads are in read.py.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from xray_server.backends.relational.rows import (
     tag_text,
     verdict_documents,
 )
-from xray_server.backends.sqlite import samples as sqlite_samples
 from xray_server.backends.sqlite.dictionary import Dictionary
 from xray_server.backends.sqlite.documents import plan_documents
 from xray_server.backends.sqlite.lock import FileLock, transaction
+from xray_server.backends.sqlite.samples import write as write_samples
 from xray_server.backends.sqlite.steps import NewStep, StepRows, new_step
 from xray_server.records import states
 from xray_server.records.documents import pack, unpack
@@ -155,7 +155,7 @@ class Writer:
         rows.write()
         self._verdicts([(pks[key], *row) for key, row in verdicts])
         old = self._newest_samples([each for each in folded.samples if each[0][:2] not in done], pks)
-        sqlite_samples.write(self._db, {runs[run_key]: records for run_key, records in old.items()}, sample_rows)
+        write_samples(self._db, {runs[run_key]: records for run_key, records in old.items()}, sample_rows)
 
     def _newest_samples(
         self, records: Sequence[tuple[StepKey, SamplesRecord]], numbers: Mapping[StepKey, int]

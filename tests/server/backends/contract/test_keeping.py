@@ -189,21 +189,21 @@ def test_an_export_and_an_import_that_were_stopped_go_on(new_store: Callable[[],
     file = tmp_path / "all.ndjson.gz"
 
     def stop_after(runs: int) -> Callable[[int, int], None]:
-        def told(so_far: int, _: int) -> None:
+        def on_progress(so_far: int, _: int) -> None:
             if so_far >= runs:
                 raise StoppedError
 
-        return told
+        return on_progress
 
     for runs in (100, 300):
         with pytest.raises(StoppedError):
-            export_to(source, file, told=stop_after(runs))
+            export_to(source, file, on_progress=stop_after(runs))
         with (tmp_path / "all.ndjson.gz.part").open("ab") as part:
             part.write(b"half a page")  # what a killed process may leave
     assert export_to(source, file).runs == 450
     assert len({line for line in gzip.decompress(file.read_bytes()).splitlines() if b'"kind":"run"' in line}) == 450
     with pytest.raises(StoppedError):
-        import_from(target, file, target="t", told=stop_after(1))
+        import_from(target, file, target="t", on_progress=stop_after(1))
     assert import_from(target, file, target="t").whole
     assert everything(target) == everything(source)
     with pytest.raises(TransferError, match="there already"):
