@@ -18,6 +18,7 @@ PACKAGES: Final = {
     ROOT / "integrations" / "xray_mcp": ROOT / "tests" / "server" / "mcp",
     ROOT / "integrations" / "xray_openlineage": ROOT / "tests" / "integrations" / "openlineage",
     ROOT / "integrations" / "xray_otel": ROOT / "tests" / "integrations" / "otel",
+    ROOT / "integrations" / "xray_openlineage": ROOT / "tests" / "integrations" / "openlineage",
     ROOT / "server" / "xray_server": ROOT / "tests" / "server",
 }
 MAX_FUNCTION_LINES: Final = 60  # ruff counts statements (PLR0915), and a long call with many arguments is one statement

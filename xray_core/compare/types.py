@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Protocol
 
+from xray_core import markup
+
 State = Mapping[str, Any]
 Json = dict[str, Any]
 StepKey = tuple[str, int]
@@ -179,6 +181,12 @@ class Diff:
     baseline: Mapping[str, Any] | None = None
     unusual: Sequence[Mapping[str, Any]] = ()
     ignore_proposed: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return markup.diff_text(self)
+
+    def _repr_html_(self) -> str:
+        return markup.diff_html(self)
 
     def as_json(self) -> Json:
         """The answer as the server sends it."""

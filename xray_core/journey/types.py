@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
+from xray_core import markup
+
 Certainty = Literal["exact", "fingerprint", "not_captured"]
 Json = dict[str, Any]
 State = Mapping[str, Any]
@@ -109,6 +111,12 @@ class Why:
     journey_omitted: int = 0
     child_runs: Sequence[Mapping[str, Any]] = ()
     known_run: Mapping[str, Any] | None = None
+
+    def __str__(self) -> str:
+        return markup.why_text(self)
+
+    def _repr_html_(self) -> str:
+        return markup.why_html(self)
 
     def as_json(self) -> Json:
         """The answer as the server sends it."""

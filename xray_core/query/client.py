@@ -11,17 +11,21 @@ Every field of an answer that this version does not know is left out; every answ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
+from xray_core import markup
 from xray_core.compare import Diff
-from xray_core.errors import NotFoundError
+from xray_core.errors import ConfigurationError, NotFoundError
 from xray_core.journey import Why
+from xray_core.query import frames
 from xray_core.query.http_reader import HttpReader
 
 Json = dict[str, Any]
 T = TypeVar("T")
+Kind = Literal["runs", "steps", "decisions", "items"]
+_PAGE_ROWS = 200  # what every list of the API gives at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,14 @@ class Page(Generic[T]):
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def to_pandas(self) -> Any:
+        """These answers as a pandas DataFrame."""
+        return frames.to_pandas(self.items)
+
+    def to_polars(self) -> Any:
+        """These answers as a polars DataFrame."""
+        return frames.to_polars(self.items)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +95,12 @@ class RunResult:
     flagged_steps: int = 0
     steps: list[StepResult] = field(default_factory=list)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        return markup.run_text(self)
+
+    def _repr_html_(self) -> str:
+        return markup.run_html(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +267,36 @@ class Client:
     def trends(self, **filters: Any) -> list[Trend]:
         """Ledger and reason mix per bucket of time and step, oldest first: pipeline, step, since, until, bucket."""
         return [_made(Trend, each) for each in self._reader.get("trends", **filters)["trends"]]
+
+    def to_pandas(self, what: Kind = "steps", *, rows: int = 10_000, **filters: Any) -> Any:
+        """Runs, steps, decisions, or the sightings of an item as a pandas DataFrame, newest first.
+
+        Args:
+            what: which of them; "items" takes `item_id`.
+            rows: at most so many answers, over as many pages as that takes.
+            filters: as for the method of that name.
+        """
+        return frames.to_pandas(self._all(what, rows, filters))
+
+    def to_polars(self, what: Kind = "steps", *, rows: int = 10_000, **filters: Any) -> Any:
+        """As `to_pandas`, as a polars DataFrame."""
+        return frames.to_polars(self._all(what, rows, filters))
+
+    def _all(self, what: Kind, rows: int, filters: Mapping[str, Any]) -> list[Any]:
+        ask: Mapping[str, Callable[..., Page[Any]]] = {
+            "runs": self.runs, "steps": self.steps, "decisions": self.decisions, "items": self.items,
+        }  # fmt: skip
+        if what not in ask:
+            raise ConfigurationError(f"there are no {what!r}; ask for one of {', '.join(ask)}")
+        found: list[Any] = []
+        cursor: str | None = None
+        while len(found) < rows:
+            page = ask[what](**filters, limit=min(_PAGE_ROWS, rows - len(found)), cursor=cursor)
+            found += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return found
 
     def health(self) -> Json:
         """What the server says of itself."""

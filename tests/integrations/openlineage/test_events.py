@@ -1,6 +1,6 @@
 """Events of runs and steps, as the client of the OpenLineage project writes them, and as its published classes read them.
 
-Tests events.py, queue.py and plugin.py.
+Tests events.py, queue.py and plugin.py; airflow.py is tested beside a real Airflow (test_beside_airflow.py).
 """
 
 from __future__ import annotations
