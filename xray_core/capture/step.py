@@ -76,8 +76,7 @@ class Step(StepItems):
         self.capture = capture if capture is not None else run.capture
         self._recorder = recorder
         self._rejected = _NO_FAST_PATHS
-        self._log = None
-        self._values_made = None
+        self._log = self._values_made = None
         self._lock = make_rlock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
         self._at_rest = self._hidden = self._released = False

@@ -1,4 +1,7 @@
-"""Refused records on disk: readable by a human, bounded in number and bytes, the oldest deleted first."""
+"""Refused records on disk: readable by a human, bounded in number and bytes, the oldest deleted first.
+
+Tests quarantine.py, and with it bounds.py.
+"""
 
 from __future__ import annotations
 
