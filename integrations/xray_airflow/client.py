@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from xray_airflow import config
+from xray_airflow import config, secrets
 from xray_core.xray import XRay, default_client
 
 
@@ -16,6 +16,7 @@ def client() -> XRay:
         ConfigurationError: a setting in airflow.cfg or the environment is wrong.
     """
     config.export_settings()
+    secrets.ask_airflow()
     return default_client()
 
 

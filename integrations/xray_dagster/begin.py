@@ -61,7 +61,7 @@ def _open_run(plan_context: Any) -> Run:
     return default_client().open_run(
         fields.pipeline_of(dagster_run),
         run_id=fields.run_id_of(dagster_run.run_id),
-        input=fields.run_input(dagster_run),
+        input=fields.run_input(dagster_run, plan_context.job),
         tags=fields.run_tags(dagster_run.tags),
         origin=runs.run_origin(dagster_run, linked=runs.has_page(plan_context)),
         parent=(around.run_id, around.step_id) if around is not None else None,

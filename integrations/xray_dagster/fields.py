@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from xray_core.capture.code_version import code_version_of
 from xray_core.model import derived_id
+from xray_core.objects import redaction
 from xray_core.safety import swallow
 
 FRAMEWORK: Final = "dagster"
@@ -60,10 +61,39 @@ def location_of(dagster_run: Any) -> str | None:
     return str(name) if name else None
 
 
-def run_input(dagster_run: Any) -> dict[str, Any]:
-    """What the run was asked to do: two runs with the same input should come to the same answer."""
+def without_secrets(config_type: Any, value: Any) -> Any:
+    """A config without the values of its secret fields (`Field(..., is_secret=True)`), masked from here on wherever they turn
+    up in this process.
+    """
+    declared = getattr(config_type, "fields", None)
+    if isinstance(value, Mapping) and isinstance(declared, Mapping):
+        shown = {}
+        for name, each in value.items():
+            field = declared.get(name)
+            if getattr(field, "is_secret", False):
+                redaction.learn(each)
+                shown[name] = redaction.REDACTED
+            else:
+                shown[name] = without_secrets(getattr(field, "config_type", None), each)
+        return shown
+    inner = getattr(config_type, "inner_type", None)
+    if inner is not None and isinstance(value, list):
+        return [without_secrets(inner, each) for each in value]
+    return value if inner is None else without_secrets(inner, value)
+
+
+def run_input(dagster_run: Any, job: Any) -> dict[str, Any]:
+    """What the run was asked to do: two runs with the same input should come to the same answer.
+
+    `job` says which fields of the run's config are secret.
+    """
+    schema = None
+    if dagster_run.run_config:
+        schema = _optional(
+            "the run config's schema", lambda: job.get_definition().run_config_schema.run_config_schema_type
+        )
     return _without_nothing(
-        run_config=_optional("run_config", lambda: dict(dagster_run.run_config or {})),
+        run_config=_optional("run_config", lambda: without_secrets(schema, dict(dagster_run.run_config or {}))),
         partition=_optional("partition", lambda: partition_of(dagster_run.tags)),
         op_selection=_optional("op_selection", lambda: _sorted(dagster_run.resolved_op_selection)),
         asset_selection=_optional("asset_selection", lambda: _sorted(dagster_run.asset_selection, key_text)),
@@ -200,10 +230,14 @@ class OpFields:
         op = _optional("the op", lambda: context.job_def.get_op(handle))
         policy = _optional("the retry policy", lambda: context.job_def.get_retry_policy_for_handle(handle))
         config = _optional("the op's config", lambda: context.resolved_run_config.ops.get(str(handle)))
+        given = getattr(config, "config", None)
+        if given is not None and op is not None:
+            schema = _optional("the op's config schema", lambda: op.definition.config_schema.config_type)
+            given = without_secrets(schema, given)
         self.tags: Mapping[str, str] = _optional("op tags", lambda: op.tags) or {} if op is not None else {}
         self.code_version = _optional("op definition", lambda: _code_version(op.definition)) if op is not None else None
         self.parameters = _without_nothing(
-            config=getattr(config, "config", None),
+            config=given,
             max_retries=getattr(policy, "max_retries", None),
         )
 

@@ -46,6 +46,7 @@ instrument = Instrument(
         "prefect.context": _seam("wrap_flow_context"),
         "prefect.task_engine": _seam("wrap_task_engine"),
         "prefect.task_runners": _seam("wrap_task_runners"),
+        "prefect.blocks.system": _seam("wrap_secret_blocks"),
     },
     how=_how,
 )

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from xray_core.capture import context
 from xray_core.capture.step import Step
+from xray_core.objects.redaction import learn
 from xray_core.plugins.instrument import Instrument
 from xray_core.safety import swallow
 from xray_prefect import fields
@@ -369,3 +370,27 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
         return future
 
     return submit
+
+
+# ---------------------------------------------------------------------- secret blocks
+
+
+def wrap_secret_blocks(module: ModuleType, instrument: Instrument) -> None:
+    """What a `Secret` block hands out is masked wherever it turns up in this process from then on."""
+    block = _class(module, "Secret", instrument)
+    if block is not None:
+        _replace(block, "get", _handing_out, instrument)
+
+
+def _handing_out(original: Callable[..., Any]) -> Callable[..., Any]:
+    def get(self: Any) -> Any:
+        value = original(self)
+        _safely(_learn, value)
+        return value
+
+    return get
+
+
+def _learn(value: Any) -> None:
+    for each in value.values() if type(value) is dict else [value]:
+        learn(each)

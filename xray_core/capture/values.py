@@ -13,9 +13,9 @@ from typing import Any, Final
 from xray_core.bounds import CLAMPED, count, moment_us, name_text
 from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
 from xray_core.objects.fingerprint import VERSION, fingerprint
-from xray_core.objects.redaction import REDACTED
+from xray_core.objects.redaction import REDACTED, learn
 from xray_core.objects.sanitize import Sanitizer, hides
-from xray_core.objects.structure import known_size, type_name
+from xray_core.objects.structure import known_size, secret_in, type_name
 
 MAX_DECISIONS: Final = 100
 MAX_METADATA: Final = 100
@@ -161,6 +161,8 @@ class CapturedValues:
         """What a function was called with."""
         given = dict(arguments)
         if self.input is None and given:
+            for value in given.values():
+                learn(secret_in(value))
             shown = given if self._full else {name: about(value, known_size(value)) for name, value in given.items()}
             self.input = (self._sanitizer.clean(shown), fingerprint(given))
             self.changed = True

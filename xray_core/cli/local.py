@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from xray_core.cli import render
+from xray_core.cli import redaction, render
 from xray_core.errors import ApiError, ConfigurationError
 from xray_core.query.http_reader import HttpReader
 
@@ -55,6 +55,11 @@ def register(subparsers: Any) -> None:
         nargs="?",
         const="",
         help="check a server's database instead: reads all of it (default: $XRAY_DATABASE_URL)",
+    )
+    parser.add_argument(
+        "--redaction",
+        metavar="FILE",
+        help="say instead what would be masked in a sample of yours (JSON, NDJSON or text; - reads standard input)",
     )
     parser.set_defaults(run=_doctor)
 
@@ -127,6 +132,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
     if arguments.server is not None:
         return _check_store(arguments)
+    if arguments.redaction is not None:
+        return redaction.show(arguments.redaction, as_json=arguments.json)
     settings = load({"api_url": arguments.api_url})
     spool = spool_report(settings)
     plugins = PluginHost(disabled=settings.disable_plugins)

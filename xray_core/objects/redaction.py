@@ -133,11 +133,18 @@ class Redactor:
 
     def may_hold_secret(self, payload: bytes) -> bool:
         """Whether an encoded record is worth looking through: False is certain."""
-        if self._text_patterns or self._key_patterns or _secret_names or _ask_maskers():
+        if self._text_patterns:
             return True
+        maskers = _ask_maskers()
+        if maskers:
+            text = payload.decode("utf-8", "replace")
+            if "\\" in text:  # a secret with a quote or a line break in it stands there escaped
+                text += text.replace('\\"', '"').replace("\\n", "\n").replace("\\t", "\t").replace("\\\\", "\\")
+            if any(_masked(masker, text) != text for masker in maskers):
+                return True
         if _learned and any(part in payload for part in list(_learned.values())):
             return True
-        return secret_hints.may_hold_secret(payload)
+        return secret_hints.may_hold_secret(payload, any_name=bool(self._key_patterns or _secret_names))
 
     def text(self, text: str) -> str:
         """A text with its secrets masked."""

@@ -58,17 +58,17 @@ _PIECES: Final = _table(_WORD_BYTES, b"x", other=b" ")
 _DIGITS: Final = _table(b"0123456789", b"0", other=b"x", kept=b":.")
 
 
-def may_hold_secret(payload: bytes) -> bool:
-    """Whether an encoded record, or any UTF-8 text, is worth looking through."""
+def may_hold_secret(payload: bytes, *, any_name: bool = False) -> bool:
+    """Whether an encoded record, or any UTF-8 text, is worth looking through. `any_name`: names of secrets beyond ours exist."""
     if b"\\" in payload:
         if b"\\u00" in payload:
             return True
         payload = _ESCAPED_SPACE.sub(b"  ", payload)
-        if b'\\"' in payload and _names_a_secret(payload):
+        if b'\\"' in payload and (any_name or _names_a_secret(payload)):
             return True
     if b"@" in payload and b"://" in payload:
         return True
-    if b"--" in payload and (b"KEY" in payload or _names_a_secret(payload)):
+    if b"--" in payload and (any_name or b"KEY" in payload or _names_a_secret(payload)):
         return True
     if b" -" in payload and any(command in payload for command in _COMMANDS):
         return True
@@ -76,6 +76,8 @@ def may_hold_secret(payload: bytes) -> bool:
         return True
     assigns = [match.start() for match in _ASSIGNS.finditer(payload)]
     if assigns:
+        if any_name:
+            return True
         few = len(assigns) <= _MANY_ASSIGNMENTS
         near = b" ".join([payload[max(0, at - _KEY_BYTES) : at] for at in assigns]) if few else payload
         if _names_a_secret(near):

@@ -91,6 +91,8 @@ def library_of(kind: type) -> str | None:
 
 def secret_in(value: Any) -> Any:
     """What pydantic's SecretStr, SecretBytes or Secret[...] hides; None for anything else."""
+    if type(value) in _SCALARS:
+        return None
     for base in type.__dict__["__mro__"].__get__(type(value)):
         if base.__name__.lstrip("_") in _SECRET_CLASSES and base.__module__ in ("pydantic.types", "pydantic.v1.types"):
             return instance_fields(value).get("_secret_value", "")

@@ -48,7 +48,7 @@ def masked(text: str) -> str:
 def test_row_40_a_credential_of_a_public_format_is_masked_wherever_it_stands(
     name: str, public_rule: str, n: int
 ) -> None:
-    for seed in range(20):
+    for seed in range(4):
         text, drawn = made_up_secrets.secret(n, seed), made_up_secrets.random_part(n, seed)
         assert [each.rule for each in redactor.find(text)] == [name], text
         for around in _AROUND:

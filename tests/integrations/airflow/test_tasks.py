@@ -5,6 +5,7 @@ Tests task.py, lifecycle.py, fields.py and origin.py.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 
@@ -167,3 +168,22 @@ def test_a_killed_task_keeps_what_it_decided_and_stays_open(runs_task: Runs, cap
     seen = captured()
     assert seen.rejected("sleeps") == ["s"]
     assert seen.step("sleeps")["status"] == "running"
+
+
+@pytest.mark.parametrize("level", ["minimal", "sample", "full"])
+def test_row_41_what_airflow_masks_is_masked(
+    level: str, runs_task: Runs, captured: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XRAY_CAPTURE", level)
+    assert runs_task("secretive").states == ["failed"]
+    seen = captured()
+    assert "Winter" not in json.dumps(seen.records)
+    step = seen.step("secretive")
+    assert step["error"]["message"] == "login refused: [redacted]"
+    assert step["metadata"]["note"] == "[redacted]"
+    if level == "full":
+        assert step["input"] == {"word": "[redacted]"}
+        details = [
+            sample["details"] for each in seen.records if each["kind"] == "samples" for sample in each["samples"]
+        ]
+        assert details == [{"tried": "with [redacted]", "proxy": "[redacted]"}]

@@ -4,6 +4,7 @@ Tests ops.py, runs.py, begin.py and fields.py.
 """
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
@@ -15,6 +16,7 @@ from dagster import (
     DynamicOut,
     DynamicOutput,
     Failure,
+    Field,
     OpExecutionContext,
     Out,
     Output,
@@ -545,3 +547,20 @@ def test_with_x_ray_switched_off_nothing_is_wrapped(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XRAY_ENABLED", "0")
     xray_dagster.enable()
     assert not hasattr(api.job_execution_iterator, "__wrapped__")
+
+
+def test_row_41_what_dagster_calls_secret_is_masked(xray: Captured) -> None:
+    @op(config_schema={"door": Field(str, is_secret=True), "turns": Field(int, is_secret=True), "city": str})
+    def opens(context: OpExecutionContext) -> None:
+        current_step().reject("a", "r", {"tried": f"with {context.op_config['door']}"})
+
+    @job
+    def doors() -> None:
+        opens()
+
+    config = {"door": "Winter in Boston", "turns": 4711, "city": "Boston"}
+    doors.execute_in_process(run_config={"ops": {"opens": {"config": config}}})
+    shown = {"door": "[redacted]", "turns": "[redacted]", "city": "Boston"}
+    assert xray.run["input"]["run_config"]["ops"]["opens"]["config"] == shown
+    assert xray.steps["opens", 1]["metadata"]["config"] == shown
+    assert "Winter" not in json.dumps(xray.records)

@@ -6,13 +6,16 @@ Tests adapter.py, seams.py and fields.py.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from prefect import flow, task
+from prefect.blocks.system import Secret
 from prefect.cache_policies import INPUTS
 from prefect.states import Completed, Failed
+from pydantic import SecretStr
 
 from tests.integrations.prefect.captured import Seen
 from xray_core import XRay, current_step
@@ -433,3 +436,22 @@ def test_a_lazy_argument_is_not_measured(seen: Seen) -> None:
 
     lazily()
     assert seen.now().step("takes")["input_count"] is None
+
+
+def test_row_41_what_a_secret_block_holds_is_masked(seen: Seen) -> None:
+    @task
+    def log_in(word: str, block: object, typed: SecretStr) -> str:
+        current_step().reject("a", "r", {"tried": f"with {word}"})
+        return f"logged in with {word}"
+
+    @flow
+    def uses_secrets() -> None:
+        block = Secret(value="Winter in Boston")
+        log_in(block.get(), block, SecretStr("open sesame"))
+        raise ValueError(f"refused: {block.get()} and open sesame")
+
+    with pytest.raises(ValueError):
+        uses_secrets()
+    text = json.dumps(seen.now().records)
+    assert "Winter" not in text
+    assert "sesame" not in text

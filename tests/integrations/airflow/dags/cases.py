@@ -15,6 +15,7 @@ from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import DAG, Asset, BaseOperator, BaseSensorOperator, TaskGroup, task
 from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.log import mask_secret
 
 from xray_core import XRay, current_run, current_step
 
@@ -86,7 +87,23 @@ def sleep_long() -> None:
     time.sleep(120)
 
 
-with DAG("cases", schedule=None, default_args={"retries": 0}, tags=["demo"]) as cases:
+def secret_word() -> str:
+    """As a template finds a connection's password: Airflow registers it as it hands it out."""
+    mask_secret("Winter in Boston")
+    return "Winter in Boston"
+
+
+def use_secret(word: str) -> None:
+    step = current_step()
+    step.reject("a", "r", {"tried": f"with {word}", "proxy": "direct"})
+    step.set_metadata("note", word)
+    raise ValueError(f"login refused: {word}")
+
+
+with DAG(
+    "cases", schedule=None, default_args={"retries": 0}, tags=["demo"], user_defined_macros={"secret_word": secret_word}
+) as cases:
+    PythonOperator(task_id="secretive", python_callable=use_secret, op_kwargs={"word": "{{ secret_word() }}"})
     evens = keep_even(numbers=[1, 2, 3, 4, 5])
     classic = PythonOperator(task_id="classic", python_callable=lambda rows: {"n": len(rows)}, op_args=[[1, 2]])
     PythonOperator(task_id="fails", python_callable=fail)

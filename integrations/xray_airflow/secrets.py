@@ -1,0 +1,56 @@
+"""Airflow's own register of secrets: the passwords of connections, variables with secret names, what was given to `mask_secret`.
+
+Asked for every record, since a task may register one at any time. Only a masker that is already loaded is asked.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from xray_core.objects import redaction
+
+# Several may be loaded, each with secrets of its own: the task SDK's, the core's, and those of Airflow 2.11 and 3.0.
+_MODULES: Final = (
+    "airflow.sdk._shared.secrets_masker.secrets_masker",
+    "airflow.sdk._shared.secrets_masker",
+    "airflow._shared.secrets_masker.secrets_masker",
+    "airflow._shared.secrets_masker",
+    "airflow.sdk.execution_time.secrets_masker",
+    "airflow.utils.log.secrets_masker",
+)
+
+
+def ask_airflow() -> None:
+    """Have every client of this process mask what Airflow masks."""
+    redaction.add_masker(masker)
+    redaction.add_secret_names(is_secret_name)
+
+
+def masker() -> redaction.Masker | None:
+    """Airflow's masking of a text; None while it knows no secret."""
+    patterns = [each.replacer for each in _maskers() if each.replacer is not None]
+    if not patterns:
+        return None
+
+    def mask(text: str) -> str:
+        for pattern in patterns:
+            text = pattern.sub(redaction.REDACTED, text)
+        return text
+
+    return mask
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether Airflow hides values under this name: its own list, and `sensitive_var_conn_names`."""
+    return any(each.should_hide_value_for_key(name) for each in _maskers())
+
+
+def _maskers() -> list[Any]:
+    found: dict[int, Any] = {}
+    for name in _MODULES:
+        one = vars(sys.modules[name]).get("_secrets_masker") if name in sys.modules else None
+        if one is not None:
+            made = one()
+            found[id(made)] = made
+    return list(found.values())
