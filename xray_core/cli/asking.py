@@ -6,9 +6,11 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 from xray_core.cli import render
+from xray_core.cli.delivering import say_what_waits
 from xray_core.cli.markdown import diff_markdown
 from xray_core.errors import ApiError, NotFoundError
 from xray_core.query.http_reader import HttpReader
@@ -23,7 +25,13 @@ def register(subparsers: Any) -> None:
 
 
 def _register_lists(subparsers: Any) -> None:
-    parser = _command(subparsers, "runs", _runs, "list runs, newest first", "xray runs --pipeline nightly --since 24h")
+    parser = _command(
+        subparsers,
+        "runs",
+        _with_what_waits(_runs),
+        "list runs, newest first",
+        "xray runs --pipeline nightly --since 24h",
+    )
     parser.add_argument("--pipeline", help="of this pipeline alone")
     parser.add_argument("--status", choices=["running", "completed", "failed", "skipped"])
     parser.add_argument("--tag", help="with this tag: key or key:value")
@@ -32,7 +40,9 @@ def _register_lists(subparsers: Any) -> None:
     )
     _times(parser)
 
-    parser = _command(subparsers, "show", _show, "one run: its funnel, step by step", "xray show last")
+    parser = _command(
+        subparsers, "show", _with_what_waits(_show), "one run: its funnel, step by step", "xray show last"
+    )
     parser.add_argument("run_id", metavar="RUN", help="a run id, its beginning, or 'last'")
     parser.add_argument("--pipeline", help="'last' of this pipeline")
 
@@ -53,7 +63,11 @@ def _register_lists(subparsers: Any) -> None:
 
 def _register_answers(subparsers: Any) -> None:
     parser = _command(
-        subparsers, "why", _why, "what became of an item, and why", "xray why UA-1545-0101 --run 01993f2a"
+        subparsers,
+        "why",
+        _with_what_waits(_why),
+        "what became of an item, and why",
+        "xray why UA-1545-0101 --run 01993f2a",
     )
     parser.add_argument("item_id", metavar="ITEM", help="the item's id")
     parser.add_argument("--brief", action="store_true", help="the answer in a sentence, without the journey")
@@ -113,6 +127,21 @@ def reader(arguments: argparse.Namespace) -> HttpReader:
     from xray_core.settings import load
 
     return HttpReader(load({"api_url": arguments.api_url}))
+
+
+def _with_what_waits(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """The command, and a line about what waits on this machine: what it did not find may be among that."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        from xray_core.settings import load
+
+        settings = load({"api_url": arguments.api_url})
+        try:
+            return command(arguments)
+        finally:
+            say_what_waits(settings)
+
+    return run
 
 
 def _runs(arguments: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from xray_core.cli import redaction, render
+from xray_core.cli import delivering, redaction, render
 from xray_core.errors import ApiError, ConfigurationError
 from xray_core.query.http_reader import HttpReader
 
@@ -33,13 +33,16 @@ def register(subparsers: Any) -> None:
         "sync",
         help="deliver what any process on this machine left behind",
         description="Deliver what any process on this machine left behind while the server was away.",
-        epilog="examples:\n  xray sync\n  xray sync --watch    # an agent beside short-lived tasks",
+        epilog="examples:\n  xray sync\n  xray sync --from http://old:8000 --to http://new:8000\n  xray sync --watch    # an agent beside short-lived tasks",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print {synced, failed}")
+    parser.add_argument("--from", dest="old", metavar="OLD", help="deliver what waits for this other address instead")
+    parser.add_argument("--to", metavar="NEW", help="where to, with --from (default: the server of --api-url)")
+    parser.add_argument("--yes", action="store_true", help="with --from: do not ask")
     parser.add_argument("--watch", action="store_true", help="go on until Ctrl-C: an agent beside short-lived tasks")
     parser.add_argument("--api-url", metavar="URL", help="the server (default: $XRAY_API_URL, else this machine's)")
-    parser.set_defaults(run=_sync)
+    parser.set_defaults(run=delivering.sync)
 
     parser = subparsers.add_parser(
         "doctor",
@@ -69,59 +72,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     return autoload.run(command)
-
-
-def _sync(arguments: argparse.Namespace) -> int:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    from xray_core.xray import XRay
-
-    if arguments.watch:
-        return _watch(arguments)
-    client = XRay("xray sync", api_url=arguments.api_url)
-    out = render.console()
-    with Progress(
-        TextColumn("delivering"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        console=out,
-        disable=arguments.json or not out.is_terminal,
-    ) as bar:
-        task = bar.add_task("delivering", total=None)
-        result = client.sync_offline(lambda done, total: bar.update(task, completed=done, total=max(1, total)))
-    client.close(0)
-    if arguments.json:
-        print(json.dumps(result))
-    elif result["failed"]:
-        raise ApiError(
-            f"{result['synced']} records delivered, {result['failed']} are left: {client.settings.api_url} is away or "
-            "refused them; `xray doctor` says more"
-        )
-    else:
-        out.print(f"{result['synced']} records delivered, nothing is left behind")
-    return 2 if result["failed"] else 0
-
-
-def _watch(arguments: argparse.Namespace) -> int:
-    from xray_core.delivery.agent import watch
-    from xray_core.settings import load
-
-    settings = load({"api_url": arguments.api_url})
-    out = render.console()
-
-    def show_round(found: dict[str, int]) -> None:
-        if arguments.json:
-            print(json.dumps(found), flush=True)
-        else:
-            out.print(f"{found['synced']} records delivered, {found['failed']} are left")
-
-    if not arguments.json:
-        out.print(f"delivering to {escape(settings.api_url)} from {escape(str(settings.spool_dir))}; Ctrl-C stops it")
-    try:
-        watch(settings, on_round=show_round)
-    except KeyboardInterrupt:
-        pass  # what is not delivered stays in the spool
-    return 0
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -155,6 +105,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
             "destinations": [
                 {
                     "api_url": each.api_url,
+                    "name": each.name,
+                    "current": each.current,
                     "records": dict(each.records),
                     "bytes": each.bytes,
                     "left_behind": each.left_behind,
@@ -174,7 +126,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2, default=str))
     else:
         _show_report(report)
-    return 0
+    return 1 if any(each.n and not each.current for each in spool.waiting) else 0
 
 
 def _check_store(arguments: argparse.Namespace) -> int:
@@ -206,7 +158,8 @@ def _show_report(report: dict[str, Any]) -> None:
     for each in spool["destinations"]:
         n = sum(each["records"].values())
         if n:
-            line(False, f"  {n:,} records for {each['api_url']}", "`xray sync` delivers them when the server is back")
+            command = "`xray sync`" if each["current"] else f"`xray sync --from {each['name']} --to NEW`"
+            line(False, f"  {n:,} records for {each['name']}", f"{command} delivers them when the server is back")
         for kind, dropped in each["dropped"].items():
             line(
                 False, f"  {dropped:,} records were dropped ({kind})", "the spool was full: raise XRAY_SPOOL_MAX_BYTES"

@@ -25,6 +25,8 @@ from xray_core.transport import Transport
 from xray_core.wire import Stream
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xray_core.settings import Settings
 
 log = logging.getLogger("xray")
@@ -32,6 +34,7 @@ log = logging.getLogger("xray")
 _POLL_S: Final = 0.2
 _ADOPT_EVERY_S: Final = 2.0
 _FLUSH_RETRY_S: Final = 0.5
+_ADOPTED_AT_EXIT_S: Final = 0.5
 _RESTART_S: Final = 5.0
 _WRITE_COUNTERS_EVERY_S: Final = 30.0
 _SYNC_ATTEMPTS: Final = 3
@@ -48,6 +51,7 @@ class Delivery:
         on_tick: called about every `settings.snapshot_interval_s` from a background thread, also while the server
             hangs; writes down what is still open.
         client_record: makes the "client" record; counters are added, and it is sent when they have changed.
+        directory: whose records are delivered; the spool of `settings.api_url` when not given.
 
     No thread is started before the first record, nor in a forked child before its own first record.
     """
@@ -60,13 +64,15 @@ class Delivery:
         on_dropped: Callable[[int, str], None] | None = None,
         on_tick: Callable[[], None] | None = None,
         client_record: Callable[[], dict[str, Any]] | None = None,
+        directory: Path | None = None,
     ) -> None:
         self._settings = settings
         self._transport = transport
         self._on_dropped = on_dropped
         self._on_tick = on_tick
         drop = settings.offline_mode == "drop"
-        directory = None if drop else directory_for(settings.spool_dir, settings.api_url)
+        if directory is None and not drop:
+            directory = directory_for(settings.spool_dir, settings.api_url)
         self._spool = Spool(
             directory,
             api_url=settings.api_url,
@@ -296,13 +302,25 @@ class Delivery:
                 return  # a few records are worth gathering more: a round costs the pipeline's threads the GIL ten times
 
     def _send_the_rest(self) -> None:
-        """At exit: until all of ours is confirmed, the first failure, or the deadline."""
-        while self._deadline is not None and not self._spool.confirmed():
-            left_s = self._deadline - time.monotonic()
+        """At exit: until all of ours is confirmed, the first failure, or the deadline.
+
+        What a dead process left is adopted too, and sent for a moment longer: where all programs are short, none of them
+        would live to its first look at what the others left.
+        """
+        until = self._deadline
+        if until is None:
+            return
+        with safety.guard("delivery.adopt"):
+            self._spool.adopt()
+        adopted_until = None
+        while not self._spool.confirmed() or self._spool.has_adopted():
+            if adopted_until is None and self._spool.confirmed():
+                adopted_until = until = min(until, time.monotonic() + _ADOPTED_AT_EXIT_S)
+            left_s = until - time.monotonic()
             if left_s <= 0 or not self._sending.acquire(timeout=left_s):
                 return
             try:
-                if self._sender.round(timeout_s=self._deadline - time.monotonic(), hurry=True) != "sent":
+                if self._sender.round(timeout_s=until - time.monotonic(), hurry=True) != "sent":
                     return
             finally:
                 self._sending.release()

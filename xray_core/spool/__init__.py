@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from xray_core.spool.destination import directory_for
 from xray_core.spool.quarantine import Quarantine
-from xray_core.spool.report import SpoolReport, spool_report
+from xray_core.spool.report import SpoolReport, Waiting, left_behind, spool_report
 from xray_core.spool.segment import Disk, Item, Segment
 from xray_core.spool.spool import Spool
 from xray_core.spool.taking import Taken
 
-__all__ = ["Disk", "Item", "Quarantine", "Segment", "Spool", "SpoolReport", "Taken", "directory_for", "spool_report"]
+__all__ = [
+    "Disk", "Item", "Quarantine", "Segment", "Spool", "SpoolReport", "Taken", "Waiting", "directory_for", "left_behind",
+    "spool_report",
+]  # fmt: skip

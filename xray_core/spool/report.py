@@ -48,6 +48,16 @@ class Waiting:
     quarantined: Mapping[str, int]
     dropped: Mapping[str, int]
 
+    @property
+    def n(self) -> int:
+        """Records of all streams."""
+        return sum(self.records.values())
+
+    @property
+    def name(self) -> str:
+        """What `xray sync --from` takes: the address, or the directory's name where that does not say it."""
+        return self.api_url or self.directory.name
+
 
 @dataclass(frozen=True, slots=True)
 class SpoolReport:
@@ -92,6 +102,12 @@ def spool_report(settings: Settings) -> SpoolReport:
     if problem is None and used > 0.8 * settings.spool_max_bytes:
         problem = f"the spool is {used / settings.spool_max_bytes:.0%} full: details are dropped first, then verdicts"
     return SpoolReport(settings.spool_dir, writable, settings.spool_max_bytes, tuple(waiting), problem)
+
+
+def left_behind(settings: Settings) -> list[Waiting]:
+    """The servers for which dead processes left records on this machine, the present one first. Reads as `spool_report`."""
+    report = spool_report(settings)
+    return sorted((each for each in report.waiting if each.left_behind and each.n), key=lambda each: not each.current)
 
 
 def _report_on(directory: Path, *, current: bool) -> Waiting:

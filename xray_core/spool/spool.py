@@ -445,6 +445,10 @@ class Spool:
             or sum(s.behind for s in list(segments.live.values())) > _MUCH_BYTES
         )
 
+    def has_adopted(self) -> bool:
+        """Whether records of dead processes wait here to be sent."""
+        return any(not segment.done for segment in list(self._segments.adopted))
+
     def confirmed(self) -> bool:
         """Whether nothing that this process wrote waits."""
         return not self._late and all(segment.done for segment in self._segments.own())
