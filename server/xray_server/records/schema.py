@@ -76,15 +76,6 @@ class Items(Struct, omit_defaults=True):
     links: Annotated[list[tuple[ItemId, ItemId]], Meta(max_length=1_000)] | None = None
 
 
-class Fingerprints(Struct):
-    """Of an input or output; see `xray_core.objects.fingerprint`."""
-
-    exact: str | None = None
-    unordered: str | None = None
-    partial: Any = None
-    v: int | None = None
-
-
 class Decision(TypedDict, total=False):
     """A decision of a step, as it was sent."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
@@ -17,8 +19,20 @@ MakeStore = Callable[[], Store]
 
 
 def sqlite_stores(request: pytest.FixtureRequest, opened: ExitStack) -> MakeStore:
+    """Each store in a file of its own. The last two are open: a property test makes thousands, one after another."""
     directories: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
-    return lambda: opened.enter_context(closing(SQLiteStore(directories.mktemp("store") / "xray.db")))
+    made: deque[ExitStack] = deque()
+    opened.callback(lambda: [each.close() for each in made])
+
+    def make() -> Store:
+        if len(made) == 2:
+            made.popleft().close()
+        directory, own = directories.mktemp("store"), ExitStack()
+        made.append(own)
+        own.callback(shutil.rmtree, directory)
+        return own.enter_context(closing(SQLiteStore(directory / "xray.db")))
+
+    return make
 
 
 def postgres_stores(request: pytest.FixtureRequest, opened: ExitStack) -> MakeStore:
