@@ -351,4 +351,4 @@ def _rest(rest: int, went_in: _Side, came_out: _Side) -> tuple[int, int | None]:
 
 
 def _copies(side: _Side) -> int:
-    return (side.n or 0) - (side.distinct or 0)
+    return (side.n or 0) - (side.nulls or 0) - (side.distinct or 0)

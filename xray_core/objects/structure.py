@@ -32,6 +32,7 @@ _ZONES: Final = frozenset({"datetime", "zoneinfo", "pytz", "dateutil", "pendulum
 _PANDAS_SCALARS: Final = frozenset({"NAType", "Period", "Interval"})
 _MODEL_MARKS: Final = frozenset({"__pydantic_fields__", "model_fields", "__fields__"})  # the last is pydantic 1's
 _SECRET_CLASSES: Final = frozenset({"SecretStr", "SecretBytes", "Secret", "SecretBase", "SecretField"})
+_DATA_OBJECTS: Final = _MODEL_MARKS | {"__dataclass_fields__", "__attrs_attrs__", "_sa_class_manager"}
 _ARRAY_MODULES: Final = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 
 
@@ -196,6 +197,12 @@ def _array(value: Any, kind: type, limit: int, name: str) -> View:
     if dtype is not None and _root(type(dtype)) in _ARRAY_MODULES:
         about.append(("dtype", str(dtype)))
     return View("opaque", dict(about), size or 0, name)
+
+
+def is_data_object(kind: type) -> bool:
+    """Whether instances are read by their stored fields: dataclasses, pydantic models, attrs classes, ORM rows. An unknown
+    class may hold sockets, locks or half the heap."""
+    return any(name in base.__dict__ for base in kind.__mro__ for name in _DATA_OBJECTS)
 
 
 def _fields(value: Any, mro: Sequence[type], limit: int, name: str) -> View:

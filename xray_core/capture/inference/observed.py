@@ -1,0 +1,164 @@
+"""What an adapter saw of one step: its arguments and its result, held until the step ends, and the items found in them.
+
+Spends 2% of the step's own time or 5 ms, whichever is more, measured by the clock and looked at between chunks; a key that the
+user named is read whatever it takes. Knows nothing of records.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from xray_core.capture.inference import collections as found_in
+from xray_core.capture.inference.collections import Collection, Tick
+from xray_core.capture.inference.keys import SELF, Candidate, candidates, rank_of
+from xray_core.capture.inference.relation import Related, Side, relate
+from xray_core.item_keys import Key
+from xray_core.objects.sanitize import Sanitizer
+
+SHARE: Final = 0.02  # of the step's own time
+LEAST_S: Final = 0.005
+MAX_ARGUMENTS: Final = 50
+# What reading a row of one field costs at least, on a machine of today: what cannot be done in time is not begun.
+_COST_S: Final = {"frame": 0.1e-6}
+_COST_OF_RECORDS_S: Final = 0.25e-6
+
+
+class OverBudgetError(Exception):
+    """The time for looking at items is up."""
+
+
+class Inferred(NamedTuple):
+    """What was found: see `relation.Related`; `inference` is why nothing was, where a person can act on it."""
+
+    related: Related
+    inference: dict[str, Any] | None = None
+
+
+class Observed:
+    """The arguments and the result of one step.
+
+    Args:
+        key: the fields that name items by the user's word, or None.
+        sanitizer: says which fields are secret.
+    """
+
+    __slots__ = ("_arguments", "_clock", "_deadline", "_key", "_outputs", "_result", "_sanitizer")
+
+    def __init__(
+        self, key: Key | None, sanitizer: Sanitizer, *, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._key = key
+        self._sanitizer = sanitizer
+        self._clock = clock
+        self._deadline: float | None = None
+        self._arguments: dict[str, Any] = {}
+        self._result: Any = None
+        self._outputs: list[Any] = []
+
+    def see_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Hold what may be items among what a function was called with."""
+        for name, value in arguments.items():
+            held = found_in.hold(value, self._wants)
+            if held is not None and len(self._arguments) < MAX_ARGUMENTS:
+                self._arguments[str(name)[:200]] = held
+
+    def see_result(self, value: Any, *, one_of_several: bool = False) -> None:
+        """Hold what came out; of a step with several outputs, one of them."""
+        held = found_in.hold(value, self._wants)
+        if not one_of_several:
+            self._result = held
+        elif held is not None and len(self._outputs) < found_in.MAX_PARTS:
+            self._outputs.append(held)
+
+    def infer(self, took_s: float, *, failed: bool) -> Inferred | None:
+        """The items that went in and came out; None where nothing was seen that could be any.
+
+        Args:
+            took_s: how long the step took.
+            failed: it did, so nothing came out.
+        """
+        if not self._arguments and self._result is None and not self._outputs:
+            return None
+        asked = self._key
+        self._deadline = None if asked is not None else self._clock() + max(LEAST_S, SHARE * took_s)
+        seen: list[Collection] = []
+        try:
+            arguments = {name: found_in.find(held) for name, held in self._arguments.items()}
+            result = self._found_result() if not failed else None
+            seen = [each for each in (*arguments.values(), result) if each is not None]
+            if any(each.size > found_in.MAX_ITEMS for each in seen):
+                return Inferred(Related(), self._skipped("too_many", seen))
+            return self._related(arguments, result, failed=failed)
+        except OverBudgetError:
+            return Inferred(Related(), self._skipped("budget", seen))
+
+    def _found_result(self) -> Collection | None:
+        if self._outputs:
+            whole = found_in.find(self._outputs[0] if len(self._outputs) == 1 else self._outputs)
+            # outputs of one record each, as of mapped ones, are a list of records
+            return whole
+        return found_in.find(self._result) if self._result is not None else None
+
+    def _related(
+        self, arguments: Mapping[str, Collection | None], result: Collection | None, *, failed: bool
+    ) -> Inferred | None:
+        went_in = {
+            name: self._candidates(each)
+            for name, each in arguments.items()
+            if each is not None and each.kind != "empty"
+        }
+        empty = frozenset(name for name, each in arguments.items() if each is not None and each.kind == "empty")
+        came_out = None if result is None or result.kind == "empty" else self._candidates(result)
+        as_list = any(each is not None and each.kind in ("records", "ids", "parts") for each in arguments.values())
+        nothing = result is not None and result.kind == "empty" and (as_list or bool(empty))
+        related = relate(went_in, came_out, empty=empty, nothing=nothing)
+        if failed:
+            related = related._replace(relation=None)
+        unclear = self._unclear(related.unclear, result) if related.unclear else None
+        if related.came_in is None and related.came_out is None and unclear is None:
+            return None
+        return Inferred(related, unclear)
+
+    def _candidates(self, found: Collection) -> list[Candidate]:
+        wanted = 1 if self._key is not None else sum(self._wants(name) for name in found.fields)
+        self._tick(found.size * wanted * _COST_S.get(found.kind, _COST_OF_RECORDS_S))
+        return candidates(found, self._key, self._sanitizer, self._tick)
+
+    def _tick(self, cost_s: float = 0.0) -> None:
+        if self._deadline is not None and self._clock() + cost_s > self._deadline:
+            raise OverBudgetError
+
+    def _wants(self, name: str) -> bool:
+        return rank_of(name, self._sanitizer) is not None or (self._key is not None and name in self._key)
+
+    def _skipped(self, why: str, seen: Sequence[Collection]) -> dict[str, Any]:
+        largest = max(seen, key=lambda each: each.size, default=None)
+        keys = [name for name in largest.fields if name and self._wants(name)][:8] if largest is not None else []
+        size = f"{largest.size:,} items" if largest is not None else "the items"
+        if why == "too_many":
+            note = f"{size} are more than {found_in.MAX_ITEMS:,}; step.set_output_items(..., key=...) takes any number"
+        else:
+            note = f"reading {size} takes longer than 2% of the step; name the key to have it done all the same: {_how(keys)}"
+        return {"skipped": why, "keys": keys, "note": note}
+
+    def _unclear(self, names: Sequence[str], result: Collection | None) -> dict[str, Any]:
+        keys = list(dict.fromkeys(names))[:8]
+        rows = f"the {result.size:,} rows" if result is not None else "the rows"
+        note = f"no single field tells {rows} apart; name the key that does, or several with commas: {_how(keys)}"
+        return {"skipped": "ambiguous", "keys": keys, "note": note}
+
+
+def _how(keys: Sequence[str]) -> str:
+    return f"XRAY_ITEM_KEY={keys[0] if keys else 'NAME'}"
+
+
+def key_in_words(candidate: Candidate) -> str | list[str] | None:
+    """A key as a record has it: one name, or the names of a composite; None where the items are ids."""
+    if candidate.key == SELF:
+        return None
+    return candidate.key[0] if len(candidate.key) == 1 else list(candidate.key)
+
+
+__all__ = ["Inferred", "Observed", "Side", "Tick", "key_in_words"]

@@ -1,0 +1,174 @@
+"""What became of items: which argument's items the result is about, by which key, and how the two relate.
+
+Pairs of keys are judged by the ids they share, not by their names alone. What cannot be told is left out: a wrong claim that
+items were lost is worse than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from xray_core.capture.inference.id_sets import IdSet
+from xray_core.capture.inference.keys import SELF, Candidate, best
+
+MAX_LINKS: Final = 1_000
+_MOST: Final = 0.5  # of the result's ids have to be the argument's, or the two speak of different things
+
+
+class Side(NamedTuple):
+    """The items of one argument or of the result, under the key that was chosen."""
+
+    source: str | None
+    chosen: Candidate
+
+
+class Related(NamedTuple):
+    """What was found.
+
+    Attributes:
+        came_in, came_out: the items, as far as they are known.
+        others: further collections of records among the arguments.
+        relation: see `xray_core.wire`.
+        links: (parent, child) of an expansion.
+        unclear: names of fields that would do, where none tells the rows of the result apart.
+    """
+
+    came_in: Side | None = None
+    came_out: Side | None = None
+    others: Sequence[Side] = ()
+    relation: str | None = None
+    links: Sequence[tuple[bytes, bytes]] = ()
+    unclear: Sequence[str] = ()
+
+
+def relate(
+    arguments: Mapping[str, Sequence[Candidate]],
+    result: Sequence[Candidate] | None,
+    *,
+    empty: frozenset[str],
+    nothing: bool,
+) -> Related:
+    """How the result follows from the arguments.
+
+    Args:
+        arguments: the candidates of each collection among the arguments, in order.
+        result: those of the result; None where it is no collection of items.
+        empty: arguments that are lists of nothing.
+        nothing: the result is a list of nothing.
+    """
+    if result:
+        found = _shared(arguments, result) or _expanded(arguments, result)
+        return found if found is not None else _of_result_alone(arguments, result)
+    source = _source_alone(arguments, empty)
+    if source is None:
+        return Related()
+    others = _others(arguments, source.source)
+    if nothing:
+        return Related(source, Side(None, _none_of(source.chosen)), others, "filter")
+    return Related(source, None, others, "sink" if result is None else None)
+
+
+def _shared(arguments: Mapping[str, Sequence[Candidate]], result: Sequence[Candidate]) -> Related | None:
+    """An argument and the result have a key in common."""
+    pairs = [
+        (came_out, came_in, name)
+        for came_out in result
+        for name, several in arguments.items()
+        for came_in in several
+        if _speak_of_the_same(came_in, came_out)
+    ]
+    if not pairs:
+        return None
+    came_out, came_in, name = max(pairs, key=lambda pair: _fit(*pair))
+    if _is_expansion(came_in, came_out, result, arguments[name]):
+        return None
+    own = best(arguments[name])
+    if own is not None and not came_in.unique and own.unique and own.key not in {each.key for each in result}:
+        return Related(Side(name, own), Side(None, came_out), _others(arguments, name), "aggregated")
+    others = _others(arguments, name)
+    return Related(Side(name, came_in), Side(None, came_out), others, _kind(came_in, came_out, joined=bool(others)))
+
+
+def _speak_of_the_same(came_in: Candidate, came_out: Candidate) -> bool:
+    shared = came_in.different.shared(came_out.different)
+    if SELF in (came_in.key, came_out.key):
+        # ids that name themselves are the argument's if all of them are; a few numbers may be that by chance
+        by_chance = came_out.key == SELF != came_in.key and came_out.ids.texts[:1] and came_out.ids.texts[0].isdigit()
+        return bool(came_out.different) and shared == came_out.different.n and not by_chance
+    if came_in.key != came_out.key:
+        return False
+    smaller = min(came_in.different.n, came_out.different.n)
+    return shared >= _MOST * smaller
+
+
+def _fit(came_out: Candidate, came_in: Candidate, name: str) -> tuple[float, ...]:
+    """Unique in the result first: a join of orders and customers is about orders."""
+    covered = came_in.different.shared(came_out.different) / max(1, came_out.different.n)
+    return (came_out.unique, came_in.unique, round(covered, 3), came_out.share, came_in.share, -came_out.rank)
+
+
+def _is_expansion(
+    came_in: Candidate, came_out: Candidate, result: Sequence[Candidate], argument: Sequence[Candidate]
+) -> bool:
+    """Whether each item became several, which have a key of their own."""
+    own = best(result)
+    known = {each.key for each in argument}
+    return came_in.unique and not came_out.unique and own is not None and own.unique and own.key not in known
+
+
+def _expanded(arguments: Mapping[str, Sequence[Candidate]], result: Sequence[Candidate]) -> Related | None:
+    """The result's items are others, and one of their fields names the items that they came of (chunks of documents)."""
+    own = best(result)
+    if own is None or not own.unique:
+        return None
+    for name, several in arguments.items():
+        for came_in in several:
+            for parents in result:
+                if parents is own or not parents.different or not came_in.unique or parents.ids.rows is not None:
+                    continue
+                shared = parents.different.shared(came_in.different)
+                if shared == parents.different.n and not own.different.shared(came_in.different):
+                    links = list(zip(parents.ids.texts, own.ids.texts)) if own.n <= MAX_LINKS else []
+                    return Related(Side(name, came_in), Side(None, own), [Side("parents", parents)], "expanded", links)
+    return None
+
+
+def _of_result_alone(arguments: Mapping[str, Sequence[Candidate]], result: Sequence[Candidate]) -> Related:
+    """Nothing that went in has to do with what came out, as far as ids tell: no item is said to be lost."""
+    chosen = best(result)
+    if chosen is None:
+        return Related(unclear=[name for each in result for name in each.key if name])
+    return Related(None, Side(None, chosen), (), None if arguments else "source")
+
+
+def _source_alone(arguments: Mapping[str, Sequence[Candidate]], empty: frozenset[str]) -> Side | None:
+    """The items that went in where the result says nothing of them: of the first argument that has records, else ids."""
+    known = [Side(name, chosen) for name, several in arguments.items() if (chosen := best(several)) is not None]
+    records = [each for each in known if each.chosen.key != SELF]
+    return (records or known or [None])[0]
+
+
+def _others(arguments: Mapping[str, Sequence[Candidate]], but: str | None) -> list[Side]:
+    """The further collections of records; lists of ids are parameters as often as items."""
+    found = [Side(name, chosen) for name, several in arguments.items() if name != but and (chosen := best(several))]
+    return [each for each in found if each.chosen.key != SELF and each.chosen.n > 1][:8]
+
+
+def _none_of(candidate: Candidate) -> Candidate:
+    ids = candidate.ids._replace(texts=[], rows=None, nulls=0)
+    nothing = candidate.hashes[:0]
+    return Candidate(candidate.key, candidate.rank, ids, nothing, IdSet(nothing))
+
+
+def _kind(came_in: Candidate, came_out: Candidate, *, joined: bool) -> str:
+    if joined:
+        return "joined"
+    shared = came_in.different.shared(came_out.different)
+    if shared < came_in.different.n:
+        return "filter" if shared == came_out.different.n else "transform"
+    if shared < came_out.different.n:
+        return "transform"
+    if came_out.n < came_in.n:
+        return "filter"  # copies were taken out
+    return "rank" if came_out.hashes != came_in.hashes else "transform"
