@@ -37,6 +37,9 @@ STEP_TYPES: Final = ("generate", "retrieve", "filter", "score", "rank", "select"
 ITEMS_IN: Final = "in"
 ITEMS_OUT: Final = "out"
 
+# Relations (see `wire`) in which what came out are other items than what went in.
+OTHER_ITEMS_COME_OUT: Final = frozenset({"expanded", "aggregated"})
+
 # Metadata of a run or step is what it was given (parameters, versions), and a change of it explains a changed answer.
 # Under this prefix it is what came of it instead (row counts, checks passed), which explains nothing by itself.
 RESULT_METADATA: Final = "result."
@@ -219,6 +222,7 @@ def make_ledger(
     input_count: int | None = None,
     output_count: int | None = None,
     items: Mapping[str, Any] | None = None,
+    relation: str | None = None,
     running: bool = False,
 ) -> Ledger:
     """The ledger that follows from verdict counts, the counts that were given and the item sets, if any.
@@ -228,6 +232,7 @@ def make_ledger(
         input_count, output_count: items in and out by the user's word (`set_input_count`, `set_output_count`).
         items: item sets by side, as `merge_step` gives them. What the user counted wins over them; those that were inferred
             count only as far as they agree with what was said.
+        relation: how what came out relates to what went in; where it is other items (an aggregate, the parts of each), none is lost.
         running: the step has not ended: what has no verdict is undecided.
 
     Items that came out without an explicit accept are accepted: that is what leaving a step means.
@@ -235,21 +240,18 @@ def make_ledger(
     sets = items or {}
     went_in = _side(input_count, sets.get(ITEMS_IN))
     came_out = _side(output_count, sets.get(ITEMS_OUT))
-    selected = counts.get("selected", 0)
-    said_yes = counts.get("accepted", 0) + selected
-    fallen = counts.get("rejected", 0) + counts.get("not_selected", 0) + counts.get("errored", 0)
+    said = _Said(counts)
     if counts:
-        went_in, came_out = _agreeing(went_in, came_out, said_yes, fallen)
-    accepted = _accepted(counts, went_in, came_out, said_yes, fallen)
-    total = went_in.n if went_in.n is not None else accepted + fallen if counts and accepted is not None else None
+        went_in, came_out = _agreeing(went_in, came_out, said)
+    accepted = _accepted(went_in, came_out, said)
+    total = went_in.n if went_in.n is not None else accepted + said.no if counts and accepted is not None else None
     inferred = went_in.inferred or came_out.inferred
+    comparable = not (inferred and relation in OTHER_ITEMS_COME_OUT)
     rest = duplicated = None
-    if total is not None and (accepted is not None or not (counts or inferred)):
-        rest, duplicated = _rest(total - (accepted or 0) - fallen, went_in, came_out)
+    if comparable and total is not None and (accepted is not None or not (counts or inferred)):
+        rest, duplicated = _rest(total - (accepted or 0) - said.no, went_in, came_out)
     undecided = None if rest is None else max(0, rest) if running else 0
     unaccounted = None if rest is None else rest - (undecided or 0)
-    contradiction = (came_out.n is not None and said_yes > came_out.n) or (went_in.n is not None and fallen > went_in.n)
-    flags = _flags(contradiction, unaccounted, duplicated, inferred=inferred)
     any_known = bool(counts) or accepted is not None
     return Ledger(
         input=total,
@@ -258,8 +260,8 @@ def make_ledger(
         not_selected=counts.get("not_selected", 0) if any_known else None,
         errored=counts.get("errored", 0) if any_known else None,
         unaccounted=unaccounted,
-        selected=selected if any_known else None,
-        flags=flags,
+        selected=counts.get("selected", 0) if any_known else None,
+        flags=_flags(went_in, came_out, said, unaccounted or 0, duplicated or 0, inferred=inferred),
         undecided=undecided,
         distinct_in=went_in.distinct,
         distinct_out=came_out.distinct,
@@ -269,31 +271,44 @@ def make_ledger(
     )
 
 
-def _flags(contradiction: bool, unaccounted: int | None, duplicated: int | None, *, inferred: bool) -> tuple[str, ...]:
-    flags = ["contradiction"] if contradiction else []
-    if unaccounted and unaccounted > 0 and not inferred:
+class _Said:
+    """The verdicts of a step by what they say: `yes`, `no`; `any`: whether there is one."""
+
+    __slots__ = ("any", "no", "yes")
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        self.any = bool(counts)
+        self.yes = counts.get("accepted", 0) + counts.get("selected", 0)
+        self.no = counts.get("rejected", 0) + counts.get("not_selected", 0) + counts.get("errored", 0)
+
+
+def _flags(
+    went_in: _Side, came_out: _Side, said: _Said, unaccounted: int, duplicated: int, *, inferred: bool
+) -> tuple[str, ...]:
+    flags = []
+    too_many_yes = came_out.n is not None and said.yes > came_out.n
+    if too_many_yes or (went_in.n is not None and said.no > went_in.n):
+        flags.append("contradiction")
+    if unaccounted > 0 and not inferred:
         flags.append("unaccounted")
-    elif unaccounted and unaccounted < 0 and not flags:
+    elif unaccounted < 0 and not flags:
         flags.append("created")
-    if duplicated and duplicated > 0:
+    if duplicated > 0:
         flags.append("duplicated")
     return tuple(flags)
 
 
 def added(ledgers: Iterable[Ledger]) -> Ledger:
-    """Several ledgers as one; a figure is known where one of them knows it, and is then the sum of those."""
-    total: dict[str, Any] = {}
-    flags: dict[str, None] = {}
-    for ledger in ledgers:
-        flags.update(dict.fromkeys(ledger.flags))
-        total["inferred"] = total.get("inferred", False) or ledger.inferred
-        for name in _FIGURES:
-            value = getattr(ledger, name)
-            if value is not None:
-                total[name] = total.get(name, 0) + value
-    # how many different items there are in all is not the sum of how many there are in each
-    several = dict.fromkeys(("distinct_in", "distinct_out"))  # None
-    return Ledger(**{**total, **several, "flags": tuple(flags)})
+    """Several ledgers as one. A figure that one of them lacks, though it knows of items, is not known of all together."""
+    known = [ledger for ledger in ledgers if ledger.known]
+    total: dict[str, int | None] = {}
+    for name in _FIGURES:
+        values = [getattr(ledger, name) for ledger in known]
+        total[name] = None if None in values or not values else sum(values)
+    if len(known) > 1:  # how many different items there are in all is not the sum of how many there are in each
+        total["distinct_in"] = total["distinct_out"] = None
+    flags = dict.fromkeys(flag for ledger in known for flag in ledger.flags)
+    return Ledger(**total, flags=tuple(flags), inferred=any(ledger.inferred for ledger in known))
 
 
 def ledger_of(state: Mapping[str, Any]) -> Ledger:
@@ -303,6 +318,7 @@ def ledger_of(state: Mapping[str, Any]) -> Ledger:
         input_count=state["input_count"],
         output_count=state["output_count"],
         items=state["items"],
+        relation=state["relation"],
         running=state["status"] == "running",
     )
 
@@ -315,27 +331,27 @@ def _side(count: int | None, given: Mapping[str, Any] | None) -> _Side:
     return _Side(n, bool(given.get("inferred")), distinct, given.get("nulls"))
 
 
-def _agreeing(went_in: _Side, came_out: _Side, said_yes: int, fallen: int) -> tuple[_Side, _Side]:
+def _agreeing(went_in: _Side, came_out: _Side, said: _Said) -> tuple[_Side, _Side]:
     """Both sides, without what an adapter inferred and the verdicts contradict: then they speak of other items."""
     if came_out.inferred and came_out.n is not None:
-        too_many = went_in.n is not None and came_out.n + fallen > went_in.n
-        if said_yes or too_many:
+        too_many = went_in.n is not None and came_out.n + said.no > went_in.n
+        if said.yes or too_many:
             came_out = _UNKNOWN
             if too_many and went_in.inferred:
                 went_in = _UNKNOWN
-    if went_in.inferred and went_in.n is not None and said_yes + fallen > went_in.n:
+    if went_in.inferred and went_in.n is not None and said.yes + said.no > went_in.n:
         went_in = _UNKNOWN
     return went_in, came_out
 
 
-def _accepted(counts: Mapping[str, int], went_in: _Side, came_out: _Side, said_yes: int, fallen: int) -> int | None:
+def _accepted(went_in: _Side, came_out: _Side, said: _Said) -> int | None:
     if came_out.n is not None:
-        return max(said_yes, came_out.n)
-    if not counts:
+        return max(said.yes, came_out.n)
+    if not said.any:
         return None
     # an adapter saw more go in than was rejected: those that were not may have come out, or not
-    partly = went_in.inferred and not said_yes and went_in.n is not None and fallen < went_in.n
-    return None if partly else said_yes
+    partly = went_in.inferred and not said.yes and went_in.n is not None and said.no < went_in.n
+    return None if partly else said.yes
 
 
 def _rest(rest: int, went_in: _Side, came_out: _Side) -> tuple[int, int | None]:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from xray_core.errors import ConfigurationError
+from xray_core.item_keys import ItemKeys
 
 DEFAULT_API_URL: Final = "http://127.0.0.1:8000"
 
@@ -52,6 +53,10 @@ class Settings(BaseModel):
     timeout_s: float = Field(10.0, gt=0, le=300, description="of one HTTP request")
     shutdown_timeout_s: float = Field(2.0, ge=0, le=60, description="total budget at exit")
     snapshot_interval_s: float = Field(1.0, ge=0.05, le=60, description="how often an open step is written down")
+    items: Literal["auto", "hashed", "off"] = Field(
+        "auto", description="items found in arguments and results: auto, hashed (none kept by name), or off"
+    )
+    item_key: str = Field("", description="the field that names items, as in order_id; nightly/load=sku; */*=id,line")
     disable_plugins: tuple[str, ...] = Field((), description="names of plugins not to load, comma separated; * for all")
 
     @field_validator("redact", "disable_plugins", mode="before")
@@ -75,6 +80,12 @@ class Settings(BaseModel):
                 re.compile(pattern)
             except re.error as error:
                 raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
+        return value
+
+    @field_validator("item_key")
+    @classmethod
+    def _is_spelled(cls, value: str) -> str:
+        ItemKeys(value)
         return value
 
     @field_validator("api_url")

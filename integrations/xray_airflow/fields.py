@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from xray_airflow import config
 from xray_core.capture.code_version import code_version_of
+from xray_core.item_keys import TAG, key_of_tags
 from xray_core.model import Origin, derived_id
 
 MAX_UPSTREAM: Final = 1_000
@@ -98,6 +99,16 @@ def inputs_of(task: Any) -> dict[str, Any]:
     names = list(getattr(task, "template_fields", None) or ())[:_MAX_NAMES]
     values = {name: getattr(task, name, None) for name in names if isinstance(name, str)}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def item_key_of(task: Any) -> str | None:
+    """The field that names the task's items: the parameter `xray/id` of the task or its DAG, else a tag of the DAG."""
+    dag = getattr(task, "dag", None)
+    for params in (getattr(task, "params", None), getattr(dag, "params", None)):
+        value = params.get(TAG) if isinstance(params, Mapping) else None
+        if isinstance(value, str) and value:
+            return value
+    return key_of_tags(str(tag) for tag in getattr(dag, "tags", None) or ())
 
 
 def order_of(task: Any) -> int:

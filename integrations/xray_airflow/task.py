@@ -168,6 +168,9 @@ def _open(ti: Any) -> RunningTask:
     resumed = getattr(served, "next_method", None) or fields.loaded(ti, "next_method")
     if resumed:
         step.set_metadata("result.resumed_with", str(resumed))
+    key = fields.item_key_of(task)
+    if key is not None:
+        step.set_item_key(key)
     step.observe_inputs(fields.inputs_of(task))
     step.open()
     return RunningTask(_key(ti), step, origin, task)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xray_core.capture.run import Run
 from xray_core.capture.step import Step
+from xray_core.item_keys import TAG
 from xray_core.model import RESULT_METADATA, Origin, Status
 from xray_core.safety import guarded
 from xray_dagster import fields, installed, links
@@ -123,7 +124,7 @@ class RunCapture:
         known = fields.StepFields(step)
         op = fields.OpFields(step, step_context) if step_context is not None else None
         tags = op.tags if op is not None else {}
-        return known, self.run.open_step_unwritten(
+        made = self.run.open_step_unwritten(
             known.name,
             step_type=tags.get(fields.STEP_TYPE_TAG) or ("check" if known.kind == "asset_check" else None),
             step_id=self.step_id_of(key),
@@ -136,6 +137,9 @@ class RunCapture:
             code_version=op.code_version if op is not None else None,
             metadata=op.parameters if op is not None else None,
         )
+        if tags.get(TAG):
+            made.set_item_key(tags[TAG])
+        return known, made
 
     def origin_of(self, known: fields.StepFields | None, key: str, attempt: int, *, state: str | None = None) -> Origin:
         """One attempt of a step in Dagster; `known` is None for a step that the plan does not name."""

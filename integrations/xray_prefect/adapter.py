@@ -16,6 +16,7 @@ from xray_core import xray as client
 from xray_core.capture import context
 from xray_core.capture.run import Run
 from xray_core.capture.step import Step
+from xray_core.item_keys import key_of_tags
 from xray_core.model import Origin
 from xray_prefect import fields
 
@@ -188,6 +189,9 @@ class Adapter:
         task_run = engine.task_run
         run = self._run(self._run_id(task_run))
         step = self._open_step(run, engine, attempt=max(1, task_run.run_count))
+        key = key_of_tags(engine.task.tags)
+        if key is not None:
+            step.set_item_key(key)
         step.observe_inputs(engine.parameters or {})
         self._steps[step.step_id] = step
         return Attempt(step, context.enter((run, step)))

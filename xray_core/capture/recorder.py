@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from xray_core import wire
 from xray_core.bounds import MAX_LINE_BYTES, shortened
 from xray_core.capture.sampling import BottomKSampler, Sampler
+from xray_core.item_keys import ItemKeys
 from xray_core.model import new_id
 from xray_core.objects.sanitize import Sanitizer
 from xray_core.safety import swallow
@@ -123,6 +124,7 @@ class Recorder:
         part: names this process's part of what it alone can speak of: runs and steps whose ids it made. Another one after
             a fork.
         counters: what was lost on the way here, by name.
+        item_keys: which fields name items, by the user's word.
         open_things: the runs and steps to be snapshotted while they are open, in their order. They add and remove
             themselves.
     """
@@ -142,6 +144,7 @@ class Recorder:
         self._sink = sink
         self.hooks: Hooks = hooks if hooks is not None else NoHooks()
         self.sampler: Sampler = sampler if sampler is not None else BottomKSampler()
+        self.item_keys = ItemKeys(settings.item_key)
         self.sanitizer = Sanitizer(settings.redact, max_bytes=settings.max_value_bytes)
         self._redactor = self.sanitizer.redactor
         self.now_ns = now_ns

@@ -16,8 +16,10 @@ from msgspec import UNSET
 from xray_core import wire
 from xray_core.bounds import MAX_DURATION_US, id_text
 from xray_core.capture import context
+from xray_core.capture.inference import Observed, writing
 from xray_core.capture.step_items import EndedError, StepItems
 from xray_core.capture.verdict_log import FastPath
+from xray_core.item_keys import Key, key_of
 from xray_core.model import STATUS_RANK, Ledger, Origin, Status, is_failure, make_ledger
 from xray_core.native import make_rlock
 from xray_core.safety import guarded, swallow
@@ -40,8 +42,8 @@ class Step(StepItems):
     """
 
     __slots__ = (
-        "__weakref__", "_clock_start", "_process", "_released", "_tokens", "attempt", "name", "part", "step_id",
-        "step_type",
+        "__weakref__", "_clock_start", "_item_key", "_observed", "_process", "_released", "_tokens", "attempt", "name",
+        "part", "step_id", "step_type",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +79,8 @@ class Step(StepItems):
         self._recorder = recorder
         self._rejected = _NO_FAST_PATHS
         self._log = self._values_made = None
+        self._observed: Observed | None = None
+        self._item_key: Key | None = None
         self._lock = make_rlock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
         self._at_rest = self._hidden = self._released = False
@@ -100,10 +104,13 @@ class Step(StepItems):
         if code_version is not None:
             head.code_version = code_version
         if origin is not None or metadata is not None:
-            if origin is not None:
-                self._values.set_origin(origin)
-            self._values.set_all_metadata(metadata)
-            self._values.changed = False  # `open` writes it; of a step that is attached its owner has written it
+            self._begin_with(origin, metadata)
+
+    def _begin_with(self, origin: Origin | None, metadata: Any) -> None:
+        if origin is not None:
+            self._values.set_origin(origin)
+        self._values.set_all_metadata(metadata)
+        self._values.changed = False  # `open` writes it; of a step that is attached its owner has written it
 
     # ------------------------------------------------------------------ the step as a whole
 
@@ -155,6 +162,7 @@ class Step(StepItems):
             input_count=values.count("input"),
             output_count=values.count("output"),
             items=values.items,
+            relation=values.relation,
             running=running,
         )
 
@@ -218,11 +226,13 @@ class Step(StepItems):
         A size is no count of items.
         """
         self._values.observe_input(value)
+        self._observe({"input": value})
 
     @guarded("step.observe_inputs")
     def observe_inputs(self, arguments: Mapping[str, Any]) -> None:
         """For adapters: what a function was called with; see `observe_input`."""
         self._values.observe_inputs(arguments)
+        self._observe(arguments)
 
     @guarded("step.observe_output")
     def observe_output(self, value: Any, *, name: str | None = None) -> None:
@@ -231,11 +241,42 @@ class Step(StepItems):
         A step with several outputs gives each by its name, as they come: none is held on to. At most 100 are kept.
         """
         self._values.observe_output(value, name)
+        observed = self._observing()
+        if observed is not None:
+            observed.see_result(value, one_of_several=name is not None)
 
     @guarded("step.observe_output_size")
     def observe_output_size(self, n: int, *, kind: str = "generator") -> None:
         """For adapters: how many came out, where that is known without the value (a generator's yields): a size, no count."""
         self._values.observe_output_size(kind, n)
+
+    @guarded("step.set_item_key")
+    def set_item_key(self, key: str) -> None:
+        """For adapters: the field that names this step's items (several with commas between), by a tag of the framework's.
+        Before what went in is observed."""
+        self._item_key = key_of(key)
+
+    def _observing(self) -> Observed | None:
+        """Where what an adapter sees is held; None where nothing is to be inferred."""
+        if self._observed is None and self._recorder.settings.items != "off" and not self._released:
+            key = self._item_key
+            if key is None:
+                key = self._recorder.item_keys.of(self.run.pipeline, self.name)
+            self._observed = Observed(key, self._recorder.sanitizer)
+        return self._observed
+
+    def _observe(self, arguments: Mapping[str, Any]) -> None:
+        observed = self._observing()
+        if observed is not None:
+            observed.see_arguments(arguments)
+
+    @guarded("inferring the items of a step")
+    def _infer(self, took_s: float, *, failed: bool) -> None:
+        """The items that went in and came out, as far as arguments and results tell."""
+        observed, self._observed = self._observed, None
+        found = observed.infer(took_s, failed=failed) if observed is not None else None
+        if found is not None:
+            writing.write(found, self._verdicts(), self._values)
 
     @guarded("step.set_origin")
     def set_origin(self, origin: Origin) -> None:
@@ -341,6 +382,8 @@ class Step(StepItems):
             else:
                 with self._lock:
                     if not self._released:
+                        if self._observed is not None and status != "skipped":
+                            self._infer(duration_us / 1e6, failed=status == "failed")
                         if self._log is not None:
                             self._log.drain()
                         self._write_down()
@@ -358,6 +401,7 @@ class Step(StepItems):
         Whatever is said through this object later is written down too.
         """
         self._rest()
+        self._observed = None  # the end, which another process may see, is not known here
         self._recorder.open_things.pop(self, None)
         self.snapshot()
 
@@ -415,7 +459,7 @@ class Step(StepItems):
         self._lock = make_rlock()  # the parent's may be held by a thread that does not exist here
         self._process = self._recorder.part
         self.part = self._head.part = self._recorder.next_part()
-        self._rejected, self._log = _NO_FAST_PATHS, None
+        self._rejected, self._log, self._observed = _NO_FAST_PATHS, None, None
         before, self._values_made = self._values_made, None
         if before is not None:
             self._values.origin = before.origin

@@ -38,8 +38,8 @@ class CapturedValues:
     """
 
     __slots__ = (
-        "_decisions", "_full", "_named_outputs", "_sanitizer", "changed", "counts", "dropped", "error", "input", "items",
-        "metadata", "origin", "output",
+        "_decisions", "_full", "_named_outputs", "_sanitizer", "changed", "counts", "dropped", "error", "inference", "input",
+        "items", "metadata", "origin", "output", "relation",
     )  # fmt: skip
 
     def __init__(self, sanitizer: Sanitizer, *, full: bool) -> None:
@@ -52,7 +52,9 @@ class CapturedValues:
         self.input: Held | None = None
         self.output: Held | None = None
         self.metadata: dict[str, Any] = {}
-        self.items: dict[str, dict[str, Any]] = {}
+        self.items: dict[str, Any] = {}
+        self.relation: str | None = None
+        self.inference: dict[str, Any] | None = None
         self._decisions: list[dict[str, Any]] = []
         self.origin: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
@@ -87,9 +89,14 @@ class CapturedValues:
         items = self.items.get(ITEMS_IN if side == "input" else ITEMS_OUT)
         return None if items is None or items.get("inferred") else int(items["n"])
 
-    def set_items(self, side: str, items: dict[str, Any]) -> None:
+    def set_items(self, side: str, items: Any) -> None:
         """An item set as `VerdictLog.write_items` returns it; `side` is `model.ITEMS_IN` or `ITEMS_OUT`."""
         self.items[side] = items
+        self.changed = True
+
+    def set_inference(self, relation: str | None, inference: dict[str, Any] | None) -> None:
+        """How what came out relates to what went in, and why nothing was inferred, where there is something to say."""
+        self.relation, self.inference = relation, inference
         self.changed = True
 
     def set_origin(self, origin: Origin) -> None:
@@ -215,6 +222,10 @@ class CapturedValues:
                     fields[f"{side}_count"] = n
         if self.items:
             fields["items"] = dict(self.items)
+        if self.relation is not None:
+            fields["relation"] = self.relation
+        if self.inference is not None:
+            fields["inference"] = self.inference
         if self._decisions:
             fields["decisions"] = list(self._decisions)
         if self.error is not None:

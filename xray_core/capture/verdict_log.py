@@ -8,8 +8,9 @@ Knows nothing of runs, contexts or times.
 from __future__ import annotations
 
 import math
+import re
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
@@ -308,16 +309,20 @@ class VerdictLog:
         for at in range(0, len(samples), at_once):
             write({**self._next("samples"), "rev": 1, "samples": samples[at : at + at_once]})
 
-    def write_items(self, side: str, ids: Ids) -> dict[str, Any]:
+    def write_items(
+        self, side: str, ids: Ids, *, hashes: array[int] | None = None, hide: re.Pattern[str] | None = None
+    ) -> dict[str, Any]:
         """A set of items that is no verdict (`model.ITEMS_IN` / `ITEMS_OUT`); its fields in the step record.
 
-        Rows without an id count (`n`, `nulls`), and are in no set.
+        Rows without an id count (`n`, `nulls`), and are in no set. `hashes`: of the ids, where they are made already; `hide`: ids
+        that are kept as fingerprints only, like those that look like secrets.
         """
         texts = ids.texts
-        hashes = hash_all(texts)
+        if hashes is None:
+            hashes = hash_all(texts)
         with self._lock:
-            if self.keeps_verdicts and len(texts) <= NAMED_ITEMS:
-                named, hidden = self._recorder.without_secret_ids([each.decode() for each in texts])
+            if self.keeps_verdicts and len(texts) <= NAMED_ITEMS and self._recorder.settings.items != "hashed":
+                named, hidden = self._without_secrets([each.decode() for each in texts], hide)
                 sets = [{"outcome": side, "reason": None, "n": len(named), "ids": named}]
                 self._recorder.write({**self._next("verdicts"), "sets": sets})
                 if hidden:
@@ -327,6 +332,19 @@ class VerdictLog:
         order = xxhash.xxh3_64_hexdigest(hashes.tobytes())
         nulls = {"nulls": ids.nulls + ids.odd} if ids.nulls or ids.odd else {}
         return {"n": ids.size, "sum": f"{verdicts.sum64(hashes):016x}", "order": order, **nulls}
+
+    def may_name(self, texts: Iterable[bytes], hide: re.Pattern[str]) -> bool:
+        """Whether these ids may be written by name: verdicts are kept, and none is to be hidden or looks like a secret."""
+        if not self.keeps_verdicts or self._recorder.settings.items == "hashed":
+            return False
+        return not self._without_secrets([each.decode() for each in texts], hide)[1]
+
+    def _without_secrets(self, ids: list[str], hide: re.Pattern[str] | None) -> tuple[list[str], list[str]]:
+        named, hidden = self._recorder.without_secret_ids(ids)
+        if hide is not None:
+            hidden = [*hidden, *(each for each in named if hide.search(each))]
+            named = [each for each in named if not hide.search(each)]
+        return named, hidden
 
     def _write_hashes(self, sets: list[tuple[str, str | None, array[int]]]) -> None:
         group: list[tuple[str, str | None, array[int]]] = []

@@ -234,8 +234,15 @@ def _records(value: Sequence[Any], kinds: set[type], name: str) -> Collection | 
 def _parts(values: Sequence[Any]) -> Collection | None:
     """Several collections as one: the results of mapped tasks, the parts of a split."""
     parts = [find(each, nested=False) for each in values]
+    return None if None in parts else together(parts)
+
+
+def together(parts: Sequence[Collection | None]) -> Collection | None:
+    """Several collections as one, those that are none left out; they need a field in common."""
     known = [part for part in parts if part is not None and part.kind != "empty"]
-    if not known or None in parts or len({part.kind == "ids" for part in known}) > 1:
+    if not known:
+        return EMPTY if any(part is not None for part in parts) else None
+    if len({part.kind == "ids" for part in known}) > 1:
         return None
     shared = [name for name in known[0].fields if all(name in part.fields for part in known)]
     return Collection("parts", sum(part.size for part in known), tuple(shared), known)

@@ -38,7 +38,7 @@ class IdSet:
         """How many are in both."""
         if self._sorted is not None and other._sorted is not None:
             numpy = sys.modules["numpy"]
-            return int(len(numpy.intersect1d(self._sorted, other._sorted, assume_unique=True)))
+            return len(numpy.intersect1d(self._sorted, other._sorted, assume_unique=True))
         small, large = (self, other) if self.n <= other.n else (other, self)
         members = large._as_set()
         return sum(1 for each in small._as_set() if each in members)

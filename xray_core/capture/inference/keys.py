@@ -21,10 +21,10 @@ NEARLY_ALL: Final = 0.8  # of the rows: so many different ids, and a field still
 SELF: Final[Key] = ("",)  # the ids name themselves
 _FIRST: Final = frozenset({"id", "_id", "item_id", "uuid", "guid", "key", "sku", "pk", ""})
 _LAST_WORDS: Final = frozenset({"id", "uuid", "guid", "sku", "pk", "isbn", "ean", "asin", "doi"})
-_PERSONAL: Final = frozenset(
-    "email mail ssn phone mobile tel telephone fax name firstname lastname surname fullname username nickname address "
-    "iban passport birth birthday dob taxid license licence ip".split()
-)
+_PERSONAL: Final = frozenset({
+    "email", "mail", "ssn", "phone", "mobile", "tel", "telephone", "fax", "name", "firstname", "lastname", "surname", "fullname",
+    "username", "nickname", "address", "iban", "passport", "birth", "birthday", "dob", "taxid", "license", "licence", "ip",
+})  # fmt: skip
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
@@ -33,6 +33,8 @@ class Candidate(NamedTuple):
 
     Attributes:
         rank: 0 for a name like "id", 1 for one like "order_id".
+        weak: the keys of a dict of records, which are often no ids ({"train": {...}, "test": {...}}): believed only where an
+            argument and the result share them.
         hashes: of each id, in order; `different`: the set of them.
     """
 
@@ -41,6 +43,7 @@ class Candidate(NamedTuple):
     ids: Ids
     hashes: array[int]
     different: IdSet
+    weak: bool = False
 
     @property
     def n(self) -> int:
@@ -75,7 +78,9 @@ def candidates(found: Collection, asked: Key | None, sanitizer: Sanitizer, tick:
     if asked is not None and set(asked) <= set(found.fields):
         wanted: list[tuple[int, Key]] = [(0, asked)]
     else:
-        ranked = [(rank, (name,)) for name in found.fields if (rank := rank_of(name, sanitizer)) is not None]
+        ranked: list[tuple[int, Key]] = [
+            (rank, (name,)) for name in found.fields if (rank := rank_of(name, sanitizer)) is not None
+        ]
         wanted = sorted(ranked, key=lambda each: each[0])[:MAX_CANDIDATES]
     read = []
     for rank, key in wanted:
@@ -86,12 +91,13 @@ def candidates(found: Collection, asked: Key | None, sanitizer: Sanitizer, tick:
         if ids.size and (ids.odd or not ids.texts):
             continue  # a field of lists, or of nothing
         hashes = hash_all(ids.texts)
-        read.append(Candidate(key, rank, ids, hashes, IdSet(hashes)))
+        read.append(Candidate(key, rank, ids, hashes, IdSet(hashes), found.kind == "mapping" and key == SELF))
     return read
 
 
 def best(among: Sequence[Candidate]) -> Candidate | None:
     """The key of a collection that is related to no other: unique first, then by name; None where none tells rows apart."""
+    among = [each for each in among if not each.weak]
     unique = [each for each in among if each.unique and not each.ids.nulls]
     if unique:
         return min(unique, key=lambda each: each.rank)

@@ -1,7 +1,8 @@
 """What an adapter saw of one step: its arguments and its result, held until the step ends, and the items found in them.
 
-Spends 2% of the step's own time or 5 ms, whichever is more, measured by the clock and looked at between chunks; a key that the
-user named is read whatever it takes. Knows nothing of records.
+Spends 2% of the step's own time or 5 ms, whichever is more, by the clock of this thread's CPU time (on a busy machine a step would
+be read in one run and not in the next), looked at between chunks; few items, and a key that the user named, are read whatever
+it takes. Knows nothing of records.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from typing import Any, Final, NamedTuple
 
 from xray_core.capture.inference import collections as found_in
 from xray_core.capture.inference.collections import Collection, Tick
-from xray_core.capture.inference.keys import SELF, Candidate, candidates, rank_of
+from xray_core.capture.inference.keys import MAX_CANDIDATES, SELF, Candidate, candidates, rank_of
 from xray_core.capture.inference.relation import Related, Side, relate
 from xray_core.item_keys import Key
 from xray_core.objects.sanitize import Sanitizer
 
 SHARE: Final = 0.02  # of the step's own time
 LEAST_S: Final = 0.005
+FEW: Final = 4_096  # fields read, all rows together: read without a look at the clock
 MAX_ARGUMENTS: Final = 50
 # What reading a row of one field costs at least, on a machine of today: what cannot be done in time is not begun.
 _COST_S: Final = {"frame": 0.1e-6}
@@ -46,9 +48,7 @@ class Observed:
 
     __slots__ = ("_arguments", "_clock", "_deadline", "_key", "_outputs", "_result", "_sanitizer")
 
-    def __init__(
-        self, key: Key | None, sanitizer: Sanitizer, *, clock: Callable[[], float] = time.perf_counter
-    ) -> None:
+    def __init__(self, key: Key | None, sanitizer: Sanitizer, *, clock: Callable[[], float] = time.thread_time) -> None:
         self._key = key
         self._sanitizer = sanitizer
         self._clock = clock
@@ -82,12 +82,16 @@ class Observed:
         if not self._arguments and self._result is None and not self._outputs:
             return None
         asked = self._key
-        self._deadline = None if asked is not None else self._clock() + max(LEAST_S, SHARE * took_s)
+        until = self._clock() + max(LEAST_S, SHARE * took_s)
+        self._deadline = None
         seen: list[Collection] = []
         try:
             arguments = {name: found_in.find(held) for name, held in self._arguments.items()}
             result = self._found_result() if not failed else None
             seen = [each for each in (*arguments.values(), result) if each is not None]
+            fields = sum(each.size * self._fields_of(each) for each in seen)
+            if asked is None and fields > FEW:
+                self._deadline = until
             if any(each.size > found_in.MAX_ITEMS for each in seen):
                 return Inferred(Related(), self._skipped("too_many", seen))
             return self._related(arguments, result, failed=failed)
@@ -96,9 +100,7 @@ class Observed:
 
     def _found_result(self) -> Collection | None:
         if self._outputs:
-            whole = found_in.find(self._outputs[0] if len(self._outputs) == 1 else self._outputs)
-            # outputs of one record each, as of mapped ones, are a list of records
-            return whole
+            return found_in.together([found_in.find(each) for each in self._outputs])
         return found_in.find(self._result) if self._result is not None else None
 
     def _related(
@@ -109,11 +111,12 @@ class Observed:
             for name, each in arguments.items()
             if each is not None and each.kind != "empty"
         }
-        empty = frozenset(name for name, each in arguments.items() if each is not None and each.kind == "empty")
         came_out = None if result is None or result.kind == "empty" else self._candidates(result)
-        as_list = any(each is not None and each.kind in ("records", "ids", "parts") for each in arguments.values())
-        nothing = result is not None and result.kind == "empty" and (as_list or bool(empty))
-        related = relate(went_in, came_out, empty=empty, nothing=nothing)
+        as_list = any(
+            each is not None and each.kind in ("records", "ids", "parts", "empty") for each in arguments.values()
+        )
+        nothing = result is not None and result.kind == "empty" and as_list
+        related = relate(went_in, came_out, nothing=nothing)
         if failed:
             related = related._replace(relation=None)
         unclear = self._unclear(related.unclear, result) if related.unclear else None
@@ -122,9 +125,12 @@ class Observed:
         return Inferred(related, unclear)
 
     def _candidates(self, found: Collection) -> list[Candidate]:
-        wanted = 1 if self._key is not None else sum(self._wants(name) for name in found.fields)
-        self._tick(found.size * wanted * _COST_S.get(found.kind, _COST_OF_RECORDS_S))
+        self._tick(found.size * self._fields_of(found) * _COST_S.get(found.kind, _COST_OF_RECORDS_S))
         return candidates(found, self._key, self._sanitizer, self._tick)
+
+    def _fields_of(self, found: Collection) -> int:
+        """How many fields are to be read."""
+        return 1 if self._key is not None else min(MAX_CANDIDATES, sum(map(self._wants, found.fields)))
 
     def _tick(self, cost_s: float = 0.0) -> None:
         if self._deadline is not None and self._clock() + cost_s > self._deadline:

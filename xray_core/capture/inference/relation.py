@@ -46,7 +46,6 @@ def relate(
     arguments: Mapping[str, Sequence[Candidate]],
     result: Sequence[Candidate] | None,
     *,
-    empty: frozenset[str],
     nothing: bool,
 ) -> Related:
     """How the result follows from the arguments.
@@ -54,19 +53,23 @@ def relate(
     Args:
         arguments: the candidates of each collection among the arguments, in order.
         result: those of the result; None where it is no collection of items.
-        empty: arguments that are lists of nothing.
         nothing: the result is a list of nothing.
     """
+    unclear: Sequence[str] = ()
     if result:
         found = _shared(arguments, result) or _expanded(arguments, result)
-        return found if found is not None else _of_result_alone(arguments, result)
-    source = _source_alone(arguments, empty)
+        chosen = best(result)
+        if found is not None or chosen is not None:
+            # where ids relate it to nothing that went in, no item is said to be lost
+            return found or Related(None, chosen and Side(None, chosen), (), None if arguments else "source")
+        unclear = [name for each in result for name in each.key if name]
+    source = _source_alone(arguments)
     if source is None:
-        return Related()
+        return Related(unclear=unclear)
     others = _others(arguments, source.source)
     if nothing:
         return Related(source, Side(None, _none_of(source.chosen)), others, "filter")
-    return Related(source, None, others, "sink" if result is None else None)
+    return Related(source, None, others, "sink" if result is None else None, unclear=unclear)
 
 
 def _shared(arguments: Mapping[str, Sequence[Candidate]], result: Sequence[Candidate]) -> Related | None:
@@ -134,19 +137,11 @@ def _expanded(arguments: Mapping[str, Sequence[Candidate]], result: Sequence[Can
     return None
 
 
-def _of_result_alone(arguments: Mapping[str, Sequence[Candidate]], result: Sequence[Candidate]) -> Related:
-    """Nothing that went in has to do with what came out, as far as ids tell: no item is said to be lost."""
-    chosen = best(result)
-    if chosen is None:
-        return Related(unclear=[name for each in result for name in each.key if name])
-    return Related(None, Side(None, chosen), (), None if arguments else "source")
-
-
-def _source_alone(arguments: Mapping[str, Sequence[Candidate]], empty: frozenset[str]) -> Side | None:
+def _source_alone(arguments: Mapping[str, Sequence[Candidate]]) -> Side | None:
     """The items that went in where the result says nothing of them: of the first argument that has records, else ids."""
     known = [Side(name, chosen) for name, several in arguments.items() if (chosen := best(several)) is not None]
     records = [each for each in known if each.chosen.key != SELF]
-    return (records or known or [None])[0]
+    return next(iter(records or known), None)
 
 
 def _others(arguments: Mapping[str, Sequence[Candidate]], but: str | None) -> list[Side]:

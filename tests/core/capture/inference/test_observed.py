@@ -1,0 +1,118 @@
+"""Looking at items costs what it may cost, can be switched off, touches nothing lazy and runs none of the program's code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pytest
+
+from tests.core.capture.inference.seen import seen
+from xray_core.capture.inference import Observed
+from xray_core.errors import ConfigurationError
+from xray_core.objects.sanitize import Sanitizer
+from xray_core.settings import load
+
+ROWS = [{"id": n} for n in range(50_000)]
+
+
+def observed(key: tuple[str, ...] | None = None, *, step_s: float = 1e-3) -> tuple[Observed, list[float]]:
+    """One with a clock that goes on by `step_s` whenever it is looked at."""
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += step_s
+        return now[0]
+
+    return Observed(key, Sanitizer(), clock=clock), now
+
+
+def test_beyond_2_percent_of_the_step_or_5_ms_it_stops_and_says_how_to_go_on() -> None:
+    seen_by, now = observed()
+    seen_by.see_arguments({"rows": ROWS})
+    found = seen_by.infer(0.001, failed=False)
+    assert found is not None
+    assert found.related.came_in is None
+    assert found.inference is not None
+    assert (found.inference["skipped"], found.inference["keys"]) == ("budget", ["id"])
+    assert "XRAY_ITEM_KEY=id" in found.inference["note"]
+    assert now[0] < 0.01
+    patient, _ = observed(step_s=1e-4)
+    patient.see_arguments({"rows": ROWS})
+    found = patient.infer(60.0, failed=False)
+    assert found is not None
+    assert found.related.came_in is not None
+
+
+def test_few_items_and_a_key_that_the_user_named_are_read_whatever_it_takes() -> None:
+    for key, rows in ((None, ROWS[:1_000]), (("id",), ROWS)):
+        slow, _ = observed(key, step_s=1.0)
+        slow.see_arguments({"rows": rows})
+        found = slow.infer(0.0, failed=False)
+        assert found is not None
+        assert found.related.came_in is not None
+
+
+def test_more_than_a_million_items_are_not_looked_at() -> None:
+    step = seen({"rows": pl.DataFrame({"id": range(1_000_001)})}, None)
+    assert (step.state["items"], step.state["inference"]["skipped"]) == ({}, "too_many")
+
+
+def test_it_can_be_switched_off_and_keeps_no_ids_by_name_where_that_is_asked() -> None:
+    off = seen({"rows": ROWS[:9]}, ROWS[:3], items="off")
+    assert (off.state["items"], off.ledger.known) == ({}, False)
+    assert off.state["output"] == {"$type": "list", "size": 3}, "its size is shown"
+    hashed = seen({"rows": ROWS[:9]}, ROWS[:3], items="hashed")
+    assert (hashed.counts, hashed.sets, hashed.hidden) == ((9, 3, 6), {}, {"in": 9, "out": 3})
+
+
+def test_addresses_and_secrets_among_ids_are_kept_as_fingerprints_only() -> None:
+    token = "ghp_" + "a1B2" * 9
+    step = seen({"rows": [{"id": "ann@example.org"}, {"id": token}, {"id": "plain"}]}, [{"id": "plain"}])
+    assert (step.sets["in"], step.hidden) == (["plain"], {"in": 2})
+    assert step.counts == (3, 1, 2)
+
+
+class Hostile:
+    def __getattribute__(self, name: str) -> Any:
+        raise AssertionError(f"the program's code was run: {name}")
+
+
+class MyFrame(pd.DataFrame):
+    def __getitem__(self, name: Any) -> Any:
+        raise AssertionError("the program's code was run")
+
+
+def test_nothing_lazy_is_touched_and_none_of_the_programs_code_runs() -> None:
+    class Lazy(list):  # type: ignore[type-arg]
+        def __iter__(self) -> Any:
+            raise AssertionError("this may be a query")
+
+    step = seen({"a": Hostile(), "b": Lazy([1]), "c": pl.DataFrame({"id": [1]}).lazy(), "d": MyFrame({"id": [1]}), "e": iter([1])},
+                [Hostile(), Hostile()])  # fmt: skip
+    assert step.state["items"] == {}
+    assert not step.state["dropped"]
+
+
+@pytest.mark.parametrize("text", ["nightly=order_id", "nightly/load=", "a,,b"])
+def test_a_key_that_is_misspelled_is_refused_at_start_up(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="XRAY_ITEM_KEY"):
+        load(environ={"XRAY_ITEM_KEY": text})
+
+
+def test_what_the_user_gives_wins_over_what_is_found() -> None:
+    from xray_core import XRay
+    from xray_core.testing import capture
+
+    with capture() as captured:
+        with XRay("p").run() as run:
+            step = run.open_step("load")
+            step.observe_inputs({"rows": ROWS[:9]})
+            step.set_input_items(["x", "y"])
+            step.observe_output(ROWS[:3])
+            step.close()
+        (state,) = captured._steps("load", None)
+    assert (state["items"]["in"]["n"], state["items"]["in"].get("inferred")) == (2, None)
+    assert state["items"]["out"]["inferred"] is True
+    assert state["input_count"] == 2
