@@ -253,7 +253,8 @@ class Step(StepItems):
     @guarded("step.set_item_key")
     def set_item_key(self, key: str) -> None:
         """For adapters: the field that names this step's items (several with commas between), by a tag of the framework's.
-        Before what went in is observed."""
+        Before what went in is observed.
+        """
         self._item_key = key_of(key)
 
     def _observing(self) -> Observed | None:

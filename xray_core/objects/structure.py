@@ -201,7 +201,8 @@ def _array(value: Any, kind: type, limit: int, name: str) -> View:
 
 def is_data_object(kind: type) -> bool:
     """Whether instances are read by their stored fields: dataclasses, pydantic models, attrs classes, ORM rows. An unknown
-    class may hold sockets, locks or half the heap."""
+    class may hold sockets, locks or half the heap.
+    """
     return any(name in base.__dict__ for base in kind.__mro__ for name in _DATA_OBJECTS)
 
 

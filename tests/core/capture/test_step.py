@@ -315,7 +315,7 @@ def test_what_is_said_after_the_end_does_not_replace_what_was_written_at_the_end
     captured = Captured()
     with captured.run() as run:
         with run.step("filter") as step:
-            step.observe_input([1, 2])
+            step.observe_input([0.5, 1.5])
             step.reject(1, "odd")
         step.set_metadata("late", True)
         step.reject(2, "late")

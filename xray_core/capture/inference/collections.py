@@ -153,6 +153,7 @@ def is_record(kind: type) -> bool:
 
 
 def is_namedtuple(kind: type) -> bool:
+    """Whether tuples of this type have names for their places."""
     return issubclass(kind, tuple) and type(kind.__dict__.get("_fields")) is tuple
 
 

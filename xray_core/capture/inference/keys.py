@@ -47,10 +47,12 @@ class Candidate(NamedTuple):
 
     @property
     def n(self) -> int:
+        """How many ids, with repetition."""
         return len(self.hashes)
 
     @property
     def unique(self) -> bool:
+        """Whether no two rows have the same id."""
         return self.different.n == self.n and not self.ids.odd
 
     @property
