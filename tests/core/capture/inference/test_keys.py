@@ -1,4 +1,7 @@
-"""The field that names items: the user's word, else one that looks like an id; never one that names a person."""
+"""The field that names items: the user's word, else one that looks like an id; never one that names a person.
+
+Tests keys.py and xray_core/item_keys.py.
+"""
 
 from __future__ import annotations
 
