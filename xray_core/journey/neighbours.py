@@ -27,8 +27,12 @@ def attempts_that_count(step_evidence: Sequence[StepEvidence]) -> list[StepEvide
     for several in attempts.values():
         several.sort(key=lambda evidence: evidence.state["attempt"])
         counts = several[-1]
-        if counts.outcome == "never_entered":
-            counts = next((each for each in reversed(several) if each.outcome != "never_entered"), counts)
+        if counts.silent or counts.outcome == "never_entered":
+            told = (each for each in reversed(several) if not each.silent and each.outcome != "never_entered")
+            counts = next(told, counts)
+            if any(each.silent for each in several[several.index(counts) + 1 :]):
+                counts.retried_silently = True
+                counts.certainty = "not_captured"
         chosen.add(id(counts))
         for evidence in several:
             evidence.superseded = evidence is not counts

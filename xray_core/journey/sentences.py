@@ -31,6 +31,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "details": " ({details})",
     "cutoff": "; the last selected was {item}{score}",
     "implicit": " (nobody said so: it is among what came out)",
+    "retried_silently": "; a later attempt tells nothing about items",
     "fingerprint": " [by fingerprint: wrong with probability {p}]",
     "though": " (though {step} {outcome} it)",
     "unseen_after": "; what became of it after that is not captured ({step}: {note})",
@@ -74,6 +75,8 @@ def outcome_sentence(item_id: str, evidence: StepEvidence) -> str:
         text += say("cutoff", item=evidence.cutoff["item_id"], score=score)
     if evidence.implicit:
         text += say("implicit")
+    if evidence.retried_silently:
+        text += say("retried_silently")
     return text + doubt(evidence)
 
 

@@ -37,6 +37,7 @@ class StepEvidence:
         "path",
         "rank",
         "reason",
+        "retried_silently",
         "score",
         "sets",
         "silent",
@@ -57,6 +58,7 @@ class StepEvidence:
         self.certainty: Certainty = "not_captured"
         self.p_false = 0.0
         self.implicit = self.superseded = False
+        self.retried_silently = False  # a later attempt tells nothing about items
         self.cutoff: Json | None = None
         self.note: str | None = None
         self.also: list[list[str | None]] = []
