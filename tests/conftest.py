@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.diagnosis.score import score_of
 from xray_core import safety
 
 # A shell's background job is born ignoring Ctrl-C, and so would be every process of the tests that send it.
@@ -46,3 +47,16 @@ def no_swallowed_errors(request: pytest.FixtureRequest) -> Iterator[list[tuple[s
     safety.swallowed.update(before)
     if seen and request.node.get_closest_marker("swallows") is None:
         pytest.fail(f"X-Ray swallowed errors of its own: {seen}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The score of the diagnosis suite, where it ran."""
+    ran = [
+        report
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if hasattr(report, "user_properties")
+    ]
+    score = score_of(each for report in ran if report.when == "call" for each in report.user_properties)
+    if score.faults or score.controls:
+        terminalreporter.write_line(f"diagnosis: {score}")

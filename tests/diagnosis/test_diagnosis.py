@@ -1,17 +1,19 @@
 """Each planted fault is found, by compare and by why; where nothing is wrong, nothing is blamed.
 
-`python -m tests.diagnosis` prints the score. A case that fails stays visible: none is skipped or expected to fail.
+The score is printed when they have run. A case that fails stays visible: none is skipped or expected to fail.
 
 Tests compare/blame.py and evidence.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.diagnosis.cases import CASES, Case
+from tests.diagnosis.score import PROPERTY
 from tests.live import Live
 
 
@@ -39,6 +41,8 @@ def problems_of_fault(live: Live, case: Case) -> list[str]:
         )
         if got != wanted
     ]
+    if parted.get("certain") and parted.get("path") != case.guilty:
+        found.append(f"certain of {parted['path']}")
     for cause in case.causes:
         why = live.why(bad, cause.item_id)
         step = why["step"] if ">" not in cause.step else why["journey"][-1]["path"]
@@ -59,10 +63,25 @@ def problems_of_control(live: Live, case: Case) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
-def test_the_planted_fault_is_found(live: Live, case: Case) -> None:
-    assert problems_of_fault(live, case) == []
+def test_the_planted_fault_is_found(live: Live, case: Case, record_property: Callable[[str, Any], None]) -> None:
+    problems = problems_of_fault(live, case)
+    step = not any(problem.startswith("step:") for problem in problems)
+    record_property(
+        PROPERTY,
+        {
+            "control": False,
+            "step": step,
+            "cause": not problems,
+            "falsely_certain": any(problem.startswith("certain") for problem in problems),
+        },
+    )
+    assert problems == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
-def test_where_nothing_is_wrong_nothing_is_blamed(live: Live, case: Case) -> None:
-    assert problems_of_control(live, case) == []
+def test_where_nothing_is_wrong_nothing_is_blamed(
+    live: Live, case: Case, record_property: Callable[[str, Any], None]
+) -> None:
+    problems = problems_of_control(live, case)
+    record_property(PROPERTY, {"control": True, "clean": not problems})
+    assert problems == []

@@ -162,6 +162,8 @@ class Blame:
         if judged.inputs.state == "unknown" and before.state != "unknown":
             judged.inputs, judged.inferred = Equality(before.state), True
         reached = _NOTHING if judged.inputs.state == "same" and not judged.inferred else alive
+        if judged.inputs.judged and not alive and not self._ever:
+            judged.inputs = UNKNOWN  # nothing explains it: they may have been lost inside as well
         if judged.inputs.differs:
             reached = alive or frozenset(self._ever)
             if reached <= {_RUN}:

@@ -36,6 +36,7 @@ class Equality:
         columns: the columns whose values differ.
         reordered: only the order differs; weak: and that may be the order of a set or of threads.
         generated: paths that differ as ids, times and hosts of runs do, and in nothing else.
+        judged: differs only in the items that were given verdicts: they may have been lost before, or inside.
         declared: the values given to `set_input` / `set_output`, or passed by a framework, are equal.
     """
 
@@ -46,6 +47,7 @@ class Equality:
     weak: bool = False
     generated: tuple[str, ...] = ()
     declared: bool = False
+    judged: bool = False
 
     @property
     def equal(self) -> bool | None:
@@ -109,7 +111,8 @@ def outputs_equal(a: State, b: State, options: Options, began: Began, samples: S
     pieces = _with_ids(pieces, _verdicts(a, b))
     if "failed" in (a["status"], b["status"]) and a["status"] != b["status"]:
         pieces.append(Equality("differs", ("status",)))
-    if (a["scores"] or b["scores"]) and not any(each.differs and not each.reordered for each in pieces):
+    told_in_samples = a["scores"] or b["scores"] or _order_matters(a, b)
+    if told_in_samples and not any(each.differs and not each.reordered for each in pieces):
         pieces.append(_scores(a, b, options, samples))
     found = together(pieces)
     if found.reordered and found.weak and _order_matters(a, b):
@@ -128,6 +131,7 @@ def together(pieces: Sequence[Equality]) -> Equality:
             tuple(dict.fromkeys(column for each in strong for column in each.columns)),
             reordered=all(each.reordered for each in different),
             weak=all(each.weak for each in strong),
+            judged=all(each.judged for each in strong),
         )
     declared = any(each.declared for each in pieces)
     if any(each.state == "same_items" for each in pieces):
@@ -211,11 +215,9 @@ def _judged(a: State, b: State) -> Equality:
     if not (_all_judged(a) and _all_judged(b)):
         return UNKNOWN
     totals = [_total(outcome_sums(state)) for state in (a, b)]
-    if totals[0][0] != totals[1][0]:
-        return Equality("differs", ("items",))
-    if totals[0][1] is None or totals[1][1] is None:
+    if totals[0][0] == totals[1][0] and (totals[0][1] is None or totals[1][1] is None):
         return UNKNOWN
-    return Equality("same_items") if totals[0] == totals[1] else Equality("differs", ("items",))
+    return Equality("same_items") if totals[0] == totals[1] else Equality("differs", ("items",), judged=True)
 
 
 def _all_judged(state: State) -> bool:
@@ -286,7 +288,8 @@ def _scores(a: State, b: State, options: Options, samples: Samples) -> Equality:
     if any(one[key]["rank"] != other[key]["rank"] for key in both):
         return Equality("differs", ("order",), reordered=True)
     everything = sum((a["counts"] or {}).values())
-    return UNKNOWN if differ is False or len(both) >= everything else Equality("same_items")
+    scored = bool(a["scores"] or b["scores"])
+    return UNKNOWN if differ is False or not scored or len(both) >= everything else Equality("same_items")
 
 
 def _ends_differ(a: Any, b: Any, tolerance: float) -> bool:

@@ -161,11 +161,14 @@ def certain_words(parted: PartedAt) -> str:
 def explaining(parted: PartedAt, changes: Sequence[Change]) -> Iterator[str]:
     """The changes that explain the difference, as "threshold: 100 -> 150"."""
     own = f"steps.{parted.path}."
+    said: set[str] = set()
     for change in changes:
         if change.path.endswith((".capture", ".step_type")) or ".metadata.result." in change.path:
             continue
         name = change.path.removeprefix(own).removeprefix("metadata.")
-        yield f"{name}: {short(change.a)} -> {short(change.b)}"
+        if name not in said:  # what the run was given, the step often is given too
+            said.add(name)
+            yield f"{name}: {short(change.a)} -> {short(change.b)}"
 
 
 def run_input_changes(a: Side, b: Side, options: Options) -> list[str]:

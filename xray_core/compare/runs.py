@@ -11,9 +11,10 @@ from xray_core.compare.changes import bounded, run_changes, step_changes
 from xray_core.compare.evidence import Equality
 from xray_core.compare.flips import Flips, find_flips
 from xray_core.compare.options import DEFAULT, Options
-from xray_core.compare.parting import parting, parting_at, run_input_changes
+from xray_core.compare.parting import parting, parting_at, run_input_changes, samples_of
 from xray_core.compare.sentences import listed, say
 from xray_core.compare.types import Change, ComparedStep, Diff, Json, PartedAt, Side, Source, State
+from xray_core.compare.what_changed import limit_changes
 from xray_core.model import Ledger, ledger_of
 
 _FIGURES = ("input", "accepted", "rejected", "not_selected", "errored", "unaccounted", "selected")
@@ -33,13 +34,16 @@ def compare(a: Side, b: Side, source: Source, options: Options = DEFAULT) -> Dif
     ]
     flips = find_flips(differing, first.pair if first is not None and first.pair in differing else None, source)
     others = blame.origins[1:]
-    if first is not None and parted is not None and parted.kind == "input_changed" and flips.common:
-        masked = _masked(blame, flips)
-        if masked is not None and masked is not first and masked.changed:
-            others = [first, *(each for each in others if each is not masked)]
-            first = masked
+    masked = _masked(blame, flips, source, options)
+    if masked is not None and first is not None and parted is not None and masked not in blame.origins:
+        if parted.kind == "input_changed" and flips.common.get(masked.pair.path):  # new data, and a fault of its own
+            others = [first, *others]
             parted, explained = parting_at(masked, blame, a, b, source, options, masked=True)
-    also = [_also(*parting_at(each, blame, a, b, source, options)) for each in others[:_MAX_ALSO]]
+        else:
+            others = [masked, *others]
+    also = [
+        _also(*parting_at(each, blame, a, b, source, options, masked=each is masked)) for each in others[:_MAX_ALSO]
+    ]
     changes, omitted = bounded(
         chain(
             run_changes(a.run, b.run, options),
@@ -72,9 +76,18 @@ def where_parted(a: Side, b: Side, source: Source, options: Options = DEFAULT) -
     return parting(Blame(align(a.steps, b.steps), a, b, source, options), a, b, source, options)[0]
 
 
-def _masked(blame: Blame, flips: Flips) -> Judged | None:
-    """Where the runs had different data: the first step that let items through in one run alone that both had."""
-    return next((each for each in blame.judged if flips.common.get(each.pair.path)), None)
+def _masked(blame: Blame, flips: Flips, source: Source, options: Options) -> Judged | None:
+    """Where the runs had different data: the first step whose code, parameters or limits differ as well.
+
+    One that let through in one run alone items that both had goes before one that only differs.
+    """
+    differing = [each for each in blame.judged if each.inputs.differs and each.outputs.differs and not each.missing]
+    common = [each for each in differing if flips.common.get(each.pair.path)]
+    for each in common:
+        limits = limit_changes(*samples_of(source, each.pair), "", options)
+        if each.changed or next(limits, None) is not None:
+            return each
+    return next((each for each in differing if each.changed), None)
 
 
 def _also(parted: PartedAt, _: Sequence[Change]) -> Json:
