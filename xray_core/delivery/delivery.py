@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import sys
 import threading
 import time
 import weakref
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xray_core import native, safety
 from xray_core.delivery.breaker import Breaker
+from xray_core.delivery.child_processes import in_multiprocessing_child
 from xray_core.delivery.process_mark import mark_process
 from xray_core.delivery.sender import Sender
 from xray_core.delivery.wake import Wake
@@ -139,7 +139,7 @@ class Delivery:
             self._started = True
             native.start_thread(self._run_sender, ())
             native.start_thread(self._run_ticker, ())
-            _close_with_multiprocessing()
+            in_multiprocessing_child(write_down=_tick_all, close=_close_all)
         except RuntimeError:
             # No more threads, or the interpreter is ending: the records are in the spool, for the next process.
             self._started = False
@@ -413,15 +413,11 @@ def _close_all() -> None:
             delivery._end_close(delivery._settings.shutdown_timeout_s)
 
 
-def _close_with_multiprocessing() -> None:
-    """Multiprocessing's children end by `os._exit` and run its own finalizers instead of atexit."""
-    process = sys.modules.get("multiprocessing.process")
-    util = sys.modules.get("multiprocessing.util")
-    if process is None or util is None or process.parent_process() is None:
-        return
-    if getattr(util, "_xray_pid", None) != os.getpid():
-        util._xray_pid = os.getpid()  # type: ignore[attr-defined]  # one finalizer per process is enough
-        util.Finalize(None, _close_all, exitpriority=0)
+def _tick_all() -> None:
+    for delivery in list(_deliveries):
+        if delivery._on_tick is not None:
+            with safety.guard("delivery.on_tick"):
+                delivery._on_tick()
 
 
 os.register_at_fork(
