@@ -304,6 +304,9 @@ def added(ledgers: Iterable[Ledger]) -> Ledger:
     total: dict[str, int | None] = {}
     for name in _FIGURES:
         values = [getattr(ledger, name) for ledger in known]
+        if any(value is not None for value in values):
+            # of items that are all unaccounted for it is known that nothing is known to have come out
+            values = [0 if n is None and each.unaccounted is not None else n for each, n in zip(known, values)]
         total[name] = None if None in values or not values else sum(values)
     if len(known) > 1:  # how many different items there are in all is not the sum of how many there are in each
         total["distinct_in"] = total["distinct_out"] = None

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Protocol
 from xray_core import verdicts
 from xray_core.journey.flow import Flow, started
 from xray_core.journey.sentences import say
+from xray_core.journey.step_evidence import key_of
 from xray_core.journey.types import Json, State, StepKey
 from xray_core.model import HASH_MODULUS, ITEMS_IN, ITEMS_OUT
 
@@ -142,7 +143,7 @@ def _between(stages: Sequence[_Stage], flow: Flow, reading: _Reading) -> list[Ga
     suspicious: set[int] = set()  # stages that were given something else than the one before them put out
     for position, stage in enumerate(stages):
         after = [each for each in stages[position + 1 :] if not _unrelated(stage, each, flow)]
-        informative = [each for each in after if not _silent(each)]
+        informative = [each for each in after if not _silent(each) and not _of_others(stage, each)]
         if not informative:
             continue
         first = informative[0]
@@ -189,7 +190,15 @@ def _duplicated(stage: _Stage, reading: _Reading, *, suspicious: bool) -> list[G
         if twice:
             names = sorted(reading.names[each] for each in twice if each in reading.names)
             return [
-                Gap(kind="duplicated", step=stage.path, next=None, n=len(twice), of=of, items=names[:_MAX_EXAMPLES])
+                Gap(
+                    kind="duplicated",
+                    step=stage.path,
+                    next=None,
+                    n=len(twice),
+                    of=of,
+                    items=names[:_MAX_EXAMPLES],
+                    inferred=bool(given.get("inferred")),
+                )
             ]
     return []
 
@@ -237,7 +246,7 @@ class _Reading:
             return None
         if given is not None:
             listed = held.get((ITEMS_IN if side == "in" else ITEMS_OUT, None), [])
-            return set(listed) if len(listed) == given["n"] else None
+            return set(listed) if len(listed) + (given.get("nulls") or 0) == given["n"] else None
         wanted = {"accepted", "selected"} if side == "out" else None
         judged = [each for (outcome, _), members in held.items() for each in members
                   if outcome not in (ITEMS_IN, ITEMS_OUT) and (wanted is None or outcome in wanted)]  # fmt: skip
@@ -303,6 +312,21 @@ def _all_judged(state: State, side: Literal["in", "out"]) -> bool:
     if went_in is not None:
         return bool(went_in == sum(counts.values()))
     return yes + counts.get("not_selected", 0) > 0 and (came_out is None or came_out <= yes)
+
+
+def _of_others(stage: _Stage, later: _Stage) -> bool:
+    """Whether adapters found that the items of one stage are named by another field than those of a later one: customers are not
+    lost where orders go in.
+    """
+    keys = [
+        {
+            key_of(given)
+            for state in each.states
+            if (given := (state["items"] or {}).get(side)) and given.get("inferred")
+        }
+        for each, side in ((stage, ITEMS_OUT), (later, ITEMS_IN))
+    ]
+    return all(keys) and None not in keys[0] | keys[1] and not keys[0] & keys[1]
 
 
 def _inferred(stage: _Stage) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from xray_core.journey.flow import Flow, started
 from xray_core.journey.neighbours import attempts_that_count, collapsed, settle_by_neighbours
 from xray_core.journey.sentences import say
-from xray_core.journey.step_evidence import StepEvidence
+from xray_core.journey.step_evidence import StepEvidence, key_of
 from xray_core.journey.types import NEGATIVE, LookedUp, State, StepKey, Why
 from xray_core.journey.verdict import answer
 
@@ -38,17 +38,31 @@ def explain(
     for each in looked_up:
         sets.setdefault((each.step_id, each.attempt), []).append(each)
     flow = Flow(sorted(steps, key=started))
+    keys = _keys_of_item(flow.states, sets)
     step_evidence = [
-        StepEvidence(state, flow.path(state), sets.get(_key(state), []), samples.get(_key(state), ()), item_id)
+        StepEvidence(state, flow.path(state), sets.get(_key(state), []), samples.get(_key(state), ()), item_id, keys)
         for state in flow.states
     ]
     counting = attempts_that_count(flow.children_first(step_evidence, lambda evidence: evidence.state["step_id"]))
     settle_by_neighbours(counting, flow)
     journey = collapsed(step_evidence)
+    why = answer(item_id, run_id, run, counting, flow)
+    if why.outcome in NEGATIVE and any(each.inferred and each.state["step_id"] == why.step_id for each in counting):
+        why = replace(why, inferred=True, sentence=why.sentence + say("inferred"))
     return replace(
-        answer(item_id, run_id, run, counting, flow),
+        why,
         journey=[evidence.entry() for evidence in journey[:MAX_JOURNEY]],
         journey_omitted=max(0, len(journey) - MAX_JOURNEY),
+    )
+
+
+def _keys_of_item(states: Iterable[State], sets: Mapping[StepKey, Sequence[LookedUp]]) -> frozenset[Any]:
+    """The fields under which the item was found; a set of items that are named by others says nothing of it."""
+    return frozenset(
+        key_of(given)
+        for state in states
+        for each in sets.get(_key(state), ())
+        if each.found and (given := (state["items"] or {}).get(each.outcome)) is not None
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from xray_core.journey.types import Certainty, Entry, Json, LookedUp, State
-from xray_core.model import ITEMS_IN, ITEMS_OUT, NOT_TOLD
+from xray_core.model import ITEMS_IN, ITEMS_OUT, NOT_TOLD, OTHER_ITEMS_COME_OUT
 from xray_core.verdicts import false_positive_probability
 
+_CHILDREN_SHOWN: Final = 5
 _LOST: Final = ("verdicts", "verdicts_without_id", "redaction_failed")
 # Of several verdicts on one item at one step. An explicit no counts more, unless the item is known to have come out.
 _NO_FIRST: Final = ("rejected", "errored", "selected", "not_selected", "accepted")
@@ -27,8 +28,10 @@ class StepEvidence:
         "details",
         "entered",
         "implicit",
+        "inferred",
         "instances",
         "item_id",
+        "keys",
         "lost_by",
         "note",
         "out",
@@ -47,8 +50,16 @@ class StepEvidence:
     )  # fmt: skip
 
     def __init__(
-        self, state: State, path: str, sets: list[LookedUp], samples: Sequence[Mapping[str, Any]], item_id: str
+        self,
+        state: State,
+        path: str,
+        sets: list[LookedUp],
+        samples: Sequence[Mapping[str, Any]],
+        item_id: str,
+        keys: frozenset[Any] = frozenset(),
     ) -> None:
+        self.keys = keys
+        self.inferred = False
         self.state, self.path, self.sets, self._samples, self.item_id = state, path, sets, samples, item_id
         self.outcome: str | None = None
         self.reason: str | None = None
@@ -85,8 +96,10 @@ class StepEvidence:
         if given is None:
             return None, "not_captured"
         sets = [each for each in self.sets if each.outcome == side]
-        written = sum(each.n for each in sets)
+        written = sum(each.n for each in sets) + (given.get("nulls") or 0)
         found = next((each for each in sets if each.found), None)
+        if found is None and given.get("inferred") and self.keys and key_of(given) not in self.keys | {None}:
+            return None, "not_captured"  # the items here are named by another field: customers, not orders
         if found is None:
             known = written >= given["n"] and not (self.state["dropped"] or {}).get(f"items_{side}")
             return (False, "exact") if known else (None, "not_captured")
@@ -129,8 +142,12 @@ class StepEvidence:
             error = state["error"] or {}
             self.note = f"it entered, and the step failed before it left a verdict ({_error_text(error)})"
             return
+        if state["relation"] in OTHER_ITEMS_COME_OUT and self._is_inferred():
+            self._went_on_as_others(entered_how)
+            return
         if self.out is False:
             self.say("dropped", entered_how)
+            self.inferred = self._is_inferred()
             return
         counts = state["counts"]
         came_out = _given(state, "output")
@@ -145,6 +162,24 @@ class StepEvidence:
                 self.say("dropped", entered_how)
                 return
         self.note = "it entered, and no verdict says what became of it; step.set_output_items() would tell"
+
+    def _went_on_as_others(self, entered_how: Certainty) -> None:
+        """Of a step that makes other items of those that go in (chunks of documents, sums of orders): what became of it."""
+        links = (self.state["items"] or {}).get("links") or ()
+        children = [child for parent, child in links if parent == self.item_id]
+        if children:
+            self.say("accepted", entered_how, implicit=True)
+            more = f" and {len(children) - _CHILDREN_SHOWN:,} more" if len(children) > _CHILDREN_SHOWN else ""
+            self.note = f"it went on as {', '.join(children[:_CHILDREN_SHOWN])}{more}"
+        elif links:  # they are of all that came out: each names another parent
+            self.say("dropped", entered_how)
+        else:
+            self.note = f"it entered, and other items came out of it ({self.state['relation']})"
+        self.inferred = True
+
+    def _is_inferred(self) -> bool:
+        items = self.state["items"] or {}
+        return any((items.get(side) or {}).get("inferred", False) for side in (ITEMS_IN, ITEMS_OUT))
 
     def _all_have_verdicts(self) -> bool:
         """Whether every item that went in certainly left a verdict: then one without a verdict did not go in."""
@@ -233,7 +268,14 @@ class StepEvidence:
             also=self.also,
             note=self.note,
             instances=self.instances,
+            inferred=self.inferred,
         )
+
+
+def key_of(given: Mapping[str, Any]) -> Any:
+    """The field, or fields, that name the items of a set; None where they name themselves."""
+    key = given.get("key")
+    return tuple(key) if isinstance(key, list) else key
 
 
 def _verdicts_complete(state: State, sets: Sequence[LookedUp]) -> bool:

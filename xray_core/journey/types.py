@@ -54,6 +54,7 @@ class Entry:
         also: further outcomes that this step recorded for the item, as [outcome, reason].
         note: what is known beyond the outcome, or what to switch on to know it.
         instances: for mapped steps that never saw the item: how many this entry stands for.
+        inferred: the outcome follows from items that an adapter found; nobody said so.
     """
 
     step: str
@@ -74,6 +75,7 @@ class Entry:
     also: Sequence[Sequence[str | None]] = ()
     note: str | None = None
     instances: int = 1
+    inferred: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ class Why:
         unasked: steps that tell nothing about items at all, and could have changed the answer: after the step that decided;
             before the first that the item never entered; or between the last that had it and the first that had not.
         child_runs: {run_id, pipeline, outcome, sentence} of runs that began inside this one and know the item.
+        inferred: the outcome follows from items that an adapter found; nobody said so.
         known_run: {run_id, started_at} of the newest run of the pipeline that knows the item, where this one does not.
     """
 
@@ -111,6 +114,7 @@ class Why:
     journey_omitted: int = 0
     child_runs: Sequence[Mapping[str, Any]] = ()
     known_run: Mapping[str, Any] | None = None
+    inferred: bool = False
 
     def __str__(self) -> str:
         return markup.why_text(self)

@@ -1,0 +1,66 @@
+"""Answers that follow from items an adapter found are marked so, and an item is not missed where others are named by another field.
+
+Tests step_evidence.py and conservation.py with what `capture.inference` finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xray_core import XRay
+from xray_core.testing import Captured, capture
+
+ORDERS = [{"order_id": f"o{n}", "customer_id": f"c{n % 5}", "amount": n} for n in range(12)]
+CUSTOMERS = [{"customer_id": f"c{n}"} for n in range(3)]
+DOCS = [{"doc_id": f"d{n}"} for n in range(4)]
+CHUNKS = [{"chunk_id": f"d{n}.{part}", "doc_id": f"d{n}"} for n in range(3) for part in range(2)]
+
+
+def run(*steps: tuple[str, Mapping[str, Any], Any]) -> Captured:
+    with capture() as captured, XRay("p").run() as opened:
+        for name, arguments, result in steps:
+            step = opened.open_step(name)
+            step.observe_inputs(arguments)
+            step.observe_output(result)
+            step.close()
+    return captured
+
+
+def pipeline() -> Captured:
+    joined = [{**row} for row in ORDERS[2:] if row["customer_id"] in ("c0", "c1", "c2")]
+    return run(
+        ("load", {}, ORDERS), ("customers", {}, CUSTOMERS), ("cheap", {"rows": ORDERS}, ORDERS[2:]),
+        ("enrich", {"orders": ORDERS[2:], "customers": CUSTOMERS}, joined), ("save", {"rows": joined}, len(joined)),
+    )  # fmt: skip
+
+
+def test_for_every_item_that_was_lost_the_step_is_named_and_the_answer_marked() -> None:
+    captured = pipeline()
+    for item, step in (("o0", "cheap"), ("o1", "cheap"), ("o3", "enrich"), ("o9", "enrich")):
+        why = captured.why(item)
+        assert (why.outcome, why.step, why.inferred) == ("dropped", step, True), item
+        assert "inferred" in why.sentence
+
+
+def test_nothing_is_blamed_for_what_was_not_lost() -> None:
+    captured = pipeline()
+    for item in ("o2", "o5", "o10", "c0", "c2"):
+        why = captured.why(item)
+        assert why.outcome not in ("dropped", "rejected", "never_entered"), why.sentence
+    assert captured.gaps() == []
+
+
+def test_a_document_is_followed_into_its_chunks() -> None:
+    captured = run(("load", {}, DOCS), ("split", {"docs": DOCS}, CHUNKS), ("rank", {"chunks": CHUNKS}, CHUNKS[:2]))
+    split = {entry.step: entry for entry in captured.why("d1").journey}["split"]
+    assert (split.outcome, split.note) == ("accepted", "it went on as d1.0, d1.1")
+    assert (captured.why("d3").outcome, captured.why("d3").step) == ("dropped", "split")
+    assert (captured.why("d2.1").outcome, captured.why("d2.1").step) == ("dropped", "rank")
+
+
+def test_what_goes_into_an_aggregate_is_not_dropped_by_it() -> None:
+    totals = [{"customer_id": f"c{n}", "total": n} for n in range(5)]
+    captured = run(("load", {}, ORDERS), ("total", {"rows": ORDERS}, totals), ("top", {"rows": totals}, totals[:2]))
+    assert captured.why("o3").outcome != "dropped"
+    assert (captured.why("c4").outcome, captured.why("c4").step) == ("dropped", "top")
