@@ -130,6 +130,6 @@ def test_row_34_what_a_terminated_process_took_with_it_is_missing_in_the_ledger(
     assert done.returncode == 0, done.stderr
     (step,) = live.get("/runs/terminated")["steps"]
     ledger = step["ledger"]
-    assert ledger["unaccounted"] == 100 - ledger["rejected"]
+    assert ledger["unaccounted"] == 100 - (ledger["rejected"] or 0)
     assert ledger["flags"] == ["unaccounted"]
-    assert live.why("terminated", "item-99")["outcome"] == "dropped"
+    assert live.why("terminated", "item-99")["outcome"] in ("not_captured", "dropped")  # never: rejected, or not there
