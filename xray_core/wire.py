@@ -18,7 +18,8 @@ kind "step", key (run_id, step_id, attempt, part):
     items {in: ItemSet, out: ItemSet, others {argument: ItemSet} (a join's further collections; 8 at most),
         links [[parent id, child id]] (1,000 at most)},
     relation (null, or how `out` relates to `in`: filter | rank | transform | expanded | joined | aggregated | source | sink),
-    inference {skipped, keys, note} | null (why nothing was inferred, where a person can act on it),
+    inference {skipped, keys, note, verdicts} | null (why nothing was inferred, where a person can act on it;
+    verdicts: true where the verdicts themselves are inferred, as from the spans of another instrumentation),
     scores {outcome: {min: [score, item_id], max: [score, item_id]}},
     score_sums {outcome: Column} (over all scored items), orders {outcome: hex} (hash of the sequence of the items' hashes, where
     one thread said them under one reason),

@@ -110,7 +110,7 @@ def _records(trace_id: str, outer: Retriever, inner: Sequence[Retriever]) -> lis
     step = StepRecord(
         v=1, run_id=trace_id, step_id=outer.step_id, attempt=ATTEMPT, part=INNER, rev=len(inner), pipeline=outer.pipeline,
         step_type="filter" if _in_order(outer, came_in) else "rank", started_us=outer.started_us, items=Items(in_=item_set(came_in, source=_SOURCE)),
-        counts={"selected": len(kept), "not_selected": len(left_out)},
+        inference={"verdicts": True}, counts={"selected": len(kept), "not_selected": len(left_out)},
         reasons={"not_selected": {NOT_IN_OUTPUT: len(left_out)}},
         sums={"not_selected": {NOT_IN_OUTPUT: sum_of([each.id for each in left_out])}},
         scores=None if scores.cut is None else {"selected": {"min": scores.cut}},

@@ -6,9 +6,10 @@ span of a trace says of its run wins by its revision, which is larger the earlie
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal
+
+import xxhash
 
 from xray_core.model import NOT_TOLD, RESULT_METADATA
 from xray_core.objects.fingerprint import fingerprint
@@ -137,6 +138,7 @@ def _item_records(span: Span, evidence: Evidence, record: StepRecord) -> list[Re
     at_us = span.end_us or span.start_us
     if not evidence.complete:
         record.dropped = {"items_out": max(1, span.dropped)}
+    record.inference = {"verdicts": True} if evidence.came_out or evidence.complete else {"note": evidence.not_told}
     if evidence.complete or evidence.came_out:
         record.items = Items(out=item_set(evidence.came_out))
     samples = samples_of(evidence.came_out, "accepted", scores.kept, at_us)
@@ -154,12 +156,13 @@ def _item_records(span: Span, evidence: Evidence, record: StepRecord) -> list[Re
             *samples_of(left_out, "not_selected", scores.left_out, at_us),
         ]
     sets = sets_of(evidence)
-    chunk = fingerprint([json.loads(encode_json(sets)), json.loads(encode_json(samples))])["exact"]
+    text = sample_text(samples)
+    chunk = xxhash.xxh3_128_hexdigest(encode_json(sets) + bytes(text))  # a span that was changed has chunks of its own
     found: list[Record] = []
     if sets:
         found.append(VerdictsRecord(1, span.trace_id, span.span_id, sets, ATTEMPT, OWN, chunk))
     if samples:
-        found.append(SamplesRecord(1, span.trace_id, span.span_id, sample_text(samples), ATTEMPT, OWN, chunk))
+        found.append(SamplesRecord(1, span.trace_id, span.span_id, text, ATTEMPT, OWN, chunk))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def request(*spans: Json, service: str | None = "shop") -> Json:
     return {"resourceSpans": [{"resource": {"attributes": attributes}, "scopeSpans": [{"spans": list(spans)}]}]}
 
 
-def retriever(span_id: int, name: str, ids: str, *, scores: list[float] | None = None, **more: Any) -> Json:
+def retriever(span_id: int, name: str, ids: Sequence[str], *, scores: list[float] | None = None, **more: Any) -> Json:
     """A RETRIEVER span of OpenInference that gave these documents."""
     documents: Json = {}
     for place, item in enumerate(ids):

@@ -30,6 +30,8 @@ def test_why_names_the_step_at_which_a_real_application_dropped_a_document(
     answer = why(http, spans.trace_id_of(body), application.dropped)
     assert (answer["outcome"], answer["reason"], answer["step"]) == ("not_selected", "not_in_output", application.at)
     assert answer["certainty"] == "exact"
+    assert all(entry["inferred"] for entry in answer["journey"] if entry["outcome"])
+    assert "(inferred: nobody said so)" in answer["sentence"]
 
 
 @pytest.mark.parametrize("application", TOLD, ids=lambda each: each.name)
