@@ -10,6 +10,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ from msgspec import Struct
 
 from xray_core.errors import ConfigurationError
 from xray_server.errors import EncodingError, TooLargeError
+from xray_server.otlp.bounds import check_messages
 from xray_server.records.schema import MAX_TIME_US
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ MAX_BYTES: Final = 16 * 1024 * 1024  # of a request, unpacked: small messages ta
 MAX_SPANS: Final = 20_000  # a collector sends 8,192 at once, an SDK 512
 _MAX_JSON_OBJECTS: Final = 1_000_000
 _MAX_DEPTH: Final = 32
+_MAX_ATTRIBUTES: Final = 100_000  # of one span: 10,000 documents with ten fields each
+_MAX_EVENTS: Final = 1_000  # of one span: an SDK keeps 128
 _KINDS: Final = ("", "internal", "server", "client", "producer", "consumer")
 _REMOTE_KNOWN: Final = 0x100
 _REMOTE: Final = 0x200  # SpanFlags: whether the parent is known to be in another process, and is
@@ -100,6 +104,7 @@ def read_protobuf(body: bytes) -> Received:
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     except ImportError:
         raise ConfigurationError("OTLP needs its extra: pip install 'xray-pipelines[otlp]'") from None
+    check_messages(body)
     try:
         request = ExportTraceServiceRequest.FromString(body)
     except DecodeError as error:
@@ -125,11 +130,11 @@ def _from_proto(span: ProtoSpan, resource: Mapping[str, Any], scope: str) -> Spa
         status=span.status.code,
         status_text=span.status.message,
         flags=span.flags,
-        dropped=span.dropped_attributes_count,
+        dropped=max(span.dropped_attributes_count, len(span.attributes) - _MAX_ATTRIBUTES),
         attributes=_proto_attributes(span.attributes),
         events=[
             Event(event.name, event.time_unix_nano // 1000, _proto_attributes(event.attributes))
-            for event in span.events
+            for event in islice(span.events, _MAX_EVENTS)
         ],
         resource=resource,
         scope=scope,
@@ -137,7 +142,7 @@ def _from_proto(span: ProtoSpan, resource: Mapping[str, Any], scope: str) -> Spa
 
 
 def _proto_attributes(pairs: Iterable[Any]) -> dict[str, Any]:
-    return {pair.key: _proto_value(pair.value, 0) for pair in pairs}
+    return {pair.key: _proto_value(pair.value, 0) for pair in islice(pairs, _MAX_ATTRIBUTES)}
 
 
 def _proto_value(value: AnyValue, depth: int) -> Any:
@@ -215,8 +220,8 @@ def read_json(body: bytes) -> Received:
     Raises:
         EncodingError: not one; says where. TooLargeError.
     """
-    if body.count(b"{") > _MAX_JSON_OBJECTS:
-        raise TooLargeError(f"more than {_MAX_JSON_OBJECTS} objects in one request; send smaller batches")
+    if body.count(b"{") + body.count(b"[") > _MAX_JSON_OBJECTS:
+        raise TooLargeError(f"more than {_MAX_JSON_OBJECTS} objects and lists in one request; send smaller batches")
     try:
         request = _decode_json(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -246,11 +251,11 @@ def _from_json(span: _JsonSpan, resource: Mapping[str, Any], scope: str) -> Span
         status=_enumerated(status.code, "STATUS_CODE_", ("unset", "ok", "error")),
         status_text=status.message or "",
         flags=_integer(span.flags),
-        dropped=_integer(span.dropped_attributes_count),
+        dropped=max(_integer(span.dropped_attributes_count), len(span.attributes or ()) - _MAX_ATTRIBUTES),
         attributes=_json_attributes(span.attributes),
         events=[
             Event(event.name, _integer(event.time_unix_nano) // 1000, _json_attributes(event.attributes))
-            for event in span.events or ()
+            for event in islice(span.events or (), _MAX_EVENTS)
         ],
         resource=resource,
         scope=scope,
@@ -258,7 +263,7 @@ def _from_json(span: _JsonSpan, resource: Mapping[str, Any], scope: str) -> Span
 
 
 def _json_attributes(pairs: Iterable[_KeyValue] | None) -> dict[str, Any]:
-    return {pair.key: _json_value(pair.value, 0) for pair in pairs or ()}
+    return {pair.key: _json_value(pair.value, 0) for pair in islice(pairs or (), _MAX_ATTRIBUTES)}
 
 
 def _json_value(value: Any, depth: int) -> Any:

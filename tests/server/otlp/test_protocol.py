@@ -91,7 +91,18 @@ def test_spans_that_are_none_are_counted_and_the_others_are_kept(http: httpx.Cli
         (json.dumps(spans.request(*[spans.span(1, "s")] * 20_001)).encode(), JSON, 413),
         (b'{"resourceSpans":[' + b"{}," * 1_000_001 + b"{}]}", JSON, 413),
     ],
-    ids=lambda each: str(each)[:30] if isinstance(each, bytes) else None,
+    ids=[
+        "cut off",
+        "list",
+        "wrong type",
+        "no protobuf",
+        "no media type",
+        "no gzip",
+        "brotli",
+        "unpacks too large",
+        "too many spans",
+        "too many objects",
+    ],  # fmt: skip
 )
 def test_what_is_no_request_is_refused_in_its_own_encoding(
     http: httpx.Client, content: bytes, headers: dict[str, str], status: int
