@@ -102,7 +102,7 @@ def test_spans_that_are_none_are_counted_and_the_others_are_kept(http: httpx.Cli
         "unpacks too large",
         "too many spans",
         "too many objects",
-    ],  # fmt: skip
+    ],
 )
 def test_what_is_no_request_is_refused_in_its_own_encoding(
     http: httpx.Client, content: bytes, headers: dict[str, str], status: int
