@@ -73,9 +73,7 @@ def outcome_sentence(item_id: str, evidence: StepEvidence) -> str:
     if evidence.cutoff is not None:
         score = "" if evidence.cutoff["score"] is None else f" with {evidence.cutoff['score']}"
         text += say("cutoff", item=evidence.cutoff["item_id"], score=score)
-    if evidence.inferred:
-        text += say("inferred")
-    elif evidence.implicit:
+    if evidence.implicit:
         text += say("implicit")
     if evidence.retried_silently:
         text += say("retried_silently")

@@ -86,6 +86,8 @@ class StepEvidence:
             and not samples
         )
         self._decide(entered_how, out_how)
+        if self.outcome is not None and (state.get("inference") or {}).get("verdicts"):
+            self.inferred = True
         self._describe()
 
     # What is known -------------------------------------------------------------------------------------------------
@@ -246,16 +248,6 @@ class StepEvidence:
                 if self.score is None and isinstance(each, Mapping):
                     self.score = each.get("score")
 
-    @property
-    def inferred(self) -> bool:
-        """Whether an adapter found what is told of the item here, and nobody said it."""
-        if self.outcome is None:
-            return False
-        if (self.state.get("inference") or {}).get("verdicts"):
-            return True
-        sets = [(self.state["items"] or {}).get(side) for side in (ITEMS_IN, ITEMS_OUT)]
-        return (self.implicit or self.outcome == "dropped") and any((each or {}).get("inferred") for each in sets)
-
     def entry(self) -> Entry:
         """The evidence as an entry of the journey."""
         state = self.state
@@ -273,7 +265,6 @@ class StepEvidence:
             path=self.path,
             map_index=state["map_index"] if self.instances == 1 else None,
             implicit=self.implicit,
-            inferred=self.inferred,
             cutoff=self.cutoff,
             superseded=self.superseded,
             also=self.also,

@@ -48,7 +48,6 @@ class Entry:
         step: the step's name; `path`: with its parents and map index, as in "filter > price[3]".
         outcome: None where it is not known.
         implicit: the outcome follows from the item sets or counts; no verdict says it.
-        inferred: an adapter found it in what came in and out; no code said so.
         p_false: probability that an item without any verdict here would be answered like this.
         cutoff: for `not_selected`: {item_id, score} of the last selected item.
         superseded: a later attempt of the same step counts instead.
@@ -71,7 +70,6 @@ class Entry:
     path: str = ""
     map_index: int | None = None
     implicit: bool = False
-    inferred: bool = False
     cutoff: Mapping[str, Any] | None = None
     superseded: bool = False
     also: Sequence[Sequence[str | None]] = ()
