@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from xray_core.capture.code_version import code_version_of
@@ -97,8 +97,28 @@ def run_input(dagster_run: Any, job: Any) -> dict[str, Any]:
         partition=_optional("partition", lambda: partition_of(dagster_run.tags)),
         op_selection=_optional("op_selection", lambda: _sorted(dagster_run.resolved_op_selection)),
         asset_selection=_optional("asset_selection", lambda: _sorted(dagster_run.asset_selection, key_text)),
-        step_selection=_optional("step_keys_to_execute", lambda: _sorted(dagster_run.step_keys_to_execute)),
+        step_selection=_optional(
+            "step_keys_to_execute", lambda: _part_of_the_plan(dagster_run.step_keys_to_execute, job)
+        ),
     )
+
+
+def _part_of_the_plan(step_keys: Any, job: Any) -> list[Any] | None:
+    """The steps that were chosen, where these are not all: Dagster names all steps of a plan in the same field."""
+    if not step_keys:
+        return None
+    chosen = {str(key).partition("[")[0] for key in step_keys}  # of a mapped step any instance
+    whole = set(_step_keys(job.get_definition()))
+    return None if whole <= chosen else _sorted(step_keys)
+
+
+def _step_keys(definition: Any, prefix: str = "") -> Iterator[str]:
+    """The keys of all steps of a job or graph, those inside graphs too."""
+    for node in definition.nodes:
+        if hasattr(node.definition, "nodes"):
+            yield from _step_keys(node.definition, f"{prefix}{node.name}.")
+        else:
+            yield f"{prefix}{node.name}"
 
 
 def run_ids(dagster_run: Any) -> dict[str, Any]:

@@ -89,6 +89,7 @@ class Blame:
         begins = True
         for each in self.judged:
             begins = self._compare(each, begins=begins) and begins
+        self._chosen = tuple(_chosen_steps(side.run) for side in (a, b))
         self._carried: dict[int, Alive] = {}
         self._ever: set[int] = set()
         start: Alive = frozenset({_RUN}) if self.run_inputs.differs else _NOTHING
@@ -134,9 +135,13 @@ class Blame:
         consumed: set[int] = set()
         groups: dict[str, tuple[Alive, Equality]] = {}
         passed: dict[str, Alive] = {}
+        entering = (alive, before)
+        recorded = any(
+            pair.upstream for pair in pairs
+        )  # then a step that builds on none is given nothing by those before
         for pair in pairs:
-            started, known = alive, before
-            if pair.map_index is not None:  # instances of a mapped step run beside each other
+            started, known = entering if recorded else (alive, before)
+            if pair.map_index is not None and not recorded:  # instances of a mapped step run beside each other
                 started, known = groups.setdefault(pair.name, (alive, before))
             if pair.upstream:
                 consumed |= set(map(id, pair.upstream))
@@ -178,6 +183,9 @@ class Blame:
         return self._came_out_different(judged, reached, inner) if judged.outputs.differs else inner
 
     def _missing(self, judged: Judged, alive: Alive) -> Alive:
+        chosen = self._chosen[0 if judged.pair.a is None else 1]
+        if chosen is not None and judged.pair.name not in chosen:
+            return alive  # it was not asked to run: its results are those of an earlier run
         if self._strong(alive) or (judged.pair.parent is not None and self._of[id(judged.pair.parent)].missing):
             return alive
         judged.own = True
@@ -236,7 +244,14 @@ class Blame:
         """Those whose difference reached the output first, the clear ones before those of order alone, then in order."""
         own = [each for each in self.judged if each.own and (each.reached or not each.weak)]
         proven = any(each.reached and not each.weak and (each.changed or each.inputs.state == "same") for each in own)
-        return sorted(own, key=lambda each: (not each.reached, each.weak and proven))
+        used = {id(up) for each in self.judged for up in each.pair.upstream}
+        return sorted(
+            own,
+            key=lambda each: (
+                not each.reached or (each.missing and bool(used) and id(each.pair) not in used),  # nobody builds on it
+                each.weak and proven,
+            ),
+        )
 
     def doubts(self, judged: Judged) -> list[str]:
         """Paths of the steps before one that are not known to be equal in value; "" for the runs' own input."""
@@ -273,6 +288,13 @@ def _of_runs(
     if all(run[name] is None for run in (a, b) for name in (side, f"{side}_fp")):
         return SAME if side == "input" else UNKNOWN  # neither was given anything
     return evidence.values_equal(a, b, side, options, began)
+
+
+def _chosen_steps(run: State) -> set[str] | None:
+    """The steps that a framework was asked to run, where that was a part of them (a re-execution of what failed)."""
+    given = run["input"]
+    chosen = given.get("step_selection") if isinstance(given, Mapping) else None
+    return {str(key).rpartition(".")[2].partition("[")[0] for key in chosen} if isinstance(chosen, list) else None
 
 
 def _weakest(several: Sequence[Equality]) -> Equality:

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from xray_core.compare import changes
 from xray_core.compare.changes import bounded, differences
+from xray_core.compare.options import Options
 from xray_core.compare.types import Change
+from xray_core.testing import capture
 
 
 @pytest.mark.parametrize(
@@ -45,10 +47,26 @@ def test_nothing_differs_exactly_where_the_values_are_equal(a: Any, b: Any) -> N
             return {key: typed(each) for key, each in value.items()}
         return [typed(each) for each in value] if isinstance(value, list) else (type(value) is bool, value)
 
-    assert (list(differences(a, b, "")) == []) is (typed(a) == typed(b))
+    assert (list(differences(a, b, "", Options(tolerance=0))) == []) is (typed(a) == typed(b))
 
 
 def test_changes_beyond_the_bound_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "MAX_CHANGES", 2)
     kept, omitted = bounded(iter([Change(path=str(n), a=0, b=1) for n in range(5)]))
     assert ([each.path for each in kept], omitted) == (["0", "1"], 3)
+
+
+def test_a_step_that_was_not_asked_to_run_again_is_no_difference() -> None:
+    """A re-execution of what failed: the framework says which steps it was asked to run."""
+    with capture() as result:
+        ids = []
+        for chosen in (None, ["graph.load"]):
+            given = {"run_config": 1} if chosen is None else {"run_config": 1, "step_selection": chosen}
+            with result.xray.run(input=given) as run:
+                with run.step("load") as step:
+                    step.set_output([1, 2])
+                if chosen is None:
+                    with run.step("report") as step:
+                        step.set_output([3])
+            ids.append(run.run_id)
+    assert result.diff(*ids).parted_at is None
