@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from xray_core import wire
 from xray_core.capture import columns, decisions, frames, many
-from xray_core.capture.columns import NotIdsError, xxh3
+from xray_core.capture.columns import NotIdsError, hash_all, xxh3
+from xray_core.capture.given_items import given_about
 from xray_core.capture.items import read_items
 from xray_core.capture.values import CapturedValues
 from xray_core.capture.verdict_log import FastPath, VerdictLog
@@ -315,7 +316,10 @@ class StepItems:
 
     def _set_items(self, side: str, items: Any, key: Any) -> None:
         try:
-            self._values.set_items(side, self._verdicts().write_items(side, read_items(items, key)))
+            ids = read_items(items, key)
+            hashes = hash_all(ids.texts)
+            written = self._verdicts().write_items(side, ids, hashes=hashes)
+            self._values.set_items(side, {**written, **given_about(items, key, ids, hashes)})
         except Exception as error:  # noqa: BLE001
             self._values.count_dropped(f"items_{side}")
             swallow(f"step.set_{'input' if side == ITEMS_IN else 'output'}_items", error)

@@ -147,6 +147,11 @@ def find(held: Any, *, nested: bool = True) -> Collection | None:
     return None
 
 
+def is_frame(kind: type) -> bool:
+    """Whether a type is a frame or table of a known library itself."""
+    return _library_of_frame(kind) is not None
+
+
 def is_record(kind: type) -> bool:
     """Whether objects of a type are read by their stored fields: data classes of all kinds, never user code."""
     return kind is dict or is_namedtuple(kind) or is_data_object(kind)

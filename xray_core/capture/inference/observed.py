@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from xray_core.capture import item_values
 from xray_core.capture.inference import collections as found_in
 from xray_core.capture.inference.collections import Collection, Tick
 from xray_core.capture.inference.keys import MAX_CANDIDATES, SELF, Candidate, candidates, rank_of
@@ -20,6 +21,7 @@ from xray_core.objects.sanitize import Sanitizer
 
 SHARE: Final = 0.02  # of the step's own time
 LEAST_S: Final = 0.005
+MAX_CELLS_AT_ONCE: Final = 5_000  # of an argument, read before the step begins: about a millisecond
 FEW: Final = 4_096  # fields read, all rows together: read without a look at the clock
 MAX_ARGUMENTS: Final = 50
 # What reading a row of one field costs at least, on a machine of today: what cannot be done in time is not begun.
@@ -46,7 +48,7 @@ class Observed:
         sanitizer: says which fields are secret.
     """
 
-    __slots__ = ("_arguments", "_clock", "_deadline", "_key", "_outputs", "_result", "_sanitizer")
+    __slots__ = ("_arguments", "_clock", "_deadline", "_key", "_outputs", "_result", "_sanitizer", "_values")
 
     def __init__(self, key: Key | None, sanitizer: Sanitizer, *, clock: Callable[[], float] = time.thread_time) -> None:
         self._key = key
@@ -56,17 +58,27 @@ class Observed:
         self._arguments: dict[str, Any] = {}
         self._result: Any = None
         self._outputs: list[Any] = []
+        self._values: dict[str, dict[str, item_values.Column]] = {}
 
     def see_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Hold what may be items among what a function was called with."""
         for name, value in arguments.items():
             held = found_in.hold(value, self._wants)
             if held is not None and len(self._arguments) < MAX_ARGUMENTS:
-                self._arguments[str(name)[:200]] = held
+                name = str(name)[:200]
+                self._arguments[name] = held
+                if type(held) is found_in.HeldFrame or type(held) in (list, tuple, dict):
+                    self._read_now(name, value)
+
+    def _read_now(self, name: str, value: Any) -> None:
+        """What the items of an argument hold that the program may change meanwhile, if they are few."""
+        found = found_in.find(value, nested=False)
+        if found is not None and found.size * len(found.fields) <= MAX_CELLS_AT_ONCE:
+            self._values[name] = item_values.read(found, _no_tick)
 
     def see_result(self, value: Any, *, one_of_several: bool = False) -> None:
         """Hold what came out; of a step with several outputs, one of them."""
-        held = found_in.hold(value, self._wants)
+        held = value if found_in.is_frame(type(value)) else found_in.hold(value, self._wants)
         if not one_of_several:
             self._result = held
         elif held is not None and len(self._outputs) < found_in.MAX_PARTS:
@@ -117,12 +129,34 @@ class Observed:
         )
         nothing = result is not None and result.kind == "empty" and as_list
         related = relate(went_in, came_out, nothing=nothing)
+        related = related._replace(
+            came_in=self._with_values(related.came_in, arguments),
+            came_out=self._with_values(related.came_out, {None: result}),
+        )
         if failed:
             related = related._replace(relation=None)
         unclear = self._unclear(related.unclear, result) if related.unclear else None
         if related.came_in is None and related.came_out is None and unclear is None:
             return None
         return Inferred(related, unclear)
+
+    def _with_values(self, side: Side | None, among: Mapping[Any, Collection | None]) -> Side | None:
+        """The items of one side with what they hold, as far as there is time to read it."""
+        found = among.get(side.source) if side is not None else None
+        if side is None or found is None:
+            return side
+        values = self._values.get(side.source) if side.source is not None else None
+        if values is None and (side.source is None or found.kind == "frame"):
+            cells = found.size * len(found.fields)
+            try:
+                if cells > FEW:
+                    self._tick(cells * _COST_S.get(found.kind, _COST_OF_RECORDS_S))
+                is_held_in_part = side.source is not None and type(self._arguments[side.source]) is found_in.HeldFrame
+                values = {} if is_held_in_part else item_values.read(found, self._tick)
+            except OverBudgetError:
+                return side
+        chosen = side.chosen
+        return side._replace(values=item_values.summed(values or {}, chosen.hashes, chosen.ids.rows, chosen.key))
 
     def _candidates(self, found: Collection) -> list[Candidate]:
         self._tick(found.size * self._fields_of(found) * _COST_S.get(found.kind, _COST_OF_RECORDS_S))
@@ -154,6 +188,10 @@ class Observed:
         rows = f"the {result.size:,} rows" if result is not None else "the rows"
         note = f"no single field tells {rows} apart; name the key that does, or several with commas: {_how(keys)}"
         return {"skipped": "ambiguous", "keys": keys, "note": note}
+
+
+def _no_tick() -> None:
+    """Few cells are read without a look at the clock."""
 
 
 def _how(keys: Sequence[str]) -> str:

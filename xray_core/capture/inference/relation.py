@@ -7,7 +7,8 @@ items were lost is worse than none.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from xray_core.capture.inference.id_sets import IdSet
 from xray_core.capture.inference.keys import SELF, Candidate, best
@@ -21,6 +22,7 @@ class Side(NamedTuple):
 
     source: str | None
     chosen: Candidate
+    values: Mapping[str, Any] = MappingProxyType({})  # see `item_values.summed`
 
 
 class Related(NamedTuple):

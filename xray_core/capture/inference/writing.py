@@ -32,7 +32,7 @@ def write(found: Inferred, log: VerdictLog, values: CapturedValues) -> None:
 def _about(side: Side) -> dict[str, Any]:
     chosen = side.chosen
     about = {"inferred": True, "distinct": chosen.different.n, "key": key_in_words(chosen), "source": side.source}
-    return {name: value for name, value in about.items() if value is not None}
+    return {**{name: value for name, value in about.items() if value is not None}, **side.values}
 
 
 def _summed(side: Side) -> dict[str, Any]:

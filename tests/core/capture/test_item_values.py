@@ -1,0 +1,119 @@
+"""What items hold is compared without keeping it: by value, whatever library holds it and in whatever order.
+
+Tests item_values.py and given_items.py.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import random
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xray_core import XRay
+from xray_core.capture import item_values
+from xray_core.testing import capture
+
+ROWS = [{"id": f"i{n}", "price": n * 1.5, "stock": n, "city": "RU"[n % 2] * 3} for n in range(60)]
+
+
+def told(items: Any, key: Any = "id") -> dict[str, Any]:
+    with capture() as captured:
+        with XRay("p").run() as run, run.step("s") as step:
+            step.set_input_items(items, key=key)
+        (state,) = captured._steps("s", None)
+    assert not state["dropped"]
+    found: dict[str, Any] = state["items"]["in"]
+    return found
+
+
+def flat(column: dict[str, Any]) -> dict[str, Any]:
+    """A column's figures, without a list among them."""
+    one, two = column.get("proj", (0.0, 0.0))
+    return {
+        **{
+            name: int(value, 16) % 2**53 if name == "sum" else value for name, value in column.items() if name != "proj"
+        },
+        "p1": one,
+        "p2": two,
+    }
+
+
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.Table.from_pylist], ids=["pandas", "polars", "arrow"])
+def test_equal_values_are_equal_whatever_holds_them_and_in_whatever_order(make: Callable[[Any], Any]) -> None:
+    plain = told(ROWS)
+    shuffled = random.Random(3).sample(ROWS, len(ROWS))
+    assert plain["rows"] is not None
+    for other in (told(make(ROWS)), told(make(shuffled)), told([dict(reversed(row.items())) for row in ROWS])):
+        assert other["rows"] == plain["rows"]
+        for name, column in plain["columns"].items():
+            assert flat(other["columns"][name]) == pytest.approx(flat(column)), name
+
+
+def test_a_changed_value_shows_in_its_row_and_its_column_alone() -> None:
+    changed = [{**row, "price": 80.0} if row["id"] == "i7" else row for row in ROWS]
+    swapped = [{**row, "city": {"RRR": "UUU", "UUU": "RRR"}[row["city"]]} for row in ROWS]
+    before, after = told(ROWS), told(changed)
+    assert (before["sum"], before["rows"] == after["rows"]) == (after["sum"], False)
+    assert [name for name in before["columns"] if before["columns"][name] != after["columns"][name]] == ["price"]
+    assert told(swapped)["columns"]["city"]["sum"] != before["columns"]["city"]["sum"]
+
+
+def test_numbers_are_equal_by_value_and_text_by_its_characters() -> None:
+    class City(str, enum.Enum):
+        RRR = "RRR"
+        UUU = "UUU"
+
+    other = [{**row, "stock": np.float32(row["stock"]), "city": City(row["city"])} for row in ROWS]  # type: ignore[arg-type]
+    assert told(other)["rows"] == told(ROWS)["rows"]
+    assert told([{"id": 1, "x": 0.0, "y": math.nan}])["rows"] == told([{"id": "1", "x": -0.0, "y": None}])["rows"]
+
+
+def test_noise_is_told_from_a_change_by_the_projections() -> None:
+    noisy = told([{**row, "price": row["price"] * (1 + 1e-12)} for row in ROWS])["columns"]["price"]
+    prices = told(ROWS)["columns"]["price"]
+    one, two = ROWS[3]["price"], ROWS[9]["price"]
+    swapped = told([{**row, "price": {one: two, two: one}.get(row["price"], row["price"])} for row in ROWS])["columns"][
+        "price"
+    ]
+
+    def far(other: Any) -> float:
+        return max(abs(p - q) for p, q in zip(prices["proj"], other["proj"])) / prices["abs"]
+
+    assert noisy["sum"] != prices["sum"]
+    assert far(noisy) < 1.5e-12
+    assert swapped["total"] == prices["total"]
+    assert far(swapped) > 1e-6
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-1e9, 1e9) | st.none(), min_size=1, max_size=30))
+def test_with_numpy_and_without_it_the_sums_are_the_same(values: list[float | None]) -> None:
+    rows = [{"id": n, "x": value} for n, value in enumerate(values)]
+    fast = told(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(item_values, "sys", type("NoNumpy", (), {"modules": {}}))
+        slow = told(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(item_values, "_MANY", 0)
+        many = told(rows)
+    assert "numpy" in sys.modules
+    for other in (slow, many):
+        assert other["rows"] == fast["rows"]
+        assert flat(other["columns"]["x"]) == pytest.approx(flat(fast["columns"]["x"]), rel=1e-9, abs=1e-3)
+
+
+def test_rows_without_an_id_are_left_out_and_counted() -> None:
+    some = told([*ROWS[:5], {"id": None, "price": 1.0, "stock": 1, "city": "x"}])
+    assert (some["n"], some["nulls"], some["distinct"]) == (6, 1, 5)
+    assert some["rows"] == told(ROWS[:5])["rows"]

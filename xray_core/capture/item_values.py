@@ -1,0 +1,248 @@
+"""What items held, as sums that do not depend on their order: per column and per row. No value is kept.
+
+Numbers are hashed by value (1 is 1.0 is numpy's 1; NaN is NaN), text as UTF-8, anything else by its fingerprint. Where the program
+has numpy loaded, columns are worked on as a whole. The form of the sums is `xray_core.sums`'.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import xxhash
+
+from xray_core.capture import columns as reading
+from xray_core.capture.columns import hash_all
+from xray_core.capture.inference.collections import Collection, Tick
+from xray_core.model import HASH_MODULUS
+from xray_core.objects.fingerprint import fingerprint
+from xray_core.objects.structure import view
+from xray_core.verdicts import sum64
+
+MAX_COLUMNS: Final = 64
+MAX_CELLS: Final = 4_000_000  # read for one set, however long that may take
+_MASK: Final = HASH_MODULUS - 1
+_NULL: Final = 0x6E756C6C6E756C6C
+_K1, _K2, _K3 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB  # splitmix64 (Steele, Lea, Flood 2014)
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+_TEXT_SEED: Final = 1
+_EXACT: Final = 1 << 53
+_MANY: Final = 4_096  # rows from which numpy pays
+_PROJECTIONS: Final = (1, 2)
+_ROOT: Final = 2.0**-53
+
+
+class Column(NamedTuple):
+    """The values of one field, row by row: their hashes, the numbers where all are (NaN for none), and how many are null."""
+
+    hashes: array[int]
+    numbers: array[float] | None
+    nulls: int
+
+
+def read(found: Collection, tick: Tick) -> dict[str, Column]:
+    """The columns of a collection of records; none where it has too many cells.
+
+    Raises:
+        whatever `tick` raises.
+    """
+    if found.kind not in ("frame", "records", "one") or found.size * len(found.fields) > MAX_CELLS:
+        return {}
+    read_columns = {}
+    for name in found.fields:
+        tick()
+        values = found.held[name] if found.kind == "frame" else found.readers(name)(found.held) if found.readers else []
+        read_columns[name] = _column(values)
+    return read_columns
+
+
+def summed(
+    values: Mapping[str, Column], ids: array[int], rows: Sequence[int] | None, key: Sequence[str]
+) -> dict[str, Any]:
+    """The fields of an item set that follow from its values: `rows`, `columns` and `columns_omitted`.
+
+    Args:
+        ids: the hashes of the items' ids.
+        rows: the row of each of them; None where every row has an id.
+        key: the fields that name the items: the id is in every sum already, as a number or as text.
+    """
+    values = {name: column for name, column in values.items() if name not in key}
+    if not values:
+        return {}
+    if rows is not None:
+        values = {name: _of_rows(column, rows) for name, column in values.items()}
+    told: dict[str, Any] = {name: _told(column, ids) for name, column in list(values.items())[:MAX_COLUMNS]}
+    by_row = _rows_of(values, len(ids))
+    fields: dict[str, Any] = {"rows": f"{sum64(_mixed(ids, by_row)):016x}", "columns": told}
+    if len(values) > MAX_COLUMNS:
+        fields["columns_omitted"] = len(values) - MAX_COLUMNS
+    return fields
+
+
+def _column(values: Any) -> Column:
+    if type(values) in (list, tuple) and not set(map(type, values)) <= _PLAIN:
+        values = list(map(_plain, values))
+    numbers = _numbers(values)
+    if numbers is not None:
+        return Column(_hashes_of_numbers(numbers), numbers, _count_nan(numbers))
+    plain = values if type(values) in (list, tuple) else list(map(_plain, reading.plain_values(values)))
+    if set(map(type, plain)) == {str}:
+        return Column(hash_all([each.encode("utf-8", "surrogatepass") for each in plain], _TEXT_SEED), None, 0)
+    hashes = array("Q", map(_hash, plain))
+    return Column(hashes, None, sum(each == _NULL for each in hashes))
+
+
+def _numbers(values: Any) -> array[float] | None:
+    """The values as doubles, None as NaN; None where they are no numbers, or some that a double cannot tell apart."""
+    numpy = sys.modules.get("numpy")
+    kind = getattr(getattr(values, "dtype", None), "kind", None)
+    if (
+        numpy is not None
+        and type(values) not in (list, tuple)
+        and (kind in ("i", "u", "f", "b") or _is_numeric(values))
+    ):
+        plain = numpy.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+        if plain.dtype.kind not in "iufb":
+            return None
+        if plain.dtype.kind in "iu" and len(plain) and max(abs(int(plain.max())), abs(int(plain.min()))) >= _EXACT:
+            return None
+        return array("d", plain.astype("f8").tobytes())
+    plain = values if type(values) in (list, tuple) else reading.plain_values(values)
+    kinds = set(map(type, plain))
+    if not kinds or not kinds <= {int, float, bool, type(None)} or kinds == {type(None)}:
+        return None
+    try:
+        numbers = array("d", [math.nan if each is None else each for each in plain])
+    except OverflowError:
+        return None
+    large = int in kinds and any(type(each) is int and abs(each) >= _EXACT for each in plain)
+    return None if large else numbers
+
+
+def _plain(value: Any) -> Any:
+    """A text, number or null of a library, an enum or a subclass as the built-in one; anything else as it is."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    seen = view(value, 0)
+    return seen.value if seen.kind == "atom" else value
+
+
+def _is_numeric(values: Any) -> bool:
+    """Whether a polars or pyarrow column holds numbers."""
+    name = str(getattr(values, "dtype", None) or getattr(values, "type", "")).lower()
+    return name.startswith(("int", "uint", "float", "double", "bool"))
+
+
+def _hash(value: Any) -> int:
+    if value is None or value != value:
+        return _NULL
+    if type(value) is str:
+        return xxhash.xxh3_64_intdigest(value.encode("utf-8", "surrogatepass"), _TEXT_SEED)
+    if type(value) in (int, float, bool) and abs(value) < _EXACT:
+        return _hashes_of_numbers(array("d", [value]))[0]
+    exact: str = fingerprint(value)["exact"]
+    return int(exact, 16) & _MASK
+
+
+def _hashes_of_numbers(numbers: array[float]) -> array[int]:
+    """By value: 0.0 and -0.0 are one, and so are all NaN, which are null."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        plain = numpy.frombuffer(numbers, dtype="f8") + 0.0  # which makes -0.0 to 0.0
+        return array("Q", numpy.where(numpy.isnan(plain), numpy.uint64(_NULL), plain.view("u8")).tobytes())
+    bits = array("Q", array("d", [each + 0.0 for each in numbers]).tobytes())
+    return array("Q", [_NULL if number != number else each for number, each in zip(numbers, bits)])
+
+
+def _mixed(ids: array[int], hashes: array[int]) -> array[int]:
+    """The hash of each pair."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        u8 = numpy.uint64
+        mixed = numpy.frombuffer(ids, dtype="u8") + numpy.frombuffer(hashes, dtype="u8") * u8(_K1)
+        mixed = (mixed ^ (mixed >> u8(30))) * u8(_K2)
+        mixed = (mixed ^ (mixed >> u8(27))) * u8(_K3)
+        return array("Q", (mixed ^ (mixed >> u8(31))).tobytes())
+    return array("Q", [_mix(one, other) for one, other in zip(ids, hashes)])
+
+
+def _mix(one: int, other: int) -> int:
+    mixed = (one + other * _K1) & _MASK
+    mixed = ((mixed ^ (mixed >> 30)) * _K2) & _MASK
+    mixed = ((mixed ^ (mixed >> 27)) * _K3) & _MASK
+    return mixed ^ (mixed >> 31)
+
+
+def _rows_of(values: Mapping[str, Column], n: int) -> array[int]:
+    """The hash of each row, whatever the order of its columns."""
+    rows = [0] * n
+    numpy = sys.modules.get("numpy")
+    whole = numpy.zeros(n, dtype="u8") if numpy is not None else None
+    for name, column in values.items():
+        salt = xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass"))
+        mixed = _mixed(array("Q", [salt]) * n, column.hashes)
+        if whole is not None and numpy is not None:
+            whole += numpy.frombuffer(mixed, dtype="u8")
+        else:
+            rows = [(row + each) & _MASK for row, each in zip(rows, mixed)]
+    return array("Q", whole.tobytes()) if whole is not None else array("Q", rows)
+
+
+def _told(column: Column, ids: array[int]) -> dict[str, Any]:
+    about: dict[str, Any] = {"n": len(ids), "sum": f"{sum64(_mixed(ids, column.hashes)):016x}"}
+    if column.nulls:
+        about["nulls"] = column.nulls
+    if column.numbers is None or column.nulls == len(ids):
+        return about
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and len(ids) >= _MANY:
+        figures = _figures_of_many(numpy, column.numbers, ids)
+    else:
+        known = [(number, one) for number, one in zip(column.numbers, ids) if number == number]
+        numbers = [number for number, _ in known]
+        proj = [_total(_weight(one, k) * number for number, one in known) for k in _PROJECTIONS]
+        figures = [min(numbers), max(numbers), _total(numbers), _total(map(abs, numbers)), *proj]
+    if not all(map(math.isfinite, figures)):
+        return about
+    names = ("min", "max", "total", "abs")
+    return {**about, **dict(zip(names, figures)), "proj": figures[len(names) :]}
+
+
+def _figures_of_many(numpy: Any, numbers: array[float], ids: array[int]) -> list[float]:
+    plain = numpy.frombuffer(numbers, dtype="f8")
+    keep = ~numpy.isnan(plain)
+    known = plain[keep]
+    figures = [known.min(), known.max(), known.sum(), numpy.abs(known).sum()]
+    for k in _PROJECTIONS:
+        bits = numpy.frombuffer(_mixed(ids, array("Q", [k]) * len(ids)), dtype="u8")[keep]
+        amounts = 0.5 + (bits >> numpy.uint64(11)) * _ROOT
+        figures.append((numpy.where(bits & numpy.uint64(1), amounts, -amounts) * known).sum())
+    return [float(each) for each in figures]
+
+
+def _total(numbers: Iterable[float]) -> float:
+    try:
+        return math.fsum(numbers)
+    except (OverflowError, ValueError):
+        return math.nan
+
+
+def _weight(one: int, k: int) -> float:
+    """0.5 to 1.5 in amount, of either sign, as the item's hash says."""
+    bits = _mix(one, k)
+    amount = 0.5 + (bits >> 11) * _ROOT
+    return amount if bits & 1 else -amount
+
+
+def _count_nan(numbers: array[float]) -> int:
+    return sum(each != each for each in numbers)
+
+
+def _of_rows(column: Column, rows: Sequence[int]) -> Column:
+    numbers = array("d", [column.numbers[row] for row in rows]) if column.numbers is not None else None
+    hashes = array("Q", [column.hashes[row] for row in rows])
+    return Column(hashes, numbers, sum(each == _NULL for each in hashes))
