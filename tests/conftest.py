@@ -55,7 +55,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         report
         for reports in terminalreporter.stats.values()
         for report in reports
-        if hasattr(report, "user_properties")
+        if isinstance(report, pytest.TestReport)
     ]
     score = score_of(each for report in ran if report.when == "call" for each in report.user_properties)
     if score.faults or score.controls:

@@ -43,9 +43,7 @@ class Settings(BaseModel):
     max_value_bytes: int = Field(
         16_384, ge=256, le=1_048_576, description="size of one stored input, output or details"
     )
-    spool_dir: Path = Field(
-        default_factory=lambda: Path.home() / ".xray" / "spool", description="where unsent records wait"
-    )
+    spool_dir: Path = Field(default_factory=lambda: _default_spool_dir(), description="where unsent records wait")
     spool_max_bytes: int = Field(256 * 1024 * 1024, ge=1024 * 1024, description="size cap of the spool")
     durability: Literal["process", "fsync"] = Field(
         "process", description="survive the death of the process, or a power cut too (160 us a record)"
@@ -91,15 +89,27 @@ class Settings(BaseModel):
     @field_validator("api_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
+        value = value.strip()
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname or any(char.isspace() for char in value):
             raise ValueError(f"{value!r} is not an http(s) address such as {DEFAULT_API_URL}")
         return value.rstrip("/")
 
     @field_validator("spool_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except (RuntimeError, OSError) as error:  # "~" of a user without a home; a working directory that is gone
+            raise ValueError(f"{str(value)!r} cannot be made a whole path: {error}") from None
+
+
+def _default_spool_dir() -> Path:
+    """In the user's home. Where there is none (no HOME, no passwd entry) no directory can be made, and records wait in memory."""
+    try:
+        return Path.home() / ".xray" / "spool"
+    except (RuntimeError, OSError):
+        return Path(os.devnull) / "no-home"
 
 
 def load(arguments: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:

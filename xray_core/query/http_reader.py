@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from xray_core.errors import ApiError, NotFoundError
+from xray_core.transport.http import session_for
 
 if TYPE_CHECKING:
     from xray_core.settings import Settings
@@ -40,7 +41,7 @@ class HttpReader:
         import requests
 
         if self._session is None:
-            self._session = requests.Session()
+            self._session = session_for(self._settings.api_url)
             if self._settings.api_key is not None:
                 self._session.headers["Authorization"] = f"Bearer {self._settings.api_key}"
         url = "/".join([self._settings.api_url, *(quote(part, safe="") for part in path)])

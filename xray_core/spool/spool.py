@@ -242,7 +242,9 @@ class Spool:
         self._retry_disk_at = self._clock() + _RETRY_DISK_S
         self._losses.count("degraded")
         self._losses.notice_once(
-            "degraded", f"{why}: records wait in memory, at most {self._memory_max_bytes >> 20} MB of them"
+            "degraded",
+            f"{why}: records wait in memory, at most {self._memory_max_bytes >> 20} MB of them; "
+            "set XRAY_SPOOL_DIR to a directory on a disk that takes them",
         )
 
     def maintain(self) -> None:

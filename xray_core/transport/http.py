@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from xray_core import native
 from xray_core.transport import Refusal, Reply, TransportError
@@ -69,6 +70,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
+def session_for(url: str) -> requests.Session:
+    """A session that reaches `url` as the environment says: proxies but for this machine's own server, certificates too."""
+    session: requests.Session = _load_requests().Session()
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.startswith("127.") or host == "::1":
+        session.trust_env = False  # no proxy reaches this machine's own loopback
+    elif "REQUESTS_CA_BUNDLE" not in os.environ and "CURL_CA_BUNDLE" not in os.environ:
+        # the name that Python's ssl and most other tools read; requests knows its own two alone
+        session.verify = os.environ.get("SSL_CERT_FILE") or True
+    return session
+
+
 class HttpTransport:
     """POSTs bodies to `{api_url}/ingest` over one kept connection, with `Authorization: Bearer` where a key is set.
 
@@ -105,6 +118,11 @@ class HttpTransport:
                     retry_after_s = _retry_after_s(response.headers.get("Retry-After"))
                     return Reply(response.status_code, _refusals(response.status_code, answer), retry_after_s)
             except (requests.RequestException, OSError, ValueError) as error:
+                if isinstance(error, requests.exceptions.InvalidSchema) and "SOCKS" in str(error):
+                    raise TransportError(
+                        "the environment's proxy is SOCKS, which needs `pip install requests[socks]`; or name the server "
+                        "in NO_PROXY"
+                    ) from None
                 # The message of a requests exception may hold the URL with what the user put into it.
                 timed_out = isinstance(error, requests.Timeout | TimeoutError)
                 raise TransportError(_cause(error), timed_out=timed_out) from None
@@ -118,11 +136,9 @@ class HttpTransport:
 
     def _connection(self) -> requests.Session:
         if self._session is None or self._pid != os.getpid():
-            import requests
-
             # A forked child drops its parent's connection unused: two processes on one socket garble each other.
             self._pid = os.getpid()
-            session = requests.Session()
+            session = session_for(self._url)
             session.headers.update(
                 {
                     "Content-Type": "application/x-ndjson",
