@@ -13,7 +13,6 @@ from contextvars import ContextVar, Token, copy_context
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from xray_core.capture import frames
 from xray_core.safety import log, swallow
 
 if TYPE_CHECKING:
@@ -65,6 +64,8 @@ class NoStep:
 
     def filter(self, frame: T, reject: Mapping[str, Any], **options: Any) -> T:
         """The rows that no mask rejects; the one method whose answer the program needs."""
+        from xray_core.capture import frames  # with what hashes ids: not for a process that only imports `current_step`
+
         kept: T = frames.filtered(frame, reject).kept
         return kept
 
