@@ -78,5 +78,5 @@ def _run(dag_run: Any, state: str) -> Run | None:
         input=fields.loaded(dag_run, "conf") or None,
         tags=tags,
         origin=fields.run_origin(ids, state=state),
-        started_at=fields.loaded(dag_run, "start_date"),
+        started_at=fields.started_at_of(dag_run),
     )

@@ -6,7 +6,9 @@ Works on the task SDK's objects, on the core's database rows and on serialized o
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,15 +17,19 @@ from xray_airflow import config
 from xray_core.capture.code_version import code_version_of
 from xray_core.item_keys import TAG, key_of_tags
 from xray_core.model import Origin, derived_id
+from xray_core.safety import guarded, swallow
 
 MAX_UPSTREAM: Final = 1_000
 _MAX_NAMES: Final = 50
+_MAX_TESTS: Final = 1_000
+_RECENT: Final = timedelta(days=1)
 
 # The first that is part of the name of the operator's class, or of one it inherits from, decides.
 _STEP_TYPES: Final = (
     ("ShortCircuit", "filter"),
     ("Branch", "branch"),
     ("Sensor", "sensor"),
+    ("SkipMixin", "branch"),
     ("SQL", "query"),
     ("TriggerDagRun", "trigger"),
     ("EmptyOperator", "empty"),
@@ -34,12 +40,17 @@ _STEP_TYPES: Final = (
 
 def run_id_of(dag_id: str, dag_run_id: str) -> str:
     """The X-Ray run of a dag run: the same in every process."""
-    return derived_id("airflow", dag_id, dag_run_id)
+    return derived_id("airflow", text(dag_id), text(dag_run_id))
 
 
 def step_id_of(dag_id: str, dag_run_id: str, task_id: str, map_index: int) -> str:
     """The X-Ray step of a task instance; its tries are attempts of it."""
-    return derived_id("airflow", dag_id, dag_run_id, task_id, map_index)
+    return derived_id("airflow", text(dag_id), text(dag_run_id), text(task_id), map_index)
+
+
+def text(name: Any) -> str:
+    """An id of Airflow's as Airflow's database has it: of an enum of texts its value, not its name."""
+    return str.__str__(name) if isinstance(name, str) else str(name)
 
 
 def step_type_of(class_names: Iterable[str]) -> str | None:
@@ -49,12 +60,25 @@ def step_type_of(class_names: Iterable[str]) -> str | None:
 
 
 def class_names(task: Any) -> list[str]:
-    """The names of an operator's class and its bases; of a serialized operator, the one name it kept."""
-    if type(task).__module__.startswith("airflow.serialization"):
-        return [str(task.task_type)]
-    if getattr(task, "is_mapped", False) and isinstance(getattr(task, "operator_class", None), type):
-        return [base.__name__ for base in task.operator_class.__mro__]
-    return [base.__name__ for base in type(task).__mro__]
+    """The names of an operator's class and its bases; of a serialized operator, what it kept of them.
+
+    A class that this process has loaded is asked itself, so that a task has one type whether it ran or never did.
+    """
+    if not type(task).__module__.startswith("airflow.serialization"):
+        mapped = getattr(task, "operator_class", None) if getattr(task, "is_mapped", False) else None
+        return [base.__name__ for base in (mapped if isinstance(mapped, type) else type(task)).__mro__]
+    name = str(task.task_type)
+    loaded_class = getattr(sys.modules.get(getattr(task, "_task_module", None) or ""), name, None)
+    if isinstance(loaded_class, type):
+        return [base.__name__ for base in loaded_class.__mro__]
+    kept = (("_is_sensor", "Sensor"), ("_is_empty", "EmptyOperator"), ("_can_skip_downstream", "SkipMixin"))
+    return [name, *(base for flag, base in kept if getattr(task, flag, False) is True)]
+
+
+@guarded("airflow: reading the kind of operator", default=None)
+def type_of(task: Any) -> str | None:
+    """The step type of a task; None for an operator of no kind that X-Ray knows."""
+    return step_type_of(class_names(task))
 
 
 def operator_name(task: Any) -> str:
@@ -64,30 +88,53 @@ def operator_name(task: Any) -> str:
 
 def parameters_of(task: Any) -> dict[str, Any]:
     """What the task was configured with: what explains a changed answer when it changes."""
-    found: dict[str, Any] = {"operator": operator_name(task)}
-    rule = str(
-        getattr(getattr(task, "trigger_rule", None), "value", getattr(task, "trigger_rule", None)) or "all_success"
-    )
-    if rule != "all_success":
-        found["trigger_rule"] = rule
-    group = getattr(getattr(task, "task_group", None), "group_id", None)
-    if group:
-        found["task_group"] = group
-    for side in ("inlets", "outlets"):
-        assets = [asset for asset in map(_asset_name, list(getattr(task, side, None) or ())[:_MAX_NAMES]) if asset]
-        if assets:
-            found[side] = assets
+    found: dict[str, Any] = {}
+    for name, read in _PARAMETERS.items():
+        try:
+            value = read(task)
+        except Exception as error:  # noqa: BLE001  # a property of the user's
+            swallow(f"airflow: reading {name}", error)
+            continue
+        if value:
+            found[name] = value
     return found
 
 
+def _trigger_rule(task: Any) -> str | None:
+    rule = getattr(task, "trigger_rule", None)
+    rule = str(getattr(rule, "value", rule) or "all_success")
+    return None if rule == "all_success" else rule
+
+
+def _assets(side: str) -> Callable[[Any], list[str]]:
+    def read(task: Any) -> list[str]:
+        return [name for name in map(_asset_name, list(getattr(task, side, None) or ())[:_MAX_NAMES]) if name]
+
+    return read
+
+
+_PARAMETERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "operator": operator_name,
+    "trigger_rule": _trigger_rule,
+    "task_group": lambda task: getattr(getattr(task, "task_group", None), "group_id", None),
+    "inlets": _assets("inlets"),
+    "outlets": _assets("outlets"),
+}
+
+
+@guarded("airflow: reading the version of the code", default=None)
 def code_version_of_task(task: Any) -> str | None:
     """A fingerprint of the user's function, or of the operator's execute()."""
     function = getattr(task, "python_callable", None)
     return code_version_of(function if function is not None else type(task).execute)
 
 
+@guarded("airflow: reading the inputs", default={})
 def inputs_of(task: Any) -> dict[str, Any]:
-    """What the task works on, after rendering: a Python callable's arguments, another operator's template fields."""
+    """What the task works on, after rendering: a Python callable's arguments, another operator's template fields.
+
+    A field that cannot be read is left out: operators have properties that connect, or are not ready before execute().
+    """
     function = getattr(task, "python_callable", None)
     if function is not None:
         positional = tuple(getattr(task, "op_args", None) or ())
@@ -96,11 +143,19 @@ def inputs_of(task: Any) -> dict[str, Any]:
             return dict(inspect.signature(function).bind_partial(*positional, **named).arguments)
         except (TypeError, ValueError):
             return {**{f"arg{n}": value for n, value in enumerate(positional)}, **named}
-    names = list(getattr(task, "template_fields", None) or ())[:_MAX_NAMES]
-    values = {name: getattr(task, name, None) for name in names if isinstance(name, str)}
-    return {name: value for name, value in values.items() if value is not None}
+    values = {}
+    for name in list(getattr(task, "template_fields", None) or ())[:_MAX_NAMES]:
+        try:
+            value = getattr(task, name, None)
+        except Exception as error:  # noqa: BLE001
+            swallow(f"airflow: reading the template field {name}", error)
+            continue
+        if value is not None:
+            values[text(name)] = value
+    return values
 
 
+@guarded("airflow: reading the item key", default=None)
 def item_key_of(task: Any) -> str | None:
     """The field that names the task's items: the parameter `xray/id` of the task or its DAG, else a tag of the DAG."""
     dag = getattr(task, "dag", None)
@@ -111,19 +166,21 @@ def item_key_of(task: Any) -> str | None:
     return key_of_tags(str(tag) for tag in getattr(dag, "tags", None) or ())
 
 
-def order_of(task: Any) -> int:
+@guarded("airflow: reading the order of tasks", default=None)
+def order_of(task: Any) -> int | None:
     """The place of a task in its DAG file: the order in which steps are listed."""
     order = list(getattr(getattr(task, "dag", None), "task_dict", None) or ())
     return order.index(task.task_id) if task.task_id in order else len(order)
 
 
+@guarded("airflow: reading the upstream tasks", default=[])
 def upstream_of(task: Any, dag_id: str, dag_run_id: str, map_index: int) -> list[str]:
     """The ids of the steps that a task instance depends on directly.
 
     How many instances a mapped task has is not known in the task's process, so those are left to the sweep.
     """
     found = []
-    for upstream_id in sorted(task.upstream_task_ids)[:MAX_UPSTREAM]:
+    for upstream_id in sorted(map(text, task.upstream_task_ids))[:MAX_UPSTREAM]:
         group = mapped_group(getattr(task.dag, "task_dict", {}).get(upstream_id))
         if group is None:
             found.append(step_id_of(dag_id, dag_run_id, upstream_id, -1))
@@ -147,13 +204,15 @@ def task_origin(
 ) -> Origin:
     """A task instance, with a link to its log in Airflow's UI. `ids` has at least dag_id, run_id and task_id."""
     shown = {**ids, "map_index": map_index if map_index >= 0 else None, "try_number": try_number}
-    shown = {name: value for name, value in shown.items() if value is not None}
+    shown = {
+        name: text(value) if isinstance(value, str) else value for name, value in shown.items() if value is not None
+    }
     return Origin("airflow", "task_instance", shown, _task_url(ids, map_index, try_number), state)
 
 
 def run_origin(ids: Mapping[str, Any], *, state: str | None = None) -> Origin:
     """A dag run, with a link to it in Airflow's UI. `ids` has at least dag_id and run_id."""
-    shown = {name: str(value) for name, value in ids.items() if value is not None}
+    shown = {name: text(value) for name, value in ids.items() if value is not None}
     return Origin("airflow", "dag_run", shown, _run_url(ids["dag_id"], ids["run_id"]), state)
 
 
@@ -162,6 +221,27 @@ def dag_run_ids(dag_run: Any) -> dict[str, Any]:
     names = ("dag_id", "run_id", "run_type", "logical_date", "data_interval_start", "data_interval_end")
     found = {name: loaded(dag_run, name) for name in names}
     return {name: getattr(value, "value", value) for name, value in found.items()}
+
+
+_tests: dict[Any, datetime] = {}
+
+
+def started_at_of(dag_run: Any) -> datetime | None:
+    """When a dag run started, by the wall.
+
+    `dag.test()` and `airflow dags test` give as start_date what the run is for: its logical date, else `run_after`. They begin
+    when they are called, which is their `run_after` where Airflow has one and it was not chosen, else when this process first
+    sees the run.
+    """
+    start, logical, after = (loaded(dag_run, name) for name in ("start_date", "logical_date", "run_after"))
+    if start is None or start not in (logical, after):
+        return start if isinstance(start, datetime) else None
+    now = datetime.now(timezone.utc)
+    if isinstance(after, datetime) and after != logical and timedelta(0) <= now - after < _RECENT:
+        return after
+    if len(_tests) >= _MAX_TESTS:
+        _tests.clear()
+    return _tests.setdefault((loaded(dag_run, "dag_id"), loaded(dag_run, "run_id")), now)
 
 
 def date_of(dag_run: Any) -> str | None:
@@ -214,7 +294,7 @@ def _task_url(ids: Mapping[str, Any], map_index: int, try_number: int | None) ->
     run_url = _run_url(ids["dag_id"], ids["run_id"])
     if run_url is None:
         return None
-    task_id = quote(ids["task_id"], safe="")
+    task_id = quote(text(ids["task_id"]), safe="")
     if not _ui()[1]:
         mapped = f"&map_index={map_index}" if map_index >= 0 else ""
         return f"{run_url}&task_id={task_id}{mapped}&tab=logs"

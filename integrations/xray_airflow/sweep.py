@@ -169,11 +169,11 @@ def _write_instance(
     if instance.state not in _STATUS and instance.started_at is not None:
         return  # still running, though its run is over: its own process will write the end
     ids = {"dag_id": finished.dag_id, "run_id": finished.dag_run_id, "task_id": instance.task_id}
-    names = fields.class_names(task) if task is not None else [instance.operator or ""]
+    known = fields.step_type_of([instance.operator or ""]) if task is None else fields.type_of(task)
     step = run.open_step_unwritten(
         instance.task_id,
         step_id=fields.step_id_of(finished.dag_id, finished.dag_run_id, instance.task_id, instance.map_index),
-        step_type=fields.step_type_of(names),
+        step_type=known,
         attempt=max(1, instance.try_number),
         part="sweep",
         index=order.get(instance.task_id, NO_INDEX),
@@ -200,7 +200,7 @@ def _upstream(
     """The ids of the steps an instance depended on, mapped ones included: now it is known how many there were."""
     found: list[str] = []
     group = fields.mapped_group(task)
-    for upstream_id in sorted(getattr(task, "upstream_task_ids", None) or ()):
+    for upstream_id in sorted(map(fields.text, getattr(task, "upstream_task_ids", None) or ())):
         together = group and group == fields.mapped_group(tasks.get(upstream_id))
         for each in states.get(upstream_id, ()):
             if not together or each.map_index == instance.map_index:
@@ -215,7 +215,7 @@ def _why(
         return None
     upstream = {
         name: {each.state for each in states.get(name, ())}
-        for name in sorted(getattr(task, "upstream_task_ids", None) or ())
+        for name in sorted(map(fields.text, getattr(task, "upstream_task_ids", None) or ()))
     }
     if instance.state == "upstream_failed":
         culprits = [name for name, found in upstream.items() if found & {"failed", "upstream_failed"}]
@@ -225,13 +225,13 @@ def _why(
         return {"type": "Lost", "message": message}
     if instance.state == "skipped":
         for name, found in upstream.items():
-            kind = fields.step_type_of(fields.class_names(tasks[name])) if name in tasks else None
+            kind = fields.type_of(tasks[name]) if name in tasks else None
             if kind in ("branch", "filter") and "success" in found:
                 return {"type": "Skipped", "message": f"{name} chose not to run it"}
         culprits = [name for name, found in upstream.items() if "skipped" in found]
         if culprits:
             return {"type": "Skipped", "message": f"upstream was skipped: {', '.join(culprits)}"}
-        return {"type": "Skipped", "message": "by itself, or by hand"}
+        return {"type": "Skipped", "message": "skipped itself, or by hand"}
     return {"type": "NotRun", "message": f"never ran; Airflow's state is {instance.state or 'none'}"}
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -38,6 +40,7 @@ class RunningTask:
     Attributes:
         task: the operator that executes.
         raised: what execute() raised: how Airflow's operators defer, reschedule, skip, trigger and fail.
+        raised_at: when, on the monotonic clock, in seconds.
         airflow_state: Airflow's name of its state now.
         environ: what the variables handed down to child processes were before.
     """
@@ -48,8 +51,16 @@ class RunningTask:
     task: Any
     airflow_state: str = "running"
     raised: BaseException | None = None
+    raised_at: float = 0.0
     tokens: Any = None
     environ: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def waited(self) -> bool:
+        """Whether Airflow waited for the run that this task triggered: so that there is one, though the task failed."""
+        poke_s = getattr(self.raised, "poke_interval", None)
+        waits = bool(getattr(self.raised, "wait_for_completion", False)) and isinstance(poke_s, (int, float))
+        return waits and time.monotonic() - self.raised_at >= float(poke_s or 0)
 
 
 _current: RunningTask | None = None
@@ -121,6 +132,8 @@ def before_stopping() -> None:
     if running_task is None:
         return
     kind = running_task.airflow_state = _state_after(running_task.raised)
+    with guard("airflow: writing a triggered run"):
+        _write_triggered_run(running_task, running_task.raised)  # waited for in the triggerer
     if kind == "skipped":
         _end(running_task, "skipped", airflow_state="skipped", error=None)
         return
@@ -134,7 +147,8 @@ def _open(ti: Any) -> RunningTask:
     served = getattr(ti, "_ti_context_from_server", None)
     dag_run = getattr(served, "dag_run", None) or fields.loaded(ti, "dag_run")
     run_id = fields.run_id_of(ti.dag_id, ti.run_id)
-    _write_run(run_id, ti.dag_id, dag_run)
+    with guard("airflow: writing the run of a task"):
+        _write_run(run_id, ti.dag_id, dag_run)
     ids = {
         "dag_id": ti.dag_id,
         "run_id": ti.run_id,
@@ -149,7 +163,7 @@ def _open(ti: Any) -> RunningTask:
         .open_step_unwritten(
             ti.task_id,
             step_id=fields.step_id_of(ti.dag_id, ti.run_id, ti.task_id, map_index),
-            step_type=fields.step_type_of(fields.class_names(task)),
+            step_type=fields.type_of(task),
             attempt=max(1, int(ti.try_number or 1)),
             index=fields.order_of(task),
             upstream=fields.upstream_of(task, ti.dag_id, ti.run_id, map_index),
@@ -168,10 +182,11 @@ def _open(ti: Any) -> RunningTask:
     resumed = getattr(served, "next_method", None) or fields.loaded(ti, "next_method")
     if resumed:
         step.set_metadata("result.resumed_with", str(resumed))
-    key = fields.item_key_of(task)
-    if key is not None:
-        step.set_item_key(key)
-    step.observe_inputs(fields.inputs_of(task))
+    with guard("airflow: reading the inputs"):
+        key = fields.item_key_of(task)
+        if key is not None:
+            step.set_item_key(key)
+        step.observe_inputs(fields.inputs_of(task))
     step.open()
     return RunningTask(_key(ti), step, origin, task)
 
@@ -188,7 +203,7 @@ def _write_run(run_id: str, dag_id: str, dag_run: Any) -> None:
         dag_id,
         part="task",  # one part for all tasks of the run: they all write the same
         input=fields.loaded(dag_run, "conf") or None,
-        started_at=fields.loaded(dag_run, "start_date"),
+        started_at=fields.started_at_of(dag_run),
     )
     run.set_origin(fields.run_origin(ids))
     run.detach()
@@ -208,7 +223,9 @@ def _watch(task: Any, running_task: RunningTask) -> None:
             try:
                 result = original(*args, **kwargs)
             except BaseException as raised:
-                running_task.raised = raised
+                running_task.raised, running_task.raised_at = raised, time.monotonic()
+                with guard("airflow: closing the step of a dying process"):
+                    _close_if_unprintable(running_task.step, raised)
                 raise
             if result is not None:
                 running_task.step.observe_output(result)
@@ -219,6 +236,15 @@ def _watch(task: Any, running_task: RunningTask) -> None:
     vars(task).update({name: watch(getattr(task, name)) for name in _METHODS if hasattr(task, name)})
 
 
+def _close_if_unprintable(step: Step, raised: BaseException) -> None:
+    """Airflow cannot log an error with half a character (a surrogate), and its process dies of that before any hook."""
+    try:
+        "".join(traceback.format_exception(raised)).encode()
+    except UnicodeEncodeError:
+        step.set_origin_state("failed")
+        step.close("failed", error=raised)
+
+
 def _end(running_task: RunningTask, state: str, *, airflow_state: str, error: Any) -> None:
     step, raised = running_task.step, running_task.raised
     running_task.airflow_state = airflow_state
@@ -226,13 +252,13 @@ def _end(running_task: RunningTask, state: str, *, airflow_state: str, error: An
     with guard("airflow: writing skipped tasks"):
         if raised is not None and type(raised).__name__ == "DownstreamTasksSkipped":
             _write_skipped(running_task, raised)
-    if raised is not None and type(raised).__name__ == "DagRunTriggerException":
-        with guard("airflow: writing a triggered run"):
+    with guard("airflow: writing a triggered run"):
+        if state == "success" or (state == "failed" and running_task.waited):
             _write_triggered_run(running_task, raised)
     if state == "success":
         step.close("completed")
     elif state == "skipped":
-        step.close("skipped", error={"type": "Skipped", "message": str(raised) if raised is not None else "by itself"})
+        step.close("skipped", error={"type": "Skipped", "message": _why_skipped(raised)})
     else:
         cause = error if isinstance(error, BaseException) else raised
         unknown = {
@@ -241,6 +267,16 @@ def _end(running_task: RunningTask, state: str, *, airflow_state: str, error: An
         }
         step.close("failed", error=cause if cause is not None else unknown)
     _leave(running_task)
+
+
+def _why_skipped(raised: BaseException | None) -> str:
+    try:
+        said = str(raised).strip() if raised is not None else ""
+    except Exception:  # noqa: BLE001  # an exception of the user's that cannot be printed
+        said = ""
+    if said or raised is None:
+        return said or "skipped itself"
+    return f"skipped itself: {type(raised).__name__} without a text"
 
 
 def _leave(running_task: RunningTask) -> None:
@@ -278,14 +314,17 @@ def patience_s() -> float:
 def _write_skipped(running_task: RunningTask, raised: BaseException) -> None:
     """The tasks that this branch or short-circuit skips will never have a process of their own."""
     dag_id, dag_run_id, task_id, _, _ = running_task.key
+    tasks = getattr(getattr(running_task.task, "dag", None), "task_dict", None) or {}
     skipped = list(fields.skipped_tasks(raised))[:_MAX_SKIPPED]
     running_task.step.set_metadata("result.skips", sorted({name for name, _ in skipped}))
     for name, map_index in skipped:
         origin_ids = {"dag_id": dag_id, "run_id": dag_run_id, "task_id": name}
         step = running_task.step.run.open_step_unwritten(
-            name,
+            fields.text(name),
             step_id=fields.step_id_of(dag_id, dag_run_id, name, map_index),
+            step_type=fields.type_of(tasks[name]) if name in tasks else None,
             part="skipped",
+            index=fields.order_of(tasks[name]) if name in tasks else None,
             map_index=map_index if map_index >= 0 else None,
             upstream=[running_task.step.step_id],
             origin=fields.task_origin(origin_ids, state="skipped", map_index=map_index),
@@ -294,15 +333,17 @@ def _write_skipped(running_task: RunningTask, raised: BaseException) -> None:
         step.close("skipped", error={"type": "Skipped", "message": f"{task_id} chose not to run it"})
 
 
-def _write_triggered_run(running_task: RunningTask, raised: BaseException) -> None:
-    """The dag run that this task triggers is a child of it."""
-    dag_id, dag_run_id = str(raised.trigger_dag_id), str(raised.dag_run_id)  # type: ignore[attr-defined]  # by its name
+def _write_triggered_run(running_task: RunningTask, raised: BaseException | None) -> None:
+    """The dag run that this task triggered is a child of it: queued, until its own scheduler says more."""
+    if type(raised).__name__ != "DagRunTriggerException":
+        return
+    dag_id, dag_run_id = fields.text(raised.trigger_dag_id), fields.text(raised.dag_run_id)  # type: ignore[union-attr]  # by its name
     running_task.step.set_metadata("result.triggered", f"{dag_id} {dag_run_id}")
     if not config.wants(dag_id):
         return
     parent = (running_task.step.run_id, running_task.step.step_id)
     run = client().attach_run(fields.run_id_of(dag_id, dag_run_id), dag_id, part="trigger", parent=parent)
-    run.set_origin(fields.run_origin({"dag_id": dag_id, "run_id": dag_run_id}))
+    run.set_origin(fields.run_origin({"dag_id": dag_id, "run_id": dag_run_id}, state="queued"))
     run.detach()
 
 
@@ -311,6 +352,7 @@ def _state_after(raised: BaseException | None) -> str:
     names = {base.__name__ for base in type(raised).__mro__}
     for name, kind in (
         ("TaskDeferred", "deferred"),
+        ("DagRunTriggerException", "deferred"),  # it waits for that run in the triggerer
         ("TaskAwaitingInput", "awaiting_input"),
         ("AirflowRescheduleException", "up_for_reschedule"),
         ("AirflowSkipException", "skipped"),

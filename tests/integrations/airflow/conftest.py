@@ -137,6 +137,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         import airflow.models
         import airflow.providers.standard.operators.empty
         import airflow.providers.standard.operators.python
+        import airflow.providers.standard.operators.trigger_dagrun
+        import airflow.providers.standard.triggers.external_task
         import airflow.providers.standard.triggers.temporal
         import airflow.sdk.execution_time.comms
         import airflow.sdk.execution_time.supervisor
@@ -167,6 +169,7 @@ def runs_task(airflow: None, isolated_home: Path, monkeypatch: pytest.MonkeyPatc
         context: dict[str, Any] | None = None,
         conf: dict[str, Any] | None = None,
         killed: bool = False,
+        refused: str | None = None,
     ) -> Outcome:
         outcome = Outcome(-1)
 
@@ -177,6 +180,8 @@ def runs_task(airflow: None, isolated_home: Path, monkeypatch: pytest.MonkeyPatc
                 return httpx.Response(200, json={"dag_run": _dag_run(dag_id, conf), **_CONTEXT, **(context or {})})
             if path.endswith("/heartbeat") and killed and _has_verdicts(isolated_home):
                 return httpx.Response(409, json={"detail": {"reason": "not_running", "current_state": "failed"}})
+            if refused is not None and path.startswith(refused):
+                return httpx.Response(409, json={"detail": {"reason": "already_exists", "message": "there is one"}})
             if path.startswith("/task-reschedules/"):
                 return httpx.Response(200, json=datetime.now(timezone.utc).isoformat())
             if path.startswith("/xcoms/") and request.method == "HEAD":

@@ -94,7 +94,7 @@ def test_a_dag_run_lasts_as_long_as_airflow_says_and_is_one_part_however_often_i
 ) -> None:
     dag_run = SimpleNamespace(
         dag_id="d", run_id="r", run_type="manual", conf={"password": "hush"}, start_date=NOON, end_date=None,
-        dag=SimpleNamespace(tags={"flights"}, task_dict={}), logical_date=NOON,
+        dag=SimpleNamespace(tags={"flights"}, task_dict={}), logical_date=NOON - timedelta(hours=1),
     )  # fmt: skip
     dagruns.on_running(dag_run)
     dag_run.end_date = NOON + timedelta(minutes=3)
@@ -105,7 +105,7 @@ def test_a_dag_run_lasts_as_long_as_airflow_says_and_is_one_part_however_often_i
     assert run["input"] == {"password": "[redacted]"}
     assert run["tags"] == {"flights": "true", "run_type": "manual"}
     assert run["error"] == {"type": "DagRunFailed", "message": "task_failure"}
-    assert run["origin"]["ids"]["logical_date"] == str(NOON)
+    assert run["origin"]["ids"]["logical_date"] == str(NOON - timedelta(hours=1))
 
 
 def test_a_state_set_from_outside_ends_the_step_and_says_so(seen: MemoryTransport) -> None:

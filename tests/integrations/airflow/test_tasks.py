@@ -98,6 +98,46 @@ def test_a_task_that_skips_itself_says_why(runs_task: Runs, captured: Reads) -> 
     assert (step["status"], step["error"]["message"]) == ("skipped", "nothing to do today")
 
 
+def test_a_task_that_skips_itself_without_a_word_says_that(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("skips_silently").states == ["skipped"]
+    assert (
+        captured().step("skips_silently")["error"]["message"] == "skipped itself: AirflowSkipException without a text"
+    )
+
+
+def test_an_error_with_half_a_character_is_kept_though_airflows_process_dies_of_it(
+    runs_task: Runs, captured: Reads
+) -> None:
+    runs_task("fails_oddly")
+    step = captured().step("fails_oddly")
+    assert step["status"] == "failed"
+    error = step["error"]
+    assert (error["type"], error["message"][:18]) == ("ValueError", "half a character: ")
+
+
+def test_a_triggered_run_is_a_child_that_is_queued_until_its_own_scheduler_says_more(
+    runs_task: Runs, captured: Reads
+) -> None:
+    assert runs_task("triggers").states == ["success"]
+    child = captured().run("another")
+    assert (child["status"], child["origin"]["state"]) == ("running", "queued")
+    assert child["parent"]["step_id"] == step_id_of("cases", "r1", "triggers", -1)
+
+
+def test_a_run_that_could_not_be_triggered_is_none(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("triggers", refused="/dag-runs/").states == ["failed"]
+    seen = captured()
+    assert seen.step("triggers")["status"] == "failed"
+    assert not [record for record in seen.records if record.get("pipeline") == "another"]
+
+
+def test_a_triggered_run_that_is_waited_for_in_the_triggerer_is_a_child_too(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("triggers_and_waits").states == ["deferred"]
+    seen = captured()
+    assert seen.step("triggers_and_waits")["origin"]["state"] == "deferred"
+    assert seen.run("another")["parent"]["step_id"] == step_id_of("cases", "r1", "triggers_and_waits", -1)
+
+
 def test_a_branch_names_whom_it_skips_and_they_appear_as_skipped_by_it(runs_task: Runs, captured: Reads) -> None:
     outcome = runs_task("chooses")
     assert outcome.states == ["success"]
@@ -112,6 +152,7 @@ def test_a_branch_names_whom_it_skips_and_they_appear_as_skipped_by_it(runs_task
     skipped = seen.step("not_taken")
     assert (skipped["status"], skipped["error"]["message"]) == ("skipped", "chooses chose not to run it")
     assert skipped["upstream"] == [step["step_id"]]
+    assert skipped["step_type"] == "empty"
     assert "taken" not in seen.names()
 
 

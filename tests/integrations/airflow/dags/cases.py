@@ -3,6 +3,7 @@ places where a user tells of decisions."""
 
 from __future__ import annotations
 
+import enum
 import threading
 import time
 from datetime import timedelta
@@ -11,6 +12,7 @@ from typing import Any
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import DAG, Asset, BaseOperator, BaseSensorOperator, TaskGroup, task
@@ -52,6 +54,38 @@ class Copied(BaseOperator):
         return type(copy.copy(self)).__name__
 
 
+class Unready(BaseOperator):
+    """Has a template field that can be read once, as one that opens a connection, and others of its attributes not at all."""
+
+    template_fields = ("query", "host")
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.query = "{{ ds }}"
+
+    @property
+    def host(self) -> str:
+        if self.__dict__.pop("asked", False):  # Airflow has read it by then
+            raise ConnectionError("no host yet")
+        self.__dict__["asked"] = "_rendered" in self.__dict__
+        return "example"
+
+    @host.setter
+    def host(self, value: str) -> None:
+        self.__dict__["_rendered"] = True
+
+    def execute(self, context: Any) -> list[int]:
+        current_step().reject("a", "unready")
+        return [1]
+
+
+class Name(str, enum.Enum):
+    """Task ids as an enum of texts, as some teams keep them."""
+
+    FIRST = "by_enum"
+    SECOND = "after_enum"
+
+
 @task
 def keep_even(numbers: list[int]) -> list[int]:
     step = current_step()
@@ -68,6 +102,14 @@ def fail() -> None:
 
 def skip_itself() -> None:
     raise AirflowSkipException("nothing to do today")
+
+
+def skip_silently() -> None:
+    raise AirflowSkipException()
+
+
+def fail_oddly() -> None:
+    raise ValueError("half a character: \udc80")
 
 
 def in_a_thread() -> None:
@@ -108,6 +150,19 @@ with DAG(
     classic = PythonOperator(task_id="classic", python_callable=lambda rows: {"n": len(rows)}, op_args=[[1, 2]])
     PythonOperator(task_id="fails", python_callable=fail)
     PythonOperator(task_id="skips_itself", python_callable=skip_itself)
+    PythonOperator(task_id="skips_silently", python_callable=skip_silently)
+    PythonOperator(task_id="fails_oddly", python_callable=fail_oddly)
+    Unready(task_id="unready")
+    by_enum = PythonOperator(task_id=Name.FIRST, python_callable=lambda: [1])
+    by_enum >> PythonOperator(task_id=Name.SECOND, python_callable=lambda: [2])
+    TriggerDagRunOperator(task_id="triggers", trigger_dag_id="another", trigger_run_id="t1")
+    TriggerDagRunOperator(
+        task_id="triggers_and_waits",
+        trigger_dag_id="another",
+        trigger_run_id="t2",
+        wait_for_completion=True,
+        deferrable=True,
+    )
     PythonOperator(task_id="in_thread", python_callable=in_a_thread)
     PythonOperator(task_id="by_hand", python_callable=run_by_hand)
     PythonOperator(task_id="sleeps", python_callable=sleep_long)
