@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xray_core.model import ITEMS_IN, ITEMS_OUT
-from xray_server.otlp.documents import Document
+from xray_server.otlp.documents import Document, aligned
 from xray_server.otlp.records import ATTEMPT
 from xray_server.otlp.verdicts import NOT_IN_OUTPUT, Scored, item_set, samples_of, scored, sum_of
 from xray_server.records.schema import Items, Record, SamplesRecord, StepRecord, VerdictSet, VerdictsRecord, sample_text
@@ -101,40 +101,46 @@ def _told(sample: Mapping[str, Any] | None) -> tuple[float | None, str | None, M
 
 def _records(trace_id: str, outer: Retriever, inner: Sequence[Retriever]) -> list[Record]:
     came_in = list({each.id: each for retriever in inner for each in retriever.came_out}.values())
-    left = {each.id for each in outer.came_out}
-    left_out = [each for each in came_in if each.id not in left]
+    # the outer one may name a document otherwise: compared with each inner one by itself, so that no other changes a pair
+    pairs = [(each, aligned(each.came_out, outer.came_out)) for each in inner]
+    stayed = {document.id for _, came_out in pairs for document in came_out}
+    left_out = [each for each in came_in if each.id not in stayed]
     if not left_out or (outer.came_out and len(left_out) == len(came_in)):
         return []  # it gave all that it got; or the two name documents differently, and nothing can be said
+    kept = [each for each in came_in if each.id in stayed]
     scores = scored(outer.came_out, came_in, left_out)
-    kept = [each for each in came_in if each.id in left]
     step = StepRecord(
         v=1, run_id=trace_id, step_id=outer.step_id, attempt=ATTEMPT, part=INNER, rev=len(inner), pipeline=outer.pipeline,
-        step_type="filter" if _in_order(outer, came_in) else "rank", started_us=outer.started_us, items=Items(in_=item_set(came_in, source=_SOURCE)),
-        inference={"verdicts": True}, counts={"selected": len(kept), "not_selected": len(left_out)},
+        step_type="filter" if _in_order(outer, came_in) else "rank", started_us=outer.started_us,
+        items=Items(in_=item_set(came_in, source=_SOURCE)), inference={"verdicts": True},
+        counts={"selected": len(kept), "not_selected": len(left_out)},
         reasons={"not_selected": {NOT_IN_OUTPUT: len(left_out)}},
         sums={"not_selected": {NOT_IN_OUTPUT: sum_of([each.id for each in left_out])}},
         scores=None if scores.cut is None else {"selected": {"min": scores.cut}},
     )  # fmt: skip
-    records: list[Record] = [step]
-    for each in inner:
-        records += _pair(trace_id, outer, each, left)
-    return records
+    return [step, *(record for each, came_out in pairs for record in _pair(trace_id, outer, each, came_out))]
 
 
-def _pair(trace_id: str, outer: Retriever, inner: Retriever, left: set[str]) -> list[Record]:
-    """The verdicts on one inner retriever's documents: of these two spans alone, so never to be changed."""
-    kept = list({each.id: each for each in inner.came_out if each.id in left}.values())
-    left_out = list({each.id: each for each in inner.came_out if each.id not in left}.values())
-    scores: Scored = scored(outer.came_out, inner.came_out, left_out)
+def _pair(trace_id: str, outer: Retriever, inner: Retriever, came_out: Sequence[Document]) -> list[Record]:
+    """The verdicts on one inner retriever's documents: of these two spans alone, so never to be changed.
+
+    Args:
+        came_out: of the outer one, as the inner one names it.
+    """
+    stayed = {each.id for each in came_out}
+    kept = list({each.id: each for each in inner.came_out if each.id in stayed}.values())
+    left_out = list({each.id: each for each in inner.came_out if each.id not in stayed}.values())
+    known = {each.id for each in kept}
+    scores: Scored = scored(came_out, inner.came_out, left_out)
     sets = [
         VerdictSet(outcome="in", n=len(kept) + len(left_out), ids=[each.id for each in (*kept, *left_out)]),
         VerdictSet(outcome="selected", n=len(kept), ids=[each.id for each in kept]),
         VerdictSet(outcome="not_selected", reason=NOT_IN_OUTPUT, n=len(left_out), ids=[each.id for each in left_out]),
     ]
     samples = [
-        *samples_of([each for each in outer.came_out if each.id in {k.id for k in kept}], "selected", scores.kept, outer.ended_us),
+        *samples_of([each for each in came_out if each.id in known], "selected", scores.kept, outer.ended_us),
         *samples_of(left_out, "not_selected", scores.left_out, outer.ended_us),
-    ]  # fmt: skip
+    ]
     where = (trace_id, outer.step_id)
     return [
         VerdictsRecord(1, *where, [each for each in sets if each.n], ATTEMPT, INNER, inner.step_id),

@@ -6,6 +6,7 @@ Tests otlp/documents.py, evidence.py, records.py and verdicts.py.
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -144,6 +145,38 @@ def test_documents_that_two_spans_name_differently_are_not_called_dropped(http: 
     spans.send(http, spans.request(
         spans.retriever(1, "search", "ab", parent=2), spans.retriever(2, "outer", "xy", parent=9)))  # fmt: skip
     assert why(http, f"{1:032x}", "a")["outcome"] == "accepted"
+
+
+def test_chunks_that_share_an_id_are_compared_by_their_texts_over_spans_too(http: httpx.Client) -> None:
+    def given(*texts: str) -> Any:
+        documents = [{"page_content": text, "metadata": {"source": "a.md"}} for text in texts]
+        return {"gen_ai.operation.name": "vector_db_retrieve", "gen_ai.task.output": {"documents": documents}}
+
+    spans.send(http, spans.request(
+        spans.span(1, "search", parent=2, **given("one", "two", "three")),
+        spans.span(2, "compress", parent=9, **given("two"))))  # fmt: skip
+    steps = {step["name"]: step for step in http.get(f"/runs/{1:032x}").json()["steps"]}
+    assert (steps["compress"]["ledger"]["not_selected"], steps["compress"]["ledger"]["selected"]) == (2, 1)
+    by_text = {each["details"]["text"]: each["item_id"] for each in steps["search"]["acceptances"]}
+    outcomes = {text: why(http, f"{1:032x}", quote(item, safe=""))["outcome"] for text, item in by_text.items()}
+    assert outcomes == {"one": "not_selected", "two": "selected", "three": "not_selected"}
+
+
+def test_a_trace_over_two_services_is_one_run_of_the_service_that_began_it(http: httpx.Client) -> None:
+    remote = {"flags": 0x300}
+    entry = spans.request(
+        spans.span(2, "rank", parent=1, at_ms=1, more=remote),
+        spans.retriever(3, "search", "ab", parent=2),
+        service="ranker",
+    )
+    spans.send(http, entry)
+    alone = http.get(f"/runs/{1:032x}").json()
+    assert (alone["pipeline"], alone["status"]) == ("ranker", "completed")
+    failed = {"status": {"code": 2, "message": "no"}}
+    spans.send(http, spans.request(spans.span(1, "GET /search", more=failed), service="shop"))
+    run = http.get(f"/runs/{1:032x}").json()
+    assert (run["pipeline"], run["status"], run["error"]["message"]) == ("shop", "failed", "no")
+    assert {step["pipeline"] for step in run["steps"]} == {"ranker"}
 
 
 def test_sets_that_were_derived_are_marked_as_inferred(http: httpx.Client, store: Store) -> None:
