@@ -91,11 +91,11 @@ def compare_page(store: Store, project: str, a: str, b: str, *, offset: int) -> 
         UnknownRunError: there is no such run.
     """
     diff = diffs.diff(store, project, a, b)
-    runs = [runs.run_json(known_run(store, project, run_id)) for run_id in (a, b)]
+    compared = [runs.run_json(known_run(store, project, run_id)) for run_id in (a, b)]
     parted = diff.parted_at
     return ComparePage(
-        runs[0],
-        runs[1],
+        compared[0],
+        compared[1],
         diff,
         _outputs(store, project, a, b, parted),
         diff.steps[offset : offset + MAX_COMPARED_ROWS],
