@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 import sys
@@ -45,6 +46,7 @@ def _register_lists(subparsers: Any) -> None:
     )
     parser.add_argument("run_id", metavar="RUN", help="a run id, its beginning, or 'last'")
     parser.add_argument("--pipeline", help="'last' of this pipeline")
+    parser.add_argument("--each", action="store_true", help="every instance of a mapped task by itself, numbered")
 
     parser = _command(
         subparsers, "steps", _steps, "search steps across runs", "xray steps --step-type filter --rejection-rate-gt 0.9"
@@ -158,7 +160,7 @@ def _show(arguments: argparse.Namespace) -> int:
             page = server.get("runs", run_id, cursor=answer["next_cursor"])
             answer["steps"] += page["steps"]
             answer["next_cursor"] = page.get("next_cursor")
-    return _out(arguments, answer, render.run)
+    return _out(arguments, answer, functools.partial(render.run, each=arguments.each))
 
 
 def _steps(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from xray_core.cli.mapped import grouped, numbered
 from xray_core.cli.trend import trend_lines
 
 _BAR = 28
@@ -68,9 +69,10 @@ def steps(answer: Mapping[str, Any]) -> None:
     _more(answer)
 
 
-def run(answer: Mapping[str, Any]) -> None:
-    """One run: a head line, the funnel, what is odd."""
+def run(answer: Mapping[str, Any], *, each: bool = False) -> None:
+    """One run: a head line, the funnel, what is odd. `each` draws every instance of a mapped task by itself, numbered."""
     out = console()
+    steps = answer["steps"] if each else grouped(answer["steps"])
     out.print(
         f"[bold]{escape(str(answer.get('pipeline') or '?'))}[/]  {_markup_status(answer['status'])}  "
         f"{ago(answer.get('started_at'))}  {took(answer.get('duration_ms'))}  [dim]{escape(answer['run_id'])}[/]"
@@ -78,17 +80,12 @@ def run(answer: Mapping[str, Any]) -> None:
     if answer.get("error"):
         error = answer["error"]
         out.print(f"[red]{escape(str(error.get('type')))}: {escape(str(error.get('message')))}[/]")
-    largest = max((_widest(step["ledger"]) for step in answer["steps"]), default=0)
+    largest = max((_widest(step["ledger"]) for step in steps), default=0)
     table = _table("step", "", "in", "out", "", "why the others fell")
-    for step in answer["steps"]:
+    for step in steps:
         ledger = step["ledger"]
-        label = _plain(step.get("name") or step["step_id"])
-        if step.get("attempt", 1) > 1:
-            label.append(f" try {step['attempt']}", "dim")
-        if step["status"] != "completed":
-            label.append(f" {step['status']}", _STATUS.get(step["status"], ""))
         table.add_row(
-            label,
+            _label(step),
             _bar(ledger, largest),
             _known(ledger["input"]),
             _known(ledger["accepted"]),
@@ -98,7 +95,7 @@ def run(answer: Mapping[str, Any]) -> None:
     out.print(table)
     if answer.get("next_cursor"):
         out.print(f"[dim]only the first {len(answer['steps'])} steps are shown[/]")
-    for step in answer["steps"]:
+    for step in steps:
         for flag in step["ledger"]["flags"]:
             if flag == "unaccounted":
                 n = count(step["ledger"]["unaccounted"])
@@ -111,6 +108,29 @@ def run(answer: Mapping[str, Any]) -> None:
         out.print(_plain(what if what.startswith("refused: ") else f"{n} x {what} could not be kept"), style="yellow")
     for gap in answer.get("conservation") or ():
         out.print(_plain(gap["sentence"]), style="yellow")
+
+
+def _label(step: Mapping[str, Any]) -> Text:
+    mapped = step.get("mapped")
+    label = _plain(step.get("name") or step["step_id"]) if mapped else _plain(numbered(step))
+    if mapped:
+        label.append(f" ×{mapped['count']:,}", "dim")
+    if step.get("attempt", 1) > 1:
+        label.append(f" try {step['attempt']}", "dim")
+    for status, n in (mapped["statuses"] if mapped else {step["status"]: 1}).items():
+        if status != "completed":
+            label.append(f" {f'{n:,} ' if mapped else ''}{status}", _STATUS.get(status, ""))
+    return label
+
+
+def _of_mapped(mapped: Mapping[str, Any]) -> str:
+    """How the instances of a mapped task differ: "each 0 to 9, worst [3]"; nothing where they do not."""
+    least, most = mapped["accepted"] or (None, None)
+    worst = mapped["worst"]
+    if least == most and len(mapped["statuses"]) < 2:
+        return ""
+    told = [f"each {least:,} to {most:,}"] if least is not None and least != most else []
+    return ", ".join([*told, f"worst [{worst['map_index']}]"])
 
 
 def trend(answer: Mapping[str, Any]) -> None:
@@ -309,6 +329,9 @@ def _fallen(step: Mapping[str, Any]) -> Text:
             text.append(
                 f"{' · ' if text.plain else ''}{word} {ledger[name]:,}", "" if ledger.get("inferred") else colour
             )
+    differ = _of_mapped(step["mapped"]) if step.get("mapped") else ""
+    if differ:
+        text.append(f"{' · ' if text.plain else ''}{differ}", "dim")
     return text
 
 
