@@ -147,7 +147,7 @@ class Ledger:
 
     Attributes:
         accepted: what came out, the selected included.
-        undecided: of a running step, what has no verdict yet; 0 once it has ended.
+        undecided: what has no verdict because its step still runs, or failed before it came to it; 0 of all others.
         unaccounted: what went in and nothing says what became of it; negative when more came out than went in.
         distinct_in, distinct_out: how many different items, where item sets were given.
         duplicated: copies that came out beyond those that went in; negative: copies that were taken out.
@@ -233,7 +233,7 @@ def make_ledger(
         items: item sets by side, as `merge_step` gives them. What the user counted wins over them; those that were inferred
             count only as far as they agree with what was said.
         relation: how what came out relates to what went in; where it is other items (an aggregate, the parts of each), none is lost.
-        running: the step has not ended: what has no verdict is undecided.
+        running: the step has not ended, or failed: what has no verdict is undecided.
 
     Items that came out without an explicit accept are accepted: that is what leaving a step means.
     """
@@ -322,7 +322,7 @@ def ledger_of(state: Mapping[str, Any]) -> Ledger:
         output_count=state["output_count"],
         items=state["items"],
         relation=state["relation"],
-        running=state["status"] == "running",
+        running=state["status"] in ("running", "failed"),
     )
 
 

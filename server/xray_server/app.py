@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import anyio
 import anyio.to_thread
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 from fastapi.security import HTTPBearer
 
 from xray_server.access.admission import Access
@@ -34,6 +34,7 @@ from xray_server.http.openapi import errors
 from xray_server.http.operate_routes import add_operate_routes
 from xray_server.http.otlp_routes import add_otlp_routes
 from xray_server.http.read_routes import add_read_routes
+from xray_server.http.representation import Representation, no_repeats
 from xray_server.http.write_routes import add_write_routes
 from xray_server.ingest.committer import MAX_WAITING_BATCHES, Committer
 from xray_server.ingest.ndjson import MAX_BODY_BYTES, MAX_DECOMPRESSED_BYTES
@@ -94,7 +95,8 @@ def create_app(
     app.state.mcp = add_mcp(app, _VERSION)
     app.state.committer = committer
     app.state.store = store
-    app.add_middleware(Guard, access=access, rates=Rates(rate_per_key_s), metrics=metrics)
+    app.add_middleware(Representation, routes=app)
+    app.add_middleware(Guard, access=access, rates=Rates(rate_per_key_s), metrics=metrics, render=pages.error)
     add_error_handlers(app, pages.error)
     add_write_routes(app, store, committer, bodies)
     add_otlp_routes(app, store, committer, bodies, trace_url=trace_url)
@@ -119,9 +121,16 @@ def _empty_app(lifespan: _Lifespan) -> FastAPI:
         redoc_url=None,
         default_response_class=JsonResponse,
         # for the document alone: what decides is the guard, before any route is looked up
-        dependencies=[Depends(HTTPBearer(auto_error=False, description="a key; none needed while there are none"))],
+        dependencies=[
+            Depends(HTTPBearer(auto_error=False, description="a key; none needed while there are none")),
+            Depends(_each_once),
+        ],
         responses=errors(401, 403, 421, 429, 503),
     )
+
+
+def _each_once(request: Request) -> None:
+    no_repeats(request.query_params.multi_items())
 
 
 def _lifespan(committer: Committer, alerts: Alerts | None) -> _Lifespan:

@@ -154,7 +154,7 @@ class Step(StepItems):
     def ledger(self) -> Ledger:
         """Where the items went, as far as this process knows."""
         counts = self._log.counts() if self._log is not None else {}
-        values, running = self._values_made, self.status == "running"
+        values, running = self._values_made, self.status in ("running", "failed")
         if values is None:
             return make_ledger(counts, running=running)
         return make_ledger(

@@ -64,7 +64,7 @@ class Identity:
 
 
 _OPEN: Final = Identity(DEFAULT_PROJECT, SCOPES["admin"], "open")
-_NOBODY: Final = Identity(DEFAULT_PROJECT, frozenset(), "nothing")
+NOBODY: Final = Identity(DEFAULT_PROJECT, frozenset(), "nothing")
 
 
 class Access:
@@ -110,7 +110,7 @@ class Access:
             await self.refresh()
         except StoreUnavailableError:
             if needed_scope(scope["method"], scope["path"]) is None:
-                return _NOBODY  # alive, and says so
+                return NOBODY  # alive, and says so
             raise
         headers = dict(scope["headers"])
         if self.open:
@@ -123,7 +123,7 @@ class Access:
                 )
             return _OPEN
         method, needed = scope["method"], needed_scope(scope["method"], scope["path"])
-        identity = self._by_key(headers) or self._by_session(method, needed, headers) or _NOBODY
+        identity = self._by_key(headers) or self._by_session(method, needed, headers) or NOBODY
         if needed is None or identity.may(needed):
             return identity
         if identity.via == "nothing":

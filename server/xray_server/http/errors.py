@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from xray_server.answers import error_response
 from xray_server.errors import BadCursorError, HTTPError, NotKnownError, StoreUnavailableError
+from xray_server.http.representation import allowed_methods
 
 RenderError = Callable[[Request, HTTPError], Response]
 
@@ -24,7 +25,8 @@ def add_error_handlers(app: FastAPI, render: RenderError) -> None:
     """
 
     def answer(request: Request, error: HTTPError, detail: list[dict[str, Any]] | None = None) -> Response:
-        return render(request, error) if is_page(request.method, request.url.path) else error_response(error, detail)
+        shown = is_page(request.method, request.scope["path"]) or wants_html(request.headers.get("accept", ""))
+        return render(request, error) if shown else error_response(error, detail)
 
     @app.exception_handler(HTTPError)
     async def refused(request: Request, error: HTTPError) -> Response:
@@ -53,18 +55,26 @@ def add_error_handlers(app: FastAPI, render: RenderError) -> None:
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:
         """An unknown path (404) or a method that a path does not have (405): raised by the router."""
-        path = request.url.path[:256]
+        path = request.scope["path"][:256]
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(allowed_methods(app.routes, request.scope))
         messages = {
             404: f"there is no {path!r} here; /openapi.json lists all routes",
-            405: f"{path!r} takes no {request.method[:20]}; it takes {(error.headers or {}).get('Allow', 'others')}",
+            405: f"{path!r} takes no {request.method[:20]}; it takes {headers.get('Allow', 'others')}",
         }
         message = messages.get(error.status_code, str(error.detail))
-        return answer(request, HTTPError(error.status_code, message, headers=error.headers))
+        return answer(request, HTTPError(error.status_code, message, headers=headers))
 
 
 def is_page(method: str, path: str) -> bool:
     """Whether a browser shows the answer: a page, or what a form of a page sends."""
     return method in ("GET", "HEAD", "POST") and (path in ("/", "/docs", "/ui") or path.startswith("/ui/"))
+
+
+def wants_html(accept: str) -> bool:
+    """Whether who asks is a browser that shows the answer: an error is then a page, whatever was asked for."""
+    return accept.lower().startswith("text/html")
 
 
 def _message(error: Any) -> str:

@@ -11,14 +11,16 @@ import time
 from typing import Final
 from urllib.parse import quote
 
+from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xray_core.safety import swallow
-from xray_server.access.admission import SIGN_IN, Access, Identity, from_other_page, keep_escaped_slashes
+from xray_server.access.admission import NOBODY, SIGN_IN, Access, Identity, from_other_page, keep_escaped_slashes
 from xray_server.access.rates import Rates
 from xray_server.answers import error_response
 from xray_server.errors import HTTPError, RequestFailedError
+from xray_server.http.errors import RenderError, is_page, wants_html
 from xray_server.http.logs import REQUEST_ID, log_request, place_of, request_id
 from xray_server.http.metrics import Metrics
 from xray_server.store import StoreUnavailableError
@@ -42,8 +44,9 @@ _PRIVATE: Final = (b"cache-control", b"no-store")  # what took a key to see is n
 class Guard:
     """ASGI middleware; outermost."""
 
-    def __init__(self, app: ASGIApp, access: Access, rates: Rates, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, access: Access, rates: Rates, metrics: Metrics, render: RenderError) -> None:
         self._app = app
+        self._render = render
         self._access = access
         self._rates = rates
         self._metrics = metrics
@@ -76,7 +79,7 @@ class Guard:
             swallow(f"server {scope['method'][:10]} {route_of(scope)}", RequestFailedError(place_of(error)))
             if status:
                 raise
-            answer = error_response(HTTPError(500, "the server made a mistake; its log says more"))
+            answer = self._error(scope, HTTPError(500, "the server made a mistake; its log says more"))
             await answer(scope, receive, send_with_headers)
         finally:
             self._tell(scope, status or 499, time.monotonic() - began_s)
@@ -111,19 +114,24 @@ class Guard:
         except HTTPError as error:
             if error.status in _REFUSED:
                 self._metrics.refuse(_REFUSED[error.status])
-            refusal = _to_sign_in(scope) if error.status == 401 and _is_page(scope) else error_response(error)
+            shown = error.status == 401 and scope["method"] in ("GET", "HEAD") and is_page("GET", scope["path"])
+            refusal = _to_sign_in(scope) if shown else self._error(scope, error)
         except StoreUnavailableError as error:
-            refusal = error_response(HTTPError(503, str(error), retry_after_s=2))
+            refusal = self._error(scope, HTTPError(503, str(error), retry_after_s=2))
         await (refusal or self._app)(scope, receive, send)
+
+    def _error(self, scope: Scope, error: HTTPError) -> Response:
+        """An error of our own: a page where a browser shows it, else JSON."""
+        request = Request(scope)
+        if wants_html(request.headers.get("accept", "")):
+            scope.setdefault("state", {}).setdefault("identity", NOBODY)
+            return self._render(request, error)
+        return error_response(error)
 
 
 def route_of(scope: Scope) -> str:
     """The route of a request as it is declared, without the ids in it: these are the users' data."""
     return str(getattr(scope.get("route"), "path", "/static" if scope["path"].startswith("/static/") else "none"))
-
-
-def _is_page(scope: Scope) -> bool:
-    return scope["method"] in ("GET", "HEAD") and (scope["path"] in ("/", "/docs") or scope["path"].startswith("/ui"))
 
 
 def _to_sign_in(scope: Scope) -> Response:

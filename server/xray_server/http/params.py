@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from xray_server.read import runs
 from xray_server.store import MAX_PAGE, RunFilter, StepFilter
 from xray_server.times import parse_time
 
@@ -41,8 +43,34 @@ class Paged(Parameters):
     cursor: Cursor = None
 
 
-class RunsParameters(Paged):
-    """Of the list of runs."""
+def _run_fields(text: str) -> str:
+    return _known_fields(text, runs.RUN_FIELDS)
+
+
+def _step_fields(text: str) -> str:
+    return _known_fields(text, runs.STEP_FIELDS)
+
+
+def _known_fields(text: str, known: Collection[str]) -> str:
+    for name in text.split(","):
+        if name.strip() not in known:
+            raise ValueError(f"there is no field {name.strip()[:100]!r}; there are: {', '.join(known)}")
+    return text
+
+
+_FIELDS: Final = Field(
+    max_length=1_000,
+    description="names with commas between: only these, whole. Else all, large values by their heads (see `truncated`)",
+)
+
+
+def chosen_fields(text: str | None) -> tuple[str, ...] | None:
+    """The fields that a parameter names; None: all."""
+    return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
+class RunsFilter(Paged):
+    """Which runs are listed."""
 
     pipeline: Text | None = None
     status: StatusName | None = None
@@ -59,8 +87,14 @@ class RunsParameters(Paged):
         )
 
 
-class StepsParameters(Paged):
-    """Of the list of steps across runs."""
+class RunsParameters(RunsFilter):
+    """Of the list of runs."""
+
+    fields: Annotated[str, _FIELDS, AfterValidator(_run_fields)] | None = None
+
+
+class StepsFilter(Paged):
+    """Which steps across runs are listed."""
 
     step_type: Text | None = None
     name: Text | None = None
@@ -88,6 +122,12 @@ class StepsParameters(Paged):
             since_us=since_us,
             until_us=until_us,
         )
+
+
+class StepsParameters(StepsFilter):
+    """Of the list of steps across runs."""
+
+    fields: Annotated[str, _FIELDS, AfterValidator(_step_fields)] | None = None
 
 
 class RunParameters(Parameters):

@@ -10,7 +10,7 @@ from xray_server.access.admission import Project
 from xray_server.answers import JsonResponse
 from xray_server.errors import UnknownRunError
 from xray_server.http.openapi import NOT_FOUND, READ_ERRORS, answer
-from xray_server.http.params import RunParameters, RunsParameters, StepsParameters
+from xray_server.http.params import RunParameters, RunsParameters, StepsParameters, chosen_fields
 from xray_server.read import runs
 from xray_server.store import Store
 
@@ -21,7 +21,16 @@ def add_read_routes(app: FastAPI, store: Store) -> None:
     @app.get("/runs", responses=answer("runs", "next_cursor") | READ_ERRORS, tags=["read"])
     def get_runs(project: Project, query: Annotated[RunsParameters, Query()]) -> Response:
         """Runs, newest first."""
-        return JsonResponse(runs.list_runs(store, project, query.where(), limit=query.limit, cursor=query.cursor))
+        return JsonResponse(
+            runs.list_runs(
+                store,
+                project,
+                query.where(),
+                limit=query.limit,
+                cursor=query.cursor,
+                fields=chosen_fields(query.fields),
+            )
+        )
 
     @app.get(
         "/runs/{run_id:id}",
@@ -38,4 +47,13 @@ def add_read_routes(app: FastAPI, store: Store) -> None:
     @app.get("/steps", responses=answer("steps", "next_cursor") | READ_ERRORS, tags=["read"])
     def get_steps(project: Project, query: Annotated[StepsParameters, Query()]) -> Response:
         """Steps across runs, newest first; all filters given must hold."""
-        return JsonResponse(runs.list_steps(store, project, query.where(), limit=query.limit, cursor=query.cursor))
+        return JsonResponse(
+            runs.list_steps(
+                store,
+                project,
+                query.where(),
+                limit=query.limit,
+                cursor=query.cursor,
+                fields=chosen_fields(query.fields),
+            )
+        )

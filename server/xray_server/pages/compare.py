@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from xray_core.compare import ComparedStep, Diff, PartedAt, certain_words
 from xray_server.errors import NoBaselineError
-from xray_server.pages.formatting import scalar
+from xray_server.pages.formatting import completeness, scalar
 from xray_server.read import diff as diffs
 from xray_server.read import runs
 from xray_server.read.baseline import choose
@@ -60,6 +60,11 @@ class ComparePage:
     outputs: Outputs | None
     steps: Sequence[ComparedStep]
     offset: int
+
+    @property
+    def believed(self) -> tuple[str, str]:
+        """How far the counts of the two can be believed."""
+        return completeness(*((str(run["status"]), run["dropped"]) for run in (self.a, self.b)))
 
     @property
     def after(self) -> int:

@@ -254,6 +254,25 @@ def _size(value: Any, *, sized_only: bool = False) -> str | None:
     return None if sized_only else short(value["$type"], 40)
 
 
+_LOSSES: Final = ("refused: ", "clamped.counts", "clamped.reasons", "clamped.items", "verdicts")
+
+
+def completeness(*states: tuple[str, Mapping[str, int] | None]) -> tuple[str, str]:
+    """How far counts can be believed: a mark ("exact", "so far", "until it failed", "incomplete") and what it means.
+
+    Args:
+        states: (status, what was dropped) of all that the counts are of.
+    """
+    if any(str(what).startswith(_LOSSES) for _, dropped in states for what, n in (dropped or {}).items() if n):
+        return "incomplete", "Something of it was not kept: see the warnings"
+    statuses = {status for status, _ in states}
+    if "running" in statuses:
+        return "so far", "It is still running"
+    if "failed" in statuses:
+        return "until it failed", "What was counted before it failed"
+    return "exact", "Every item was counted"
+
+
 def ledger_warnings(ledger: Ledger, *, capture: str | None = None) -> list[str]:
     """What does not add up in a step, each with what to do about it."""
     found = []

@@ -210,9 +210,20 @@ def _of_group(group: StepGroup) -> Ledger:
     came_out = group.accepted if group.outputs_known else None
     every = group.inputs_known == group.outputs_known == group.steps
     unaccounted = group.input - group.accepted - fallen if every else None
-    flags = ("unaccounted",) if group.flagged and unaccounted and unaccounted > 0 else ()
+    undecided = 0
+    if not group.flagged and unaccounted and unaccounted > 0:  # a step still runs, or failed: nobody lost anything
+        undecided, unaccounted = unaccounted, 0
+    flags = ("unaccounted",) if unaccounted and unaccounted > 0 else ()
     return Ledger(
-        went_in, came_out, group.rejected, group.not_selected, group.errored, unaccounted, group.selected, flags
+        went_in,
+        came_out,
+        group.rejected,
+        group.not_selected,
+        group.errored,
+        unaccounted,
+        group.selected,
+        flags,
+        undecided,
     )
 
 

@@ -72,6 +72,7 @@ class Pages:
         )
         self._templates.tests.update(flat=formatting.is_flat)
         self._templates.globals.update(
+            completeness=formatting.completeness,
             plural=formatting.plural,
             ledger_warnings=formatting.ledger_warnings,
             dropped_warnings=formatting.dropped_warnings,

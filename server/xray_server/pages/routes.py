@@ -78,6 +78,7 @@ def _add_list_pages(app: FastAPI, store: Store, pages: Pages) -> None:
             "steps.html",
             request,
             steps=found["steps"],
+            believed=formatting.completeness(*((step["status"], step["dropped"]) for step in found["steps"])),
             next_cursor=found["next_cursor"],
             trend=trend,
             asked=Given.of_list(request),

@@ -12,6 +12,7 @@ from xray_server.pages import charts
 from xray_server.pages import funnel as funnels
 from xray_server.pages.compare import Verdict, verdict
 from xray_server.pages.formatting import dropped_warnings, plural
+from xray_server.read import heads
 from xray_server.read import runs as queries
 from xray_server.read import why as explain
 from xray_server.read.conservation import gaps_of
@@ -34,6 +35,11 @@ class RunLine:
 
     run: Mapping[str, Any]
     funnel: funnels.Funnel | None
+
+    @property
+    def believed(self) -> tuple[str, Mapping[str, int] | None]:
+        """What tells how far its counts can be believed (`formatting.completeness`)."""
+        return str(self.run["status"]), self.run["dropped"]
 
     @property
     def worst(self) -> funnels.Row | None:
@@ -67,6 +73,17 @@ class RunPage:
     per_page: int = MAX_ROWS
 
     @property
+    def known(self) -> bool:
+        """False while only steps of the run have arrived."""
+        return self.run["started_at"] is not None or self.run["client"] is not None
+
+    @property
+    def dropped(self) -> Mapping[str, int]:
+        """What could not be kept of the run and of its steps."""
+        every = [self.run["dropped"] or {}, *(row.dropped for row in self.funnel.rows)]
+        return {what: n for each in every for what, n in each.items()}
+
+    @property
     def after(self) -> int:
         """How many rows come after those that are shown."""
         return max(0, len(self.funnel.rows) - self.offset - len(self.rows))
@@ -79,7 +96,7 @@ def run_lines(store: Store, project: str, where: RunFilter, *, cursor: str | Non
     for run in page.items:
         small = run.step_count <= SUMMARISED_STEPS
         funnel = funnels.from_groups(store.step_groups(project, run.run_id)) if small and run.step_count else None
-        lines.append(RunLine(queries.run_json(run), funnel))
+        lines.append(RunLine(heads.row(queries.run_json(run)), funnel))
     return lines, page.next_cursor
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from xray_server.http.params import Cursor, Parameters, RunsParameters, StepsParameters, Text
+from xray_server.http.params import Cursor, Parameters, RunsFilter, StepsFilter, Text
 
 Offset = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -21,7 +21,7 @@ class _FromForm(BaseModel):
         return {name: value for name, value in values.items() if value != ""} if isinstance(values, Mapping) else values
 
 
-class RunsView(_FromForm, RunsParameters):
+class RunsView(_FromForm, RunsFilter):
     """Of the list of runs."""
 
 
@@ -54,7 +54,7 @@ class SearchView(Parameters):
     q: Text = ""
 
 
-class StepsView(_FromForm, StepsParameters):
+class StepsView(_FromForm, StepsFilter):
     """Of the list of steps across runs."""
 
 

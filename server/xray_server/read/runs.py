@@ -5,32 +5,97 @@ Shared by the API and the pages. Knows no HTTP, no HTML and no SQL.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from xray_core.model import ITEMS_IN, ITEMS_OUT
+from xray_server.read import heads
 from xray_server.read.baseline import mark_of
 from xray_server.read.conservation import gaps_of
-from xray_server.store import RunFilter, StepFilter, Store, StoredRun, StoredStep
+from xray_server.store import Page, RunFilter, StepFilter, Store, StoredRun, StoredStep
 from xray_server.times import iso
 
 Json = dict[str, Any]
+T = TypeVar("T")
+_MAX_READ_BYTES: Final = 8 * 1024 * 1024  # of documents that are in memory at once, and of what a list answers
+_MAX_READS: Final = 64  # of a list; what is left is on the next page
+_MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024  # of the steps of one run
+# What `run_json` and `step_json` give: what `fields` may name.
+RUN_FIELDS: Final = (
+    "run_id", "mark", "mark_note", "pipeline", "status", "started_at", "ended_at", "duration_ms", "input",
+    "output", "error", "metadata", "tags", "origin", "parent", "code_version", "capture", "client", "dropped",
+    "step_count", "flagged_steps", "first_seen_at",
+)  # fmt: skip
+STEP_FIELDS: Final = (
+    "run_id", "step_id", "attempt", "pipeline", "name", "step_type", "status", "parent_id", "upstream", "index",
+    "map_index", "input", "output", "input_count", "output_count", "rejection_rate", "rejection_counts",
+    "reasons", "decisions", "started_at", "ended_at", "duration_ms", "error", "metadata", "ledger", "items",
+    "relation", "inference", "scores", "score_sums", "orders", "origin", "code_version", "capture", "sampling",
+    "dropped",
+)  # fmt: skip
 _SAMPLE_KINDS: Final = {
     "rejected": "sampled_rejections", "accepted": "acceptances", "selected": "acceptances", ITEMS_IN: "item_fields",
     ITEMS_OUT: "item_fields",
 }  # fmt: skip
 
 
-def list_runs(store: Store, project: str, where: RunFilter, *, limit: int, cursor: str | None) -> Json:
-    """A page of runs, newest first."""
-    page = store.runs(project, where, limit=limit, cursor=cursor)
-    return {"runs": [run_json(run) for run in page.items], "next_cursor": page.next_cursor}
+def list_runs(
+    store: Store,
+    project: str,
+    where: RunFilter,
+    *,
+    limit: int,
+    cursor: str | None,
+    fields: Collection[str] | None = None,
+) -> Json:
+    """A page of runs, newest first: of large values their heads, or `fields` whole."""
+
+    def read(limit: int, cursor: str | None) -> Page[StoredRun]:
+        return store.runs(project, where, limit=limit, cursor=cursor, max_bytes=_MAX_READ_BYTES)
+
+    rows, next_cursor = _rows(read, run_json, limit, cursor, fields)
+    return {"runs": rows, "next_cursor": next_cursor}
 
 
-def list_steps(store: Store, project: str, where: StepFilter, *, limit: int, cursor: str | None) -> Json:
-    """A page of step attempts across runs, newest first."""
-    page = store.steps(project, where, limit=limit, cursor=cursor)
-    return {"steps": [step_json(step) for step in page.items], "next_cursor": page.next_cursor}
+def list_steps(
+    store: Store,
+    project: str,
+    where: StepFilter,
+    *,
+    limit: int,
+    cursor: str | None,
+    fields: Collection[str] | None = None,
+) -> Json:
+    """A page of step attempts across runs, newest first: of large values their heads, or `fields` whole."""
+
+    def read(limit: int, cursor: str | None) -> Page[StoredStep]:
+        return store.steps(project, where, limit=limit, cursor=cursor, max_bytes=_MAX_READ_BYTES)
+
+    rows, next_cursor = _rows(read, step_json, limit, cursor, fields)
+    return {"steps": rows, "next_cursor": next_cursor}
+
+
+def _rows(
+    read: Callable[[int, str | None], Page[T]],
+    json_of: Callable[[T], Json],
+    limit: int,
+    cursor: str | None,
+    fields: Collection[str] | None,
+) -> tuple[list[Json], str | None]:
+    """Rows of a list, read a few megabytes at a time, until there are enough of them or they weigh enough."""
+    rows: list[Json] = []
+    answered_bytes = 0
+    for _ in range(_MAX_READS):
+        page = read(limit - len(rows), cursor)
+        fresh = [heads.row(json_of(item), fields) for item in page.items]
+        rows += fresh
+        cursor = page.next_cursor
+        if cursor is None or len(rows) >= limit:
+            break
+        answered_bytes += len(heads.encode(fresh))
+        if answered_bytes >= _MAX_READ_BYTES:
+            break
+    return rows, cursor
 
 
 def one_run(store: Store, project: str, run_id: str, *, limit: int, cursor: str | None, samples: int) -> Json | None:
@@ -38,7 +103,7 @@ def one_run(store: Store, project: str, run_id: str, *, limit: int, cursor: str 
     run = store.run(project, run_id)
     if run is None:
         return None
-    page = store.run_steps(project, run_id, limit=limit, cursor=cursor)
+    page = store.run_steps(project, run_id, limit=limit, cursor=cursor, max_bytes=_MAX_ANSWER_BYTES)
     found = store.samples(project, run_id, [step.key for step in page.items]) if samples else {}
     steps = [{**step_json(step), **samples_json(found.get(step.key, ()), limit=samples)} for step in page.items]
     whole = cursor is None and page.next_cursor is None

@@ -17,12 +17,23 @@ from xray_server.store.answers import (
 )
 from xray_server.store.keys import Key, KeyStore
 from xray_server.store.protocol import Store
-from xray_server.store.questions import DEFAULT_PROJECT, KINDS_KEPT, MAX_PAGE, Batch, Kept, Prune, RunFilter, StepFilter
+from xray_server.store.questions import (
+    DEFAULT_PROJECT,
+    KINDS_KEPT,
+    MAX_PAGE,
+    MAX_PAGE_BYTES,
+    Batch,
+    Kept,
+    Prune,
+    RunFilter,
+    StepFilter,
+)
 
 __all__ = [
     "DEFAULT_PROJECT",
     "KINDS_KEPT",
     "MAX_PAGE",
+    "MAX_PAGE_BYTES",
     "BadCursorError",
     "Batch",
     "DumpedRun",

@@ -30,7 +30,7 @@ from xray_server.store.answers import (
     StoreHealth,
     TrendPoint,
 )
-from xray_server.store.questions import Batch, Prune, RunFilter, StepFilter
+from xray_server.store.questions import MAX_PAGE_BYTES, Batch, Prune, RunFilter, StepFilter
 
 
 class Store(Protocol):
@@ -46,16 +46,33 @@ class Store(Protocol):
             StoreUnavailableError: nothing was written; the same batches may be tried again.
         """
 
-    def runs(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[StoredRun]:
-        """Runs, newest first."""
+    def runs(
+        self,
+        project: str,
+        where: RunFilter,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        max_bytes: int = MAX_PAGE_BYTES,
+    ) -> Page[StoredRun]:
+        """Runs, newest first. The page ends where its documents are over `max_bytes`, unpacked, but holds one at least."""
 
     def run(self, project: str, run_id: str) -> StoredRun | None:
         """One run, or None."""
 
     def run_steps(
-        self, project: str, run_id: str, *, limit: int, cursor: str | None = None, name: str | None = None
+        self,
+        project: str,
+        run_id: str,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        name: str | None = None,
+        max_bytes: int | None = None,
     ) -> Page[StoredStep]:
-        """The step attempts of one run, or those of one name in it, in the order in which they started."""
+        """The step attempts of one run, or those of one name in it, in the order in which they started. With `max_bytes`
+        the page ends where its documents are over it, unpacked.
+        """
 
     def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
         """All attempts of one step, in order."""
@@ -63,8 +80,16 @@ class Store(Protocol):
     def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
         """The steps of one run, the last attempt of each, added up by name, in the order in which each name first started."""
 
-    def steps(self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None) -> Page[StoredStep]:
-        """Step attempts across runs, newest first."""
+    def steps(
+        self,
+        project: str,
+        where: StepFilter,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        max_bytes: int = MAX_PAGE_BYTES,
+    ) -> Page[StoredStep]:
+        """Step attempts across runs, newest first. The page ends as one of `runs` does."""
 
     def samples(
         self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None = None

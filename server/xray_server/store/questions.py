@@ -13,6 +13,7 @@ from xray_server.records.schema import Record
 
 DEFAULT_PROJECT: Final = "default"
 MAX_PAGE: Final = 1000
+MAX_PAGE_BYTES: Final = 64 * 1024 * 1024  # of documents, unpacked: two of the largest that are taken still fit
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ What a filter tests is the same for every database; which index is walked is its
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -23,12 +25,16 @@ from xray_server.backends.relational.database import (
 )
 from xray_server.backends.relational.rows import HIGH_RATE, SLOW_US
 from xray_server.backends.relational.stored import stored_run, stored_steps
+from xray_server.records.schema import encode_json
 from xray_server.store import Page, RunFilter, StepFilter, StoredRun, StoredStep
 
 FEW_RUNS: Final = 2_000  # that a text is found in, each way: so many are looked up and sorted in some milliseconds
 MAX_CHARACTER: Final = "\U0010ffff"
+_TOGETHER_BYTES: Final = 262_144  # of packed documents that are unpacked before they are weighed
+_TOGETHER_ROWS: Final = 200
 
 T = TypeVar("T")
+L = TypeVar("L", StoredRun, StoredStep)
 
 
 @dataclass(slots=True)
@@ -64,6 +70,11 @@ class Query:
         if cursor is not None:
             self.require(f"({self.at}, {self.pk}) < (?, ?)", *parse_cursor(cursor))
 
+    def require_between(self, first: Sequence[int], last: Sequence[int]) -> None:
+        """That rows lie from the first to the last of these places, each (at, pk)."""
+        place = f"({self.at}, {self.pk})"
+        self.require(f"{place} <= (?, ?) AND {place} >= (?, ?)", *first, *last)
+
     def select(self, columns: str, source: str) -> str:
         """The statement, without its limit."""
         return (
@@ -72,20 +83,56 @@ class Query:
         )
 
 
-def list_runs(db: Database, project: str, where: RunFilter, *, limit: int, cursor: str | None) -> Page[StoredRun]:
-    """Runs, newest first."""
-    statement, values = runs_query(db, project, where, cursor)
-    return _page(db, statement, values, limit, RunRow._make, lambda rows: [stored_run(db, row) for row in rows])
+@dataclass(slots=True)
+class Listed:
+    """A list in the making, what it reads from, and the column of its documents."""
+
+    query: Query
+    source: str
+    document: str
+
+    def select(self, columns: str) -> str:
+        """The statement that lists these columns, without its limit."""
+        return self.query.select(columns, self.source)
 
 
-def list_steps(db: Database, project: str, where: StepFilter, *, limit: int, cursor: str | None) -> Page[StoredStep]:
-    """Step attempts across runs, newest first."""
-    statement, values = steps_query(db, project, where, cursor, STEP_COLUMNS)
-    return _page(db, statement, values, limit, StepRow._make, lambda rows: stored_steps(db, rows))
+def list_runs(
+    db: Database, project: str, where: RunFilter, *, limit: int, cursor: str | None, max_bytes: int
+) -> Page[StoredRun]:
+    """Runs, newest first; at most so many bytes of their documents, unpacked."""
+
+    def runs(rows: Sequence[Any]) -> list[StoredRun]:
+        return [stored_run(db, RunRow._make(row)) for row in rows]
+
+    return _page(db, _runs_listed(db, project, where, cursor), RUN_COLUMNS, runs, limit=limit, max_bytes=max_bytes)
+
+
+def list_steps(
+    db: Database, project: str, where: StepFilter, *, limit: int, cursor: str | None, max_bytes: int
+) -> Page[StoredStep]:
+    """Step attempts across runs, newest first; at most so many bytes of their documents, unpacked."""
+
+    def steps(rows: Sequence[Any]) -> list[StoredStep]:
+        return stored_steps(db, [StepRow._make(row) for row in rows])
+
+    return _page(db, _steps_listed(db, project, where, cursor), STEP_COLUMNS, steps, limit=limit, max_bytes=max_bytes)
 
 
 def runs_query(db: Database, project: str, where: RunFilter, cursor: str | None) -> tuple[str, list[Any]]:
     """The statement that lists runs, without its limit, and its values."""
+    listed = _runs_listed(db, project, where, cursor)
+    return listed.select(RUN_COLUMNS), listed.query.values
+
+
+def steps_query(
+    db: Database, project: str, where: StepFilter, cursor: str | None, columns: str = STEP_COLUMNS
+) -> tuple[str, list[Any]]:
+    """The statement that lists these columns of steps across runs, without its limit, and its values."""
+    listed = _steps_listed(db, project, where, cursor)
+    return listed.select(columns), listed.query.values
+
+
+def _runs_listed(db: Database, project: str, where: RunFilter, cursor: str | None) -> Listed:
     key, has_value, value = (where.tag or "").partition(":")
     by_tag = bool(has_value)
     query = Query("tag.at_us", "tag.run") if by_tag else Query("run.at_us", "run.pk")
@@ -104,13 +151,10 @@ def runs_query(db: Database, project: str, where: RunFilter, cursor: str | None)
         source = _require_text(db, query, number, where.q, source)
     query.require_window(where.since_us, where.until_us, cursor)
     source = source or db.runs_source(where)
-    return query.select(RUN_COLUMNS, f"{source} LEFT JOIN part ON part.id = run.part"), query.values
+    return Listed(query, f"{source} LEFT JOIN part ON part.id = run.part", "run.doc")
 
 
-def steps_query(
-    db: Database, project: str, where: StepFilter, cursor: str | None, columns: str = STEP_COLUMNS
-) -> tuple[str, list[Any]]:
-    """The statement that lists these columns of steps across runs, without its limit, and its values."""
+def _steps_listed(db: Database, project: str, where: StepFilter, cursor: str | None) -> Listed:
     if where.reason is not None:
         query = Query("why.at_us", "why.step")
         source, tests = db.steps_by_reason()
@@ -137,13 +181,22 @@ def steps_query(
         if where.duration_us_gt >= SLOW_US:
             query.require(f"step.duration_us >= {SLOW_US}")
     query.require_window(where.since_us, where.until_us, cursor)
-    return query.select(columns, f"{source} {db.join} run ON run.pk = step.run"), query.values
+    return Listed(query, f"{source} {db.join} run ON run.pk = step.run", "step.doc")
 
 
 def list_run_steps(
-    db: Database, project: str, run_id: str, *, limit: int, cursor: str | None, name: str | None
+    db: Database,
+    project: str,
+    run_id: str,
+    *,
+    limit: int,
+    cursor: str | None,
+    name: str | None,
+    max_bytes: int | None = None,
 ) -> Page[StoredStep]:
-    """The step attempts of one run, or those of one name in it, in the order in which they started."""
+    """The step attempts of one run, or those of one name in it, in the order in which they started; at most so many bytes
+    of their documents, unpacked.
+    """
     order = "step.at_us, coalesce(step.position, 0), step.pk"
     after = [-1, 0, 0] if cursor is None else parse_cursor(cursor, parts=3)
     by_name, names = ("", []) if name is None else (" AND step.name = ?", [db.number("word", name)])
@@ -153,9 +206,13 @@ def list_run_steps(
         [run_pk(db, project, run_id), *names, *after, limit + 1],
     )
     steps = [StepRow._make(row) for row in rows[:limit]]
-    more = len(rows) > limit
-    last = make_cursor(steps[-1].at_us, steps[-1].position or 0, steps[-1].pk) if more else None
-    return Page(stored_steps(db, steps), last)
+    if max_bytes is None:
+        found = stored_steps(db, steps)
+    else:
+        found = _unpacked(steps, [len(step.doc) for step in steps], lambda some: stored_steps(db, some), max_bytes)
+    more = len(rows) > len(found)
+    last = steps[len(found) - 1] if more else None
+    return Page(found, None if last is None else make_cursor(last.at_us, last.position or 0, last.pk))
 
 
 def page_of(rows: Sequence[Any], limit: int, items: list[T]) -> Page[T]:
@@ -165,14 +222,56 @@ def page_of(rows: Sequence[Any], limit: int, items: list[T]) -> Page[T]:
 
 def _page(
     db: Database,
-    statement: str,
-    values: Sequence[Any],
+    listed: Listed,
+    columns: str,
+    items_of: Callable[[Sequence[Any]], list[L]],
+    *,
     limit: int,
-    row_of: Callable[[Any], Any],
-    items_of: Callable[[list[Any]], list[T]],
-) -> Page[T]:
-    rows = db.rows(f"{statement} LIMIT ?", [*values, limit + 1])
-    return page_of(rows, limit, items_of([row_of(row) for row in rows[:limit]]))
+    max_bytes: int,
+) -> Page[L]:
+    """A page that ends at `limit` rows or where its documents are over `max_bytes`; one row at least.
+
+    What documents weigh is asked for before they are read, and weighed again as they are unpacked: a thousandth of the
+    memory may be enough to store them.
+    """
+    query: Query = listed.query
+    places = db.rows(
+        f"{listed.select(f'{query.at}, {query.pk}, coalesce(length({listed.document}), 0)')} LIMIT ?",
+        [*query.values, limit + 1],
+    )
+    if not places:
+        return Page([])
+    sizes = [size for _, _, size in places[:limit]]
+    n = _fitting(sizes, max_bytes)
+    query.require_between(places[0][:2], places[n - 1][:2])
+    rows = db.rows(f"{listed.select(columns)} LIMIT ?", [*query.values, n])
+    items = _unpacked(rows, sizes, items_of, max_bytes)
+    last = rows[len(items) - 1][1::-1] if items else places[n - 1][:2]  # rows begin with pk and at_us
+    more = len(items) < len(rows) or n < len(places)
+    return Page(items, make_cursor(*last) if more else None)
+
+
+def _unpacked(
+    rows: Sequence[Any], sizes: Sequence[int], items_of: Callable[[Sequence[Any]], list[L]], max_bytes: int
+) -> list[L]:
+    """What the first of these rows are, as many as weigh at most `max_bytes` unpacked and one at least; few at a time."""
+    items: list[L] = []
+    used = at = 0
+    while at < len(rows) and used < max_bytes:
+        together = min(_fitting(sizes[at:], _TOGETHER_BYTES), _TOGETHER_ROWS)
+        for item in items_of(rows[at : at + together]):
+            used += len(encode_json(item.state))
+            if items and used > max_bytes:
+                return items
+            items.append(item)
+        at += together
+    return items
+
+
+def _fitting(sizes: Sequence[int], max_bytes: int) -> int:
+    """How many of the first weigh at most so much together; one at least."""
+    totals = list(itertools.accumulate(sizes))
+    return max(1, bisect.bisect_right(totals, max_bytes))
 
 
 def _require_text(db: Database, query: Query, project: int, text: str, source: str | None) -> str | None:

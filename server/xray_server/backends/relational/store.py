@@ -15,6 +15,7 @@ from xray_server.backends.relational import dump, figures, items, keys, lists, s
 from xray_server.backends.relational.cursors import make_cursor, parse_cursor
 from xray_server.backends.relational.database import Database
 from xray_server.store import (
+    MAX_PAGE_BYTES,
     DumpedRun,
     ItemRun,
     Key,
@@ -66,19 +67,40 @@ class RelationalStore(ABC, Generic[D]):
             the runs, and the number to go on below, or None at the end.
         """
 
-    def runs(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[StoredRun]:
+    def runs(
+        self,
+        project: str,
+        where: RunFilter,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        max_bytes: int = MAX_PAGE_BYTES,
+    ) -> Page[StoredRun]:
         """Runs, newest first."""
-        return self._read(lambda db: lists.list_runs(db, project, where, limit=limit, cursor=cursor))
+        return self._read(
+            lambda db: lists.list_runs(db, project, where, limit=limit, cursor=cursor, max_bytes=max_bytes)
+        )
 
     def run(self, project: str, run_id: str) -> StoredRun | None:
         """One run, or None."""
         return self._read(lambda db: stored.find_run(db, project, run_id))
 
     def run_steps(
-        self, project: str, run_id: str, *, limit: int, cursor: str | None = None, name: str | None = None
+        self,
+        project: str,
+        run_id: str,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        name: str | None = None,
+        max_bytes: int | None = None,
     ) -> Page[StoredStep]:
         """The step attempts of one run, in the order in which they started."""
-        return self._read(lambda db: lists.list_run_steps(db, project, run_id, limit=limit, cursor=cursor, name=name))
+        return self._read(
+            lambda db: lists.list_run_steps(
+                db, project, run_id, limit=limit, cursor=cursor, name=name, max_bytes=max_bytes
+            )
+        )
 
     def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
         """All attempts of one step, in order."""
@@ -88,9 +110,19 @@ class RelationalStore(ABC, Generic[D]):
         """The steps of one run, added up by name."""
         return self._read(lambda db: figures.step_groups(db, project, run_id))
 
-    def steps(self, project: str, where: StepFilter, *, limit: int, cursor: str | None = None) -> Page[StoredStep]:
+    def steps(
+        self,
+        project: str,
+        where: StepFilter,
+        *,
+        limit: int,
+        cursor: str | None = None,
+        max_bytes: int = MAX_PAGE_BYTES,
+    ) -> Page[StoredStep]:
         """Step attempts across runs, newest first."""
-        return self._read(lambda db: lists.list_steps(db, project, where, limit=limit, cursor=cursor))
+        return self._read(
+            lambda db: lists.list_steps(db, project, where, limit=limit, cursor=cursor, max_bytes=max_bytes)
+        )
 
     def samples(
         self, project: str, run_id: str, steps: Sequence[tuple[str, int]] | None = None
