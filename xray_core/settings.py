@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from xray_core.addresses import without_password
 from xray_core.errors import ConfigurationError
 from xray_core.item_keys import ItemKeys
 
@@ -92,7 +93,8 @@ class Settings(BaseModel):
         value = value.strip()
         parts = urlsplit(value)
         if parts.scheme not in ("http", "https") or not parts.hostname or any(char.isspace() for char in value):
-            raise ValueError(f"{value!r} is not an http(s) address such as {DEFAULT_API_URL}")
+            shown = without_password(value) if "@" in value else value
+            raise ValueError(f"{shown!r} is not an http(s) address such as {DEFAULT_API_URL}")
         return value.rstrip("/")
 
     @field_validator("spool_dir")

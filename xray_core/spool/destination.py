@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from xray_core.addresses import without_password
+
 _ADDRESS_FILE: Final = "server"
 
 
 def directory_for(spool_dir: Path, api_url: str) -> Path:
     """The directory of the records that go to `api_url`; it need not exist."""
-    address = _without_password(api_url)
+    address = without_password(api_url)
     host = re.sub(r"[^A-Za-z0-9.]+", "_", urlsplit(address).netloc)[:60]
     return spool_dir / f"{host}-{hashlib.sha256(address.encode()).hexdigest()[:8]}"
 
@@ -35,7 +37,7 @@ def prepare(directory: Path, api_url: str) -> None:
     if not address.exists():
         fd = os.open(address, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, _without_password(api_url).encode())
+            os.write(fd, without_password(api_url).encode())
         finally:
             os.close(fd)
 
@@ -46,8 +48,3 @@ def address_of(directory: Path) -> str | None:
         return (directory / _ADDRESS_FILE).read_text("utf-8", "replace")[:2000] or None
     except OSError:
         return None
-
-
-def _without_password(api_url: str) -> str:
-    parts = urlsplit(api_url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

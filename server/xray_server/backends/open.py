@@ -36,10 +36,11 @@ def open_store(url: str, *, plugins: PluginHost | None = None) -> Store:
         made: Store | None = plugins.first_or_raise("xray_make_store", url=url)
         if made is not None:
             return made
-    scheme = url.split(":", 1)[0]
-    if scheme not in _BACKENDS:
+    scheme, mark, _ = url.partition("://")
+    if not mark or scheme not in _BACKENDS:
+        named = repr(scheme) if mark else "what has no ://"  # which may be a password
         raise ConfigurationError(
-            f"XRAY_DATABASE_URL: {scheme!r} is not a kind of store X-Ray has; it has sqlite:///FILE ({DEFAULT_DATABASE}) "
+            f"XRAY_DATABASE_URL: {named} is not a kind of store X-Ray has; it has sqlite:///FILE ({DEFAULT_DATABASE}) "
             "and postgresql://user@host/database"
         )
     module, name, extra = _BACKENDS[scheme]
@@ -51,10 +52,3 @@ def open_store(url: str, *, plugins: PluginHost | None = None) -> Store:
         ) from None
     opened: Store = backend.from_url(url)
     return opened
-
-
-def shown_url(url: str) -> str:
-    """A store's address as it may be printed: without what stands before an `@`, or in parameters (passwords)."""
-    address = url.split("?", 1)[0]
-    scheme, mark, rest = address.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"

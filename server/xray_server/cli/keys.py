@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+from xray_core.addresses import without_password
 from xray_core.errors import ConfigurationError
 from xray_server.backends import DEFAULT_DATABASE
 
@@ -121,10 +122,10 @@ class _Opened:
 
     def __enter__(self) -> _Opened:
         from xray_core.plugins.host import PluginHost
-        from xray_server.backends import open_store, shown_url
+        from xray_server.backends import open_store
         from xray_server.store.keys import KeyStore
 
-        self.url = shown_url(self._url)
+        self.url = without_password(self._url)
         disabled = [name.strip() for name in os.environ.get("XRAY_DISABLE_PLUGINS", "").split(",")]
         self._opened = open_store(self._url, plugins=PluginHost(disabled=disabled))
         if not isinstance(self._opened, KeyStore):

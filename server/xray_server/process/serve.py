@@ -20,6 +20,7 @@ from typing import Final, Literal
 import uvicorn
 from fastapi import FastAPI
 
+from xray_core.addresses import without_password
 from xray_core.errors import ConfigurationError
 from xray_core.plugins.host import PluginHost
 from xray_server.access.admission import is_loopback
@@ -27,7 +28,7 @@ from xray_server.access.rates import PER_S
 from xray_server.alerts.service import AlertSettings
 from xray_server.alerts.targets import ALLOW_PRIVATE
 from xray_server.app import create_app
-from xray_server.backends import open_store, shown_url
+from xray_server.backends import open_store
 from xray_server.http import logs
 from xray_server.process import connections
 from xray_server.process.workers import run_workers
@@ -104,7 +105,7 @@ def serve(
             session_secret=secrets.token_bytes(32),
             alert_settings=_alert_settings(linked),
         )
-        announced = f"X-Ray on {address} (data in {shown_url(database_url)}); Ctrl-C stops it"
+        announced = f"X-Ray on {address} (data in {without_password(database_url)}); Ctrl-C stops it"
         if workers == 1:
             print(announced, flush=True)
             _serve_on(sock, store, app(store), log_level=log_level, retain=retain)
@@ -160,7 +161,7 @@ def _must_be_closed(host: str, store: Store, database_url: str, *, insecure: boo
     if not insecure:
         raise ConfigurationError(
             f"{host} can be reached by others, and there are no keys: whoever reaches it could read and write all. "
-            f"Create one: xray keys create admin --scope admin --db {shown_url(database_url)} . Or serve on 127.0.0.1, or say --insecure"
+            f"Create one: xray keys create admin --scope admin --db {without_password(database_url)} . Or serve on 127.0.0.1, or say --insecure"
         )
     print(
         f"xray: WARNING: --insecure, and no keys: anyone who can reach {host} can read and write everything",

@@ -16,6 +16,7 @@ from psycopg import Connection, errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from xray_core.addresses import without_password
 from xray_core.errors import ConfigurationError
 from xray_server.alerts.store import Select
 from xray_server.backends.postgres import item_index, items, partitions, prune
@@ -68,7 +69,7 @@ class PostgresStore(RelationalStore[PostgresDatabase]):
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.location = _shown(url)
+        self.location = _checked_address(url)
         self._dictionary = DictionaryCache()
         self._size: tuple[float, int] = (-_SIZE_KEPT_S, 0)
         try:
@@ -218,16 +219,15 @@ def _configure_reading(db: Connection[Any]) -> None:
     db.execute(_READING)
 
 
-def _shown(url: str) -> str:
-    """An address without its password."""
+def _checked_address(url: str) -> str:
+    """The address without its password, once it is known that the driver can read it."""
     try:
-        about = conninfo_to_dict(url)
+        conninfo_to_dict(url)
     except psycopg.Error as error:
         raise ConfigurationError(
             f"XRAY_DATABASE_URL is no PostgreSQL address ({str(error).strip()}); write postgresql://user@host/database"
         ) from None
-    host = about.get("host") or "localhost"
-    return f"postgresql://{host}{':' + str(about['port']) if about.get('port') else ''}/{about.get('dbname') or ''}"
+    return without_password(url)
 
 
 def _unavailable(error: Exception) -> bool:
