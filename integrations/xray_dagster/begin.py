@@ -21,7 +21,7 @@ from xray_dagster.event_observer import EventObserver, argument
 _MAX_OPEN_RUNS: Final = 64
 
 _lock = threading.Lock()
-_runs: OrderedDict[str, runs.RunCapture] = OrderedDict()  # by Dagster's run id
+_runs: OrderedDict[str, runs.RunCapture[ops.OpCapture]] = OrderedDict()  # by Dagster's run id
 
 
 @guarded("opening a Dagster run")
@@ -35,7 +35,7 @@ def begin_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> EventObserver:
     return EventObserver(capture.observe, partial(_end_run, capture), runs.OBSERVED_KINDS)
 
 
-def run_of(plan_context: Any) -> runs.RunCapture:
+def run_of(plan_context: Any) -> runs.RunCapture[ops.OpCapture]:
     """The run that a step belongs to: driven by this process, or by another process, which writes how it ends."""
     known = _runs.get(plan_context.dagster_run.run_id)
     if known is not None:
@@ -68,18 +68,18 @@ def _open_run(plan_context: Any) -> Run:
     )
 
 
-def _open_op(run: runs.RunCapture, step: Any, attempt: int) -> ops.OpCapture:
+def _open_op(run: runs.RunCapture[ops.OpCapture], step: Any, attempt: int) -> ops.OpCapture:
     return ops.OpCapture(run, step, None, attempt=attempt)
 
 
-def _end_run(capture: runs.RunCapture, error: BaseException | None) -> None:
+def _end_run(capture: runs.RunCapture[ops.OpCapture], error: BaseException | None) -> None:
     with _lock:
         if _runs.get(capture.dagster_run.run_id) is capture:
             del _runs[capture.dagster_run.run_id]
     capture.end(error)
 
 
-def _remember(capture: runs.RunCapture) -> runs.RunCapture:
+def _remember(capture: runs.RunCapture[ops.OpCapture]) -> runs.RunCapture[ops.OpCapture]:
     with _lock:
         _runs[capture.dagster_run.run_id] = capture
         while len(_runs) > _MAX_OPEN_RUNS:

@@ -24,7 +24,7 @@ OBSERVED_KINDS: Final = _ENDS | {
 class OpCapture:
     """One attempt of one step, in the process that executes it."""
 
-    def __init__(self, of: RunCapture, step: Any, step_context: Any, *, attempt: int) -> None:
+    def __init__(self, of: RunCapture[OpCapture], step: Any, step_context: Any, *, attempt: int) -> None:
         self.key: str = step.key
         self._of = of
         self._context = step_context

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from xray_core.capture.run import Run
 from xray_core.capture.step import Step
@@ -18,9 +18,6 @@ from xray_core.item_keys import TAG
 from xray_core.model import RESULT_METADATA, Origin, Status
 from xray_core.safety import guarded
 from xray_dagster import fields, installed, links
-
-if TYPE_CHECKING:
-    from xray_dagster.ops import OpCapture
 
 _READ_AHEAD: Final = 32
 _DIED: Final = "ChildProcessCrashException"
@@ -32,7 +29,17 @@ OBSERVED_KINDS: Final = frozenset(
 )  # fmt: skip
 
 
-class RunCapture:
+class ExecutedOp(Protocol):
+    """What a run knows of a step that is being executed here: how to end it."""
+
+    def close(self, status: Status, *, state: str, error: Any) -> None:
+        """Write down the end, once."""
+
+
+Op = TypeVar("Op", bound=ExecutedOp)
+
+
+class RunCapture(Generic[Op]):
     """A run as this process sees it: driving it, or executing steps of a run that another process drives.
 
     Args:
@@ -52,11 +59,11 @@ class RunCapture:
         execution_plan: Any,
         *,
         drives: bool,
-        open_op: Callable[[RunCapture, Any, int], object],
+        open_op: Callable[[RunCapture[Op], Any, int], Op],
     ) -> None:
         self.run = run
         self.executed: set[tuple[str, int]] = set()
-        self.ops: dict[str, OpCapture] = {}
+        self.ops: dict[str, Op] = {}
         self.drives = drives
         self._open_op = open_op
         self.attaches_ledger = installed.attaches_ledger()
