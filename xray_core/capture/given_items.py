@@ -6,9 +6,8 @@ from array import array
 from collections.abc import Sequence
 from typing import Any, Final
 
-from xray_core.capture import item_values
+from xray_core.capture import collections, item_values
 from xray_core.capture.columns import Ids
-from xray_core.capture.inference import collections
 from xray_core.capture.inference.id_sets import IdSet
 from xray_core.safety import guard
 

@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 import xxhash
 
 from xray_core.capture import columns as reading
+from xray_core.capture.collections import Collection, Tick
 from xray_core.capture.columns import hash_all
-from xray_core.capture.inference.collections import Collection, Tick
 from xray_core.model import HASH_MODULUS
 from xray_core.objects.fingerprint import fingerprint
 from xray_core.objects.structure import view

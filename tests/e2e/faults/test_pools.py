@@ -1,4 +1,7 @@
-"""Row 34: a pool that is a context manager ends its workers by SIGTERM as soon as the results are there."""
+"""Row 34: a pool that is a context manager ends its workers by SIGTERM as soon as the results are there.
+
+Tests xray_core/delivery/child_processes.py.
+"""
 
 from __future__ import annotations
 

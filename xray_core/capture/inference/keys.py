@@ -10,8 +10,8 @@ from array import array
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from xray_core.capture.collections import Collection, Tick
 from xray_core.capture.columns import Ids, NotIdsError, hash_all
-from xray_core.capture.inference.collections import Collection, Tick
 from xray_core.capture.inference.id_sets import IdSet
 from xray_core.item_keys import Key
 from xray_core.objects.sanitize import Sanitizer

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from xray_core.capture import collections as found_in
 from xray_core.capture import item_values
-from xray_core.capture.inference import collections as found_in
-from xray_core.capture.inference.collections import Collection, Tick
+from xray_core.capture.collections import Collection, Tick
 from xray_core.capture.inference.keys import MAX_CANDIDATES, SELF, Candidate, candidates, rank_of
 from xray_core.capture.inference.relation import Related, Side, relate
 from xray_core.item_keys import Key
