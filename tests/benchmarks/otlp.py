@@ -1,4 +1,4 @@
-"""OTLP in beside `POST /ingest`: spans a second of retrieving steps, over HTTP into SQLite, and the memory of a flood.
+"""OTLP in beside `POST /ingest`: spans a second of retrieving steps, over HTTP into SQLite.
 
 The same steps, each with ten documents: as spans in protobuf and in JSON, and as the records that they become. Batches of 512, as an
 SDK sends them, one after the other. What counts is the ratio.
