@@ -51,12 +51,8 @@ def no_swallowed_errors(request: pytest.FixtureRequest) -> Iterator[list[tuple[s
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The score of the diagnosis suite, where it ran."""
-    ran = [
-        report
-        for reports in terminalreporter.stats.values()
-        for report in reports
-        if isinstance(report, pytest.TestReport)
-    ]
-    score = score_of(each for report in ran if report.when == "call" for each in report.user_properties)
+    kept = [each for several in terminalreporter.stats.values() for each in several]
+    ran = [each for each in kept if isinstance(each, pytest.TestReport) and each.when == "call"]
+    score = score_of(each for report in ran for each in report.user_properties)
     if score.faults or score.controls:
         terminalreporter.write_line(f"diagnosis: {score}")

@@ -175,7 +175,7 @@ def test_a_certain_blame_names_the_step_of_the_fault(plans_: list[Plan], faulty:
 
 
 @pytest.mark.stack
-@pytest.mark.timeout(1_800)
+@pytest.mark.timeout(3_600)
 @settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plans_=plans, faulty=st.integers(0, 4), tells_output=st.booleans())
 def test_a_certain_blame_names_the_step_of_the_fault_in_ten_thousand_pipelines(

@@ -104,7 +104,7 @@ def test_certain_answers_are_those_of_the_oracle(plan: list[StepPlan], start: se
 
 
 @pytest.mark.stack
-@pytest.mark.timeout(1_800)
+@pytest.mark.timeout(3_600)
 @settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plan=plans, start=starts)
 def test_certain_answers_are_those_of_the_oracle_in_ten_thousand_pipelines(
