@@ -12,7 +12,7 @@ import math
 import pathlib
 import uuid
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 MAX_ITEM_ID_CHARS: Final = 256
 SEPARATOR: Final = "|"  # between the parts of a composite id
@@ -21,6 +21,29 @@ _MAX_DIGITS: Final = 400  # of a Decimal written out; 1E+1000000 stays as it is
 _MAX_NESTED: Final = 4
 _KNOWN_ZONES: Final = frozenset({"datetime", "zoneinfo", "pytz", "dateutil", "pandas", "pendulum"})
 _LIBRARIES: Final = frozenset({"numpy", "pandas", "pyarrow"})
+
+
+class LibraryScalar(Protocol):
+    """A scalar of numpy, pandas or pyarrow, for type checkers: it has its plain value."""
+
+    def item(self) -> Any:
+        """The plain value."""
+
+
+ItemId: TypeAlias = (
+    str
+    | int
+    | float
+    | Decimal
+    | uuid.UUID
+    | datetime.date
+    | datetime.time
+    | enum.Enum
+    | bytes
+    | tuple[Any, ...]
+    | LibraryScalar
+)
+"""What names an item, for type checkers; see `item_id_text`."""
 
 
 class NullIdError(TypeError):

@@ -6,7 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from xray_core import native
 from xray_core.capture import context
@@ -17,13 +17,17 @@ from xray_core.capture.sampling import Sampler
 from xray_core.capture.step import Step
 from xray_core.delivery import Delivery
 from xray_core.errors import DeliveryError
-from xray_core.model import Origin
+from xray_core.item_ids import ItemId
+from xray_core.model import Capture, Origin
 from xray_core.plugins.host import PluginHost
 from xray_core.safety import guarded, swallow, swallowed
 from xray_core.settings import Settings, load
 from xray_core.transport import Transport
 from xray_core.transport.http import HttpTransport
 from xray_core.transport.surrounded import Surrounded
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _clients: weakref.WeakSet[XRay] = weakref.WeakSet()
 
@@ -88,11 +92,11 @@ class XRay:
         self,
         input: Any = None,  # product.md fixes the name
         *,
-        run_id: str | None = None,
+        run_id: ItemId | None = None,
         tags: Mapping[str, Any] | Iterable[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
         code_version: str | None = None,
-        capture: str | None = None,
+        capture: Capture | None = None,
         pipeline: str | None = None,
     ) -> Run:
         """One execution, as a context manager: `with xray.run(input=...) as run:` (or `async with`).
@@ -124,12 +128,12 @@ class XRay:
         return run
 
     @overload
-    def step(self, function: Callable[..., Any], /) -> Callable[..., Any]: ...
+    def step(self, function: Callable[P, R], /) -> Callable[P, R]: ...
     @overload
     def step(
-        self, name: str | None = None, /, *, step_type: str | None = None, capture: str | None = None
-    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
-    def step(self, name: Any = None, /, *, step_type: str | None = None, capture: str | None = None) -> Any:
+        self, name: str | None = None, /, *, step_type: str | None = None, capture: Capture | None = None
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def step(self, name: Any = None, /, *, step_type: str | None = None, capture: Capture | None = None) -> Any:
         """Decorate a function (sync, async, generator): a step around each call that happens inside a run."""
         options = {"capture": capture} if capture is not None else {}
         if callable(name):

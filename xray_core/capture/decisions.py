@@ -122,7 +122,7 @@ def as_record(
     taken: Sequence[Candidate],
     others: Sequence[Candidate],
     *,
-    reason: str | None,
+    reason: object,
     score: Any,
     details: Any,
     at_us: int,

@@ -14,7 +14,8 @@ from xray_core.capture import context
 from xray_core.capture.code_version import code_version_of_caller
 from xray_core.capture.step import Step
 from xray_core.capture.values import MAX_METADATA, CapturedValues
-from xray_core.model import CAPTURE_LEVELS, STATUS_RANK, Origin, Status, is_failure, new_id
+from xray_core.item_ids import ItemId
+from xray_core.model import CAPTURE_LEVELS, STATUS_RANK, Capture, Origin, Status, is_failure, new_id
 from xray_core.native import make_rlock
 from xray_core.objects.redaction import REDACTED
 from xray_core.objects.sanitize import hides
@@ -40,7 +41,7 @@ class Run:
         recorder: Recorder,
         pipeline: str,
         *,
-        run_id: str | None = None,
+        run_id: ItemId | None = None,
         part: str | None = None,
         tags: Mapping[str, Any] | Iterable[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -101,7 +102,7 @@ class Run:
         name: str,
         step_type: str | None = None,
         *,
-        capture: str | None = None,
+        capture: Capture | None = None,
         metadata: Mapping[str, Any] | None = None,
         code_version: str | None = None,
         parent_id: str | None = None,

@@ -20,7 +20,7 @@ from xray_core.capture.inference import Observed, writing
 from xray_core.capture.step_items import EndedError, StepItems
 from xray_core.capture.verdict_log import FastPath
 from xray_core.item_keys import Key, key_of
-from xray_core.model import STATUS_RANK, Ledger, Origin, Status, is_failure, make_ledger
+from xray_core.model import STATUS_RANK, Capture, Ledger, Origin, Status, is_failure, make_ledger
 from xray_core.native import make_rlock
 from xray_core.safety import guarded, swallow
 
@@ -209,7 +209,7 @@ class Step(StepItems):
         name: str,
         step_type: str | None = None,
         *,
-        capture: str | None = None,
+        capture: Capture | None = None,
         metadata: Mapping[str, Any] | None = None,
         code_version: str | None = None,
     ) -> Step:

@@ -6,8 +6,9 @@ written is verdict_log.py's. Knows nothing of how a step opens and closes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypeVar
 
 from xray_core import wire
 from xray_core.capture import columns, decisions, frames, many
@@ -16,6 +17,7 @@ from xray_core.capture.given_items import given_about
 from xray_core.capture.items import read_items
 from xray_core.capture.values import CapturedValues
 from xray_core.capture.verdict_log import FastPath, VerdictLog
+from xray_core.item_ids import ItemId
 from xray_core.model import ITEMS_IN, ITEMS_OUT, MAX_ITEM_ID_CHARS, NullIdError, Outcome, item_id_text
 from xray_core.objects.structure import known_size
 from xray_core.safety import guarded, swallow
@@ -66,17 +68,17 @@ class StepItems:
 
     def reject(
         self,
-        item_id: str | int,
-        reason: str,
-        details: Mapping[str, Any] | None = None,
+        item_id: ItemId,
+        reason: str | Enum,
+        details: object = None,
         *,
-        score: float | None = None,
-        rank: int | None = None,
+        score: SupportsFloat | None = None,
+        rank: SupportsInt | None = None,
     ) -> None:
         """An explicit no. `reason` is a short code ("price_too_high"); text and values go into `details`."""
         try:
             try:
-                append, sampler, seed, bucket = self._rejected[reason]
+                append, sampler, seed, bucket = self._rejected[reason]  # type: ignore[index]  # others than texts have no fast path
             except KeyError:
                 self._verdicts().reject(item_id, reason, details, score, rank)
                 return
@@ -108,12 +110,12 @@ class StepItems:
 
     def accept(
         self,
-        item_id: str | int,
-        reason: str | None = None,
-        details: Mapping[str, Any] | None = None,
-        score: float | None = None,
+        item_id: ItemId,
+        reason: str | Enum | None = None,
+        details: object = None,
+        score: SupportsFloat | None = None,
         *,
-        rank: int | None = None,
+        rank: SupportsInt | None = None,
     ) -> None:
         """An explicit yes."""
         self._item("accepted", item_id, reason, details, score, rank)
@@ -169,7 +171,7 @@ class StepItems:
         kept: Frame = result.kept
         return kept
 
-    def errored(self, item_id: str | int, reason: str | None = None, details: Mapping[str, Any] | None = None) -> None:
+    def errored(self, item_id: ItemId, reason: str | Enum | None = None, details: object = None) -> None:
         """The item could not be processed: neither a yes nor a no."""
         self._item("errored", item_id, reason, details)
 
@@ -178,10 +180,10 @@ class StepItems:
         self,
         decision: str,
         selected: Any = None,
-        reason: str | None = None,
-        score: float | str | None = None,
+        reason: str | Enum | None = None,
+        score: SupportsFloat | str | None = None,
         alternatives: Any = None,
-        details: Mapping[str, Any] | None = None,
+        details: object = None,
     ) -> None:
         """A choice among items: `selected` is taken, the `alternatives` are not (an implicit no, below the cut).
 
@@ -216,7 +218,9 @@ class StepItems:
             )
         )  # fmt: skip
 
-    def set_input_items(self, items: Iterable[Any], key: Any = None) -> None:
+    def set_input_items(
+        self, items: Iterable[Any], key: str | Sequence[str] | Callable[[Any], Any] | None = None
+    ) -> None:
         """Which items went in: makes "never entered" and "dropped without a reason" certain.
 
         Args:
@@ -227,7 +231,9 @@ class StepItems:
         """
         self._set_items(ITEMS_IN, items, key)
 
-    def set_output_items(self, items: Iterable[Any], key: Any = None) -> None:
+    def set_output_items(
+        self, items: Iterable[Any], key: str | Sequence[str] | Callable[[Any], Any] | None = None
+    ) -> None:
         """Which items came out, in order; see `set_input_items`."""
         self._set_items(ITEMS_OUT, items, key)
 
@@ -267,10 +273,10 @@ class StepItems:
         self,
         outcome: Outcome,
         item_id: Any,
-        reason: str | None,
-        details: Mapping[str, Any] | None = None,
-        score: float | None = None,
-        rank: int | None = None,
+        reason: Any,
+        details: object = None,
+        score: Any = None,
+        rank: Any = None,
     ) -> None:
         try:
             log = self._verdicts()

@@ -128,7 +128,7 @@ class VerdictLog:
                 found = self.buckets[(outcome, text)] = Bucket(outcome, text, sampler, slow=slow)
             return found
 
-    def reject(self, item_id: Any, reason: Any, details: Any, score: float | None, rank: int | None) -> None:
+    def reject(self, item_id: Any, reason: Any, details: Any, score: Any, rank: Any) -> None:
         """A rejection whose reason has no fast path yet; makes one once the reason's items are fingerprinted.
 
         Raises:
@@ -143,9 +143,7 @@ class VerdictLog:
         if not bucket.slow and reason in self._spellings:
             self.fast_paths[reason] = (bucket.hashes.append, bucket.sampler, self.seed, bucket)
 
-    def add(
-        self, bucket: Bucket, item_id: Any, details: Any = None, score: float | None = None, rank: int | None = None
-    ) -> None:
+    def add(self, bucket: Bucket, item_id: Any, details: Any = None, score: Any = None, rank: Any = None) -> None:
         """One item, whatever its spelling and the capture level.
 
         Raises:
@@ -194,9 +192,7 @@ class VerdictLog:
             swallow("step: details of items", error)
             return None
 
-    def sample(
-        self, bucket: Bucket, drawn: int, item_id: Any, details: Any, score: float | None, rank: int | None
-    ) -> None:
+    def sample(self, bucket: Bucket, drawn: int, item_id: Any, details: Any, score: Any, rank: Any) -> None:
         """An item that the sampler may keep, or whose score may move an end of the outcome's range."""
         with self._lock:
             if score is not None:
