@@ -140,3 +140,20 @@ def shortened(record: dict[str, Any], most_bytes: int) -> dict[str, Any]:
         dropped = short.get("dropped") or {}
         short["dropped"] = {**dropped, CLAMPED + name: 1}
     return short
+
+
+def encodable(record: dict[str, Any]) -> dict[str, Any]:
+    """A record without the fields that hold what JSON cannot; it says which."""
+    import msgspec
+
+    sound: dict[str, Any] = {}
+    gone: dict[str, int] = {}
+    for name, value in record.items():
+        try:
+            msgspec.json.encode(value)
+            sound[name] = value
+        except Exception:  # noqa: BLE001  # whatever an encoder may raise
+            gone[CLAMPED + name] = 1
+    if gone:
+        sound["dropped"] = {**(sound.get("dropped") or {}), **gone}
+    return sound

@@ -41,6 +41,7 @@ STEP: dict[str, tuple[st.SearchStrategy[Any], dict[str, st.SearchStrategy[Any]]]
     ),
     "set_input": (_one, {}),
     "set_output": (_one, {}),
+    "set_item_key": (st.tuples(text | anything), {}),
     "set_input_count": (st.tuples(number | anything), {}),
     "set_output_count": (st.tuples(number | anything), {}),
     "set_input_items": (st.tuples(st.lists(_usual) | anything), {"key": st.none() | anything}),

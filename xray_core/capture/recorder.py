@@ -14,7 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from xray_core import wire
-from xray_core.bounds import MAX_LINE_BYTES, shortened
+from xray_core.bounds import MAX_LINE_BYTES, encodable, shortened
 from xray_core.capture.sampling import BottomKSampler, Sampler
 from xray_core.item_keys import ItemKeys
 from xray_core.model import new_id
@@ -167,7 +167,7 @@ class Recorder:
         """Mask the secrets of a record, let the plugins redact it, and put it into the spool."""
         if not self._enabled:
             return
-        payload = to_payload(record)
+        record, payload = _encoded(record)
         look = payload
         for own in ("run_id", "step_id"):  # long as tokens are, in every record, and masked as they were given
             if own in record:
@@ -192,7 +192,7 @@ class Recorder:
         elif self._enabled:
             payload = to_payload(head)  # its names were masked as they were given
             if rest:
-                more = to_payload(rest)
+                rest, more = _encoded(rest)
                 if self._redactor.may_hold_secret(more):
                     rest = self._redactor.record(rest)
                     more = to_payload(rest)
@@ -266,6 +266,16 @@ class Recorder:
     def client(self) -> Mapping[str, Any]:
         """This process, for the record of a run and for the health page."""
         return {"host": _host(), "pid": os.getpid()}
+
+
+def _encoded(record: Record) -> tuple[Record, bytes]:
+    """A record and its bytes; without the fields that hold what JSON cannot, which costs them and not the record."""
+    try:
+        return record, to_payload(record)
+    except Exception as error:  # noqa: BLE001  # whatever an encoder may raise: the rest of the record is sound
+        swallow("encoding a record", error)
+        record = encodable(record)
+        return record, to_payload(record)
 
 
 def _part_name() -> str:
