@@ -11,5 +11,6 @@ Airflow loads `xray_airflow.plugin` through its `airflow.plugins` entry point. I
     sweep     after a dag run: the tasks that never had a process, and those that died without writing an end
     client    the X-Ray client of this process
     fields    what is captured of a task and a dag run, and under which ids
+    instrument what `xray doctor` says of this process
     origin    where a run that starts by hand inside a task belongs
 """

@@ -165,3 +165,8 @@ _HOOKS: Final[tuple[tuple[Callable[..., None], ...], ...]] = (
     (on_dag_run_success,),
     (on_dag_run_failed,),
 )
+
+
+def wanted_hooks() -> list[str]:
+    """The hooks that X-Ray implements, where Airflow has them."""
+    return [candidates[0].__name__ for candidates in _HOOKS]

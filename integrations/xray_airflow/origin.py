@@ -1,11 +1,14 @@
-"""Where a run that starts by hand inside an Airflow task belongs: the `xray.plugins` entry point of this adapter."""
+"""The `xray.plugins` entry point of this adapter: where a run that starts by hand inside a task belongs, and what `xray doctor` says."""
 
 from __future__ import annotations
 
 import sys
 
+from xray_airflow.instrument import xray_instruments
 from xray_core.model import Origin
 from xray_core.plugins.hookspecs import hookimpl
+
+__all__ = ["xray_instruments", "xray_run_origin"]
 
 
 @hookimpl

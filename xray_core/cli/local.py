@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.markup import escape
 
+from xray_core.capture.context import inherited_ids
 from xray_core.cli import delivering, redaction, render
 from xray_core.errors import ApiError, ConfigurationError
 from xray_core.query.http_reader import HttpReader
@@ -121,6 +122,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
             for each in plugins.states.values()
         ],
     }
+    inside = inherited_ids()
+    report["inside"] = None if inside is None else {"run_id": inside[0], "step_id": inside[1]}
     report["integrations"] = autoload.report(check=arguments.check)
     if arguments.json:
         print(json.dumps(report, indent=2, default=str))
@@ -174,6 +177,12 @@ def _show_report(report: dict[str, Any]) -> None:
         line(True, "no plugins")
     for plugin in report["plugins"]:
         line(plugin["problem"] is None, f"plugin {plugin['name']} ({plugin['source']})", plugin["problem"])
+    if report["inside"] is not None:
+        line(
+            True,
+            f"started by step {report['inside']['step_id']} of run {report['inside']['run_id']}: "
+            "current_step() in this process is that step",
+        )
     for each in report["integrations"]:
         version_ = each.get("installed")
         if version_ is None:

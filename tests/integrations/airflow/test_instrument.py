@@ -1,0 +1,60 @@
+"""What `xray doctor` says of Airflow: in a shell beside it, in a process that captures, in the child of a task.
+
+Tests instrument.py.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.integrations.airflow.conftest import Captured, Outcome
+
+Runs = Callable[..., Outcome]
+Reads = Callable[[], Captured]
+
+
+def doctor(tmp_path: Path, *options: str, **environ: str) -> dict[str, Any]:
+    """The report of `xray doctor` in a process of its own."""
+    command = [str(Path(sys.executable).with_name("xray")), "doctor", "--json", *options]
+    home = {
+        "AIRFLOW_HOME": str(tmp_path),
+        "HOME": str(tmp_path),
+        "PATH": "/usr/bin:/bin",
+        "XRAY_SPOOL_DIR": str(tmp_path),
+    }
+    done = subprocess.run(command, capture_output=True, text=True, env={**home, **environ}, timeout=120)
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def about(report: dict[str, Any]) -> dict[str, Any]:
+    """The part about Airflow."""
+    return next(each for each in report["integrations"] if each["framework"] == "airflow")
+
+
+def test_beside_airflow_doctor_says_that_airflow_loads_the_plugin_itself_and_imports_none(tmp_path: Path) -> None:
+    found = about(doctor(tmp_path))
+    assert (found["enabled"], found["supported"]) == (False, True)
+    assert "xray doctor --check" in found["how"]
+    assert not (tmp_path / "airflow.cfg").exists()  # Airflow writes one when it is imported
+
+
+def test_switched_off_doctor_says_by_what(tmp_path: Path) -> None:
+    assert "XRAY_ENABLED" in about(doctor(tmp_path, XRAY_ENABLED="0"))["how"]
+
+
+def test_the_child_of_a_task_is_told_whose_step_it_is_in(tmp_path: Path) -> None:
+    assert doctor(tmp_path)["inside"] is None
+    assert doctor(tmp_path, XRAY_RUN_ID="r", XRAY_STEP_ID="s")["inside"] == {"run_id": "r", "step_id": "s"}
+
+
+def test_in_a_task_doctor_says_that_the_process_captures_and_what_it_runs(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("asks_doctor").states == ["success"]
+    found = captured().step("asks_doctor")["metadata"]
+    assert found["enabled"] is True
+    assert found["how"] == "captured here, dags: all; this process runs asks_doctor of cases"
