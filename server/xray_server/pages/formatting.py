@@ -105,16 +105,18 @@ def duration(ms: float | None) -> str:
 
 
 def ago(iso: str, now_s: float | None = None) -> str:
-    """How long since a time, as in "2 min ago"; times older than two weeks by their date."""
+    """How long since a time, as in "2 min ago", or until it, as in "in 3 days"; what is two weeks off by its date.
+
+    static/xray.js says the same on pages that are open.
+    """
     age_s = (time.time() if now_s is None else now_s) - parse_iso(iso) / 1e6
-    if age_s < -60:
-        return f"in {duration(-age_s * 1000)}"
-    if age_s < 3:
+    if -60 < age_s < 3:
         return "just now"
     for limit_s, unit_s, unit in _AGES:
-        if age_s < limit_s:
-            n = int(age_s // unit_s)
-            return f"{n} {'day' if unit == 'days' and n == 1 else unit} ago"
+        if abs(age_s) < limit_s:
+            n = int(abs(age_s) // unit_s)
+            words = f"{n} {'day' if unit == 'days' and n == 1 else unit}"
+            return f"in {words}" if age_s < 0 else f"{words} ago"
     return iso[:10]
 
 

@@ -11,7 +11,7 @@ from xray_core.model import OUTCOMES
 from xray_server.pages import charts
 from xray_server.pages import funnel as funnels
 from xray_server.pages.compare import Verdict, verdict
-from xray_server.pages.formatting import dropped_warnings, plural
+from xray_server.pages.formatting import dropped_warnings, duration, plural
 from xray_server.read import heads
 from xray_server.read import runs as queries
 from xray_server.read import why as explain
@@ -177,6 +177,12 @@ def _warnings(run: StoredRun, funnel: funnels.Funnel) -> list[str]:
         found.append(
             "Only steps of this run have arrived, not the run itself. Its process may still be sending, or have been killed: "
             "`xray sync` on that machine delivers what it left on disk."
+        )
+    started_us = run.state["started_us"]
+    if started_us is not None and started_us > run.at_us:
+        found.append(
+            f"It says that it started {duration((started_us - run.at_us) / 1000)} after it was received: the clock of its machine "
+            "is ahead, so its times cannot be compared with others. In lists it stands where it was received."
         )
     found.extend(dropped_warnings(run.state["dropped"]))
     lossy = [row for row in funnel.rows if row.dropped]

@@ -9,7 +9,7 @@ import re
 
 import httpx
 import pytest
-from xray_server.pages.formatting import completeness
+from xray_server.pages.formatting import ago, completeness
 
 N = 1_000
 
@@ -89,3 +89,14 @@ def test_counts_of_what_was_refused_are_incomplete() -> None:
     assert completeness(("completed", {"clamped.counts": 1}))[0] == "incomplete"
     assert completeness(("running", {"refused: too large": 1}))[0] == "incomplete"
     assert completeness(("running", None), ("failed", None))[0] == "so far"
+
+
+def test_a_time_to_come_is_said_as_such(http: httpx.Client) -> None:
+    now_s = 1_767_225_600.0  # 2026-01-01
+    times = {"2026-01-04T00:00:00Z": "in 3 days", "2026-01-01T05:00:00Z": "in 5 h", "2025-12-31T23:59:59Z": "just now",
+             "2026-01-01T00:00:30Z": "just now", "2025-12-30T00:00:00Z": "2 days ago", "2099-01-01T00:00:00Z": "2099-01-01"}  # fmt: skip
+    assert {iso: ago(iso, now_s) for iso in times} == times
+    http.post(
+        "/runs", json={"run_id": "r", "pipeline": "p", "status": "completed", "started_at": "2099-01-01T00:00:00Z"}
+    )
+    assert "the clock of its machine is ahead" in words(http.get("/ui/runs/r").text)

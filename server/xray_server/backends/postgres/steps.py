@@ -21,6 +21,7 @@ from xray_server.backends.relational.rows import (
     Sums,
     effective_start_us,
     merged,
+    place_us,
     step_columns,
     step_document,
     step_state,
@@ -95,8 +96,8 @@ class StepRows:
     def _insert(self, key: StepKey, run: int, pk: int, parts: Parts, received_us: int) -> None:
         project, _, step_id, attempt = key
         state = step_state(parts)
-        at_us = received_us if state.values["started_us"] is None else state.values["started_us"]
-        document = squeeze(step_document(parts, state, self._parts.id))
+        at_us = place_us(state.values, received_us)
+        document = squeeze(step_document(parts, state, at_us, self._parts.id))
         self._inserts.append(
             (run, pk, project, attempt, id_bytes(step_id), *step_columns(state, at_us, self._words.id), document)
         )
@@ -118,7 +119,12 @@ class StepRows:
         before, after = step_state(before_parts), step_state(now)
         at_us = effective_start_us(before, after, old_us=old_at_us, received_us=received_us)
         self._updates.append(
-            (*step_columns(after, at_us, self._words.id), squeeze(step_document(now, after, self._parts.id)), run, pk)
+            (
+                *step_columns(after, at_us, self._words.id),
+                squeeze(step_document(now, after, at_us, self._parts.id)),
+                run,
+                pk,
+            )
         )
         if before_parts:
             self.sums.add(before, project=project, run=run, at_us=old_at_us, sign=-1)

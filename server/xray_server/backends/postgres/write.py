@@ -29,9 +29,9 @@ from xray_server.backends.relational.rows import (
     fold,
     merged,
     part_names,
+    place_us,
     run_columns,
     run_state,
-    started_us,
     tag_text,
     verdict_documents,
 )
@@ -224,7 +224,7 @@ class _RunRows:
             else:
                 changes.updates.append((*columns, *sums, pk))
                 changes.retagged.append(pk)
-            at_us = started_us(state, first_received_us)
+            at_us = place_us(state, first_received_us)
             changes.tags += [
                 (pk, at_us, key[0], self._words.id(tag), escape_text(tag_text(value)))
                 for tag, value in (state["tags"] or {}).items()

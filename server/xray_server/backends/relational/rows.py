@@ -46,6 +46,7 @@ STEP_ROW_COLUMNS: Final = (
     "input, accepted, rejected, not_selected, errored, selected, flags, rate, doc"
 )
 HOUR_US: Final = 3_600_000_000
+MAX_AHEAD_US: Final = 600_000_000  # clocks that differ by less are believed
 HIGH_RATE: Final = 0.9  # of the partial index on rejection rates
 SLOW_US: Final = 10_000_000  # of the partial index on durations
 
@@ -197,10 +198,15 @@ def gathered_samples(rows: Iterable[tuple[K, bytes]]) -> dict[K, list[Mapping[st
     return {step: [once[identity] for identity in sorted(once)] for step, once in found.items()}
 
 
-def step_document(parts: Parts, state: StepState, part_key: Callable[[str], Any]) -> bytes:
-    """The text of a step's document, its parts; `part_key` is how the store names a part in it."""
+def step_document(parts: Parts, state: StepState, at_us: int, part_key: Callable[[str], Any]) -> bytes:
+    """The text of a step's document, its parts.
+
+    Args:
+        at_us: what its row has as its place in time.
+        part_key: how the store names a part in it.
+    """
     if len(parts) == 1:
-        columns = [state.values[name] for name in states.IN_COLUMNS]
+        columns = [at_us if name == "started_us" else state.values[name] for name in states.IN_COLUMNS]
         return encode_json([(part_key(name), states.elide_columns(values, columns)) for name, values in parts.items()])
     return encode_json([(part_key(name), values) for name, values in parts.items()])
 
@@ -238,9 +244,18 @@ def run_state(parts: Parts) -> Mapping[str, Any]:
     return states.run_state([states.run_part(name, values) for name, values in parts.items()])
 
 
-def started_us(state: Mapping[str, Any], first_received_us: int) -> int:
-    """The place of a run in every list: its start, else when it was first heard of."""
-    return first_received_us if state["started_us"] is None else int(state["started_us"])
+def place_us(state: Mapping[str, Any], received_us: int) -> int:
+    """The place of a run or a step in every list: its start, else when it was first heard of.
+
+    What says that it starts long after it was received comes from a clock that is wrong: it would head every list and
+    outlive every retention.
+    """
+    started_us: int | None = state["started_us"]
+    return received_us if started_us is None or _is_ahead(started_us, received_us) else started_us
+
+
+def _is_ahead(started_us: int, received_us: int) -> bool:
+    return received_us > 0 and started_us > received_us + MAX_AHEAD_US
 
 
 def run_columns(
@@ -256,7 +271,7 @@ def run_columns(
     return (
         None if state["pipeline"] is None else word(state["pipeline"]),
         STATUS_RANK[state["status"]],
-        started_us(state, first_received_us),
+        place_us(state, first_received_us),
         len(parts),
         None if only is None else part(only),
         pack(parts[only] if only is not None else state) if parts else None,
@@ -273,9 +288,10 @@ def effective_start_us(before: StepState, after: StepState, *, old_us: int, rece
     that was sent and then taken back nothing may remain, or the order of arrival would show.
     """
     started_us: int | None = after.values["started_us"]
-    if started_us is not None:
+    if started_us is not None and not _is_ahead(started_us, received_us):
         return started_us
-    return old_us if before.values["started_us"] is None else received_us
+    was_us: int | None = before.values["started_us"]
+    return old_us if was_us is None or _is_ahead(was_us, received_us) else received_us
 
 
 def keep_newest(parts: Parts, name: str, values: list[Any], as_part: Any) -> None:

@@ -18,6 +18,7 @@ from xray_server.backends.relational.rows import (
     Sums,
     effective_start_us,
     merged,
+    place_us,
     step_columns,
     step_document,
     step_state,
@@ -48,9 +49,9 @@ def new_step(key: StepKey, parts: Parts, received_us: int, words: Dictionary, pa
     """A step of which nothing is stored, worked out before the transaction begins; `received_us` is its place until its start is known."""
     project, _, step_id, attempt = key
     state = step_state(parts)
-    at_us = received_us if state.values["started_us"] is None else state.values["started_us"]
+    at_us = place_us(state.values, received_us)
     row = (id_key(step_id), attempt, project, *step_columns(state, at_us, words.id))
-    return NewStep(bool(parts), project, state, at_us, row, step_document(parts, state, part_names.id))
+    return NewStep(bool(parts), project, state, at_us, row, step_document(parts, state, at_us, part_names.id))
 
 
 class StepRows:
@@ -118,7 +119,7 @@ class StepRows:
             return
         before, after = step_state(known), step_state(now)
         at_us = effective_start_us(before, after, old_us=old_at_us, received_us=received_us)
-        document = squeeze(step_document(now, after, self._parts.id))
+        document = squeeze(step_document(now, after, at_us, self._parts.id))
         self._updates.append((*step_columns(after, at_us, self._words.id), document, pk))
         self._db.executemany(
             "DELETE FROM step_reason WHERE project = ? AND reason = ? AND at_us = ? AND step = ? AND outcome = ?",

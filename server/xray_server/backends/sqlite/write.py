@@ -23,9 +23,9 @@ from xray_server.backends.relational.rows import (
     fold,
     merged,
     part_names,
+    place_us,
     run_columns,
     run_state,
-    started_us,
     tag_text,
     verdict_documents,
 )
@@ -211,7 +211,7 @@ class Writer:
             )
             for name in known.keys() - now.keys():
                 self._db.execute("DELETE FROM run_part WHERE run = ? AND part = ?", (pk, self._parts.id(name)))
-        self._tags(project, pk, started_us(state, first_received), state["tags"] or {}, fresh)
+        self._tags(project, pk, place_us(state, first_received), state["tags"] or {}, fresh)
         return self._remember(key, pk)
 
     def _remember(self, key: RunKey, pk: int) -> int:

@@ -27,9 +27,16 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = said; }, 1600);
 });
 
-const ago = (seconds) =>
-  seconds < 3 ? "just now" : seconds < 60 ? `${Math.floor(seconds)} s ago` : seconds < 3600 ? `${Math.floor(seconds / 60)} min ago`
-    : seconds < 86400 ? `${Math.floor(seconds / 3600)} h ago` : null;
+// As formatting.ago: what is two weeks off is left as it stands.
+const ago = (seconds) => {
+  if (seconds > -60 && seconds < 3) return "just now";
+  const off = Math.abs(seconds);
+  const [unit, word] = off < 60 ? [1, "s"] : off < 3600 ? [60, "min"] : off < 86400 ? [3600, "h"] : [86400, "days"];
+  if (off >= 86400 * 14) return null;
+  const n = Math.floor(off / unit);
+  const words = `${n} ${word === "days" && n === 1 ? "day" : word}`;
+  return seconds < 0 ? `in ${words}` : `${words} ago`;
+};
 
 setInterval(() => {
   for (const time of document.querySelectorAll("time[datetime]")) {
