@@ -25,7 +25,11 @@ def given_about(items: Any, key: Any, ids: Ids, hashes: array[int]) -> dict[str,
         with guard("reading what items hold"):
             found = collections.find(items, nested=False)
             if found is not None and found.size * len(found.fields) <= MAX_CELLS:
-                about.update(item_values.summed(item_values.read(found, _no_tick), hashes, ids.rows, _names(about)))
+                about.update(
+                    item_values.summed(
+                        item_values.read(found, _no_tick, _names(about)), hashes, ids.rows, _names(about)
+                    )
+                )
     return about
 
 

@@ -43,8 +43,8 @@ class Column(NamedTuple):
     nulls: int
 
 
-def read(found: Collection, tick: Tick) -> dict[str, Column]:
-    """The columns of a collection of records; none where it has too many cells.
+def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> dict[str, Column]:
+    """The columns of a collection of records, without those in `but`; none where it has too many cells.
 
     Raises:
         whatever `tick` raises.
@@ -53,6 +53,8 @@ def read(found: Collection, tick: Tick) -> dict[str, Column]:
         return {}
     read_columns = {}
     for name in found.fields:
+        if name in but:
+            continue
         tick()
         values = found.held[name] if found.kind == "frame" else found.readers(name)(found.held) if found.readers else []
         read_columns[name] = _column(values)
