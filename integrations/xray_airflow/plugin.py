@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
 
-from xray_airflow import config
+from xray_airflow import config, macros
 from xray_airflow.listener import make_listener, patch_has_listeners
 from xray_core.safety import guarded
 
@@ -23,7 +23,9 @@ class XRayPlugin(AirflowPlugin):  # type: ignore[misc]  # Airflow is not typed f
     """Registers X-Ray's listener, unless `XRAY_ENABLED=0` or `[xray] enabled = False`."""
 
     name = "xray"
-    listeners = [_made] if _made is not None else []  # Airflow reads a class attribute
+    listeners = [_made] if _made is not None else []  # Airflow reads class attributes
+    # Also where X-Ray is off: templates that name them must render.
+    macros: ClassVar[list[Any]] = [macros.run_id, macros.step_id, macros.attempt]
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:

@@ -194,6 +194,30 @@ def test_a_thread_of_the_task_finds_its_step(runs_task: Runs, captured: Reads) -
     assert captured().rejected("in_thread") == ["t"]
 
 
+def test_a_function_in_another_python_finds_its_step(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("external_python").states == ["success"]
+    seen = captured()
+    step = seen.step("external_python")
+    assert (step["status"], step["reasons"]["rejected"], step["output"]["size"]) == ("completed", {"elsewhere": 1}, 2)
+
+
+@pytest.mark.parametrize("try_number", [1, 2])
+def test_what_inherits_nothing_is_handed_its_step_by_a_template(
+    try_number: int, runs_task: Runs, captured: Reads
+) -> None:
+    assert runs_task("like_a_pod", try_number=try_number).states == ["success"]
+    step = captured().step("like_a_pod", attempt=try_number)
+    assert (step["status"], step["reasons"]["rejected"]) == ("completed", {"in_pod": 1})
+
+
+def test_templates_that_name_the_step_render_to_nothing_where_nothing_is_captured(
+    runs_task: Runs, captured: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XRAY_DAG_DENY", "cases")
+    assert runs_task("like_a_pod").states == ["success"]
+    assert captured().records == []
+
+
 def test_a_run_that_starts_by_hand_in_a_task_is_its_child(runs_task: Runs, captured: Reads) -> None:
     assert runs_task("by_hand").states == ["success"]
     seen = captured()

@@ -4,6 +4,8 @@ places where a user tells of decisions."""
 from __future__ import annotations
 
 import enum
+import os
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -11,7 +13,12 @@ from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.providers.standard.operators.python import BranchPythonOperator, PythonOperator, ShortCircuitOperator
+from airflow.providers.standard.operators.python import (
+    BranchPythonOperator,
+    ExternalPythonOperator,
+    PythonOperator,
+    ShortCircuitOperator,
+)
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
@@ -124,6 +131,14 @@ def run_by_hand() -> None:
         pass
 
 
+def reject_elsewhere() -> list[int]:
+    """In another interpreter, which has X-Ray installed and knows nothing of Airflow's plugin."""
+    from xray_core import current_step
+
+    current_step().reject("e", "elsewhere")
+    return [1, 2]
+
+
 def ask_doctor() -> None:
     from xray_core.autoload import report
 
@@ -170,6 +185,23 @@ with DAG(
         trigger_run_id="t2",
         wait_for_completion=True,
         deferrable=True,
+    )
+    ExternalPythonOperator(
+        task_id="external_python",
+        python=sys.executable,
+        python_callable=reject_elsewhere,
+        expect_airflow=False,
+    )
+    BashOperator(
+        task_id="like_a_pod",  # inherits nothing: what it has is in its `env`
+        bash_command=f"{sys.executable} -c \"from xray_core import current_step; current_step().reject('p', 'in_pod')\"",
+        env={
+            "XRAY_RUN_ID": "{{ macros.xray.run_id(ti) }}",
+            "XRAY_STEP_ID": "{{ macros.xray.step_id(ti) }}",
+            "XRAY_STEP_ATTEMPT": "{{ macros.xray.attempt(ti) }}",
+            "XRAY_SPOOL_DIR": os.environ.get("XRAY_SPOOL_DIR", ""),
+            "XRAY_API_URL": os.environ.get("XRAY_API_URL", ""),
+        },
     )
     PythonOperator(task_id="asks_doctor", python_callable=ask_doctor)
     PythonOperator(task_id="in_thread", python_callable=in_a_thread)
