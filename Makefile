@@ -41,6 +41,7 @@ test-in-%:
 
 test-stack: $(VENV)/.dev  ## slower tests on real stacks
 	@$(BIN)/python -m pytest -q -m stack
+	@ulimit -n 256; XRAY_TEST_EXAMPLES=50 $(BIN)/python -m pytest -q -m "hypothesis and not stack" tests/core tests/server tests/diagnosis
 
 check: $(VENV)/.dev    ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import settings
@@ -21,6 +22,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("ci", derandomize=True, database=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+# How many times its examples each property test looks at: `make test-stack` looks longer than `make test` can.
+TIMES_EXAMPLES: Final = int(os.environ.get("XRAY_TEST_EXAMPLES", "1"))
+
+
+@pytest.hookimpl(trylast=True)  # the marker is put on by then
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Property tests with more examples, whatever each says of its own number; those of the stack say it themselves."""
+    if TIMES_EXAMPLES == 1:
+        return
+    changed = set()  # a parametrized test is one function
+    for item in items:
+        if item.get_closest_marker("hypothesis") is None or item.get_closest_marker("stack") is not None:
+            continue
+        test = getattr(item, "function")  # noqa: B009  # pytest.Item does not declare it
+        if test not in changed:
+            changed.add(test)
+            own = test._hypothesis_internal_use_settings  # hypothesis has no public way to set it after `@settings`
+            test._hypothesis_internal_use_settings = settings(
+                own, max_examples=own.max_examples * TIMES_EXAMPLES, deadline=None
+            )
 
 
 @pytest.fixture(autouse=True)
