@@ -140,7 +140,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, numeric: Itera
 
 
 def _bar(step: Any, most: int) -> str:
-    """What came out, what was turned down and what nobody told of, as a share of the largest step's input."""
+    """What came out, what was turned down and what nothing is known of, as a share of the largest step's input."""
     parts = [("", _figure(step, "accepted") or 0), ("no", sum(_figure(step, name) or 0 for name in ("rejected", "not_selected", "errored"))),
              ("rest", max(0, _figure(step, "unaccounted") or 0))]  # fmt: skip
     return "".join(
@@ -189,9 +189,9 @@ def _equal(equal: bool | None) -> str:
     return {True: "equal", False: "differ", None: "not known"}[equal]
 
 
-def _verdict(told: Mapping[str, Any]) -> str:
-    reason = told.get("reason")
-    return f"{told.get('outcome')}{f' ({_short(reason)})' if reason else ''}"
+def _verdict(fate: Mapping[str, Any]) -> str:
+    reason = fate.get("reason")
+    return f"{fate.get('outcome')}{f' ({_short(reason)})' if reason else ''}"
 
 
 def _short(value: Any) -> str:

@@ -1,7 +1,7 @@
 """The pipeline `flight_rebooking`, as plain functions: expand_destinations -> retrieve -> filter -> score -> rank -> select.
 
-The decisions are told to `current_step()`, whatever opened that step: this file's own `rebook`, or Prefect, Airflow or
-Dagster around the same functions. Outside any step they are told to nobody, and the functions just work.
+The decisions are recorded on `current_step()`, whatever opened that step: this file's own `rebook`, or Prefect, Airflow or
+Dagster around the same functions. Outside any step nothing is recorded, and the functions just work.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def rebook(
     """The whole pipeline as a plain script runs it.
 
     Args:
-        on_step: told (name, seconds) after each step, to show progress.
+        on_step: called with (name, seconds) after each step, to show progress.
 
     Returns:
         (run id, the flight that the traveller is sent on).

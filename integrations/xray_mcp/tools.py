@@ -215,9 +215,9 @@ _OF_A_STEP: Final = (
 
 
 def _step(step: Json) -> Json:
-    told = without_nothing({name: step.get(name) for name in _OF_A_STEP})
-    told["ledger"] = without_nothing(step.get("ledger") or {})
-    return told
+    answer = without_nothing({name: step.get(name) for name in _OF_A_STEP})
+    answer["ledger"] = without_nothing(step.get("ledger") or {})
+    return answer
 
 
 def find_out_why(

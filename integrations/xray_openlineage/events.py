@@ -1,6 +1,6 @@
 """Runs and steps as OpenLineage events: a job for the pipeline and one for each step, row counts, and what was decided.
 
-A step is told when it has ended: START with its own time, then COMPLETE, FAIL or ABORT. A task that Airflow's provider tells itself
+A step is sent when it has ended: START with its own time, then COMPLETE, FAIL or ABORT. A task that Airflow's provider reports itself
 gets one OTHER event more, under the provider's job and run, with the facet alone.
 """
 
@@ -85,8 +85,8 @@ class Events:
         _add_error(facets, run.error)
         state = _ENDED.get(run.status or "completed", RunState.COMPLETE)
         started_us, ended_us = run.times_us
-        told = Run(_uuid(run.run_id), facets)
-        self._emit(state, ended_us or started_us, told, self._job(run.pipeline, "PIPELINE"))
+        event_run = Run(_uuid(run.run_id), facets)
+        self._emit(state, ended_us or started_us, event_run, self._job(run.pipeline, "PIPELINE"))
 
     @hookimpl
     def xray_step_finished(self, step: Step) -> None:
@@ -161,15 +161,15 @@ class Events:
         return XRayDecisionsRunFacet(runId=run_id, url=f"{self._api_url}/ui/runs/{run_id}", producer=PRODUCER, **more)
 
     def _step_facet(self, step: Step) -> XRayDecisionsRunFacet:
-        told = step.ledger.as_json()
-        figures = {name: n for name, n in told.items() if isinstance(n, int) and not isinstance(n, bool)}
+        ledger = step.ledger.as_json()
+        figures = {name: n for name, n in ledger.items() if isinstance(n, int) and not isinstance(n, bool)}
         reasons = {
             outcome: {reason: n for reason, n in list(by_reason.items())[:_MAX_REASONS] if reason}
             for outcome, by_reason in step.reasons.items()
         }
         return self._facet(
             step.run_id, step=step.name, stepId=step.step_id, stepType=step.step_type, attempt=step.attempt,
-            inferred=bool(told.get("inferred")), ledger=figures, flags=list(told.get("flags", ())),
+            inferred=bool(ledger.get("inferred")), ledger=figures, flags=list(ledger.get("flags", ())),
             reasons={outcome: by_reason for outcome, by_reason in reasons.items() if by_reason},
         )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Runs and steps as spans and metrics of the application's own providers.
 
-A run's span begins with the run, as a child of the span that is current then, and linked to it. A step is told when it has ended,
+A run's span begins with the run, as a child of the span that is current then, and linked to it. A step is exported when it has ended,
 with its own times. A step inside another waits until that one has ended, since a span's parent must be there first.
 """
 
@@ -35,7 +35,7 @@ _KINDS: Final = {"retrieve": "RETRIEVER", "rank": "RERANKER"}  # as OpenInferenc
 
 @dataclass(slots=True)
 class _Finished:
-    """A step that has ended, as it is told."""
+    """A step that has ended, as it is exported."""
 
     step_id: str
     name: str
@@ -101,16 +101,16 @@ class Spans:
 
     @hookimpl
     def xray_step_finished(self, step: Step) -> None:
-        """Tell a step, or keep it until the step around it has ended."""
+        """Export a step, or keep it until the step around it has ended."""
         self._count(step)
-        told = _finished(step, self._api_url)
+        finished = _finished(step, self._api_url)
         with self._lock:
             run = self._runs.get(step.run)
             if run is not None and step.parent_id is not None and run.waiting < MAX_PENDING:
-                run.pending.setdefault(step.parent_id, []).append(told)
+                run.pending.setdefault(step.parent_id, []).append(finished)
                 run.waiting += 1
                 return
-        self._tell(told, None if run is None else run.span, run)
+        self._export(finished, None if run is None else run.span, run)
 
     @hookimpl
     def xray_run_finished(self, run: Run) -> None:
@@ -118,18 +118,18 @@ class Spans:
         with self._lock:
             ended = self._runs.pop(run, None)
         if ended is None:
-            return  # another process opened it, and tells it
+            return  # another process opened it, and exports it
         while ended.pending:
             parent_id = next(iter(ended.pending))
-            for told in ended.pending.pop(parent_id):
-                self._tell(told, ended.span, ended)
+            for finished in ended.pending.pop(parent_id):
+                self._export(finished, ended.span, ended)
         ended.span.set_attribute("xray.status", run.status or "completed")
         _fail(ended.span, run.error, failed=run.status == "failed")
         ended.span.end((run.times_us[1] or run.times_us[0]) * 1000)
 
-    def _tell(self, told: _Finished, parent: Span | None, run: _OpenRun | None) -> None:
+    def _export(self, finished: _Finished, parent: Span | None, run: _OpenRun | None) -> None:
         """A step's span, and those of the steps inside that waited for it."""
-        waiting = [(told, parent)]
+        waiting = [(finished, parent)]
         while waiting:
             each, around = waiting.pop()
             foreign = each.here.is_valid and (run is None or each.here != run.caller)
@@ -199,11 +199,11 @@ def _finished(step: Step, api_url: str) -> _Finished:
 def _fail(span: Span, error: Mapping[str, Any] | None, *, failed: bool) -> None:
     if not failed:
         return
-    told = error or {}
-    span.set_status(StatusCode.ERROR, str(told.get("message") or ""))
+    fields = error or {}
+    span.set_status(StatusCode.ERROR, str(fields.get("message") or ""))
     if error is not None:
         names = {"type": "exception.type", "message": "exception.message", "traceback": "exception.stacktrace"}
-        span.add_event("exception", {of: str(told[name]) for name, of in names.items() if told.get(name)})
+        span.add_event("exception", {of: str(fields[name]) for name, of in names.items() if fields.get(name)})
 
 
 @contextmanager

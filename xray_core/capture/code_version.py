@@ -1,4 +1,4 @@
-"""A fingerprint of a function's code, so that a changed answer can be told from changed code."""
+"""A fingerprint of a function's code, so that a changed answer can be distinguished from changed code."""
 
 from __future__ import annotations
 

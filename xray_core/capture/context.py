@@ -163,7 +163,7 @@ def leave(token: Token[Current]) -> Current:
 
 
 def add_open_probe(probe: Callable[[], bool]) -> None:
-    """Let a client say whether it has open steps, so that a thread that lost its step can be told from one without."""
+    """Let a client say whether it has open steps, so that a thread that lost its step can be distinguished from one without."""
     _open_probes.append(probe)
 
 

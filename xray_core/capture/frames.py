@@ -1,6 +1,6 @@
 """Masks over the rows of a pandas, polars or pyarrow frame: which reason each row falls for, and the rows that stay.
 
-Everything here is the program's own filtering and may raise as its library would; what is told of it is capture's
+Everything here is the program's own filtering and may raise as its library would; what is recorded of it is capture's
 (`many.py`). Imports none of the libraries: the frame brings its own.
 """
 

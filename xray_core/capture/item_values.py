@@ -76,9 +76,9 @@ def summed(
         return {}
     if rows is not None:
         values = {name: _of_rows(column, rows) for name, column in values.items()}
-    told: dict[str, Any] = {name: _told(column, ids) for name, column in list(values.items())[:MAX_COLUMNS]}
+    columns: dict[str, Any] = {name: _sums_of(column, ids) for name, column in list(values.items())[:MAX_COLUMNS]}
     by_row = _rows_of(values, len(ids))
-    fields: dict[str, Any] = {"rows": f"{sum64(_mixed(ids, by_row)):016x}", "columns": told}
+    fields: dict[str, Any] = {"rows": f"{sum64(_mixed(ids, by_row)):016x}", "columns": columns}
     if len(values) > MAX_COLUMNS:
         fields["columns_omitted"] = len(values) - MAX_COLUMNS
     return fields
@@ -194,7 +194,7 @@ def _rows_of(values: Mapping[str, Column], n: int) -> array[int]:
     return array("Q", whole.tobytes()) if whole is not None else array("Q", rows)
 
 
-def _told(column: Column, ids: array[int]) -> dict[str, Any]:
+def _sums_of(column: Column, ids: array[int]) -> dict[str, Any]:
     about: dict[str, Any] = {"n": len(ids), "sum": f"{sum64(_mixed(ids, column.hashes)):016x}"}
     if column.nulls:
         about["nulls"] = column.nulls

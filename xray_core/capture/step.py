@@ -190,7 +190,7 @@ class Step(StepItems):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """What was told of it with `set_metadata`."""
+        """What `set_metadata` was given."""
         return {} if self._values_made is None else self._values_made.metadata
 
     @property
@@ -453,7 +453,7 @@ class Step(StepItems):
         """
         self._released = True
         if self._values_made is not None:
-            # what is told of a finished step to plugins may need its origin
+            # plugins may need the origin of a finished step
             self._values_made.release_values(keep_origin=self._recorder.hooks.observes_steps)
 
     def reset_after_fork(self) -> None:

@@ -102,16 +102,16 @@ class CapturedValues:
     def set_origin(self, origin: Origin) -> None:
         """The framework object behind the run or step."""
         self.changed = True
-        told = self._sanitizer.clean(origin.as_json()) if isinstance(origin, Origin) else None
-        if not isinstance(told, dict):
+        fields = self._sanitizer.clean(origin.as_json()) if isinstance(origin, Origin) else None
+        if not isinstance(fields, dict):
             self.count_dropped(CLAMPED + "origin")
             return
         for name in _TEXTS_OF_ORIGIN:
-            if type(told.get(name)) is not str and told.get(name) is not None:
-                told[name] = name_text(told[name])
-        if type(told.get("ids")) is not dict:
-            told["ids"] = {}
-        self.origin = told
+            if type(fields.get(name)) is not str and fields.get(name) is not None:
+                fields[name] = name_text(fields[name])
+        if type(fields.get("ids")) is not dict:
+            fields["ids"] = {}
+        self.origin = fields
 
     def set_origin_state(self, state: str) -> None:
         """The framework's own word for how it is now; the rest of the origin stays."""

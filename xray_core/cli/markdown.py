@@ -52,9 +52,9 @@ def _state(known: Mapping[str, Any] | None) -> str:
     return f"{text} ({', '.join(known['what'])})" if known.get("what") else text
 
 
-def _fate(told: Mapping[str, Any]) -> str:
-    reason = told.get("reason")
-    return _text(f"{told.get('outcome')}{f' ({reason})' if reason else ''}")
+def _fate(fate: Mapping[str, Any]) -> str:
+    reason = fate.get("reason")
+    return _text(f"{fate.get('outcome')}{f' ({reason})' if reason else ''}")
 
 
 def _n(value: Any) -> str:

@@ -129,8 +129,8 @@ def _of_mapped(mapped: Mapping[str, Any]) -> str:
     worst = mapped["worst"]
     if least == most and len(mapped["statuses"]) < 2:
         return ""
-    told = [f"each {least:,} to {most:,}"] if least is not None and least != most else []
-    return ", ".join([*told, f"worst [{worst['map_index']}]"])
+    spread = [f"each {least:,} to {most:,}"] if least is not None and least != most else []
+    return ", ".join([*spread, f"worst [{worst['map_index']}]"])
 
 
 def trend(answer: Mapping[str, Any]) -> None:
@@ -182,12 +182,12 @@ def parting(answer: Mapping[str, Any]) -> None:
         return
     parted = answer.get("parted_at")
     order = ", in order alone" if parted and parted.get("reordered") else ""
-    told = (
+    sentence = (
         f"the runs first differ at {parted['step']}: {parted['kind']}{order}"
         if parted
         else "nothing is known to differ"
     )
-    out.print(_plain(told), style="bold")
+    out.print(_plain(sentence), style="bold")
 
 
 def marked(answer: Mapping[str, Any]) -> None:

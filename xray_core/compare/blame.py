@@ -106,7 +106,7 @@ class Blame:
     # What is known of each step --------------------------------------------------------------------------------------
 
     def _compare(self, judged: Judged, *, begins: bool) -> bool:
-        """Fill in what is known of a pair; whether no step up to here has told of items that it was given."""
+        """Fill in what is known of a pair; whether no step up to here has recorded items that it was given."""
         a, b = judged.pair.a, judged.pair.b
         if a is None or b is None:
             return begins and not _tells_items(a or b)
@@ -306,7 +306,7 @@ def _weakest(several: Sequence[Equality]) -> Equality:
 
 
 def _is_source(state: State, begins: bool) -> bool:
-    """Whether items begin in a step: by its type, or because none were told before and it says of none that they fell."""
+    """Whether items begin in a step: by its type, or because none were recorded before and it says of none that they fell."""
     if state["step_type"] in SOURCES or state.get("relation") == "source":
         return True
     counts = state["counts"] or {}

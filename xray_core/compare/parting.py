@@ -67,10 +67,10 @@ def parting_at(
         not_certain_because=reasons,
         lost_before=lost,
     )
-    told = _sentence(first, parted, blame, [*_of_the_run(first, a, b, options), *changes])
+    sentence = _sentence(first, parted, blame, [*_of_the_run(first, a, b, options), *changes])
     for gap in lost[:1]:
-        told += say("lost", gap=gap)
-    return replace(parted, sentence=told), changes
+        sentence += say("lost", gap=gap)
+    return replace(parted, sentence=sentence), changes
 
 
 def _kind(first: Judged, changed: Sequence[str]) -> Kind:

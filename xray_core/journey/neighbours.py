@@ -28,8 +28,8 @@ def attempts_that_count(step_evidence: Sequence[StepEvidence]) -> list[StepEvide
         several.sort(key=lambda evidence: evidence.state["attempt"])
         counts = several[-1]
         if counts.silent or counts.outcome == "never_entered":
-            told = (each for each in reversed(several) if not each.silent and each.outcome != "never_entered")
-            counts = next(told, counts)
+            speaking = (each for each in reversed(several) if not each.silent and each.outcome != "never_entered")
+            counts = next(speaking, counts)
             if any(each.silent for each in several[several.index(counts) + 1 :]):
                 counts.retried_silently = True
                 counts.certainty = "not_captured"

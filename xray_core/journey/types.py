@@ -87,7 +87,7 @@ class Why:
         reason, details, score: of that step.
         step, step_id: that step; None when there is none.
         sentence: the answer in words, saying how certain it is when it is not exact.
-        certainty, p_false: of `outcome`. "not_captured" beside an outcome: some step could have told more, and cannot.
+        certainty, p_false: of `outcome`. "not_captured" beside an outcome: some step could have recorded more, and did not.
         unsure: steps whose sets cannot tell, and that could change the answer.
         unasked: steps that tell nothing about items at all, and could have changed the answer: after the step that decided;
             before the first that the item never entered; or between the last that had it and the first that had not.

@@ -2,12 +2,12 @@
 
 By value: 1, 1.0, Decimal(1) and numpy's 1 are one, and so are a text, a str subclass, numpy's text and an enum's; NaN equals
 NaN, 0.0 equals -0.0. True stays apart from 1 and None from NaN: a flag is no number, in JSON neither. Key order and set order
-do not matter; the order of lists does, and is told apart: `unordered` is equal when the two values differ in the order of
+do not matter; the order of lists does, and is known: `unordered` is equal when the two values differ in the order of
 lists (or rows) alone. Frames and arrays are read whole (`columns.py`).
 
 Bounded: beyond 20,000 nodes, or at an object whose contents cannot be read without running user code, the fingerprint is
-`partial`, and equality of partial ones proves nothing. Nor do fingerprints of two versions (`v`): 0.1 wrote none, and told
-[1, 2] from [1.0, 2.0].
+`partial`, and equality of partial ones proves nothing. Nor do fingerprints of two versions (`v`): in 0.1,
+which wrote none, [1, 2] was not equal to [1.0, 2.0].
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def depends_on_others() -> bool:
 
 
 def masked_item_id(item_id: str) -> str:
-    """The name under which an item is kept whose id is a secret: told from others by the 40 bits that verdicts hold of it."""
+    """The name under which an item is kept whose id is a secret: distinguished from others by the 40 bits that verdicts hold of it."""
     return f"{REDACTED}#{xxhash.xxh3_64_intdigest(item_id.encode()) & 0xFF_FFFF_FFFF:010x}"
 
 

@@ -132,7 +132,7 @@ class Sanitizer:
         return known
 
     def _cut(self, value: str, limit: int) -> str:
-        """What fits; not half of a secret, which nobody would recognise, and which would be half told."""
+        """What fits; not half of a secret: no rule would recognise it, and half of it would be stored."""
         kept = limit
         begin = max(0, limit - _AROUND_CUT_CHARS)
         for start, end, _ in self.redactor.find(value[begin : limit + _AROUND_CUT_CHARS]):

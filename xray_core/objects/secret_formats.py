@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 
 class Format(NamedTuple):
-    """One form of credential that can be told by its looks alone.
+    """One form of credential that is recognised by its form alone.
 
     Attributes:
         name: what reports call it.

@@ -1,6 +1,6 @@
 """The first look: whether an encoded record may hold a secret that `redaction` would find. No is certain, yes is not.
 
-Every record is asked on the caller's thread, and most hold none: a record without any hint is told by a few passes in C, about
+Every record is asked on the caller's thread, and most hold none: a record without any hint costs a few passes in C, about
 15 ns a byte (tests/benchmarks/redaction.py).
 """
 
@@ -12,7 +12,7 @@ from typing import Final
 from xray_core.objects import card_numbers
 from xray_core.objects.secret_formats import FORMATS
 
-SHORTEST_TOKEN_CHARS: Final = 14  # of all that is told by its form alone: a card number
+SHORTEST_TOKEN_CHARS: Final = 14  # of all that is recognised by its form alone: a card number
 _PIECE_CHARS: Final = 18  # in one piece, in every format of a token; and more than a fingerprint has
 
 # What may stand between a name and its value. Not what JSON writes after a key (a quote before it), not in a time of day (a
@@ -86,7 +86,7 @@ def may_hold_secret(payload: bytes, *, any_name: bool = False) -> bool:
 
 
 def may_hold_token(payload: bytes) -> bool:
-    """Whether there may be a credential in it that is told by its form alone, or a card number (but not at its beginning)."""
+    """Whether there may be a credential in it that is recognised by its form alone, or a card number (but not at its beginning)."""
     if b"x" * _PIECE_CHARS in payload.translate(_PIECES):
         if any(hint in payload for hint in _ANYWHERE) or _TOKEN_BEGINS.search(payload) is not None:
             return True

@@ -13,7 +13,7 @@ from xray_server.store import MAX_PAGE, RunFilter, StepFilter, Store
 from xray_server.times import iso
 
 MAX_LOOKED_AT: Final = 20_000
-MAX_TOLD: Final = 200
+MAX_EVENTS: Final = 200
 
 
 @dataclass(slots=True)
@@ -33,10 +33,10 @@ def dry_run(store: Store, project: str, rule: Rule, *, since_us: int, until_us: 
     """Replay a rule over what finished in a window of time (microseconds); a subject's end is its clock."""
     result = DryRun()
     found, result.complete = _finished(store, project, rule, since_us, until_us)
-    states: dict[str, SeriesState] = {}
+    state_of: dict[str, SeriesState] = {}
     past: dict[str, list[Figures]] = defaultdict(list)
     for each in sorted(found, key=lambda figures: figures.ended_us):
-        state = states.get(each.series) or SeriesState()
+        state = state_of.get(each.series) or SeriesState()
         before: list[Figures] = []
         if rule.metric in CHANGED:
             frozen = state.firing and state.breaches < rule.window
@@ -52,10 +52,10 @@ def dry_run(store: Store, project: str, rule: Rule, *, since_us: int, until_us: 
         after, event = advance(
             state, each, judgement, now_us=max(1, each.ended_us), cooldown_us=int(rule.cooldown_s * 1e6)
         )
-        states[each.series] = after
+        state_of[each.series] = after
         result.suppressed += event == "suppressed"
         result.fired += event == "fired"
-        if event in ("fired", "resolved") and len(result.events) < MAX_TOLD:
+        if event in ("fired", "resolved") and len(result.events) < MAX_EVENTS:
             result.events.append(
                 {
                     "kind": event, "at": iso(each.ended_us), "pipeline": each.pipeline, "step": each.name, "run_id": each.run_id,

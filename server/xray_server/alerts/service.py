@@ -100,8 +100,8 @@ class Alerts:
                 raise TooManyRulesError(f"a project has {MAX_RULES} rules at most; remove some")
             self._alerts.add_rule(stored)
             self._engine.reload()
-        refusals = [foreseen_refusal(target, allow_private=self.settings.allow_private) for target in rule.to]
-        warnings = [f"nothing will be delivered to {why}" for why in refusals if why is not None]
+        unreachable = [foreseen_refusal(target, allow_private=self.settings.allow_private) for target in rule.to]
+        warnings = [f"nothing will be delivered to {why}" for why in unreachable if why is not None]
         return {**self._rule_json(stored, []), "secret": rule.secret, "warnings": warnings}
 
     def remove(self, project: str, rule_id: str) -> bool:

@@ -9,9 +9,7 @@ from typing import Any
 
 from xray_core.errors import ConfigurationError, XRayError
 from xray_server.backends import DEFAULT_DATABASE
-from xray_server.cli import alerts as alerts_cli
-from xray_server.cli import keys as keys_cli
-from xray_server.cli import upkeep as admin_cli
+from xray_server.cli import alerts, keys, upkeep
 
 
 def register(subparsers: Any) -> None:
@@ -32,7 +30,7 @@ def register(subparsers: Any) -> None:
         help=f"where data is kept (default: $XRAY_DATABASE_URL, else {DEFAULT_DATABASE} in the working directory)",
     )
     parser.add_argument("--insecure", action="store_true", help="allow an address that others can reach, without keys")
-    parser.add_argument("--retain", action="append", default=[], metavar="AGES", help=admin_cli.RETAIN_HELP)
+    parser.add_argument("--retain", action="append", default=[], metavar="AGES", help=upkeep.RETAIN_HELP)
     parser.add_argument(
         "--workers",
         type=_workers,
@@ -61,9 +59,9 @@ def register(subparsers: Any) -> None:
         help="where a trace is in your tracing tool, with {trace_id} in it: runs that came by OTLP link there (default: $XRAY_TRACE_URL)",
     )
     parser.set_defaults(run=_serve)
-    keys_cli.register(subparsers)
-    admin_cli.register(subparsers)
-    alerts_cli.register(subparsers)
+    keys.register(subparsers)
+    upkeep.register(subparsers)
+    alerts.register(subparsers)
 
 
 def _port(text: str) -> int:
@@ -92,7 +90,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             database_url=arguments.db or os.environ.get("XRAY_DATABASE_URL") or DEFAULT_DATABASE,
             insecure=arguments.insecure,
             log_level=arguments.log_level,
-            retain=parse_policy(admin_cli.retain_arguments(arguments.retain)),
+            retain=parse_policy(upkeep.retain_arguments(arguments.retain)),
             workers=arguments.workers,
             log_format=arguments.log_format,
             rate_per_key_s=arguments.rate_per_key,

@@ -97,10 +97,10 @@ def _export(arguments: argparse.Namespace) -> int:
 
     with closing(open_store(_url(arguments))) as store, _progress("exporting", "records") as on_progress:
         if arguments.file == "-":
-            moved = export_stream(store, sys.stdout.buffer, on_progress=on_progress)
+            transfer = export_stream(store, sys.stdout.buffer, on_progress=on_progress)
         else:
-            moved = export_to(store, Path(arguments.file), on_progress=on_progress)
-    print(f"{moved.runs} runs, {moved.records} records exported", file=sys.stderr)
+            transfer = export_to(store, Path(arguments.file), on_progress=on_progress)
+    print(f"{transfer.runs} runs, {transfer.records} records exported", file=sys.stderr)
     return 0
 
 
@@ -113,15 +113,15 @@ def _import(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(f"there is no file {source}")
     url = _url(arguments, new=True)
     with closing(open_store(url)) as store, _progress("importing", "records") as on_progress:
-        moved = import_from(store, source, target=url, on_progress=on_progress)
-    print(f"{moved.runs} runs, {moved.records} records imported", file=sys.stderr)
-    if moved.refused:
-        print(f"xray: {moved.refused} records were refused; the first {moved.first_refusal}", file=sys.stderr)
-    if not moved.whole:
+        transfer = import_from(store, source, target=url, on_progress=on_progress)
+    print(f"{transfer.runs} runs, {transfer.records} records imported", file=sys.stderr)
+    if transfer.refused:
+        print(f"xray: {transfer.refused} records were refused; the first {transfer.first_refusal}", file=sys.stderr)
+    if not transfer.whole:
         print(
             "xray: the file is cut off: it has no last line. What it has is imported; export it again", file=sys.stderr
         )
-    return 2 if moved.refused or not moved.whole else 0
+    return 2 if transfer.refused or not transfer.whole else 0
 
 
 def _backup(arguments: argparse.Namespace) -> int:

@@ -106,9 +106,9 @@ def refusal_note(line: bytes, why: str) -> RunRecord | None:
     changes nothing.
     """
     try:
-        told = _decode_any(line)
-        run_id, pipeline = told["run_id"], told.get("pipeline")
-        name = told.get("name") or told.get("step_id")
+        fields = _decode_any(line)
+        run_id, pipeline = fields["run_id"], fields.get("pipeline")
+        name = fields.get("name") or fields.get("step_id")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, KeyError, AttributeError):
         return None
     if not isinstance(run_id, str) or not 0 < len(run_id) <= MAX_ID_CHARS:

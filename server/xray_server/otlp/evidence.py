@@ -41,7 +41,7 @@ class Evidence:
     """What a span tells about items.
 
     Attributes:
-        came_in: None where that is not told.
+        came_in: None where that is not known.
         complete: nothing is known to be missing from the lists.
         parameters: what the step was given beside the documents.
     """

@@ -19,7 +19,7 @@ from xray_server.otlp.verdicts import NOT_IN_OUTPUT, Scored, item_set, samples_o
 from xray_server.records.schema import Items, Record, SamplesRecord, StepRecord, VerdictSet, VerdictsRecord, sample_text
 from xray_server.store import Store, StoredStep
 
-INNER: Final = "inner"  # the part of a step that follows from the retrievers inside it; told before its own part
+INNER: Final = "inner"  # the part of a step that follows from the retrievers inside it; written before its own part
 _SOURCE: Final = "inner retrievers"  # where the items came from that went in
 MAX_STEPS: Final = 10_000  # of a trace; beyond these no inner retrievers are looked for
 
@@ -70,17 +70,17 @@ def _is_retriever(step: StoredStep) -> bool:
     items = step.state["items"] or {}
     given = items.get(ITEMS_OUT)
     lost = (step.state["dropped"] or {}).get("items_out")
-    told_in = items.get(ITEMS_IN)
+    came_in = items.get(ITEMS_IN)
     return (
         given is not None
         and bool(given.get("inferred"))
         and not lost
-        and (told_in is None or told_in.get("source") == _SOURCE)
+        and (came_in is None or came_in.get("source") == _SOURCE)
     )
 
 
 def _retriever(step: StoredStep, store: Store, project: str, samples: Iterable[Mapping[str, Any]]) -> Retriever:
-    told = {each["item_id"]: each for each in samples if each["outcome"] == "accepted"}
+    sample_of = {each["item_id"]: each for each in samples if each["outcome"] == "accepted"}
     ids = [
         item
         for each in store.sets(project, step.run_id, step.step_id)
@@ -90,11 +90,11 @@ def _retriever(step: StoredStep, store: Store, project: str, samples: Iterable[M
     return Retriever(
         step.step_id, step.state["parent_id"], step.state["started_us"] or step.at_us,
         step.state["ended_us"] or step.at_us, step.state["pipeline"],
-        [Document(item, *_told(told.get(item))) for item in ids],
+        [Document(item, *_described(sample_of.get(item))) for item in ids],
     )  # fmt: skip
 
 
-def _told(sample: Mapping[str, Any] | None) -> tuple[float | None, str | None, Mapping[str, Any] | None]:
+def _described(sample: Mapping[str, Any] | None) -> tuple[float | None, str | None, Mapping[str, Any] | None]:
     details = dict((sample or {}).get("details") or {})
     return (sample or {}).get("score"), details.pop("text", None), details or None
 

@@ -97,8 +97,8 @@ def nested_records(store: Store, project: str, decoded: Decoded) -> list[Record]
 def answer(media_type: str, rejected: int, why: str) -> bytes:
     """The answer to a request that was taken, wholly or in part."""
     if media_type == JSON:
-        told: dict[str, Any] = {"rejectedSpans": str(rejected), "errorMessage": why}
-        return encode_json({"partialSuccess": told} if rejected else {})
+        partial: dict[str, Any] = {"rejectedSpans": str(rejected), "errorMessage": why}
+        return encode_json({"partialSuccess": partial} if rejected else {})
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
     response = ExportTraceServiceResponse()

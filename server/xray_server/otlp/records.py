@@ -31,7 +31,7 @@ from xray_server.records.schema import (
 )
 
 ATTEMPT: Final = 1
-OWN: Final = "span"  # the part of a step that its span told
+OWN: Final = "span"  # the part of a step that its span says
 _MAX_NAME_CHARS: Final = 512
 _MAX_VALUE_CHARS: Final = 16_384
 _MAX_ATTRIBUTES: Final = 64
@@ -132,7 +132,7 @@ def _step_records(span: Span, evidence: Evidence | None, trace_url: str | None) 
 
 
 def _item_records(span: Span, evidence: Evidence, record: StepRecord) -> list[Record]:
-    """The span's items, told in its step record and in records of their own."""
+    """The span's items: in its step record, and in records of their own."""
     left_out = evidence.dropped
     scores = scored(evidence.came_out, evidence.came_in or (), left_out)
     at_us = span.end_us or span.start_us
@@ -251,22 +251,22 @@ def _print(value: Any) -> dict[str, Any] | None:
 
 def _metadata(span: Span, evidence: Evidence | None) -> dict[str, Any]:
     """Parameters under their own names; all else that the span says, but for contents, as a result."""
-    told: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     for name, value in span.attributes.items():
-        if len(told) >= _MAX_ATTRIBUTES or name.startswith(_CONTENT) or len(name) > 200:
+        if len(metadata) >= _MAX_ATTRIBUTES or name.startswith(_CONTENT) or len(name) > 200:
             continue
         value = plain(value)
         if not isinstance(value, (str, int, float, bool)):
             value = encode_json(value).decode()
         if isinstance(value, str):
             value = value[:_MAX_ATTRIBUTE_CHARS]
-        told[name if name.startswith(_PARAMETERS) else RESULT_METADATA + name] = value
+        metadata[name if name.startswith(_PARAMETERS) else RESULT_METADATA + name] = value
     if evidence is not None:
-        told |= {
+        metadata |= {
             name: plain(value)
             for name, value in list(evidence.parameters.items())[:_MAX_ATTRIBUTES]
             if len(name) <= 200
         }
         if evidence.not_told is not None:
-            told[NOT_TOLD] = evidence.not_told
-    return told
+            metadata[NOT_TOLD] = evidence.not_told
+    return metadata

@@ -52,7 +52,7 @@ class Span:
     Attributes:
         trace_id, span_id, parent_id: lower-case hex; no parent: None.
         remote_parent: the parent is known to be in another process.
-        start_us, end_us: microseconds since the epoch; end_us None while it is not told.
+        start_us, end_us: microseconds since the epoch; end_us None while it is not known.
         kind: "internal", "server", "client", "producer", "consumer" or "".
         dropped: attributes that the application's SDK left out, for its own limits.
     """

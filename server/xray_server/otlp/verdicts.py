@@ -1,7 +1,7 @@
 """From the documents of a span to verdicts, as the sets, counts, scores and samples that records hold.
 
 What a step left out is `not_selected`, an implicit no: no dialect says why, so the reason is that it is not in the output. A
-cut-off is told only where the scores bear it out: nothing that was left out scored higher than what was kept.
+cut-off is named only where the scores bear it out: nothing that was left out scored higher than what was kept.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any, Final
 from xray_core.compare import ComparedStep, Diff, PartedAt, certain_words
 from xray_server.errors import NoBaselineError
 from xray_server.pages.formatting import completeness, scalar
-from xray_server.read import diff as diffs
+from xray_server.read import diff as read_diff
 from xray_server.read import runs
 from xray_server.read.baseline import choose
 from xray_server.read.why import known_run
@@ -79,7 +79,7 @@ def verdict(store: Store, project: str, run: StoredRun) -> Verdict | None:
     except NoBaselineError:
         return None
     baseline = chosen.run
-    parted = diffs.parted(store, project, baseline.run_id, run.run_id)
+    parted = read_diff.parted(store, project, baseline.run_id, run.run_id)
     return Verdict(
         runs.run_json(baseline),
         chosen.how,
@@ -95,7 +95,7 @@ def compare_page(store: Store, project: str, a: str, b: str, *, offset: int) -> 
     Raises:
         UnknownRunError: there is no such run.
     """
-    diff = diffs.diff(store, project, a, b)
+    diff = read_diff.diff(store, project, a, b)
     compared = [runs.run_json(known_run(store, project, run_id)) for run_id in (a, b)]
     parted = diff.parted_at
     return ComparePage(

@@ -13,8 +13,8 @@ from xray_server.pages import funnel as funnels
 from xray_server.pages.compare import Verdict, verdict
 from xray_server.pages.formatting import dropped_warnings, duration, plural
 from xray_server.read import heads
-from xray_server.read import runs as queries
-from xray_server.read import why as explain
+from xray_server.read import runs as read_runs
+from xray_server.read import why as read_why
 from xray_server.read.conservation import gaps_of
 from xray_server.store import RunFilter, Store, StoredRun, StoredStep
 
@@ -96,7 +96,7 @@ def run_lines(store: Store, project: str, where: RunFilter, *, cursor: str | Non
     for run in page.items:
         small = run.step_count <= SUMMARISED_STEPS
         funnel = funnels.from_groups(store.step_groups(project, run.run_id)) if small and run.step_count else None
-        lines.append(RunLine(heads.row(queries.run_json(run)), funnel))
+        lines.append(RunLine(heads.row(read_runs.run_json(run)), funnel))
     return lines, page.next_cursor
 
 
@@ -140,7 +140,7 @@ def run_page(
             and " > ".join(row.path) == compared.parted.path
         )
     return RunPage(
-        run=queries.run_json(run),
+        run=read_runs.run_json(run),
         funnel=funnel,
         rows=rows,
         offset=offset,
@@ -152,7 +152,7 @@ def run_page(
         live=live,
         asked=asked,
         verdict=compared,
-        why=None if asked is None else explain.why(store, project, run_id, asked),
+        why=None if asked is None else read_why.why(store, project, run_id, asked),
     )
 
 
@@ -268,12 +268,12 @@ def step_page(
     matching = sorted_samples(matching, sort)
     shown = matching[offset : offset + SAMPLES_PER_PAGE]
     return StepPage(
-        run=queries.run_json(run),
-        step=queries.step_json(step),
+        run=read_runs.run_json(run),
+        step=read_runs.step_json(step),
         row=funnels.from_steps([step], scale="linear").rows[0],
         attempts=[(each.attempt, each.state["status"]) for each in tries],
         columns=columns_of(matching),
-        samples=[queries.sample_json(sample) for sample in shown],
+        samples=[read_runs.sample_json(sample) for sample in shown],
         matching=len(matching),
         kept=len(samples),
         offset=offset,
@@ -336,6 +336,6 @@ def group_page(store: Store, project: str, run_id: str, name: str, *, cursor: st
         (row for row in funnels.from_groups(store.step_groups(project, run_id)).rows if row.name == name), None
     )
     page = store.run_steps(project, run_id, limit=STEPS_PER_PAGE, cursor=cursor, name=name)
-    steps = [queries.step_json(step) for step in page.items]
+    steps = [read_runs.step_json(step) for step in page.items]
     title = plural(total.steps, "attempt") if total is not None else "nothing"
-    return GroupPage(queries.run_json(run), name, steps, total, page.next_cursor, title)
+    return GroupPage(read_runs.run_json(run), name, steps, total, page.next_cursor, title)

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from xray_core.journey import Entry, Why
 from xray_server.pages.funnel import MAX_TONES
-from xray_server.read import runs as queries
-from xray_server.read import why as explain
+from xray_server.read import runs as read_runs
+from xray_server.read import why as read_why
 from xray_server.store import RunFilter, StepFilter, Store, TrendPoint
 from xray_server.times import iso
 
@@ -26,7 +26,7 @@ _MAX_TREND_US: Final = 90 * _DAY_US
 
 @dataclass(frozen=True, slots=True)
 class SearchResults:
-    """What a search found. `item_runs` are the newest runs that know it as an item, as `explain.item_across_runs` tells."""
+    """What a search found. `item_runs` are the newest runs that know it as an item, as `read.why.item_across_runs` finds them."""
 
     text: str
     run: Mapping[str, Any] | None
@@ -47,13 +47,13 @@ def search(store: Store, project: str, text: str) -> SearchResults:
     runs = store.runs(project, RunFilter(q=text), limit=FOUND_EACH).items
     steps = store.steps(project, StepFilter(name=text), limit=FOUND_EACH).items
     reasons = store.steps(project, StepFilter(reason=text), limit=FOUND_EACH).items
-    items = explain.item_across_runs(store, project, text, pipeline=None, limit=ITEM_RUNS, cursor=None)["runs"]
+    items = read_why.item_across_runs(store, project, text, pipeline=None, limit=ITEM_RUNS, cursor=None)["runs"]
     return SearchResults(
         text,
-        None if run is None else queries.run_json(run),
-        [queries.run_json(each) for each in runs],
-        [queries.step_json(each) for each in steps],
-        [queries.step_json(each) for each in reasons],
+        None if run is None else read_runs.run_json(run),
+        [read_runs.run_json(each) for each in runs],
+        [read_runs.step_json(each) for each in steps],
+        [read_runs.step_json(each) for each in reasons],
         items,
     )
 
@@ -65,7 +65,7 @@ class ItemPage:
     Attributes:
         entries: the part of its journey on this page; of a long one only the steps that tell something.
         total: entries to page through; `silent`: steps left out that tell nothing.
-        others: the newest other runs of the pipeline that hold it, as `explain.item_across_runs` tells.
+        others: the newest other runs of the pipeline that hold it, as `read.why.item_across_runs` finds them.
     """
 
     run: Mapping[str, Any]
@@ -87,16 +87,16 @@ def item_page(store: Store, project: str, run_id: str, item_id: str, *, offset: 
     run = store.run(project, run_id)
     if run is None:
         return None
-    why = explain.why(store, project, run_id, item_id)
+    why = read_why.why(store, project, run_id, item_id)
     entries = list(why.journey)
     if len(entries) > ENTRIES_PER_PAGE:
         entries = [entry for entry in entries if entry.outcome is not None]
-    known = explain.item_across_runs(
+    known = read_why.item_across_runs(
         store, project, item_id, pipeline=run.state["pipeline"], limit=ITEM_RUNS, cursor=None
     )
     others = [each for each in known["runs"] if each["run_id"] != run_id]
     return ItemPage(
-        queries.run_json(run), why, entries[offset : offset + ENTRIES_PER_PAGE], offset, len(entries),
+        read_runs.run_json(run), why, entries[offset : offset + ENTRIES_PER_PAGE], offset, len(entries),
         len(why.journey) - len(entries) + why.journey_omitted, others,
     )  # fmt: skip
 

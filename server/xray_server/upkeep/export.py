@@ -39,7 +39,7 @@ class Dumpable(Protocol):
 
 
 @dataclass(slots=True)
-class Moved:
+class TransferResult:
     """How much was moved, over all sittings; `refused` are (line, why)."""
 
     runs: int = 0
@@ -49,7 +49,7 @@ class Moved:
     whole: bool = True
 
 
-def export_to(store: Dumpable, path: Path, *, on_progress: OnProgress = lambda runs, records: None) -> Moved:
+def export_to(store: Dumpable, path: Path, *, on_progress: OnProgress = lambda runs, records: None) -> TransferResult:
     """Write all runs to `path`, gzip'd where it ends in .gz. An export that was stopped is gone on with.
 
     The file appears under its name when it is whole; until then it is `<path>.part`, and `<path>.part.json` says how far it is.
@@ -83,64 +83,69 @@ def export_to(store: Dumpable, path: Path, *, on_progress: OnProgress = lambda r
     part.replace(path)
     with suppress(FileNotFoundError):
         state_path.unlink()
-    return Moved(state["runs"], state["records"])
+    return TransferResult(state["runs"], state["records"])
 
 
-def export_stream(store: Dumpable, out: IO[bytes], *, on_progress: OnProgress = lambda runs, records: None) -> Moved:
+def export_stream(
+    store: Dumpable, out: IO[bytes], *, on_progress: OnProgress = lambda runs, records: None
+) -> TransferResult:
     """Write all runs to a stream, as for a pipe into `xray import -`. From the beginning, always."""
-    moved, cursor = Moved(), None
+    transfer, cursor = TransferResult(), None
     while True:
         page = store.dump(cursor=cursor, limit=_RUNS_A_PAGE)
         for run in page.items:
             out.writelines(_lines(run))
-        moved.runs += len(page.items)
-        moved.records += _records(page.items)
-        on_progress(moved.runs, moved.records)
+        transfer.runs += len(page.items)
+        transfer.records += _records(page.items)
+        on_progress(transfer.runs, transfer.records)
         cursor = page.next_cursor
         if cursor is None:
             out.write(
-                msgspec.json.encode({"kind": END_LINE, "v": 1, "runs": moved.runs, "records": moved.records}) + b"\n"
+                msgspec.json.encode({"kind": END_LINE, "v": 1, "runs": transfer.runs, "records": transfer.records})
+                + b"\n"
             )
             out.flush()
-            return moved
+            return transfer
 
 
 def import_from(
     store: Store, source: Path | IO[bytes], *, target: str, on_progress: OnProgress = lambda runs, records: None
-) -> Moved:
+) -> TransferResult:
     """Write all records of an export into a store. Of a file, goes on where it was stopped (kept in `<file>.import-*.json`).
 
     Args:
         target: names the store, so that one file may be imported into several.
     """
-    moved, done = Moved(whole=False), 0
+    transfer, done = TransferResult(whole=False), 0
     state_path: Path | None = None
     if isinstance(source, Path):
         digest = hashlib.sha256(target.encode()).hexdigest()[:12]
         state_path = source.with_name(f"{source.name}.import-{digest}.json")
         if state_path.exists():
             state = json.loads(state_path.read_text())
-            moved = Moved(state["runs"], state["records"], state["refused"], state["first_refusal"], whole=False)
+            transfer = TransferResult(
+                state["runs"], state["records"], state["refused"], state["first_refusal"], whole=False
+            )
             done = state["lines"]
     try:
         with _opened(source) as lines:
             for group in _groups(lines, done):
                 if group.end:
-                    moved.whole = True
+                    transfer.whole = True
                     break
-                _write(store, group, moved)
-                on_progress(moved.runs, moved.records)
+                _write(store, group, transfer)
+                on_progress(transfer.runs, transfer.records)
                 if state_path is not None:
                     _keep(state_path, {
-                        "lines": group.next_line, "runs": moved.runs, "records": moved.records,
-                        "refused": moved.refused, "first_refusal": moved.first_refusal,
+                        "lines": group.next_line, "runs": transfer.runs, "records": transfer.records,
+                        "refused": transfer.refused, "first_refusal": transfer.first_refusal,
                     })  # fmt: skip
     except (OSError, EOFError) as error:
         raise TransferError(f"cannot read {source}: {error}") from error
-    if moved.whole and state_path is not None:
+    if transfer.whole and state_path is not None:
         with suppress(FileNotFoundError):
             state_path.unlink()
-    return moved
+    return transfer
 
 
 @dataclass(slots=True)
@@ -183,23 +188,23 @@ def _groups(lines: Iterator[bytes], skip: int) -> Iterator[_Group]:
         yield group  # the file is cut off: what there is, is imported, and the next sitting begins with it
 
 
-def _write(store: Store, group: _Group, moved: Moved) -> None:
+def _write(store: Store, group: _Group, transfer: TransferResult) -> None:
     batches = []
     for project, received_us, lines in group.runs:
         decoded = decode(b"".join(lines))
         batches.append(Batch(decoded.records, project, received_us))
         for line, why in decoded.refused:
-            _refuse(moved, f"near line {group.first_line + line + 1}: {why}")
+            _refuse(transfer, f"near line {group.first_line + line + 1}: {why}")
     for refused in store.write(batches):
         for why in refused.values():
-            _refuse(moved, why)
-    moved.runs += len(group.runs)
-    moved.records += sum(len(batch.records) for batch in batches)
+            _refuse(transfer, why)
+    transfer.runs += len(group.runs)
+    transfer.records += sum(len(batch.records) for batch in batches)
 
 
-def _refuse(moved: Moved, why: str) -> None:
-    moved.refused += 1
-    moved.first_refusal = moved.first_refusal or why
+def _refuse(transfer: TransferResult, why: str) -> None:
+    transfer.refused += 1
+    transfer.first_refusal = transfer.first_refusal or why
 
 
 def _lines(run: DumpedRun) -> Iterator[bytes]:

@@ -117,7 +117,7 @@ def test_slash_focuses_the_search_which_finds_items_runs_steps_and_reasons(
     page.wait_for_url(f"**/ui/runs/{flights.good}")
     page.locator("#find").fill("no such thing")
     page.locator("#find").press("Enter")
-    expect(page.locator("main")).to_contain_text("Nothing here is called that")
+    expect(page.locator("main")).to_contain_text("Nothing with this name was found")
     assert reader.violations() == []
 
 

@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from xray_server.pages import charts as pages_charts
-from xray_server.pages import formatting as pages_words
-from xray_server.pages import funnel as pages_funnel
+from xray_server.pages import charts, formatting
+from xray_server.pages import funnel as funnels
 from xray_server.records.schema import decode_record
 from xray_server.store import Batch, Store, StoredStep
 
@@ -32,7 +31,7 @@ def counted(name: str, entered: int, left: int, **more: Any) -> dict[str, Any]:
 def test_shares_are_of_the_step_where_the_items_entered(store: Store) -> None:
     """Four destinations are not what 336,776 flights are a share of."""
     steps = stored(store, counted("expand", 4, 4), counted("retrieve", 1000, 1000), counted("filter", 1000, 10), counted("select", 10, 1))  # fmt: skip
-    funnel = pages_funnel.from_steps(steps)
+    funnel = funnels.from_steps(steps)
     assert [row.share_of_first for row in funnel.rows] == [None, 1.0, 0.01, 0.001]
     assert [row.share_kept for row in funnel.rows] == [1.0, 1.0, 0.01, 0.1]
     assert (funnel.first, funnel.first_name, funnel.last) == (1000, "retrieve", 1)
@@ -43,7 +42,7 @@ def test_shares_are_of_the_step_where_the_items_entered(store: Store) -> None:
 def test_the_kept_part_of_a_bar_is_as_long_as_the_next_bar(store: Store) -> None:
     steps = stored(store, counted("filter", 100_000, 50), counted("score", 50, 50))
     for scale in ("log", "linear"):
-        first, second = pages_funnel.from_steps(steps, scale=scale).rows
+        first, second = funnels.from_steps(steps, scale=scale).rows
         assert first.kept_width == second.kept_width
         assert first.portions[0].x == first.kept_width
         assert sum(portion.width for portion in first.portions) + first.kept_width == pytest.approx(100, abs=0.1)
@@ -54,7 +53,7 @@ def test_every_way_out_can_be_seen_however_rare(store: Store) -> None:
     steps = stored(
         store, {"name": "f", "input_count": 100_000, "counts": {"rejected": 99_003}, "reasons": {"rejected": reasons}}
     )
-    row = pages_funnel.from_steps(steps, scale="linear").rows[0]
+    row = funnels.from_steps(steps, scale="linear").rows[0]
     assert {portion.label: portion.n for portion in row.portions} == {**reasons, "unaccounted": 997}
     assert all(portion.width > 0.3 for portion in row.portions)
     assert row.flagged == 1
@@ -67,9 +66,9 @@ def test_of_a_retried_step_the_last_attempt_counts_and_every_attempt_has_its_pla
         {**counted("f", 10, 0), "step_id": "s", "status": "failed", "ended_us": start + 1_000_000},
         {**counted("f", 10, 4), "step_id": "s", "attempt": 2, "started_us": start + 3_600_000_000, "ended_us": start + 3_601_000_000},
     )  # fmt: skip
-    row = pages_funnel.from_steps(steps).rows[0]
+    row = funnels.from_steps(steps).rows[0]
     assert (row.input, row.accepted, row.steps, row.attempts, row.failed) == (10, 4, 1, 2, 0)
-    timeline = pages_charts.timeline([row], start)
+    timeline = charts.timeline([row], start)
     assert timeline is not None
     first, second = timeline.bars[row.path]
     assert first.width > 40  # an hour of waiting does not crush two seconds of work
@@ -80,7 +79,7 @@ def test_of_a_retried_step_the_last_attempt_counts_and_every_attempt_has_its_pla
 def test_mapped_steps_of_one_name_are_one_row_and_nested_ones_stand_below_their_parent(store: Store) -> None:
     mapped = [{**counted("score", 10, 8), "map_index": n, "parent_id": "s0", "step_id": f"m{n}"} for n in range(5)]
     steps = stored(store, {"name": "outer", "step_id": "s0"}, *mapped, counted("after", 40, 40))
-    rows = pages_funnel.from_steps(steps).rows
+    rows = funnels.from_steps(steps).rows
     assert [(row.name, row.depth, row.steps, row.accepted) for row in rows] == [
         ("outer", 0, 1, 0), ("score", 1, 5, 40), ("after", 0, 1, 40),
     ]  # fmt: skip
@@ -88,7 +87,7 @@ def test_mapped_steps_of_one_name_are_one_row_and_nested_ones_stand_below_their_
 
 def test_a_cycle_of_parents_is_shown_rather_than_followed(store: Store) -> None:
     steps = stored(store, {"name": "a", "parent_id": "s1"}, {"name": "b", "parent_id": "s0"})
-    assert {row.name for row in pages_funnel.from_steps(steps).rows} == {"a", "b"}
+    assert {row.name for row in funnels.from_steps(steps).rows} == {"a", "b"}
 
 
 def test_the_sums_by_name_tell_the_same_as_the_steps(store: Store) -> None:
@@ -96,8 +95,8 @@ def test_the_sums_by_name_tell_the_same_as_the_steps(store: Store) -> None:
         store, *(counted("f", 10, n) for n in range(9)), {**counted("f", 10, 1), "step_id": "s0", "attempt": 2}
     )
     one, other = (
-        pages_funnel.from_steps(steps).rows[0],
-        pages_funnel.from_groups(store.step_groups("default", "r")).rows[0],
+        funnels.from_steps(steps).rows[0],
+        funnels.from_groups(store.step_groups("default", "r")).rows[0],
     )
     assert one.steps == other.steps
     for name in ("input", "accepted", "rejected", "unaccounted"):
@@ -108,12 +107,12 @@ def test_only_recorded_dependencies_make_a_graph(store: Store) -> None:
     steps = stored(
         store, {"name": "a"}, {"name": "b", "upstream": ["s0"]}, {"name": "c", "upstream": ["s0", "s1", "s2"]}
     )
-    rows, paths = pages_funnel.from_steps(steps).rows, pages_funnel.paths_of(steps)
-    drawn = pages_charts.graph(rows, steps, paths)
+    rows, paths = funnels.from_steps(steps).rows, funnels.paths_of(steps)
+    drawn = charts.graph(rows, steps, paths)
     assert drawn is not None
     assert len(drawn.edges) == 3
     assert [node.y for node in drawn.nodes] == sorted(node.y for node in drawn.nodes)
-    assert pages_charts.graph(rows[:1], steps[:1], paths) is None
+    assert charts.graph(rows[:1], steps[:1], paths) is None
 
 
 def test_a_limit_in_the_details_is_drawn_into_the_distribution_of_what_it_limits() -> None:
@@ -122,7 +121,7 @@ def test_a_limit_in_the_details_is_drawn_into_the_distribution_of_what_it_limits
 
     prices = [sample(f"p{n}", "rejected" if n > 100 else "accepted", price=n, threshold=100) for n in range(80, 160, 5)]
     times = [sample(f"t{n}", "rejected", departs=f"11:{n}", latest="11:30") for n in range(31, 40)]
-    by_name = {each.name: each for each in pages_charts.distributions([*prices, *times])}
+    by_name = {each.name: each for each in charts.distributions([*prices, *times])}
     assert by_name["price"].limits[0][:2] == ("threshold", 100.0)
     assert by_name["price"].nearest == ("p105", 105.0, 5.0)
     assert sum(each.kept + each.lost for each in by_name["price"].bins) == 2 * len(prices)
@@ -138,7 +137,7 @@ def test_a_limit_in_the_details_is_drawn_into_the_distribution_of_what_it_limits
      (1e-9, "<0.0001%"), (None, "–"), (0.9991, "99.91%")],
 )  # fmt: skip
 def test_a_share_is_never_rounded_to_all_or_nothing(share: float | None, text: str) -> None:
-    assert pages_words.percent(share) == text
+    assert formatting.percent(share) == text
 
 
 @pytest.mark.parametrize(
@@ -156,13 +155,13 @@ def test_a_share_is_never_rounded_to_all_or_nothing(share: float | None, text: s
     ],
 )
 def test_only_web_addresses_are_links(url: Any) -> None:
-    assert pages_words.web_link(url) is None
-    assert pages_words.web_link("https://airflow.example/dags/x?y=1") is not None
+    assert formatting.web_link(url) is None
+    assert formatting.web_link("https://airflow.example/dags/x?y=1") is not None
 
 
 def test_characters_that_turn_text_round_are_made_visible() -> None:
-    assert pages_words.visible("a\u202eb\x00\u2066") == "a\\u202eb\\u0000\\u2066"
-    assert pages_words.visible("مرحبا 🛫") == "مرحبا 🛫"
+    assert formatting.visible("a\u202eb\x00\u2066") == "a\\u202eb\\u0000\\u2066"
+    assert formatting.visible("مرحبا 🛫") == "مرحبا 🛫"
 
 
 @pytest.mark.parametrize(
@@ -171,4 +170,4 @@ def test_characters_that_turn_text_round_are_made_visible() -> None:
      (3_600_000 * 50, "2 days 2 h"), (None, "–")],
 )  # fmt: skip
 def test_durations_read_at_a_glance(ms: float | None, text: str) -> None:
-    assert pages_words.duration(ms) == text
+    assert formatting.duration(ms) == text

@@ -1,6 +1,6 @@
 """What became of items: which argument's items the result is about, by which key, and how the two relate.
 
-Pairs of keys are judged by the ids they share, not by their names alone. What cannot be told is left out: a wrong claim that
+Pairs of keys are judged by the ids they share, not by their names alone. What cannot be known is left out: a wrong claim that
 items were lost is worse than none.
 """
 

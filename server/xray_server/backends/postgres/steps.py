@@ -47,15 +47,15 @@ _KNOWN = (
 class StepRows:
     """Used once. `sums` is complete after `fold`; `fresh` are the numbers of the steps that were not there before."""
 
-    def __init__(self, cursor: Cursor[Any], words: Dictionary, parts: Dictionary) -> None:
+    def __init__(self, cursor: Cursor[Any], dictionary: Dictionary, parts: Dictionary) -> None:
         self._cursor = cursor
-        self._words = words
+        self._dictionary = dictionary
         self._parts = parts
         self._inserts: list[tuple[Any, ...]] = []
         self._updates: list[tuple[Any, ...]] = []
         self._reasons: list[tuple[Any, ...]] = []
         self._old_reasons: list[tuple[Any, ...]] = []
-        self.sums = Sums(words.id)
+        self.sums = Sums(dictionary.id)
         self.fresh: set[int] = set()
 
     def fold(
@@ -99,7 +99,7 @@ class StepRows:
         at_us = place_us(state.values, received_us)
         document = squeeze(step_document(parts, state, at_us, self._parts.id))
         self._inserts.append(
-            (run, pk, project, attempt, id_bytes(step_id), *step_columns(state, at_us, self._words.id), document)
+            (run, pk, project, attempt, id_bytes(step_id), *step_columns(state, at_us, self._dictionary.id), document)
         )
         if parts:
             self.sums.add(state, project=project, run=run, at_us=at_us, sign=1)
@@ -108,7 +108,9 @@ class StepRows:
 
     def _update(self, project: int, run: int, parts: Parts, row: Sequence[Any], received_us: int) -> None:
         pk, old_at_us, doc, pipeline, name, kind, status, position, duration_us = row
-        pipeline, name, kind = (None if word is None else self._words.text(word) for word in (pipeline, name, kind))
+        pipeline, name, kind = (
+            None if word is None else self._dictionary.text(word) for word in (pipeline, name, kind)
+        )
         columns = (pipeline, name, kind, STATUS_NAMES[status], position, old_at_us, duration_us)
         before_parts: Parts = {
             self._parts.text(part): states.restore_columns(values, columns) for part, values in unpack(doc)
@@ -120,7 +122,7 @@ class StepRows:
         at_us = effective_start_us(before, after, old_us=old_at_us, received_us=received_us)
         self._updates.append(
             (
-                *step_columns(after, at_us, self._words.id),
+                *step_columns(after, at_us, self._dictionary.id),
                 squeeze(step_document(now, after, at_us, self._parts.id)),
                 run,
                 pk,
@@ -130,13 +132,14 @@ class StepRows:
             self.sums.add(before, project=project, run=run, at_us=old_at_us, sign=-1)
         self.sums.add(after, project=project, run=run, at_us=at_us, sign=1)
         self._old_reasons += [
-            (project, self._words.id(reason), old_at_us, run, pk) for reason in {why for _, why in before.reasons()}
+            (project, self._dictionary.id(reason), old_at_us, run, pk)
+            for reason in {why for _, why in before.reasons()}
         ]
         self._give_reasons(after, project, run, pk, at_us)
 
     def _give_reasons(self, state: StepState, project: int, run: int, pk: int, at_us: int) -> None:
         self._reasons += [
-            (run, pk, at_us, project, self._words.id(reason)) for reason in {why for _, why in state.reasons()}
+            (run, pk, at_us, project, self._dictionary.id(reason)) for reason in {why for _, why in state.reasons()}
         ]
 
     def write(self) -> None:

@@ -49,7 +49,7 @@ class Writer:
         self._db = db
         self._partition_maker = make_partitions
         self._projects = Dictionary(db, "project")
-        self._words = Dictionary(db, "word")
+        self._dictionary = Dictionary(db, "word")
         self._parts = Dictionary(db, "part")
         self._weeks: set[int] = set()
 
@@ -61,7 +61,7 @@ class Writer:
         """
         self._projects.learn({batch.project for batch in batches})
         folded = fold(batches, self._projects.id)
-        self._words.learn(dictionary_strings(folded))
+        self._dictionary.learn(dictionary_strings(folded))
         self._parts.learn(part_names(folded))
         with self._db.transaction():
             self._apply(folded)
@@ -74,9 +74,9 @@ class Writer:
 
     def _apply(self, folded: Folded) -> None:
         with self._db.cursor(binary=True) as cursor:
-            runs = _RunRows(cursor, self._words, self._parts, folded)
+            runs = _RunRows(cursor, self._dictionary, self._parts, folded)
             runs.lock()
-            steps = StepRows(cursor, self._words, self._parts)
+            steps = StepRows(cursor, self._dictionary, self._parts)
             pks = steps.fold(folded.steps, runs.pks, folded.received, runs.fresh)
             self._make_partitions({key[0] for key in pks.values()})
             runs.write(steps.sums.by_run)
@@ -157,9 +157,9 @@ class _RunChanges:
 class _RunRows:
     """The runs of one transaction: locked first, written when their steps are counted."""
 
-    def __init__(self, cursor: Cursor[Any], words: Dictionary, parts: Dictionary, folded: Folded) -> None:
+    def __init__(self, cursor: Cursor[Any], dictionary: Dictionary, parts: Dictionary, folded: Folded) -> None:
         self._cursor = cursor
-        self._words = words
+        self._dictionary = dictionary
         self._parts = parts
         self._folded = folded
         self._known: dict[RunKey, tuple[Any, ...]] = {}
@@ -218,7 +218,7 @@ class _RunRows:
                     changes.counted.append((*sums, pk))
                 continue
             state = run_state(now)
-            columns = run_columns(now, state, first_received_us, word=self._words.id, part=self._parts.id)
+            columns = run_columns(now, state, first_received_us, word=self._dictionary.id, part=self._parts.id)
             if pk in self.fresh:
                 changes.inserts.append((key[0], id_bytes(key[1]), pk, received_us, *columns, *sums))
             else:
@@ -226,7 +226,7 @@ class _RunRows:
                 changes.retagged.append(pk)
             at_us = place_us(state, first_received_us)
             changes.tags += [
-                (pk, at_us, key[0], self._words.id(tag), escape_text(tag_text(value)))
+                (pk, at_us, key[0], self._dictionary.id(tag), escape_text(tag_text(value)))
                 for tag, value in (state["tags"] or {}).items()
             ]
             if len(now) > 1:

@@ -45,27 +45,27 @@ class NewStep:
     text: bytes
 
 
-def new_step(key: StepKey, parts: Parts, received_us: int, words: Dictionary, part_names: Dictionary) -> NewStep:
+def new_step(key: StepKey, parts: Parts, received_us: int, dictionary: Dictionary, part_names: Dictionary) -> NewStep:
     """A step of which nothing is stored, worked out before the transaction begins; `received_us` is its place until its start is known."""
     project, _, step_id, attempt = key
     state = step_state(parts)
     at_us = place_us(state.values, received_us)
-    row = (id_key(step_id), attempt, project, *step_columns(state, at_us, words.id))
+    row = (id_key(step_id), attempt, project, *step_columns(state, at_us, dictionary.id))
     return NewStep(bool(parts), project, state, at_us, row, step_document(parts, state, at_us, part_names.id))
 
 
 class StepRows:
     """The rows of the steps of one transaction: the steps themselves, their reasons, and the sums that both add to."""
 
-    def __init__(self, connection: sqlite3.Connection, words: Dictionary, parts: Dictionary) -> None:
+    def __init__(self, connection: sqlite3.Connection, dictionary: Dictionary, parts: Dictionary) -> None:
         self._db = connection
-        self._words = words
+        self._dictionary = dictionary
         self._parts = parts
         self._inserts: list[tuple[Any, ...]] = []
         self._blocks: list[tuple[int, int, int, bytes]] = []
         self._updates: list[tuple[Any, ...]] = []
         self._reasons: list[tuple[Any, ...]] = []
-        self._sums = Sums(words.id)
+        self._sums = Sums(dictionary.id)
         self._next = int(connection.execute("SELECT coalesce(max(pk), 0) + 1 FROM step").fetchone()[0])
 
     def insert(
@@ -104,13 +104,17 @@ class StepRows:
             pks[key] = int(row[0])
             if parts:
                 self._update(project, run, parts, row, received_us)
-        first = self.insert(run, [new_step(key, steps[key], received_us, self._words, self._parts) for key in fresh])
+        first = self.insert(
+            run, [new_step(key, steps[key], received_us, self._dictionary, self._parts) for key in fresh]
+        )
         pks.update((key, first + place) for place, key in enumerate(fresh))
         return pks
 
     def _update(self, project: int, run: int, parts: Parts, row: Sequence[Any], received_us: int) -> None:
         pk, old_at_us, doc, pipeline, name, kind, status, position, duration_us = row
-        pipeline, name, kind = (None if word is None else self._words.text(word) for word in (pipeline, name, kind))
+        pipeline, name, kind = (
+            None if word is None else self._dictionary.text(word) for word in (pipeline, name, kind)
+        )
         columns = (pipeline, name, kind, STATUS_NAMES[status], position, old_at_us, duration_us)
         stored = documents(self._db, [(pk, run, doc)])[pk]
         known: Parts = {self._parts.text(part): states.restore_columns(values, columns) for part, values in stored}
@@ -120,10 +124,13 @@ class StepRows:
         before, after = step_state(known), step_state(now)
         at_us = effective_start_us(before, after, old_us=old_at_us, received_us=received_us)
         document = squeeze(step_document(now, after, at_us, self._parts.id))
-        self._updates.append((*step_columns(after, at_us, self._words.id), document, pk))
+        self._updates.append((*step_columns(after, at_us, self._dictionary.id), document, pk))
         self._db.executemany(
             "DELETE FROM step_reason WHERE project = ? AND reason = ? AND at_us = ? AND step = ? AND outcome = ?",
-            [(project, self._words.id(why), old_at_us, pk, SET_CODES[outcome]) for outcome, why in before.reasons()],
+            [
+                (project, self._dictionary.id(why), old_at_us, pk, SET_CODES[outcome])
+                for outcome, why in before.reasons()
+            ],
         )
         if known:
             self._sums.add(before, project=project, run=run, at_us=old_at_us, sign=-1)
@@ -132,7 +139,7 @@ class StepRows:
     def _count(self, state: StepState, project: int, run: int, pk: int, at_us: int) -> None:
         self._sums.add(state, project=project, run=run, at_us=at_us, sign=1)
         self._reasons += [
-            (project, self._words.id(reason), at_us, pk, SET_CODES[outcome], n)
+            (project, self._dictionary.id(reason), at_us, pk, SET_CODES[outcome], n)
             for (outcome, reason), n in state.reasons().items()
         ]
 

@@ -62,7 +62,7 @@ class Writer:
         self._db = connection
         self._lock = lock
         self._projects = Dictionary(connection, "project", "name")
-        self._words = Dictionary(connection, "word", "text")
+        self._dictionary = Dictionary(connection, "word", "text")
         self._parts = Dictionary(connection, "part", "text")
         self._runs: dict[RunKey, int] = {}
         self._data_version = -1
@@ -73,7 +73,7 @@ class Writer:
         try:
             self._learn(self._projects, {batch.project for batch in batches})
             folded = fold(batches, self._projects.id)
-            self._learn(self._words, dictionary_strings(folded))
+            self._learn(self._dictionary, dictionary_strings(folded))
             self._learn(self._parts, part_names(folded))
             new = self._prepare(folded)
             verdicts = [
@@ -90,7 +90,7 @@ class Writer:
                 for note in notes:
                     self._db.execute("INSERT INTO alert_note (doc) VALUES (?)", (note,))
         except BaseException:  # whatever ended it, what was remembered of it may have been rolled back
-            for dictionary in (self._projects, self._words, self._parts):
+            for dictionary in (self._projects, self._dictionary, self._parts):
                 dictionary.forget()
             self._runs.clear()
             raise
@@ -113,7 +113,7 @@ class Writer:
             run = new.get(key[:2])
             if run is not None:
                 places[key] = len(run.steps)
-                run.steps.append(new_step(key, parts, folded.received[key[:2]], self._words, self._parts))
+                run.steps.append(new_step(key, parts, folded.received[key[:2]], self._dictionary, self._parts))
         samples = self._newest_samples([each for each in folded.samples if each[0] in places], places)
         for run_key, run in new.items():
             run.docs = plan_documents([step.text for step in run.steps])
@@ -136,7 +136,7 @@ class Writer:
         runs: dict[RunKey, int] = {}
         for run_key, parts in folded.runs.items():
             runs[run_key] = self._run(run_key, parts, folded.received[run_key], fresh)
-        rows = StepRows(self._db, self._words, self._parts)
+        rows = StepRows(self._db, self._dictionary, self._parts)
         of_run: dict[RunKey, dict[StepKey, Parts]] = {}
         for key, parts in folded.steps.items():
             of_run.setdefault(key[:2], {})[key] = parts
@@ -189,7 +189,7 @@ class Writer:
         if pk is not None and not changed:
             return self._remember(key, int(pk))
         state = run_state(now)
-        columns = run_columns(now, state, first_received, word=self._words.id, part=self._parts.id)
+        columns = run_columns(now, state, first_received, word=self._dictionary.id, part=self._parts.id)
         if pk is None:
             pk = self._db.execute(
                 "INSERT INTO run (pipeline, status, at_us, parts, part, doc, project, id, received_us) "
@@ -223,7 +223,7 @@ class Writer:
     def _tags(self, project: int, pk: int, at_us: int, tags: dict[str, Any], fresh: set[int]) -> None:
         if pk not in fresh:
             self._db.execute("DELETE FROM run_tag WHERE run = ?", (pk,))
-        rows = [(project, self._words.id(key), tag_text(value), at_us, pk) for key, value in tags.items()]
+        rows = [(project, self._dictionary.id(key), tag_text(value), at_us, pk) for key, value in tags.items()]
         self._db.executemany(
             "INSERT OR IGNORE INTO run_tag (project, key, value, at_us, run) VALUES (?, ?, ?, ?, ?)", rows
         )

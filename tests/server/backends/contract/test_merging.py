@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from xray_server.ingest import run_document as posted
+from xray_server.ingest import run_document
 from xray_server.records.schema import (
     Column,
     Items,
@@ -235,8 +235,8 @@ def test_a_run_posted_in_pieces_in_any_order_is_the_run_posted_at_once(
     pieces = data.draw(st.permutations([first, second, first, second]))
     in_pieces, at_once = new_store(), new_store()
     for piece in pieces:
-        write(in_pieces, posted.records_of(posted.decode_run(msgspec.json.encode(piece))))
-    write(at_once, posted.records_of(posted.decode_run(msgspec.json.encode({**first, **second}))))
+        write(in_pieces, run_document.records_of(run_document.decode_run(msgspec.json.encode(piece))))
+    write(at_once, run_document.records_of(run_document.decode_run(msgspec.json.encode({**first, **second}))))
     a, b = state_of(in_pieces), state_of(at_once)
     assert a == b
 
@@ -245,7 +245,7 @@ def test_a_step_posted_again_with_higher_counts_is_not_added_up(store: Store) ->
     for rejected in (3, 7, 3):
         body = {"run_id": "r1", "pipeline": "p", "steps": [
             {"name": "f", "input_count": 10, "rejection_counts": {"no": rejected}}]}  # fmt: skip
-        write(store, posted.records_of(posted.decode_run(msgspec.json.encode(body))))
+        write(store, run_document.records_of(run_document.decode_run(msgspec.json.encode(body))))
     (step,) = store.run_steps(PROJECT, "r1", limit=10).items
     assert step.ledger.rejected == 7
     assert step.state["reasons"] == {"rejected": {"no": 7}}

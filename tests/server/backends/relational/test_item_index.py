@@ -18,9 +18,9 @@ from typing import Any
 import psycopg
 import pytest
 from xray_server.backends import open_store
-from xray_server.backends.postgres import item_index as postgres_segments
-from xray_server.backends.relational import item_index as segments
-from xray_server.backends.sqlite import item_index as sqlite_segments
+from xray_server.backends.postgres import item_index as postgres_index
+from xray_server.backends.relational import item_index
+from xray_server.backends.sqlite import item_index as sqlite_index
 from xray_server.backends.sqlite.lock import FileLock
 from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.ingest.ndjson import decode
@@ -52,7 +52,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Sto
             yield (
                 store,
                 db,
-                lambda tail, full: sqlite_segments.compact(db, FileLock(path), tail_chunks=tail, max_keys=full),
+                lambda tail, full: sqlite_index.compact(db, FileLock(path), tail_chunks=tail, max_keys=full),
             )
         return
     with (
@@ -60,7 +60,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Sto
         closing(open_store(url)) as store,
         closing(psycopg.connect(url, autocommit=True)) as db,
     ):
-        yield store, db, lambda tail, full: postgres_segments.compact(db, tail=tail, max_keys=full)
+        yield store, db, lambda tail, full: postgres_index.compact(db, tail=tail, max_keys=full)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -106,7 +106,7 @@ def test_sets_too_large_for_a_segment_are_found_all_the_same(
     opened: tuple[Store, Any, Callable[[int, int], object]],
 ) -> None:
     store, db, compact = opened
-    many = [f"m{n}" for n in range(segments.LARGE_SET + 1)]
+    many = [f"m{n}" for n in range(item_index.LARGE_SET + 1)]
     store.write([Batch(decode(chunk(1, 1, 1, many, named=False)).records)])
     assert compact(1, 16) == 1
     assert db.execute("SELECT count(*) FROM item_tail").fetchone() == (0,)
