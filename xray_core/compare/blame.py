@@ -166,7 +166,7 @@ class Blame:
             return self._missing(judged, alive)
         if judged.inputs.state == "unknown" and before.state != "unknown":
             judged.inputs, judged.inferred = Equality(before.state), True
-        reached = _NOTHING if judged.inputs.state == "same" and not judged.inferred else alive
+        reached = self._past_equal_input(judged, alive)
         if judged.inputs.judged and not alive and not self._ever:
             judged.inputs = UNKNOWN  # nothing explains it: they may have been lost inside as well
         if judged.inputs.differs:
@@ -181,6 +181,14 @@ class Blame:
         if judged.own:
             return inner | reached
         return self._came_out_different(judged, reached, inner) if judged.outputs.differs else inner
+
+    def _past_equal_input(self, judged: Judged, alive: Alive) -> Alive:
+        """What may have come past an input that is equal in value: scores, which go beside the rows of items."""
+        if judged.inputs.state != "same" or judged.inferred:
+            return alive
+        if judged.inputs.declared:
+            return _NOTHING
+        return frozenset(each for each in alive if each != _RUN and "scores" in self._of[each].outputs.what)
 
     def _missing(self, judged: Judged, alive: Alive) -> Alive:
         chosen = self._chosen[0 if judged.pair.a is None else 1]

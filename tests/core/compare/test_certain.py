@@ -69,7 +69,7 @@ class Plan:
     parameter: bool
 
 
-captures = st.sampled_from(["nothing", "ids", "value", "value", "both"])
+captures = st.sampled_from(["nothing", "ids", "value", "records", "both"])
 plans = st.lists(
     st.builds(
         Plan,
@@ -89,6 +89,8 @@ plans = st.lists(
 def told(step: Any, side: str, how: str, items: list[Item]) -> None:
     if how in ("ids", "both"):
         getattr(step, f"set_{side}_items")([item["id"] for item in items])
+    if how == "records":  # ids, and sums over the values
+        getattr(step, f"set_{side}_items")(items, key="id")
     if how in ("value", "both"):
         getattr(step, f"set_{side}")(items)
 
