@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from xray_core.model import HASH_MODULUS, STATUS_RANK
+from xray_core.model import HASH_MODULUS, NOT_REACHED, STATUS_RANK
 from xray_core.sums import merge_columns, merge_sums
 
 Part = Mapping[str, Any]
@@ -110,6 +110,8 @@ def _only_step(part: Part) -> dict[str, Any]:
 
 def _merged_step(ordered: Sequence[Part]) -> dict[str, Any]:
     merged = _common(ordered)
+    if not all(NOT_REACHED in (part.get("metadata") or {}) for part in ordered):
+        merged["metadata"].pop(NOT_REACHED, None)
     for name in _FIRST_TO_SAY:
         merged[name] = _first(ordered, name)
     for name in _LAST_TO_SAY:

@@ -45,6 +45,8 @@ OTHER_ITEMS_COME_OUT: Final = frozenset({"expanded", "aggregated"})
 RESULT_METADATA: Final = "result."
 # What a step cannot tell of its items, in words: an adapter says it where its framework hides something.
 NOT_TOLD: Final = f"{RESULT_METADATA}not_told"
+# Nothing that ran the step captured it: what is known is what its framework reports. Yields to any part that was captured.
+NOT_REACHED: Final = f"{RESULT_METADATA}not_captured"
 
 HASH_MODULUS: Final = 1 << 64  # sums of items' hashes wrap around here
 

@@ -1,6 +1,6 @@
 """Where each capture begins: which run a step belongs to, which steps are open, and what observes which generator.
 
-Called by seams.py at the start of each of Dagster's three functions. Owns the runs that this process knows; none of its
+Called by seams.py at the start of each of Dagster's generators. Owns the runs that this process knows; none of its
 functions raises or waits for the network.
 """
 
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from xray_core.capture import context
@@ -19,6 +21,7 @@ from xray_dagster import fields, installed, ops, runs
 from xray_dagster.event_observer import EventObserver, argument
 
 _MAX_OPEN_RUNS: Final = 64
+_NO_KINDS: Final[frozenset[str]] = frozenset()
 
 _lock = threading.Lock()
 _runs: OrderedDict[str, runs.RunCapture[ops.OpCapture]] = OrderedDict()  # by Dagster's run id
@@ -30,7 +33,9 @@ def begin_run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> EventObserver:
     job_context = argument(args, kwargs, 0, "job_context")
     execution_plan = argument(args, kwargs, 1, "execution_plan")
     capture = _remember(
-        runs.RunCapture(_open_run(job_context), job_context, execution_plan, drives=True, open_op=_open_op)
+        runs.RunCapture(
+            _open_run(job_context), job_context, execution_plan, drives=True, open_op=_open_op, spool_dir=_spool_dir()
+        )
     )
     return EventObserver(capture.observe, partial(_end_run, capture), runs.OBSERVED_KINDS)
 
@@ -46,7 +51,14 @@ def run_of(plan_context: Any) -> runs.RunCapture[ops.OpCapture]:
     else:
         run = _open_run(plan_context)
     return _remember(
-        runs.RunCapture(run, plan_context, plan_context.plan_data.execution_plan, drives=False, open_op=_open_op)
+        runs.RunCapture(
+            run,
+            plan_context,
+            plan_context.plan_data.execution_plan,
+            drives=False,
+            open_op=_open_op,
+            spool_dir=_spool_dir(),
+        )
     )
 
 
@@ -68,8 +80,14 @@ def _open_run(plan_context: Any) -> Run:
     )
 
 
-def _open_op(run: runs.RunCapture[ops.OpCapture], step: Any, attempt: int) -> ops.OpCapture:
-    return ops.OpCapture(run, step, None, attempt=attempt)
+def _spool_dir() -> Path:
+    return default_client().settings.spool_dir
+
+
+def _open_op(
+    run: runs.RunCapture[ops.OpCapture], step: Any, attempt: int, started_at: datetime | None
+) -> ops.OpCapture:
+    return ops.OpCapture(run, step, None, attempt=attempt, by_events=True, started_at=started_at)
 
 
 def _end_run(capture: runs.RunCapture[ops.OpCapture], error: BaseException | None) -> None:
@@ -100,25 +118,43 @@ def begin_step(args: tuple[Any, ...], kwargs: dict[str, Any]) -> EventObserver |
 
 @guarded("entering the body of a Dagster step")
 def begin_body(args: tuple[Any, ...], kwargs: dict[str, Any]) -> EventObserver | None:
-    """The body of a step: its inputs and outputs. Without the step seam it alone makes the step current, and ends it."""
+    """The body of a step: its inputs and outputs. Of a step that did not pass through us when it began (its executor has a
+    loop of its own, or the step seam is missing), the body alone makes the step current.
+    """
     step_context = argument(args, kwargs, 0, "step_context")
     inputs = argument(args, kwargs, 1, "inputs")
     capture = run_of(step_context).ops.get(step_context.step.key)
-    bare = not installed.is_installed("step")
-    if capture is None and bare:
-        capture = _begin(step_context)
     if capture is None:
-        return None
+        capture = _begin(step_context, by_events=True)
     capture.enter_body(step_context)
     if inputs:
         capture.step.observe_inputs(inputs)
-    if bare:
+    if capture.by_events:
         return EventObserver(capture.observe_output, capture.end_body, step=capture.step)
     return EventObserver(capture.observe_output, _end_with_step)
 
 
 def _end_with_step(error: BaseException | None) -> None:
     """The step's own generator says how it ended."""
+
+
+@guarded("entering the hooks of a Dagster step")
+def begin_hooks(args: tuple[Any, ...], kwargs: dict[str, Any]) -> EventObserver | None:
+    """The hooks of a step that has ended: what they decide is added to it. None for a step without hooks."""
+    step_context = argument(args, kwargs, 0, "step_context")
+    if not step_context.job_def.get_all_hooks_for_handle(step_context.node_handle):
+        return None
+    of = run_of(step_context)
+    step = of.run.attach_step(of.step_id_of(step_context.step.key), attempt=step_context.previous_attempt_count + 1)
+
+    def end(error: BaseException | None) -> None:
+        step.detach()
+
+    return EventObserver(_ignore, end, _NO_KINDS, step)
+
+
+def _ignore(event: Any) -> None:
+    """Hooks have events of their own, which say nothing of the step."""
 
 
 def current_op() -> ops.OpCapture | None:
@@ -131,6 +167,8 @@ def current_op() -> ops.OpCapture | None:
     return exact[0] if exact else mine[0] if len(mine) == 1 else None
 
 
-def _begin(step_context: Any) -> ops.OpCapture:
+def _begin(step_context: Any, *, by_events: bool = False) -> ops.OpCapture:
     attempt = step_context.previous_attempt_count + 1
-    return ops.OpCapture(run_of(step_context), step_context.step, step_context, attempt=attempt)
+    run = run_of(step_context)
+    run.announce(step_context.step.key, attempt)
+    return ops.OpCapture(run, step_context.step, step_context, attempt=attempt, by_events=by_events)

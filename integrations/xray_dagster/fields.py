@@ -175,9 +175,38 @@ def is_resolved(step: Any) -> bool:
     return hasattr(step, "get_execution_dependency_keys")
 
 
+def is_dynamic(step: Any) -> bool:
+    """Whether an output of a step is dynamic."""
+    return any(output.properties.is_dynamic for output in step.step_outputs)
+
+
 def upstream_of(step: Any) -> list[str]:
     """The keys of the steps that it waits for."""
     return sorted(step.get_execution_dependency_keys() if is_resolved(step) else step.get_all_dependency_keys())
+
+
+class _Mapped:
+    """A step downstream of a dynamic output, for one of its keys, where the plan has it for any."""
+
+    def __init__(self, unresolved_step: Any, key: str) -> None:
+        self.key = key
+        self._step = unresolved_step
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._step, name)
+
+    def get_execution_dependency_keys(self) -> set[str]:
+        place = f"[{mapping_key_of(self.key)}]"
+        return {each.replace("[?]", place) for each in self._step.get_all_dependency_keys()}
+
+
+def step_of_plan(plan: Any, step_key: str) -> Any:
+    """The plan's step of this key, also of a mapped one that the plan does not have yet; None where there is none."""
+    step = plan.step_dict_by_key.get(step_key)
+    if step is not None or mapping_key_of(step_key) is None:
+        return step
+    step = plan.step_dict_by_key.get(unresolved(step_key))
+    return _Mapped(step, step_key) if step is not None else None
 
 
 class StepFields:

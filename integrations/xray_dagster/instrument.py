@@ -22,6 +22,8 @@ from xray_dagster import installed
 
 _API: Final = "dagster._core.execution.api"
 _MARK: Final = "__xray_seam__"
+PIPES_MODULE: Final = "dagster._core.pipes.context"
+PIPES_METHOD: Final = "get_bootstrap_env_vars"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,12 @@ SEAMS: Final = (
         "without it: nothing of how runs end, of steps that never ran, and of those whose process died",
         copies=("dagster._core.execution.execute_in_process", "dagster._core.execution.host_mode"),
     ),
+    Seam(
+        "hooks",
+        "dagster._core.execution.plan.execute_plan",
+        "_trigger_hook",
+        "without it: nothing of what the hooks of ops decide",
+    ),
 )
 
 
@@ -70,8 +78,10 @@ def make_instrument() -> Instrument:
     wraps: dict[str, Callable[[ModuleType], object]] = {}
     wraps["dagster"] = lambda module: _report_missing_modules(made)
     made = Instrument("dagster", distribution="dagster", since="1.8", before="2", seams=wraps, how=_how)
+    wraps[PIPES_MODULE] = partial(_wrap_pipes, made)
+    for module in {seam.module for seam in SEAMS}:
+        wraps[module] = partial(_wrap_all, made, module)
     for seam in SEAMS:
-        wraps[seam.module] = partial(_wrap, made, seam)
         for copy in seam.copies:
             wraps[copy] = partial(_wrap_copy, seam)
     return made
@@ -104,6 +114,10 @@ def disable() -> None:
             wrapped: Any = getattr(sys.modules.get(name), seam.function, None)
             if hasattr(wrapped, _MARK):
                 setattr(sys.modules[name], seam.function, wrapped.__wrapped__)
+    session: Any = getattr(sys.modules.get(PIPES_MODULE), "PipesSession", None)
+    wrapped = getattr(session, PIPES_METHOD, None)
+    if hasattr(wrapped, _MARK):
+        setattr(session, PIPES_METHOD, wrapped.__wrapped__)
     installed.reset()
     instrument.enabled = False
 
@@ -120,6 +134,30 @@ def xray_run_origin() -> tuple[Origin, str | None, str | None] | None:
     begin = sys.modules.get("xray_dagster.begin")  # not imported here: most processes with a client run no op
     here = begin.current_op() if begin is not None else None
     return (here.origin, here.step.run_id, here.step.step_id) if here is not None else None
+
+
+def _wrap_all(made: Instrument, name: str, module: ModuleType) -> None:
+    for seam in SEAMS:
+        if seam.module == name:
+            _wrap(made, seam, module)
+
+
+def _wrap_pipes(made: Instrument, module: ModuleType) -> None:
+    """What Dagster hands to an external process by its environment says which step that process is in."""
+    session: Any = getattr(module, "PipesSession", None)
+    original = getattr(session, PIPES_METHOD, None)
+    if original is None:
+        made.missing(
+            f"{PIPES_MODULE}.PipesSession.{PIPES_METHOD}", "without it: nothing of what Pipes' processes decide"
+        )
+        return
+    if not hasattr(original, _MARK):
+        from xray_dagster import pipes
+
+        wrapped: Any = pipes.around_environment(original)
+        setattr(wrapped, _MARK, "pipes")
+        setattr(session, PIPES_METHOD, wrapped)
+    made.found(f"{PIPES_MODULE}.PipesSession.{PIPES_METHOD}")
 
 
 def _wrap(made: Instrument, seam: Seam, module: ModuleType) -> None:

@@ -5,36 +5,56 @@ Every function is called from inside Dagster's own generators: none raises, none
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
-from xray_core.model import RESULT_METADATA, Origin, Status
+from xray_core.model import NOT_REACHED, RESULT_METADATA, Origin, Status
 from xray_core.safety import guarded, swallow
 from xray_core.xray import default_client
-from xray_dagster import fields
+from xray_dagster import fields, results
 from xray_dagster.ledger import ledger_metadata
 from xray_dagster.runs import RunCapture
 
-_MAX_RESULTS: Final = 50
 _ENDS: Final = frozenset({"STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY"})
-OBSERVED_KINDS: Final = _ENDS | {
-    "STEP_OUTPUT", "ASSET_MATERIALIZATION", "ASSET_OBSERVATION", "ASSET_CHECK_EVALUATION", fields.UNKNOWN,
-}  # fmt: skip
+OBSERVED_KINDS: Final = _ENDS | results.KINDS | {fields.UNKNOWN}
 
 
 class OpCapture:
-    """One attempt of one step, in the process that executes it."""
+    """One attempt of one step, in the process that executes it.
 
-    def __init__(self, of: RunCapture[OpCapture], step: Any, step_context: Any, *, attempt: int) -> None:
+    Args:
+        by_events: Dagster's events alone tell of it: its generator was not passed through us.
+        started_at: when it began, where that is known from an event.
+
+    Attributes:
+        reached: whether its body was passed through us, so that what it says itself is captured.
+    """
+
+    def __init__(
+        self,
+        of: RunCapture[OpCapture],
+        step: Any,
+        step_context: Any,
+        *,
+        attempt: int,
+        by_events: bool = False,
+        started_at: datetime | None = None,
+    ) -> None:
         self.key: str = step.key
+        self.by_events = by_events
+        self.reached = not by_events
         self._of = of
         self._context = step_context
         self._closed = False
         self._state = ""
         self._end: tuple[Status, dict[str, Any] | None] | None = None
-        self._results: dict[str, Any] = {}
-        self.fields, self.step = of.made(step, step_context, attempt=attempt)
+        self._retry_in_s: float | None = None
+        self._no_output_yet = False
+        self.fields, self.step = of.made(step, step_context, attempt=attempt, started_at=started_at)
+        self._results = results.StepResults(self.fields.asset_keys)
         self.step.open_now()
-        of.executed.add((self.key, attempt))
+        if self.reached:
+            of.executed.add((self.key, attempt))
         of.ops[self.key] = self
 
     @property
@@ -46,57 +66,21 @@ class OpCapture:
     def observe(self, event: Any) -> None:
         """One of Dagster's events of this step, of a kind in OBSERVED_KINDS."""
         kind = event.event_type_value
-        if kind in _ENDS:
-            self._state = kind
-            data = event.event_specific_data
-            self._end = ("completed", None) if kind == "STEP_SUCCESS" else ("failed", fields.error_of(data.error))
-            if kind == "STEP_UP_FOR_RETRY":
-                self._results["retry_in_s"] = data.seconds_to_wait or 0
-            failure = getattr(data, "user_failure_data", None)
-            if failure is not None and failure.metadata:
-                self._results["failure"] = fields.plain_metadata(failure.metadata)
-        elif kind == "ASSET_MATERIALIZATION":
-            self._materialized(event.event_specific_data.materialization)
-        elif kind == "ASSET_OBSERVATION":
-            self._asset_event("observed", event.event_specific_data.asset_observation)
-        elif kind == "ASSET_CHECK_EVALUATION":
-            self._checked(event.event_specific_data)
-        elif kind == "STEP_OUTPUT":
-            data = event.event_specific_data
-            if data.metadata and not self.fields.asset_keys:  # an asset's is in its materialization
-                metadata = fields.plain_metadata(data.metadata)
-                self._add_result("output_metadata", {data.step_output_handle.output_name: metadata})
-
-    def _materialized(self, materialization: Any) -> None:
-        metadata = self._asset_event("materialized", materialization)
-        rows = metadata.get("dagster/row_count")
-        if isinstance(rows, int) and len(self.fields.asset_keys) == 1:
-            self.step.observe_output_size(rows, kind="table")
-
-    def _asset_event(self, name: str, data: Any) -> dict[str, Any]:
-        metadata = fields.plain_metadata(data.metadata)
-        entry = {"partition": data.partition, **metadata} if data.partition is not None else metadata
-        self._add_result(name, {fields.key_text(data.asset_key): entry})
-        return metadata
-
-    def _checked(self, data: Any) -> None:
-        entry = {
-            "passed": bool(data.passed),
-            "severity": str(getattr(data.severity, "value", data.severity)),
-            **({"blocking": True} if getattr(data, "blocking", False) else {}),
-            **({"description": data.description} if getattr(data, "description", None) else {}),
-            **fields.plain_metadata(data.metadata),
-        }
-        self._add_result("checks", {f"{fields.key_text(data.asset_key)}:{data.check_name}": entry})
-
-    def _add_result(self, name: str, entry: dict[str, Any]) -> None:
-        results = self._results.setdefault(name, {})
-        if len(results) < _MAX_RESULTS:
-            results.update(entry)
+        if kind not in _ENDS:
+            self._results.observe(event)
+            return
+        self._state = kind
+        data = event.event_specific_data
+        self._end = ("completed", None) if kind == "STEP_SUCCESS" else ("failed", fields.error_of(data.error))
+        if kind == "STEP_UP_FOR_RETRY":
+            self._retry_in_s = data.seconds_to_wait or 0
+        self._results.failed(data)
 
     def enter_body(self, step_context: Any) -> None:
         """The op's body begins: its context is the one that knows the outputs."""
         self._context = step_context
+        self.reached = True
+        self._of.executed.add((self.key, self.step.attempt))
 
     @guarded("reading an output of a Dagster step")
     def observe_output(self, event: Any) -> None:
@@ -110,6 +94,8 @@ class OpCapture:
         if name in self.fields.outputs:
             if mapping_key is not None or self.fields.several:
                 self.step.observe_output(value, name=name if mapping_key is None else f"{name}[{mapping_key}]")
+            elif value is None and hasattr(event, "output_name"):
+                self._no_output_yet = True  # perhaps its rows are told of by a materialization
             elif hasattr(event, "output_name") or not (value is None or isinstance(value, type)):
                 self.step.observe_output(value)
         if self._of.attaches_ledger and self._context is not None:
@@ -147,7 +133,7 @@ class OpCapture:
 
     @guarded("closing a Dagster step")
     def end_body(self, error: BaseException | None) -> None:
-        """Without the step seam: the body has ended. Where this process observes the run's events, those say the rest."""
+        """Of a step known by events: the body has ended. Where this process observes the run's events, those say the rest."""
         if not self._of.drives:
             self.close("completed" if error is None else "failed", state="", error=error)
 
@@ -157,8 +143,16 @@ class OpCapture:
             return
         self._closed = True
         self._of.ops.pop(self.key, None)
-        for name, entry in self._results.items():
+        for name, entry in self._results.as_metadata().items():
             self.step.set_metadata(RESULT_METADATA + name, entry)
+        if self._retry_in_s is not None:
+            self.step.set_metadata(f"{RESULT_METADATA}retry_in_s", self._retry_in_s)
+        if self._results.row_count is not None:
+            self.step.observe_output_size(self._results.row_count, kind="table")
+        elif self._no_output_yet:
+            self.step.observe_output(None)
+        if not self.reached:
+            self.step.set_metadata(NOT_REACHED, self._of.not_reached(self.key))
         if state:
             self.step.set_origin_state(state)
         self.step.close(status, error=error)

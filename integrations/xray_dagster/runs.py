@@ -9,28 +9,43 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import datetime, timezone
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from xray_core.capture.run import Run
 from xray_core.capture.step import Step
 from xray_core.item_keys import TAG
-from xray_core.model import RESULT_METADATA, Origin, Status
+from xray_core.model import NOT_REACHED, RESULT_METADATA, Origin, Status
 from xray_core.safety import guarded
-from xray_dagster import fields, installed, links
+from xray_dagster import elsewhere, fields, installed, links, results
 
 _READ_AHEAD: Final = 32
 _DIED: Final = "ChildProcessCrashException"
 OBSERVED_KINDS: Final = frozenset(
     {
         "STEP_START", "STEP_RESTARTED", "STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY", "STEP_SKIPPED", "ENGINE_EVENT",
-        "PIPELINE_SUCCESS", "PIPELINE_FAILURE", "PIPELINE_CANCELED", fields.UNKNOWN,
+        "PIPELINE_SUCCESS", "PIPELINE_FAILURE", "PIPELINE_CANCELED", fields.UNKNOWN, *results.KINDS,
     }
 )  # fmt: skip
+_BEGINS: Final = frozenset({"STEP_START", "STEP_RESTARTED"})
+_ENDS: Final = frozenset({"STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY"})
+_REMOTE_EXECUTORS: Final = frozenset(
+    {"StepDelegatingExecutor"}
+)  # a container per step: its own disk, so no sign of it here
 
 
 class ExecutedOp(Protocol):
-    """What a run knows of a step that is being executed here: how to end it."""
+    """What a run knows of a step that is being executed here: how to tell it of events, and how to end it."""
+
+    by_events: bool
+
+    def observe(self, event: Any) -> None:
+        """One of Dagster's events of this step."""
+
+    def end(self, error: BaseException | None) -> None:
+        """It has ended, as the last event said."""
 
     def close(self, status: Status, *, state: str, error: Any) -> None:
         """Write down the end, once."""
@@ -43,7 +58,8 @@ class RunCapture(Generic[Op]):
     """A run as this process sees it: driving it, or executing steps of a run that another process drives.
 
     Args:
-        open_op: opens the capture of a step that only events report: called with this, the plan's step and the attempt.
+        open_op: opens the capture of a step that only events report: called with this, the plan's step, the attempt and
+            when it began.
 
     Attributes:
         drives: whether this process drives the run, and so writes how it ends.
@@ -59,7 +75,8 @@ class RunCapture(Generic[Op]):
         execution_plan: Any,
         *,
         drives: bool,
-        open_op: Callable[[RunCapture[Op], Any, int], Op],
+        open_op: Callable[[RunCapture[Op], Any, int, datetime | None], Op],
+        spool_dir: Path,
     ) -> None:
         self.run = run
         self.executed: set[tuple[str, int]] = set()
@@ -68,6 +85,10 @@ class RunCapture(Generic[Op]):
         self._open_op = open_op
         self.attaches_ledger = installed.attaches_ledger()
         self.dagster_run = plan_context.dagster_run
+        self._executor = type(getattr(plan_context, "executor", None)).__name__
+        self._elsewhere = elsewhere.Elsewhere(spool_dir, self.dagster_run.run_id, self._replay)
+        self._spool_dir = spool_dir
+        self._mapping_keys: dict[str, list[str]] = {}  # of the dynamic outputs, by the step that yielded them
         self._linked = has_page(plan_context)
         self._plan = execution_plan
         steps = execution_plan.get_all_steps_in_topo_order()
@@ -104,7 +125,9 @@ class RunCapture(Generic[Op]):
             known = self._step_ids[step_key] = fields.step_id_of(self.dagster_run.run_id, step_key)
         return known
 
-    def made(self, step: Any, step_context: Any, *, attempt: int) -> tuple[fields.StepFields, Step]:
+    def made(
+        self, step: Any, step_context: Any, *, attempt: int, started_at: datetime | None = None
+    ) -> tuple[fields.StepFields, Step]:
         """X-Ray's step of one that is about to run here, not yet open, and what is known of it.
 
         Made for many steps at once: between two steps, Dagster has filled the processor's caches with its own, and what
@@ -114,7 +137,7 @@ class RunCapture(Generic[Op]):
             step_context: None where only Dagster's events are to be had; less is known then.
         """
         if attempt > 1 or step_context is None:
-            return self._make(step, step_context, attempt)
+            return self._make(step, step_context, attempt, started_at)
         key = step.key
         if key not in self._made and len(self._made) < _READ_AHEAD:
             self._make_ahead(step_context)
@@ -126,7 +149,9 @@ class RunCapture(Generic[Op]):
         for step in islice(self._to_make, _READ_AHEAD):
             self._made[step.key] = self._make(step, step_context, 1)
 
-    def _make(self, step: Any, step_context: Any, attempt: int) -> tuple[fields.StepFields, Step]:
+    def _make(
+        self, step: Any, step_context: Any, attempt: int, started_at: datetime | None = None
+    ) -> tuple[fields.StepFields, Step]:
         key = step.key
         known = fields.StepFields(step)
         op = fields.OpFields(step, step_context) if step_context is not None else None
@@ -138,15 +163,23 @@ class RunCapture(Generic[Op]):
             attempt=attempt,
             index=self.index_of(key),
             upstream=[self.step_id_of(each) for each in known.upstream],
-            map_index=fields.map_index_of(step_context, key) if step_context is not None and known.mapped else None,
+            map_index=self._map_index_of(step_context, key) if known.mapped else None,
             capture=tags.get(fields.CAPTURE_TAG),
             origin=self.origin_of(known, key, attempt),
             code_version=op.code_version if op is not None else None,
             metadata=op.parameters if op is not None else None,
+            started_at=started_at,
         )
         if tags.get(TAG):
             made.set_item_key(tags[TAG])
         return known, made
+
+    def _map_index_of(self, step_context: Any, key: str) -> int | None:
+        if step_context is not None:
+            return fields.map_index_of(step_context, key)
+        mapping_key = fields.mapping_key_of(key)
+        found = (keys.index(mapping_key) for keys in self._mapping_keys.values() if mapping_key in keys)
+        return next(found, None)
 
     def origin_of(self, known: fields.StepFields | None, key: str, attempt: int, *, state: str | None = None) -> Origin:
         """One attempt of a step in Dagster; `known` is None for a step that the plan does not name."""
@@ -171,27 +204,40 @@ class RunCapture(Generic[Op]):
             self._end = "failed", "CANCELED", {"type": "Canceled", "message": "the run was cancelled in Dagster"}
 
     def _observe_step(self, kind: str, key: str, event: Any) -> None:
-        if kind in ("STEP_START", "STEP_RESTARTED"):
+        attempt = self._attempts.get(key, 1)
+        self._note_progress(kind, key, event)
+        capture = self.ops.get(key)
+        here = event.pid is None or event.pid == os.getpid()
+        if here and capture is None and kind in _BEGINS:
+            self._begin_from_event(key, attempt)
+        elif capture is not None and capture.by_events:
+            capture.observe(event)
+            if kind in _ENDS:
+                capture.end(None)
+        elif not here:
+            self._elsewhere.observe(kind, key, attempt, event)
+        elif kind in ("STEP_FAILURE", "STEP_UP_FOR_RETRY") and (key, attempt) not in self.executed:
+            # An event made here about a step that did not run here: its process died, and writes nothing more itself.
+            self._close_lost(key, attempt, kind, fields.error_of(event.event_specific_data.error))
+
+    def _note_progress(self, kind: str, key: str, event: Any) -> None:
+        """What the end of the run will have to know of this step."""
+        if kind in _BEGINS:
             self._began.add(key)
-            if key not in self.ops and not installed.is_installed("step") and event.pid == os.getpid():
-                self._begin_from_event(key)
+        elif kind == "STEP_OUTPUT":
+            mapping_key = event.event_specific_data.step_output_handle.mapping_key
+            if mapping_key is not None:
+                self._mapping_keys.setdefault(key, []).append(mapping_key)
         elif kind == "STEP_SUCCESS":
             self._ends[key] = "succeeded"
-            self._end_from_event(key, "completed", kind, None)
-        elif kind in ("STEP_FAILURE", "STEP_UP_FOR_RETRY"):
+        elif kind == "STEP_FAILURE":
             self._began.add(key)
-            attempt = self._attempts.get(key, 1)
+            self._ends[key] = "failed"
             error = fields.error_of(event.event_specific_data.error)
-            if kind == "STEP_FAILURE":
-                self._ends[key] = "failed"
-                self._first_error = self._first_error or self._explained(key, error)
-            else:
-                self._attempts[key] = attempt + 1
-            if self._end_from_event(key, "failed", kind, error):
-                return
-            # An event made here about a step that did not run here: its process died, and writes nothing more itself.
-            if event.pid == os.getpid() and (key, attempt) not in self.executed:
-                self._close_lost(key, attempt, kind, error)
+            self._first_error = self._first_error or self._explained(key, error)
+        elif kind == "STEP_UP_FOR_RETRY":
+            self._began.add(key)
+            self._attempts[key] = self._attempts.get(key, 1) + 1
         elif kind == "STEP_SKIPPED":
             self._ends[key] = "skipped"
             self._made.pop(key, None)
@@ -207,21 +253,36 @@ class RunCapture(Generic[Op]):
 
     def _close_lost(self, key: str, attempt: int, kind: str, error: dict[str, Any] | None) -> None:
         step = self.run.attach_step(self.step_id_of(key), name=self._name_of(key), attempt=attempt)
+        if key in self._began and not self._elsewhere.is_captured(key, attempt):
+            step.set_metadata(NOT_REACHED, self.not_reached(key))
         step.set_origin(self._origin_of(key, attempt, state=kind))
         step.close("failed", error=self._explained(key, error))
 
-    def _begin_from_event(self, key: str) -> None:
-        """Without the step seam: the step's own events, in the process that executes it, say when it begins and ends."""
-        step = self._plan.step_dict_by_key.get(key)
-        if step is not None:
-            self._open_op(self, step, self._attempts.get(key, 1))
+    def _begin_from_event(self, key: str, attempt: int, started_at: datetime | None = None) -> Op | None:
+        """A step that did not pass through us when it began: Dagster's events say when it begins and ends."""
+        step = fields.step_of_plan(self._plan, key)
+        return self._open_op(self, step, attempt, started_at) if step is not None else None
 
-    def _end_from_event(self, key: str, status: Status, state: str, error: dict[str, Any] | None) -> bool:
-        capture = self.ops.get(key)
-        if capture is None or installed.is_installed("step"):
-            return False
-        capture.close(status, state=state, error=error)
-        return True
+    def _replay(self, key: str, attempt: int, events: list[Any]) -> None:
+        """A step that ended in a process that captured nothing of it."""
+        began_at = getattr(events[0], "timestamp", None)
+        started_at = datetime.fromtimestamp(began_at, timezone.utc) if isinstance(began_at, float) else None
+        capture = self._begin_from_event(key, attempt, started_at)
+        if capture is not None:
+            for event in events[1:]:
+                capture.observe(event)
+            capture.end(None)
+
+    def announce(self, key: str, attempt: int) -> None:
+        """Let the process that drives the run know that this attempt is captured here."""
+        if not self.drives:
+            elsewhere.announce(self._spool_dir, self.dagster_run.run_id, key, attempt)
+
+    def not_reached(self, key: str) -> str:
+        """What is to be said of a step that no process captured; warns the first time."""
+        if self._executor not in _REMOTE_EXECUTORS:
+            elsewhere.warn_not_reached(key, here=not self._elsewhere.any)
+        return "it was not captured in its process: X-Ray was not enabled there"
 
     def _add_unstarted(self, key: str, state: str, why: str) -> None:
         """A step that never ran is part of the picture too, with why."""
@@ -260,6 +321,9 @@ class RunCapture(Generic[Op]):
             self.run.detach()  # Dagster will resume it in another process
             return
         self._add_steps_that_never_ran()
+        self._elsewhere.end()
+        if self._began and not self.executed and not self._elsewhere.captured_any:
+            self.run.set_metadata(NOT_REACHED, "none of its steps was captured: X-Ray was not enabled where they ran")
         status, state, end_error = self._end if self._end is not None else ("failed", "", None)
         self.run.set_origin(run_origin(self.dagster_run, linked=self._linked, state=state))
         self.run.close(status, error=end_error if end_error is not None or status == "completed" else error)
@@ -275,13 +339,22 @@ class RunCapture(Generic[Op]):
             if failed:
                 self._ends[key] = "upstream failed"
                 self._add_unstarted(key, "UPSTREAM_FAILED", "upstream failed: " + ", ".join(failed))
-            elif key.endswith("[?]") and self._end is not None and self._end[0] == "completed":
+            elif key.endswith("[?]") and self._is_unmapped(upstream):
                 self._ends[key] = "skipped"
                 self._add_unstarted(key, "NOT_MAPPED", f"{self._upstream_text(key)} yielded no dynamic output")
             else:
                 self._add_unstarted(
                     key, "NOT_STARTED", "the run was cancelled" if self._cancelled else "the run ended first"
                 )
+
+    def _is_unmapped(self, upstream: list[str]) -> bool:
+        """Whether a step waits for dynamic outputs of which there was none: of a step that succeeded, or is unmapped too."""
+        for key in upstream:
+            step = fields.step_of_plan(self._plan, key)
+            maps = key.endswith("[?]") or (step is not None and fields.is_dynamic(step))
+            if maps and self._ends.get(key) in ("succeeded", "skipped") and not self._mapping_keys.get(key):
+                return True
+        return False
 
     def after_step(self, status: Status, error: dict[str, Any] | None) -> None:
         """Without the run seam, no event says how the run ended: its end is the end of its last step so far."""

@@ -1,4 +1,4 @@
-"""The wrappers around Dagster's three functions. Dagster's own generator is always what runs, and all that runs.
+"""The wrappers around Dagster's generators. Dagster's own generator is always what runs, and all that runs.
 
 Each asks begin.py what observes the events, if anything does. Nothing is caught here but to be raised again; errors of
 X-Ray's own are swallowed there.
@@ -30,6 +30,11 @@ def around_step(original: Events) -> Events:
 def around_data(original: Events) -> Events:
     """`execute_core_compute(step_context, inputs, compute_fn, compute_context)`: the body of an op."""
     return around(original, begin.begin_body)
+
+
+def around_hooks(original: Events) -> Events:
+    """`_trigger_hook(step_context, step_event_list)`: the hooks of one step, once it has ended."""
+    return around(original, begin.begin_hooks)
 
 
 def around(

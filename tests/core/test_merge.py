@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_core import merge
+from xray_core.model import NOT_REACHED
 
 _small = st.integers(0, 9)
 _word = st.sampled_from(["a", "b", ""])
@@ -144,3 +145,12 @@ def test_an_order_is_known_only_where_one_part_said_all_of_it() -> None:
     alone = {"part": "a", "counts": {"accepted": 2}, "orders": {"accepted": "aa"}}
     assert merge.merge_step([alone, {"part": "b", "counts": {"rejected": 1}}])["orders"] == {"accepted": "aa"}
     assert merge.merge_step([alone, {"part": "b", "counts": {"accepted": 1}}])["orders"] == {}
+
+
+def test_that_nothing_was_captured_is_said_only_where_no_part_was() -> None:
+    events = {"part": "a", "status": "completed", "metadata": {NOT_REACHED: "not enabled there", "rows": 3}}
+    captured = {"part": "b", "status": "completed", "counts": {"rejected": 2}}
+    assert merge.merge_step([events])["metadata"] == {NOT_REACHED: "not enabled there", "rows": 3}
+    assert merge.merge_step([events, {**events, "part": "c"}])["metadata"][NOT_REACHED] == "not enabled there"
+    for parts in ([events, captured], [captured, events]):
+        assert merge.merge_step(parts)["metadata"] == {"rows": 3}

@@ -9,7 +9,7 @@ from xray_core.journey.flow import Flow
 from xray_core.journey.sentences import listed
 from xray_core.journey.step_evidence import StepEvidence
 from xray_core.journey.types import NEGATIVE, POSITIVE, Certainty
-from xray_core.model import NOT_TOLD
+from xray_core.model import NOT_REACHED, NOT_TOLD
 
 # Items begin in these steps: what they did not put out was never in the run.
 SOURCES: Final = frozenset({"generate", "retrieve"})
@@ -53,7 +53,8 @@ def settle_by_neighbours(step_evidence: Sequence[StepEvidence], flow: Flow) -> N
         elif evidence.out is False and not any(
             m.outcome in POSITIVE | NEGATIVE or m.entered or m.out for m in step_evidence[:position]
         ):
-            not_told = evidence.state["metadata"].get(NOT_TOLD)
+            metadata = evidence.state["metadata"]
+            not_told = metadata.get(NOT_TOLD) or metadata.get(NOT_REACHED)
             if not_told:
                 evidence.note = f"it did not come out; {not_told}"
             elif evidence.state["step_type"] in SOURCES:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.live import Live
+from xray_core.model import NOT_REACHED
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 ROOT = Path(__file__).parents[3]
@@ -54,13 +55,18 @@ def until(what: str, found: Callable[[], Any], *, within_s: float = 60) -> Any:
 
 def execute(job: str, environment: dict[str, str]) -> str:
     """The id of a run of this job."""
+    return execute_loudly(job, environment)[0]
+
+
+def execute_loudly(job: str, environment: dict[str, str]) -> tuple[str, list[str]]:
+    """The id of a run of this job, and what X-Ray said meanwhile."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.integrations.dagster.execute", job],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     told = [line for line in done.stdout.splitlines() if line.startswith("RUN ")]
     assert told, done.stderr[-4_000:]
-    return told[0].split()[1]
+    return told[0].split()[1], [line for line in done.stderr.splitlines() if "X-Ray" in line]
 
 
 def sync(environment: dict[str, str]) -> None:
@@ -75,15 +81,34 @@ def steps_of(live: Live, run_id: str) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 def test_steps_in_processes_of_their_own_are_one_run(live: Live, environment: dict[str, str]) -> None:
-    run_id = execute("several", environment)
+    run_id, said = execute_loudly("several", environment)
+    assert said == []
     sync(environment)
     run, steps = live.get(f"/runs/{run_id}"), steps_of(live, run_id)
     assert (run["status"], run["pipeline"]) == ("completed", "several")
     assert set(steps) == {("fan_out", 1), ("double[1]", 1), ("double[2]", 1), ("add_up", 1)}
     assert {step["status"] for step in steps.values()} == {"completed"}
+    assert not [key for key, step in steps.items() if NOT_REACHED in step["metadata"]]
+    assert not list(Path(environment["XRAY_SPOOL_DIR"]).glob(".dagster-*")), "a file of the run is left behind"
     assert steps["double[1]", 1]["rejection_counts"] == {"odd": 1}
-    assert steps["fan_out", 1]["output"]["size"] == 2
+    assert set(steps["fan_out", 1]["output"]) == {"result[1]", "result[2]"}
     assert live.why(run_id, "item-1")["outcome"] == "rejected"
+
+
+def test_steps_in_processes_that_x_ray_did_not_reach_are_made_of_events_and_one_warning_names_the_cure(
+    live: Live, environment: dict[str, str]
+) -> None:
+    environment["XRAY_TEST_MAIN_ONLY"] = "1"
+    run_id, said = execute_loudly("several", environment)
+    sync(environment)
+    run, steps = live.get(f"/runs/{run_id}"), steps_of(live, run_id)
+    assert set(steps) == {("fan_out", 1), ("double[1]", 1), ("double[2]", 1), ("add_up", 1)}
+    assert {step["status"] for step in steps.values()} == {"completed"}
+    assert all(NOT_REACHED in step["metadata"] for step in [*steps.values(), run])
+    assert [steps[f"double[{n}]", 1]["map_index"] for n in (1, 2)] == [0, 1]
+    assert steps["add_up", 1]["upstream"] == sorted(steps[f"double[{n}]", 1]["step_id"] for n in (1, 2))
+    assert len(said) == 1
+    assert "xray run -- CMD" in said[0]
 
 
 def test_a_killed_step_is_closed_by_the_run_and_keeps_what_it_said(live: Live, environment: dict[str, str]) -> None:

@@ -122,7 +122,7 @@ def test_without_the_data_seam_only_inputs_and_outputs_are_lost(
 
 def test_enabling_twice_wraps_once(xray: Captured) -> None:
     xray_dagster.enable()
-    assert len(instrument.instrument.report()["seams"]) == 3
+    assert len(instrument.instrument.report()["seams"]) == 5
     from dagster._core.execution import api, execute_in_process
 
     assert api.job_execution_iterator is execute_in_process.job_execution_iterator
