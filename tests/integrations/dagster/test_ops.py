@@ -22,7 +22,6 @@ from dagster import (
     Output,
     RetryPolicy,
     RetryRequested,
-    failure_hook,
     graph,
     job,
     op,
@@ -473,25 +472,6 @@ def test_output_metadata_is_what_came_of_the_step(xray: Captured) -> None:
 
     assert counting.execute_in_process().success
     assert xray.step("counted")["metadata"] == {"result.output_metadata": {"result": {"rows": 12, "source": "s3"}}}
-
-
-def test_a_hook_runs_outside_of_every_step(xray: Captured) -> None:
-    seen: list[Any] = []
-
-    @failure_hook
-    def alarm(_: Any) -> None:
-        seen.append(bool(current_step()))
-
-    @op
-    def breaks() -> None:
-        raise ValueError
-
-    @job(hooks={alarm})
-    def failing() -> None:
-        breaks()
-
-    assert not failing.execute_in_process(raise_on_error=False).success
-    assert seen == [False]
 
 
 def test_a_run_started_by_hand_in_an_op_is_a_child_of_it(xray: Captured) -> None:
