@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Callable, Sequence
+from math import isfinite
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,8 +61,10 @@ def extend(
         codes = [codes[row] for row in rows]
     if scores is not None:
         scores = _scores(log, [scores[row] for row in rows] if ids.rows is not None else scores)
-        _ranges(log, buckets, ids.texts, codes, scores)
-    _add(log, buckets, ids.texts, codes)
+    hashed = hash_all(ids.texts)
+    if scores is not None:
+        _ranges(log, buckets, ids.texts, codes, scores, hashed)
+    _add(log, buckets, ids.texts, codes, hashed)
     _offer(log, buckets, ids.texts, codes, rows, details_of, scores)
 
 
@@ -82,12 +85,14 @@ def _count_unnamed(log: VerdictLog, buckets: Sequence[Bucket], ids: Ids, codes: 
     log.dropped(null_ids=ids.nulls, verdicts_without_id=ids.odd)
 
 
-def _add(log: VerdictLog, buckets: Sequence[Bucket], texts: list[bytes], codes: Sequence[int]) -> None:
+def _add(
+    log: VerdictLog, buckets: Sequence[Bucket], texts: list[bytes], codes: Sequence[int], hashed: array[int]
+) -> None:
     """Names for the first items of each reason, fingerprints for the others."""
-    hashed = hash_all(texts)
     groups = _rows_by_bucket(buckets, codes)
     for bucket, n_named in _names(log, groups).items():
         rows = groups[bucket]
+        bucket.told()
         bucket.ids.extend([texts[row].decode() for row in rows[:n_named]])
         if len(rows) > n_named:
             bucket.slow = False
@@ -167,7 +172,7 @@ def _offer(
             bucket = buckets[codes[at]]
             if drawn[at] < bucket.sampler.limit:
                 score = scores[at] if scores is not None else None
-                log.sample(bucket, drawn[at], texts[at].decode(), details[place] if details else None, score, None)
+                log.offer(bucket, drawn[at], texts[at].decode(), details[place] if details else None, score, None)
         start, length = stop, 2 * length
 
 
@@ -186,20 +191,26 @@ def _below(
 
 
 def _scores(log: VerdictLog, scores: Sequence[Any]) -> list[float | None]:
-    read = [score_of(score) for score in scores]
+    read = [number if (number := score_of(score)) is not None and isfinite(number) else None for score in scores]
     log.dropped(scores=sum(1 for given, number in zip(scores, read) if number is None and given is not None))
     return read
 
 
 def _ranges(
-    log: VerdictLog, buckets: Sequence[Bucket], texts: list[bytes], codes: Sequence[int], scores: Sequence[Any]
+    log: VerdictLog,
+    buckets: Sequence[Bucket],
+    texts: list[bytes],
+    codes: Sequence[int],
+    scores: Sequence[Any],
+    hashed: array[int],
 ) -> None:
-    """The ends of each outcome's scores, named by the first item that has them."""
+    """The sums of each outcome's scores, and their ends, named by the first item that has them."""
     outcomes = [bucket.outcome for bucket in buckets]
     scored: dict[str, list[int]] = {}
     for at, (score, code) in enumerate(zip(scores, codes)):
         if score is not None:
             scored.setdefault(outcomes[code], []).append(at)
     for outcome, ats in scored.items():
+        log.scores(outcome, array("Q", [hashed[at] for at in ats]), array("d", [scores[at] for at in ats]))
         for at in (min(ats, key=scores.__getitem__), max(ats, key=scores.__getitem__)):
             log.scored(outcome, scores[at], texts[at].decode())

@@ -84,6 +84,11 @@ def summed(
     return fields
 
 
+def sums_of_numbers(numbers: array[float], ids: array[int]) -> dict[str, Any]:
+    """The sums of a column of numbers, one for each of the ids' hashes."""
+    return _sums_of(Column(_hashes_of_numbers(numbers), numbers, _count_nan(numbers)), ids)
+
+
 def _column(values: Any) -> Column:
     if type(values) in (list, tuple) and not set(map(type, values)) <= _PLAIN:
         values = list(map(_plain, values))

@@ -251,7 +251,6 @@ class Step(StepItems):
         self._values.observe_output_size(kind, n)
 
     @guarded("step.set_item_key")
-    @guarded("step.set_item_key")
     def set_item_key(self, key: str) -> None:
         """For adapters: the field that names this step's items (several with commas between), by a tag of the framework's.
         Before what went in is observed.

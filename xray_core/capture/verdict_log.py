@@ -19,7 +19,9 @@ from xray_core import verdicts, wire
 from xray_core.bounds import MAX_LINE_BYTES, whole
 from xray_core.capture.columns import Ids, hash_all, xxh3
 from xray_core.capture.sampling import KeepAll, ReasonSampler
+from xray_core.capture.score_sums import ScoreSums
 from xray_core.capture.scores import rank_of, score_of
+from xray_core.capture.teller import teller
 from xray_core.model import HASH_MODULUS, MAX_ITEM_ID_CHARS, item_id_text
 from xray_core.objects.structure import type_name, view
 from xray_core.safety import swallow
@@ -36,13 +38,15 @@ MAX_REASONS: Final = 1_000
 MAX_REASON_CHARS: Final = 200
 OTHER_REASONS: Final = "(other reasons)"
 _FULL_CHUNK: Final = 500  # details per record at capture level full
+_IN_ORDER: Final = frozenset({"accepted", "selected"})  # outcomes whose order may be the answer
 
 
 class Bucket:
     """The items of one (outcome, reason): those not yet written down, and how many were."""
 
     __slots__ = (
-        "hashes", "ids", "names_left", "outcome", "reason", "sampler", "slow", "ticks", "total", "unnamed", "written",
+        "hashes", "ids", "names_left", "order", "outcome", "reason", "sampler", "slow", "teller", "ticks", "total", "unnamed",
+        "written",
     )  # fmt: skip
 
     def __init__(self, outcome: str, reason: str | None, sampler: ReasonSampler, *, slow: bool) -> None:
@@ -57,10 +61,27 @@ class Bucket:
         self.unnamed = 0  # items whose id could not be read: counted, without a verdict
         self.written = 0  # verdicts already drained
         self.total = 0  # sum of the drained hashes
+        # Of outcomes whose order may be the answer: who tells of the items, 0 once there are several, whose order is chance.
+        self.teller = teller() if outcome in _IN_ORDER else 0
+        self.order: xxhash.xxh3_64 | None = None  # of the sequence of the drained hashes
 
     def n(self) -> int:
         """How many items there were so far, written down or not."""
         return self.written + len(self.hashes) + len(self.ids) + len(self.ticks) + self.unnamed
+
+    def told(self) -> None:
+        """Items come: whether from the one that told of the others too."""
+        if self.teller and self.teller != teller():
+            self.teller = 0
+
+    def took(self, hashes: array[int]) -> None:
+        """The hashes of drained items, in order."""
+        self.written += len(hashes)
+        self.total = (self.total + verdicts.sum64(hashes)) % HASH_MODULUS
+        if self.teller:
+            if self.order is None:
+                self.order = xxhash.xxh3_64()
+            self.order.update(hashes.tobytes())
 
 
 # What `Step.reject` needs of a reason whose items are fingerprinted, found by one look-up: where a hash goes, what says
@@ -79,7 +100,7 @@ class VerdictLog:
     """
 
     __slots__ = (
-        "_capture", "_chunk", "_header", "_lock", "_on_dropped", "_recorder", "_sampler", "_scores", "_spellings",
+        "_capture", "_chunk", "_header", "_lock", "_on_dropped", "_recorder", "_sampler", "_score_sums", "_scores", "_spellings",
         "buckets", "changed", "fast_paths", "keeps_verdicts", "names_left", "seed",
     )  # fmt: skip
 
@@ -109,6 +130,7 @@ class VerdictLog:
         self._chunk = 0
         self.names_left = MAX_NAMED_ITEMS
         self._scores: dict[str, list[Any]] = {}
+        self._score_sums: dict[str, ScoreSums] = {}
         self._sampler = recorder.sampler.step(
             rate=settings.sample_rate if verdicts else 0.0,
             per_reason=settings.samples_per_reason if verdicts else 0,
@@ -155,6 +177,8 @@ class VerdictLog:
         if type(item_id) is not str or len(item_id) > MAX_ITEM_ID_CHARS or not item_id.isascii():
             item_id = item_id_text(item_id)
         data = item_id.encode()
+        if bucket.teller:
+            bucket.told()
         if bucket.slow and self.names_left > 0:
             self.names_left -= 1
             bucket.names_left -= 1
@@ -193,23 +217,29 @@ class VerdictLog:
             return None
 
     def sample(self, bucket: Bucket, drawn: int, item_id: Any, details: Any, score: Any, rank: Any) -> None:
-        """An item that the sampler may keep, or whose score may move an end of the outcome's range."""
+        """An item that the sampler may keep, or that has a score."""
         with self._lock:
             if score is not None:
                 score = score_of(score)
                 if score is None or not math.isfinite(score):  # JSON has no word for an infinity
                     score = None
                     self.dropped(scores=1)
-                self.scored(bucket.outcome, score, item_id)
-            sampler = bucket.sampler
-            if drawn >= sampler.limit:
-                return
+                else:
+                    self.scored(bucket.outcome, score, item_id)
+                    self.score_sums(bucket.outcome).add(xxh3(item_id.encode()), score)
+            if drawn < bucket.sampler.limit:
+                self.offer(bucket, drawn, item_id, details, score, rank)
+
+    def offer(self, bucket: Bucket, drawn: int, item_id: Any, details: Any, score: Any, rank: Any) -> None:
+        """An item that the sampler may keep; its score is a finite number or None, and counted."""
+        with self._lock:
             recorder = self._recorder
             clean = recorder.sanitizer.clean
             kept = None if details is None else clean(details)
             kept_rank = None if rank is None else whole(rank_of(rank))
             if rank is not None and kept_rank is None:
                 self.dropped(ranks=1)
+            sampler = bucket.sampler
             sampler.offer(drawn, (item_id, kept, score, kept_rank, recorder.now_us()))
             self.changed = True
             if type(sampler) is KeepAll and len(sampler.pending) >= _FULL_CHUNK:
@@ -245,7 +275,23 @@ class VerdictLog:
             fields["sampling"] = {"rate": rate, "per_reason": settings.samples_per_reason, "seed": f"{self.seed:016x}"}
         if self._scores:
             fields["scores"] = {o: {"min": ends[:2], "max": ends[2:]} for o, ends in self._scores.items()}
+        if self._score_sums:
+            fields["score_sums"] = {outcome: sums.column() for outcome, sums in self._score_sums.items()}
+        if orders := self._orders():
+            fields["orders"] = orders
         return fields
+
+    def _orders(self) -> dict[str, str]:
+        """The order of the items of an outcome, where one teller told of them all, under one reason."""
+        told: dict[str, list[Bucket]] = {}
+        for bucket in list(self.buckets.values()):
+            if bucket.outcome in _IN_ORDER and bucket.n():
+                told.setdefault(bucket.outcome, []).append(bucket)
+        return {
+            outcome: bucket.order.hexdigest()
+            for outcome, (bucket, *others) in told.items()
+            if not others and bucket.teller and bucket.order is not None and bucket.n() == bucket.written
+        }
 
     # ------------------------------------------------------------------ writing down
 
@@ -264,8 +310,7 @@ class VerdictLog:
             if n:
                 ids = bucket.ids[:n]
                 del bucket.ids[:n]
-                bucket.written += n
-                bucket.total = (bucket.total + sum([xxh3(each.encode()) for each in ids])) % HASH_MODULUS
+                bucket.took(_hashed(ids))
                 ids, hidden = self._recorder.without_secret_ids(ids)
                 if ids:
                     named.append({"outcome": bucket.outcome, "reason": bucket.reason, "n": len(ids), "ids": ids})
@@ -275,8 +320,7 @@ class VerdictLog:
             if n:
                 hashes = bucket.hashes[:n]
                 del bucket.hashes[:n]
-                bucket.written += n
-                bucket.total = (bucket.total + verdicts.sum64(hashes)) % HASH_MODULUS
+                bucket.took(hashes)
                 raw += _chunks(bucket.outcome, bucket.reason, hashes)
         if named:
             self._recorder.write({**self._next("verdicts"), "sets": named})
@@ -358,10 +402,21 @@ class VerdictLog:
         self._chunk += 1
         return {**self._header, "kind": kind, "chunk": str(self._chunk)}
 
-    def scored(self, outcome: str, score: float | None, item_id: str) -> None:
-        """A score that may be an end of the outcome's range; an infinity is none, since JSON has no word for it."""
-        if score is None or not math.isfinite(score):
-            return
+    def score_sums(self, outcome: str) -> ScoreSums:
+        """Where the scores of all items of an outcome are summed; under the lock."""
+        found = self._score_sums.get(outcome)
+        if found is None:
+            found = self._score_sums[outcome] = ScoreSums()
+        self.changed = True
+        return found
+
+    def scores(self, outcome: str, hashes: array[int], scores: array[float]) -> None:
+        """Finite scores of many items, for the sums."""
+        with self._lock:
+            self.score_sums(outcome).extend(hashes, scores)
+
+    def scored(self, outcome: str, score: float, item_id: str) -> None:
+        """A finite score that may be an end of the outcome's range."""
         ends = self._scores.get(outcome)
         if ends is None:
             self._scores[outcome] = [score, item_id, score, item_id]

@@ -39,6 +39,7 @@ def told(work: Any, capture: str = "sample", **options: Any) -> dict[str, Any]:
             sets.setdefault((each["outcome"], each["reason"] or ""), []).append(each.get("ids") or each["fp40"])
     return {
         "counts": state["counts"], "reasons": state["reasons"], "sums": state["sums"], "scores": state["scores"],
+        "score_sums": state["score_sums"], "orders": state["orders"],
         "dropped": state["dropped"], "sets": sets, "samples": sorted(samples, key=lambda s: (s["item_id"], s["outcome"])),
     }  # fmt: skip
 

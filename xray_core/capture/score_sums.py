@@ -1,0 +1,51 @@
+"""The scores of one outcome of a step, summed over all items that have one; sampled or not. See `xray_core.sums`.
+
+An item costs two appends. What has come is added up in blocks, so that memory is bounded however many there are.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any, Final
+
+from xray_core.capture import item_values
+from xray_core.sums import merge_columns
+
+_BLOCK: Final = 1 << 13
+
+
+class ScoreSums:
+    """Not safe with threads: the step's lock is held around it."""
+
+    __slots__ = ("_added_up", "_ids", "_scores")
+
+    def __init__(self) -> None:
+        self._ids = array("Q")
+        self._scores = array("d")
+        self._added_up: dict[str, Any] | None = None
+
+    def add(self, hashed: int, score: float) -> None:
+        """The score of one item, by the hash of its id; the score is finite."""
+        self._ids.append(hashed)
+        self._scores.append(score)
+        if len(self._ids) >= _BLOCK:
+            self._add_up()
+
+    def extend(self, hashes: array[int], scores: array[float]) -> None:
+        """As `add`, of many."""
+        self._ids.extend(hashes)
+        self._scores.extend(scores)
+        if len(self._ids) >= _BLOCK:
+            self._add_up()
+
+    def column(self) -> dict[str, Any] | None:
+        """The sums so far; None where there was no score."""
+        if self._ids:
+            self._add_up()
+        return self._added_up
+
+    def _add_up(self) -> None:
+        block = item_values.sums_of_numbers(self._scores, self._ids)
+        self._ids, self._scores = array("Q"), array("d")
+        before = self._added_up
+        self._added_up = block if before is None else merge_columns([{"": before}, {"": block}])[0][""]
