@@ -87,8 +87,8 @@ def create_app(
     bodies = Bodies(timeout_s=body_timeout_s, max_bytes=max_body_bytes, max_decompressed_bytes=max_decompressed_bytes)
     keyring = Keyring(store if isinstance(store, KeyStore) else None, fresh_s=keys_fresh_s)
     access = Access(keyring, Sessions(session_secret), closed=closed, any_host=any_host)
-    metrics = Metrics(committer.counters, store)
     health = HealthReport(store, committer, alerts, version=_VERSION)
+    metrics = Metrics(committer.counters, health.store)
     pages = Pages()
 
     app = _empty_app(_lifespan(committer, alerts))
@@ -101,7 +101,7 @@ def create_app(
     add_write_routes(app, store, committer, bodies)
     add_otlp_routes(app, store, committer, bodies, trace_url=trace_url)
     add_read_routes(app, store)
-    add_operate_routes(app, store, committer, metrics=metrics, health=health)
+    add_operate_routes(app, committer, metrics=metrics, health=health)
     add_explain_routes(app, store)
     add_alert_routes(app, alerts)
     add_pages(app, store, pages, health)

@@ -31,6 +31,7 @@ _PUBLIC: Final = frozenset({"/health", "/ready", SIGN_IN, SIGN_OUT})
 _INGEST: Final = frozenset({"/ingest", "/runs", "/v1/traces"})
 _ASKS_BY_POST: Final = frozenset({"/mcp"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+SOON_S: Final = 0.02
 _MAX_COOKIE_CHARS: Final = 4_096
 
 # Stands for an escaped slash while a path is matched, so that ids such as URLs work in `/runs/{run_id:id}`. Private use.
@@ -97,7 +98,9 @@ class Access:
         if self.keyring.stale:
             async with self._refreshing:
                 if self.keyring.stale:
-                    await anyio.to_thread.run_sync(self.keyring.refresh, limiter=self._one_at_a_time)
+                    await anyio.to_thread.run_sync(
+                        self.keyring.refresh, limiter=self._one_at_a_time, abandon_on_cancel=True
+                    )
 
     async def admit(self, scope: Scope) -> Identity:
         """Who asks.
@@ -106,12 +109,19 @@ class Access:
             HTTPError: 401 without a valid key, 403 with one that may not, 421 under another machine's name.
             StoreUnavailableError: the keys cannot be read.
         """
+        needed = needed_scope(scope["method"], scope["path"])
+        # what tells how the server is does not wait for the store: with the keys that are known it answers at once
+        patience_s = SOON_S if needed in (None, "metrics") else None
         try:
-            await self.refresh()
+            with anyio.move_on_after(patience_s):
+                await self.refresh()
         except StoreUnavailableError:
-            if needed_scope(scope["method"], scope["path"]) is None:
+            if patience_s is None:
+                raise
+        if not self.keyring.read:
+            if needed is None:
                 return NOBODY  # alive, and says so
-            raise
+            raise StoreUnavailableError("the keys could not be read yet")
         headers = dict(scope["headers"])
         if self.open:
             host = headers.get(b"host", b"").decode("latin-1")
@@ -122,7 +132,7 @@ class Access:
                     "create a key: xray keys create NAME --scope admin",
                 )
             return _OPEN
-        method, needed = scope["method"], needed_scope(scope["method"], scope["path"])
+        method = scope["method"]
         identity = self._by_key(headers) or self._by_session(method, needed, headers) or NOBODY
         if needed is None or identity.may(needed):
             return identity

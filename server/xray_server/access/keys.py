@@ -84,6 +84,11 @@ class Keyring:
         return self._read_at_s is None or self._clock() - self._read_at_s >= self._fresh_s
 
     @property
+    def read(self) -> bool:
+        """Whether the keys were read once."""
+        return self._read_at_s is not None
+
+    @property
     def any(self) -> bool:
         """Whether a key was ever created. A database whose keys are all revoked is closed, not open."""
         return self._any

@@ -7,16 +7,20 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from xray_server.alerts.service import Alerts
+from xray_server.http.probe import Probe
 from xray_server.ingest.committer import Committer
 from xray_server.store import Store, StoredClient
 from xray_server.times import iso
 
 MAX_CLIENTS: Final = 100
+SOON_S: Final = 0.04  # twice of it leave `/health` its 100 ms
+_PATIENT_S: Final = 5.0
+_MAX_PROJECTS: Final = 1_000
 _BEHIND_S: Final = 10.0  # a request that has waited so long for its commit means that writing is behind
 
 
 class HealthReport:
-    """Makes the report. Any thread; asks the store two questions."""
+    """Makes the report. Any thread; asks the store two questions, and waits for neither longer than it is told."""
 
     def __init__(self, store: Store, committer: Committer, alerts: Alerts | None, *, version: str) -> None:
         self._store = store
@@ -24,26 +28,34 @@ class HealthReport:
         self._alerts = alerts
         self._version = version
         self._started_s = time.monotonic()
+        self.store: Final = Probe(store.health)
+        self._clients: dict[str, Probe[list[StoredClient]]] = {}
 
-    def report(self, project: str, *, whole: bool) -> dict[str, Any]:
+    def _clients_of(self, project: str) -> Probe[list[StoredClient]]:
+        if len(self._clients) >= _MAX_PROJECTS:
+            self._clients.clear()
+        return self._clients.setdefault(project, Probe(lambda: self._store.clients(project, limit=MAX_CLIENTS)))
+
+    def report(self, project: str, *, whole: bool, timeout_s: float = _PATIENT_S) -> dict[str, Any]:
         """The state of the server as JSON values.
 
         Args:
             project: whose clients are listed.
+            timeout_s: how long the store may take for each of two answers.
             whole: also what all projects make together: figures of the store, of commits and of alerts.
 
         Raises:
             StoreUnavailableError: the store does not answer.
         """
-        store = self._store.health()
+        store = self.store.answer(timeout_s)
         commits = self._committer.counters()
         report: dict[str, Any] = {
-            "status": "ok" if commits.oldest_waiting_s < _BEHIND_S else "behind",
+            "status": "not writing" if commits.failing else "ok" if commits.oldest_waiting_s < _BEHIND_S else "behind",
             "version": self._version,
             "uptime_s": round(time.monotonic() - self._started_s, 1),
             "store": {"kind": store.kind},
             "ingest": {"lag_s": round(commits.oldest_waiting_s, 3)},
-            "clients": [_client_json(client) for client in self._store.clients(project, limit=MAX_CLIENTS)],
+            "clients": [_client_json(client) for client in self._clients_of(project).answer(timeout_s)],
         }
         if whole:
             report["store"] |= {

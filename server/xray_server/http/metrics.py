@@ -17,11 +17,13 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from xray_core import safety
+from xray_server.http.probe import Probe
 from xray_server.ingest.committer import CommitCounters
-from xray_server.store import Store, StoreUnavailableError
+from xray_server.store import StoreHealth, StoreUnavailableError
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_STORE_WITHIN_S: Final = 0.5
 _BUCKETS_S: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -30,10 +32,10 @@ class Metrics:
 
     Args:
         commits: the committer's counters.
-        store: asked for its figures when rendered; while it is away, `xray_store_up` is 0.
+        store: asked for its figures when rendered; while it is away, or slow, `xray_store_up` is 0.
     """
 
-    def __init__(self, commits: Callable[[], CommitCounters], store: Store) -> None:
+    def __init__(self, commits: Callable[[], CommitCounters], store: Probe[StoreHealth]) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "xray_http_requests", "Requests answered", ["method", "route", "status"], registry=self._registry
@@ -71,7 +73,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # they double the se
 class _Figures(Collector):
     """Figures that others keep, read when they are asked for."""
 
-    def __init__(self, commits: Callable[[], CommitCounters], store: Store) -> None:
+    def __init__(self, commits: Callable[[], CommitCounters], store: Probe[StoreHealth]) -> None:
         self._commits = commits
         self._store = store
 
@@ -92,13 +94,16 @@ class _Figures(Collector):
             "xray_ingest_lag_seconds", "Age of the oldest that waits", value=commits.oldest_waiting_s
         )
         yield GaugeMetricFamily("xray_ingest_last_commit_seconds", "Time it took", value=commits.last_commit_s)
+        yield GaugeMetricFamily(
+            "xray_ingest_failing", "Whether the last transaction failed", value=commits.failing is not None
+        )
         yield CounterMetricFamily(
             "xray_swallowed_errors",
             "Errors of the server's own; its log says more",
             value=sum(safety.swallowed.values()),
         )
         try:
-            about = self._store.health()
+            about = self._store.answer(_STORE_WITHIN_S)
         except StoreUnavailableError:
             yield GaugeMetricFamily("xray_store_up", "Whether the store answers", value=0)
             return

@@ -22,6 +22,7 @@ from xray_server.store import Batch, Store, StoreUnavailableError
 MAX_GROUP_RECORDS: Final = 20_000
 MAX_WAITING_BYTES: Final = 128 * 1024 * 1024
 MAX_WAITING_BATCHES: Final = 1_000
+FAILING_S: Final = 30.0  # a failure that is older says nothing: nobody may have written since
 
 Refusals = dict[int, str]
 
@@ -39,6 +40,7 @@ class CommitCounters:
     turned_away: int
     failed_commits: int
     last_commit_s: float
+    failing: str | None = None  # why the last transaction failed, for `FAILING_S` or until one is committed
 
 
 class Committer:
@@ -62,6 +64,7 @@ class Committer:
         self._wake = threading.Condition()
         self._commits = self._records = self._refused = self._turned_away = self._failed = 0
         self._last_commit_s = 0.0
+        self._failure: tuple[float, str] | None = None
         self._thread = threading.Thread(target=self._run, name="xray-commit", daemon=True)
         self._thread.start()
 
@@ -85,10 +88,13 @@ class Committer:
     def counters(self) -> CommitCounters:
         """What was done since the start, and what waits. Any thread."""
         with self._wake:
-            oldest = time.monotonic() - self._waiting[0][2] if self._waiting else 0.0
+            now_s = time.monotonic()
+            oldest = now_s - self._waiting[0][2] if self._waiting else 0.0
+            failure = self._failure
+            failing = failure[1] if failure is not None and now_s - failure[0] < FAILING_S else None
             return CommitCounters(
                 len(self._waiting), self._bytes, oldest, self._commits, self._records, self._refused,
-                self._turned_away, self._failed, self._last_commit_s,
+                self._turned_away, self._failed, self._last_commit_s, failing,
             )  # fmt: skip
 
     @property
@@ -131,11 +137,14 @@ class Committer:
             if not isinstance(error, StoreUnavailableError):
                 swallow("server commit", error)
                 error = StoreUnavailableError(f"the store failed: {type(error).__name__}")
+            with self._wake:
+                self._failure = (time.monotonic(), str(error))
             for _, future in group:
                 future.set_exception(error)
             return
         with self._wake:
             self._commits += 1
+            self._failure = None
             self._records += sum(len(batch.records) for batch, _ in group)
             self._refused += sum(map(len, answers))
             self._last_commit_s = time.monotonic() - began

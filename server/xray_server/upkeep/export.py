@@ -61,7 +61,8 @@ def export_to(store: Dumpable, path: Path, *, on_progress: OnProgress = lambda r
     if part.exists() and state_path.exists():
         state = json.loads(state_path.read_text())
     pack: Callable[[bytes], bytes] = gzip.compress if path.suffix == ".gz" else bytes
-    with part.open("r+b" if part.exists() else "w+b") as file:
+    os.close(os.open(part, os.O_RDWR | os.O_CREAT, 0o600))  # it holds all that is known: for its owner alone
+    with part.open("r+b") as file:
         file.truncate(state["bytes"])
         file.seek(state["bytes"])
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -10,6 +11,11 @@ from typing import Final
 
 _PAGES_A_STEP: Final = 4_096  # 16 MB
 _PAUSE_S: Final = 0.01
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that only its owner reads, unless there is one: SQLite makes its other files with the same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
 
 
 def back_up(path: Path, to: Path, *, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
@@ -26,6 +32,7 @@ def back_up(path: Path, to: Path, *, on_progress: Callable[[int, int], None] = l
         raise FileExistsError(f"{to} is there already; name another file, or remove it")
     part = to.with_name(to.name + ".part")
     part.unlink(missing_ok=True)
+    make_private(part)
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source, closing(sqlite3.connect(part)) as copy:
         # within one read transaction: otherwise each write by another connection would begin the copy anew
         source.execute("BEGIN")

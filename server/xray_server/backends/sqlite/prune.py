@@ -7,6 +7,7 @@ Walks runs in the order in which they started. A writer that finds the file chan
 from __future__ import annotations
 
 import sqlite3
+import time
 from typing import Any, Final
 
 from xray_server.backends.relational.rows import HOUR_US, STATUS_NAMES, step_state
@@ -15,11 +16,15 @@ from xray_server.records import states
 from xray_server.store import Prune
 
 _RUNS_A_STEP: Final = 200
-_FREE_PAGES: Final = 2_000  # given back to the file system a step; 8 MB
+_FREE_PAGES: Final = 256  # given back to the file system in one transaction
+_FREE_WITHIN_S: Final = 0.1  # of one step; the next goes on
+_FREEING: Final = "free"  # the cursor of the last steps, which only give pages back
 
 
 def prune(db: sqlite3.Connection, order: Prune, cursor: str | None, limit: int) -> tuple[int, str | None]:
     """One step; rows removed, and where to go on (None: done)."""
+    if cursor == _FREEING:
+        return 0, _FREEING if free_pages(db) else None
     start = f"0.{order.from_us}.0"
     project, at_us, pk = (int(number) for number in (cursor or start).split("."))
     db.execute("BEGIN IMMEDIATE")
@@ -44,8 +49,28 @@ def prune(db: sqlite3.Connection, order: Prune, cursor: str | None, limit: int) 
         return removed, f"{following}.{order.from_us}.0"
     if order.kind != "details":
         _forget_chunks(db)
-    db.execute(f"PRAGMA incremental_vacuum({_FREE_PAGES})").fetchall()
-    return removed, None
+    return removed, _FREEING
+
+
+def free_pages(db: sqlite3.Connection, *, within_s: float = _FREE_WITHIN_S) -> bool:
+    """Give free pages back to the file system, some at a time, for so long; whether there is more to give.
+
+    `executescript` runs the pragma to its end; `execute` steps it once a row, and it has none, on CPython before 3.12.
+    """
+    ends_s = time.monotonic() + within_s
+    left = _free(db)
+    while left:
+        db.executescript(f"PRAGMA incremental_vacuum({_FREE_PAGES})")
+        before, left = left, _free(db)
+        if left >= before:
+            return False  # a file made without auto_vacuum keeps its size, and uses it again
+        if time.monotonic() >= ends_s:
+            break
+    return left > 0
+
+
+def _free(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 def _expired(db: sqlite3.Connection, order: Prune, project: int, at_us: int, pk: int) -> list[tuple[int, int, int]]:

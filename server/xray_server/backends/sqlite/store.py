@@ -7,6 +7,8 @@ what questions need in read.py.
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -14,6 +16,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 from xray_core.errors import ConfigurationError
 from xray_server.backends.relational.compactor import Compactor
@@ -22,13 +25,15 @@ from xray_server.backends.relational.store import RelationalStore
 from xray_server.backends.sqlite import backup, item_index, items, prune
 from xray_server.backends.sqlite.alerts import SQLiteAlertStore
 from xray_server.backends.sqlite.lock import FileLock
-from xray_server.backends.sqlite.migrate import migrate
+from xray_server.backends.sqlite.migrate import check_ours, migrate
 from xray_server.backends.sqlite.read import SQLiteDatabase
+from xray_server.backends.sqlite.read_only import ReadOnlySQLiteStore
 from xray_server.backends.sqlite.write import Writer
 from xray_server.records.schema import VerdictsRecord
 from xray_server.store import Batch, ItemRun, Prune, StoreHealth, StoreUnavailableError
 
 T = TypeVar("T")
+_READ_ONLY: Final = "?mode=ro"
 _BUSY_TIMEOUT_S: Final = 10.0
 # What SQLite calls an OperationalError and what no retry mends is a mistake of ours or a record it cannot hold.
 _WORTH_RETRYING: Final = ("locked", "busy", "full", "disk", "readonly", "unable to open", "interrupted", "i/o")
@@ -44,9 +49,13 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         try:
+            if self.path.exists():
+                with closing(sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)) as looked_at:
+                    check_ours(looked_at, str(self.path))
+            backup.make_private(self.path)
             self._writing = self._connect(readonly=False)
             migrate(self._writing, str(self.path))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.path} as SQLite: {error}") from error
         writing, self._segmenting = FileLock(self.path), FileLock(self.path)
         self._items, self._alerting = FileLock(self.path, "items-lock"), FileLock(self.path, "alerts-lock")
@@ -58,14 +67,18 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
         self._alerts: SQLiteAlertStore | None = None
 
     @classmethod
-    def from_url(cls, url: str) -> SQLiteStore:
-        """`sqlite:///relative.db` or `sqlite:////absolute.db`."""
-        prefix = "sqlite:///"
-        path = url[len(prefix) :] if url.startswith(prefix) else ""
+    def from_url(cls, url: str) -> SQLiteStore | ReadOnlySQLiteStore:
+        """`sqlite:///relative.db` or `sqlite:////absolute.db`; with `?mode=ro`, or where the file cannot be written, only to
+        be looked at.
+        """
+        prefix, read_only = "sqlite:///", url.endswith(_READ_ONLY)
+        path = url.removesuffix(_READ_ONLY)[len(prefix) :] if url.startswith(prefix) else ""
         if not path or path == ":memory:":
             raise ConfigurationError(f"XRAY_DATABASE_URL: {url!r} names no file; write sqlite:///xray.db")
         if not Path(path).absolute().parent.is_dir():
             raise ConfigurationError(f"XRAY_DATABASE_URL: there is no directory {Path(path).absolute().parent}")
+        if read_only or (Path(path).exists() and not os.access(path, os.W_OK)):
+            return ReadOnlySQLiteStore(Path(path))
         return cls(Path(path))
 
     def _connect(self, *, readonly: bool) -> sqlite3.Connection:
@@ -149,7 +162,16 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
     def health(self) -> StoreHealth:
         """As `Store.health`."""
         runs, newest_us, size_bytes = self._read(lambda db: db.figures())
-        return StoreHealth("sqlite", str(self.path), runs, newest_us, {"bytes": size_bytes})
+        return StoreHealth(
+            "sqlite", str(self.path), runs, newest_us, {"bytes": size_bytes, "free_bytes": self._free_bytes()}
+        )
+
+    def _free_bytes(self) -> int | None:
+        """What is left on the disk."""
+        try:
+            return shutil.disk_usage(self.path.parent).free
+        except OSError:
+            return None
 
     def _change(self, statement: str, values: Sequence[Any]) -> int:
         """Run one statement on a connection of its own, since the writing one is its thread's; how many rows it changed."""
