@@ -99,6 +99,7 @@ def empty(url: str) -> None:
             "rollup",
             "rollup_reason",
             "access_key",
+            "deleted_run",
             "alert_rule",
             "alert_state",
             "alert_note",

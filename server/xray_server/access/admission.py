@@ -31,7 +31,9 @@ _PUBLIC: Final = frozenset({"/health", "/ready", SIGN_IN, SIGN_OUT})
 _INGEST: Final = frozenset({"/ingest", "/runs", "/v1/traces"})
 _ASKS_BY_POST: Final = frozenset({"/mcp"})
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_ABOUT_ITSELF: Final = frozenset({"/health", "/ready", "/metrics"})
 SOON_S: Final = 0.02
+FIRST_S: Final = 2.0  # when the server has just begun and knows no keys at all
 _MAX_COOKIE_CHARS: Final = 4_096
 
 # Stands for an escaped slash while a path is matched, so that ids such as URLs work in `/runs/{run_id:id}`. Private use.
@@ -111,7 +113,9 @@ class Access:
         """
         needed = needed_scope(scope["method"], scope["path"])
         # what tells how the server is does not wait for the store: with the keys that are known it answers at once
-        patience_s = SOON_S if needed in (None, "metrics") else None
+        patience_s = None
+        if scope["path"] in _ABOUT_ITSELF:
+            patience_s = SOON_S if self.keyring.read else FIRST_S
         try:
             with anyio.move_on_after(patience_s):
                 await self.refresh()

@@ -28,6 +28,9 @@ def register(subparsers: Any) -> None:
     backup.add_argument("file", help="the copy: a SQLite database")
     prune = _command(subparsers, "prune", _prune, "remove what is older than it may become, in small steps")
     prune.add_argument("--retain", action="append", default=[], metavar="AGES", help=RETAIN_HELP)
+    delete = _command(subparsers, "delete", _delete, "delete one run for good: what still arrives of it is not kept")
+    delete.add_argument("run_id", metavar="RUN", help="id of the run")
+    delete.add_argument("--project", default="default", help="whose run it is (default: %(default)s)")
     _command(subparsers, "check-store", _check, "read all of a store and say whether it is sound")
 
 
@@ -172,6 +175,17 @@ def check_store(url: str) -> dict[str, Any]:
             return {"location": store.health().location, "problems": store.check()}
     except sqlite3.DatabaseError as error:
         return {"location": known, "problems": [str(error)]}
+
+
+def _delete(arguments: argparse.Namespace) -> int:
+    from xray_server.backends import open_store
+
+    with closing(open_store(_url(arguments))) as store:
+        if not store.delete_run(arguments.project, arguments.run_id, time.time_ns() // 1000):
+            print(f"xray: there is no run {arguments.run_id!r} in project {arguments.project!r}", file=sys.stderr)
+            return 1
+    print(f"run {arguments.run_id} is deleted", file=sys.stderr)
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ from xray_server.errors import RequestFailedError
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("xray_request_id", default=None)
 requests_log: Final = logging.getLogger("xray.requests")
+audit_log: Final = logging.getLogger("xray.audit")
 _GIVEN_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _MAX_FRAMES: Final = 20
 
@@ -36,6 +37,11 @@ def log_request(*, status: int, **fields: Any) -> None:
     level = logging.ERROR if status >= 500 else logging.INFO
     if requests_log.isEnabledFor(level):
         requests_log.log(level, "request", extra={"fields": {"status": status, **fields}})
+
+
+def log_audit(what: str, **fields: Any) -> None:
+    """One line for what changes who may do what, or what is kept. Written at every level: `fields` name no payload."""
+    audit_log.warning(what, extra={"fields": fields})
 
 
 def configure(level: str, kind: Literal["text", "json"], stream: TextIO = sys.stderr) -> None:

@@ -11,11 +11,12 @@ import msgspec
 from anyio import to_thread
 from fastapi import FastAPI, Query, Request, Response
 
-from xray_server.access.admission import Project
+from xray_server.access.admission import Asker, Identity, Project
 from xray_server.answers import JsonResponse
-from xray_server.errors import HTTPError, QueueFullError, ShapeError
+from xray_server.errors import HTTPError, QueueFullError, ShapeError, UnknownRunError
 from xray_server.http.bodies import Bodies
-from xray_server.http.openapi import NOT_FOUND, WRITE_ERRORS, answer, request_body
+from xray_server.http.logs import log_audit
+from xray_server.http.openapi import NOT_FOUND, WRITE_ERRORS, answer, errors, request_body
 from xray_server.http.params import NoParameters
 from xray_server.ingest import run_document
 from xray_server.ingest.committer import Committer
@@ -23,6 +24,7 @@ from xray_server.ingest.ndjson import decode, too_deep
 from xray_server.read.baseline import Mark, mark_record
 from xray_server.read.why import known_run
 from xray_server.store import Batch, Store
+from xray_server.store.questions import digest_of
 
 _INGEST_BODY: Final = request_body(
     "application/x-ndjson", {"type": "string"}, "one record a line (docs/http-api.md), gzip'd or plain"
@@ -98,6 +100,25 @@ def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: B
         except msgspec.DecodeError as error:
             raise HTTPError(422, f"body: {error}", field="body") from None
         return JsonResponse(await mark_run(store, committer, project, run_id, marked.mark, marked.note))
+
+    @app.delete(
+        "/runs/{run_id:id}", responses=answer("run_id", "deleted") | NOT_FOUND | errors(403, 503), tags=["write"]
+    )
+    def delete_run(run_id: str, asker: Asker, _: Annotated[NoParameters, Query()]) -> Response:
+        """Delete a run with its steps, verdicts and samples, for good: what still arrives of it is not kept."""
+        delete_for_good(store, asker, run_id)
+        return JsonResponse({"run_id": run_id, "deleted": True})
+
+
+def delete_for_good(store: Store, asker: Identity, run_id: str) -> None:
+    """Delete a run, and write into the log who did it.
+
+    Raises:
+        UnknownRunError: there is none.
+    """
+    if not store.delete_run(asker.project, run_id, now_us()):
+        raise UnknownRunError(run_id)
+    log_audit("run deleted", key=asker.key_name, project=asker.project, run_digest=digest_of(run_id).hex())
 
 
 async def mark_run(

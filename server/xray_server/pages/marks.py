@@ -1,16 +1,17 @@
-"""The form on a run's page that marks it good or bad, and where it is sent."""
+"""The forms on a run's page that mark it good or bad and that delete it, and where they are sent."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
+from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 
 from xray_server.access.admission import Asker
 from xray_server.errors import HTTPError
 from xray_server.http.bodies import read_form
-from xray_server.http.write_routes import mark_run
+from xray_server.http.write_routes import delete_for_good, mark_run
 from xray_server.ingest.committer import Committer
 from xray_server.store import Store
 
@@ -19,7 +20,7 @@ _MAX_NOTE_CHARS = 2_000
 
 
 def add_mark_pages(app: FastAPI, store: Store, committer: Committer) -> None:
-    """Mount the route to which the form is sent."""
+    """Mount the routes to which the forms are sent."""
 
     @app.post("/ui/runs/{run_id:id}/mark", include_in_schema=False)
     async def mark(run_id: str, request: Request, asker: Asker) -> Response:
@@ -29,3 +30,13 @@ def add_mark_pages(app: FastAPI, store: Store, committer: Committer) -> None:
             raise HTTPError(422, "mark: good, bad or none", field="mark")
         await mark_run(store, committer, asker.project, run_id, wanted, form.get("note", "")[:_MAX_NOTE_CHARS] or None)
         return RedirectResponse(f"/ui/runs/{quote(run_id, safe='')}", status_code=303)
+
+    @app.post("/ui/runs/{run_id:id}/delete", include_in_schema=False)
+    async def delete(run_id: str, request: Request, asker: Asker) -> Response:
+        form = await read_form(request)
+        if form.get("sure") != "yes":
+            raise HTTPError(
+                422, "tick the box that says you are sure: a run that is deleted is gone for good", field="sure"
+            )
+        await to_thread.run_sync(delete_for_good, store, asker, run_id)
+        return RedirectResponse("/ui", status_code=303)

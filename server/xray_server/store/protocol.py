@@ -133,6 +133,11 @@ class Store(Protocol):
             how many rows went, and the cursor to go on with (None: all that the order names is gone).
         """
 
+    def delete_run(self, project: str, run_id: str, at_us: int) -> bool:
+        """Delete a run with all that hangs on it, in one transaction; False when there is no such run. What still arrives of
+        it is not kept. Hourly sums keep what it added. May run beside `write`.
+        """
+
     def check(self) -> list[str]:
         """What is wrong with the database, in its own words; empty when it is sound. Reads all of it."""
 

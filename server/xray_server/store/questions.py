@@ -5,6 +5,7 @@ Knows no SQL and no HTTP. Times are microseconds since the epoch.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -14,6 +15,11 @@ from xray_server.records.schema import Record
 DEFAULT_PROJECT: Final = "default"
 MAX_PAGE: Final = 1000
 MAX_PAGE_BYTES: Final = 64 * 1024 * 1024  # of documents, unpacked: two of the largest that are taken still fit
+
+
+def digest_of(run_id: str) -> bytes:
+    """What is kept of the id of a run that was deleted, and what the log says of it: 16 bytes."""
+    return hashlib.blake2b(run_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)

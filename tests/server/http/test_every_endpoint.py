@@ -42,6 +42,8 @@ TABLE: dict[tuple[str, str], Endpoint] = {
     ("POST", "/mcp"): Endpoint("read", "/mcp", '{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}'),
     ("POST", "/runs"): Endpoint("ingest", "/runs", '{"run_id": "new", "pipeline": "p"}'),
     ("POST", "/runs/{run_id:id}/mark"): Endpoint("admin", f"/runs/{RUN}/mark", '{"mark": "good"}'),
+    ("DELETE", "/runs/{run_id:id}"): Endpoint("admin", f"/runs/{RUN}-3"),
+    ("POST", "/ui/runs/{run_id:id}/delete"): Endpoint("admin", f"/ui/runs/{RUN}-4/delete", "sure=yes"),
     ("GET", "/runs"): Endpoint("read", "/runs"),
     ("GET", "/runs/{run_id:id}"): Endpoint("read", f"/runs/{RUN}"),
     ("GET", "/steps"): Endpoint("read", "/steps"),
@@ -139,9 +141,11 @@ def case(store: Store) -> Iterator[Case]:
         store.alert_store().add_rule(StoredRule(rule_id=RULE, project=PROJECTS[0], created_us=1, rule=rule))
     server = LoopbackServer(store, keys_fresh_s=0)
     with httpx.Client(base_url=server.url, timeout=20) as http:
-        body = "\n".join(json.dumps(line) for run_id in (RUN, f"{RUN}-2") for line in of_shop(run_id))
+        body = "\n".join(
+            json.dumps(line) for run_id in (RUN, f"{RUN}-2", f"{RUN}-3", f"{RUN}-4") for line in of_shop(run_id)
+        )
         answer = http.post("/ingest", content=body, headers=keys.headers("ingest"))
-        assert answer.json() == {"accepted": 10, "refused": []}
+        assert answer.json() == {"accepted": 20, "refused": []}
         yield Case(http, keys)
     server.stop()
 
@@ -207,7 +211,7 @@ def test_health_shows_the_figures_of_all_projects_to_admins_only(case: Case) -> 
     assert set(read["ingest"]) == {"lag_s"}
     assert case.http.get("/ui/health", headers=case.keys.headers("read")).status_code == 200
     admin = case.http.get("/health", headers=case.keys.headers("admin", PROJECTS[1])).json()
-    assert admin["store"]["runs"] == 2
+    assert admin["store"]["runs"] == 4
     assert admin["clients"] == []
 
 

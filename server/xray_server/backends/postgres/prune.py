@@ -120,6 +120,15 @@ def _rows(db: Connection[Any], order: Prune, cursor: str | None, limit: int) -> 
     return removed, None if following is None or following[0] is None else f"{following[0]}.{order.from_us}.0"
 
 
+def forget_run(db: Connection[Any], run: int) -> None:
+    """Remove a run with all that hangs on it, within the transaction that is open; hourly sums keep what it added."""
+    for table in _TABLES["ledgers"]:
+        db.execute(sql.SQL("DELETE FROM {} WHERE run = %s").format(sql.Identifier(table)), (run,))
+    for table in ("item_tail", "item_large"):
+        db.execute(sql.SQL("DELETE FROM {} WHERE run = %s").format(sql.Identifier(table)), (run,))
+    _forget_runs(db, [run])
+
+
 def _forget_runs(db: Connection[Any], runs: list[int]) -> int:
     for table in ("run_tag", "run_part"):
         db.execute(sql.SQL("DELETE FROM {} WHERE run = ANY(%s)").format(sql.Identifier(table)), (runs,))

@@ -19,7 +19,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from xray_core.addresses import without_password
 from xray_core.errors import ConfigurationError
 from xray_server.alerts.store import Select
-from xray_server.backends.postgres import item_index, items, partitions, prune
+from xray_server.backends.postgres import delete, item_index, items, partitions, prune
 from xray_server.backends.postgres.alerts import PostgresAlertStore
 from xray_server.backends.postgres.migrate import migrate
 from xray_server.backends.postgres.read import DictionaryCache, PostgresDatabase, with_placeholders
@@ -179,6 +179,16 @@ class PostgresStore(RelationalStore[PostgresDatabase]):
         except psycopg.Error as error:
             if _unavailable(error):
                 raise StoreUnavailableError(f"PostgreSQL cannot prune just now: {error}") from error
+            raise
+
+    def delete_run(self, project: str, run_id: str, at_us: int) -> bool:
+        """As `Store.delete_run`."""
+        try:
+            with closing(self.connect()) as db:
+                return delete.delete_run(db, project, run_id, at_us)
+        except psycopg.Error as error:
+            if _unavailable(error):
+                raise StoreUnavailableError(f"PostgreSQL cannot delete just now: {error}") from error
             raise
 
     def check(self) -> list[str]:

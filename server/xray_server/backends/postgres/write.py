@@ -14,10 +14,12 @@ from typing import Any
 from psycopg import Connection, Cursor
 
 from xray_server.backends.postgres import item_index, partitions, samples
+from xray_server.backends.postgres.delete import deleted_among
 from xray_server.backends.postgres.dictionary import Dictionary
 from xray_server.backends.postgres.steps import StepRows
 from xray_server.backends.postgres.text import escape_text, id_bytes
 from xray_server.backends.relational import blocks
+from xray_server.backends.relational.deleted import DeletedRunsError, without
 from xray_server.backends.relational.rows import (
     RUN_STARTED_US,
     Folded,
@@ -54,11 +56,18 @@ class Writer:
         self._weeks: set[int] = set()
 
     def write(self, batches: Sequence[Batch], notes: Sequence[bytes] = ()) -> None:
-        """Write all batches, and notes of what alerts are to judge, in one transaction. Raises whatever psycopg raises, with nothing written.
+        """Write all batches but for what is of deleted runs, and notes of what alerts are to judge, in one transaction. Raises
+        whatever psycopg raises, with nothing written.
 
         Raises:
             WriteRaceError: to be done again.
         """
+        try:
+            self._write(batches, notes)
+        except DeletedRunsError as error:
+            self._write(without(batches, error.runs, self._projects.id), notes)
+
+    def _write(self, batches: Sequence[Batch], notes: Sequence[bytes]) -> None:
         self._projects.learn({batch.project for batch in batches})
         folded = fold(batches, self._projects.id)
         self._dictionary.learn(dictionary_strings(folded))
@@ -74,6 +83,8 @@ class Writer:
 
     def _apply(self, folded: Folded) -> None:
         with self._db.cursor(binary=True) as cursor:
+            if gone := deleted_among(cursor, folded.runs):
+                raise DeletedRunsError(gone)
             runs = _RunRows(cursor, self._dictionary, self._parts, folded)
             runs.lock()
             steps = StepRows(cursor, self._dictionary, self._parts)

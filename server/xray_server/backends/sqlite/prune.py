@@ -130,6 +130,20 @@ def _ledgers_of(db: sqlite3.Connection, runs: list[int], limit: int) -> int:
     return removed
 
 
+def forget_run(db: sqlite3.Connection, run: int) -> None:
+    """Remove a run with all that hangs on it, within the transaction that is open; hourly sums keep what it added."""
+    db.execute("DELETE FROM sample_block WHERE run = ?", (run,))
+    for table in ("item_tail", "item_large"):
+        db.execute(
+            f"DELETE FROM {table} WHERE chunk IN "  # noqa: S608
+            "(SELECT c.pk FROM step CROSS JOIN verdict_chunk c ON c.step = step.pk WHERE step.run = ?)",
+            (run,),
+        )
+    db.execute("DELETE FROM verdict_chunk WHERE step IN (SELECT pk FROM step WHERE run = ?)", (run,))
+    (steps,) = db.execute("SELECT count(*) FROM step WHERE run = ?", (run,)).fetchone()
+    _ledgers_of(db, [run], steps + 2)
+
+
 def _forget_reasons(
     db: sqlite3.Connection, stored: Any, pk: int, project: int, at_us: int, _: bytes, *columns: Any
 ) -> None:

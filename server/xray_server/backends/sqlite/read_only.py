@@ -79,6 +79,10 @@ class ReadOnlySQLiteStore(RelationalStore[SQLiteDatabase]):
         """Raises StoreUnavailableError."""
         self._refuse()
 
+    def delete_run(self, project: str, run_id: str, at_us: int) -> bool:
+        """Raises StoreUnavailableError."""
+        self._refuse()
+
     def check(self) -> list[str]:
         """As `Store.check`."""
         return self._read(lambda db: backup.check(db.connection))

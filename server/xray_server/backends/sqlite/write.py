@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xray_server.backends.relational import blocks
+from xray_server.backends.relational.deleted import DeletedRunsError, without
 from xray_server.backends.relational.ids import id_key
 from xray_server.backends.relational.rows import (
     Folded,
@@ -29,6 +30,7 @@ from xray_server.backends.relational.rows import (
     tag_text,
     verdict_documents,
 )
+from xray_server.backends.sqlite.delete import deleted_among
 from xray_server.backends.sqlite.dictionary import Dictionary
 from xray_server.backends.sqlite.documents import plan_documents
 from xray_server.backends.sqlite.lock import FileLock, transaction
@@ -69,7 +71,15 @@ class Writer:
         self.watch: Callable[[Sequence[Batch]], list[bytes]] | None = None  # what is to be judged (alerts/watch.py)
 
     def write(self, batches: Sequence[Batch]) -> None:
-        """Write all batches in one transaction. Raises whatever sqlite3 raises, with nothing written."""
+        """Write all batches in one transaction, but for what is of deleted runs. Raises whatever sqlite3 raises, with nothing
+        written.
+        """
+        try:
+            self._write(batches)
+        except DeletedRunsError as error:
+            self._write(without(batches, error.runs, self._projects.id))
+
+    def _write(self, batches: Sequence[Batch]) -> None:
         try:
             self._learn(self._projects, {batch.project for batch in batches})
             folded = fold(batches, self._projects.id)
@@ -86,6 +96,8 @@ class Writer:
                 if version != self._data_version:  # another process changed the file, as `xray prune` does
                     self._runs.clear()
                     self._data_version = version
+                if gone := deleted_among(self._db, folded.runs):
+                    raise DeletedRunsError(gone)
                 self._apply(folded, new, verdicts)
                 for note in notes:
                     self._db.execute("INSERT INTO alert_note (doc) VALUES (?)", (note,))
