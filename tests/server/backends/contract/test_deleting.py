@@ -1,6 +1,6 @@
 """A run that is deleted is gone, all of it, and stays gone (row 50 of the fault matrix).
 
-Tests backends/relational/deleted.py, and delete.py of both backends.
+Tests backends/relational/deleted.py, backends/sqlite/delete.py and backends/postgres/delete.py.
 """
 
 from __future__ import annotations
