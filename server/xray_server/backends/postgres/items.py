@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -44,9 +44,7 @@ def _across(
     while some := list(islice(suspects, _RUNS_A_LOOK)):
         about = {row[0]: row[1:] for row in db.rows(_OF_RUNS, [some, project_id])}
         chunks = db.chunks_of_runs(list(about)) if about else []
-        for run in sorted(
-            {chunk[0] for chunk in chunks if any(True for _ in _holds(db, chunk, text, fingerprint))}, reverse=True
-        ):
+        for run in sorted({chunk[0] for chunk in chunks if _hits(db, chunk, text, fingerprint)}, reverse=True):
             run_key, pipeline_number, at_us = about[run]
             name = db.word(pipeline_number)
             if pipeline is not None and name != pipeline:
@@ -57,7 +55,7 @@ def _across(
     return runs, None
 
 
-def _holds(db: PostgresDatabase, chunk: Sequence[Any], text: str, fingerprint: int) -> Iterator[Hit]:
+def _hits(db: PostgresDatabase, chunk: Sequence[Any], text: str, fingerprint: int) -> list[Hit]:
     """The sets of one chunk (run, step, part, chunk, head, size, data) that hold the item."""
     run, step, part, name, head, size_bytes, data = chunk
     return hits(unpack(head), db.chunk_data((run, step, part, name), size_bytes, data), text, fingerprint)
@@ -69,6 +67,6 @@ def _sightings(db: PostgresDatabase, run: int, text: str, fingerprint: int) -> l
     steps = {row[0]: row[1:] for row in db.rows("SELECT pk, id, attempt, name FROM step WHERE run = ?", [run])}
     for chunk in db.run_chunks(run):
         step_key, attempt, name = steps[chunk[0]]
-        for hit in _holds(db, (run, *chunk), text, fingerprint):
+        for hit in _hits(db, (run, *chunk), text, fingerprint):
             sightings.add(db.word(name), id_of_bytes(step_key), attempt, hit)
     return sightings.all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -81,8 +81,7 @@ def sets(db: Database, project: str, run_id: str, step_id: str | None) -> Iterat
             yield StoredSet(chunk.step_id, chunk.attempt, SET_NAMES[code], reason, n, ids, fp40)
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A set of `n` items in a chunk that holds an item, exactly or by its fingerprint."""
 
     outcome: str
@@ -91,16 +90,17 @@ class Hit:
     n: int
 
 
-def hits(head: Sequence[Any], data: Any, text: str, fingerprint: int) -> Iterator[Hit]:
+def hits(head: Sequence[Any], data: Any, text: str, fingerprint: int) -> list[Hit]:
     """The sets of one chunk that hold the item."""
-    for code, reason, n, form, offset, length in head:
-        exact = form != FP40
-        if exact:
-            held = text in msgspec.json.decode(data[offset : offset + length])
-        else:
-            held = _has_fingerprint(data, offset, length, fingerprint)
-        if held:
-            yield Hit(SET_NAMES[code], reason, exact, n)
+    return [
+        Hit(SET_NAMES[code], reason, form != FP40, n)
+        for code, reason, n, form, offset, length in head
+        if (
+            _has_fingerprint(data, offset, length, fingerprint)
+            if form == FP40
+            else text in msgspec.json.decode(data[offset : offset + length])
+        )
+    ]
 
 
 class Sightings:
@@ -123,4 +123,6 @@ class Sightings:
 
 
 def _has_fingerprint(data: Any, offset: int, length: int, fingerprint: int) -> bool:
+    if type(data) is bytes:  # small: one copy costs less than a call for each look
+        return verdicts.contains(data[offset : offset + length], fingerprint)
     return verdicts.contains(cast(bytes, Window(data, offset, length)), fingerprint)

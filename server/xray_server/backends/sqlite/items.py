@@ -10,7 +10,7 @@ from xray_core import verdicts
 from xray_core.model import item_id_text
 from xray_server.backends.relational.ids import id_text
 from xray_server.backends.relational.item_index import suspects
-from xray_server.backends.relational.items import Sightings, hits
+from xray_server.backends.relational.items import Hit, Sightings, hits
 from xray_server.backends.sqlite import item_index
 from xray_server.backends.sqlite.read import SQLiteDatabase
 from xray_server.records.documents import unpack
@@ -42,9 +42,7 @@ def _across(
     for key in chunks.newest_first():
         if before is not None and key >= before:
             continue
-        if not _sightings(
-            db, [key], text, fingerprint
-        ):  # most suspects are the tail's: it decides before it is asked whose it is
+        if not _hits(db, key, text, fingerprint):  # most suspects are the tail's: looked into before asking whose it is
             continue
         row = db.connection.execute(_WHOSE, (key,)).fetchone()
         if row is None or row[1] != project or row[0] in seen or (pipeline is not None and row[4] != pipeline):
@@ -52,7 +50,7 @@ def _across(
         run, _, run_key, at_us, name = row
         seen.add(run)
         of_run = chunks.among([pk for (pk,) in db.connection.execute(_OF_RUN, (run,))])
-        if before is not None and _sightings(db, [pk for pk in of_run if pk >= before], text, fingerprint):
+        if before is not None and any(_hits(db, pk, text, fingerprint) for pk in of_run if pk >= before):
             continue  # it was on a page before
         if len(runs) == limit:
             return runs, key + 1
@@ -68,9 +66,10 @@ _OF_RUN: Final = (
     "SELECT c.pk FROM step JOIN verdict_chunk c ON c.step = step.pk WHERE step.run = ? "
     "ORDER BY step.at_us, step.position, c.pk"
 )
-_CHUNK: Final = (
-    "SELECT length(c.data), step.id, step.attempt, c.head, word.text FROM verdict_chunk c "
-    "JOIN step ON step.pk = c.step LEFT JOIN word ON word.id = step.name WHERE c.pk = ?"
+_CHUNK: Final = "SELECT length(data), head FROM verdict_chunk WHERE pk = ?"
+_STEP: Final = (
+    "SELECT step.id, step.attempt, word.text FROM verdict_chunk c JOIN step ON step.pk = c.step "
+    "LEFT JOIN word ON word.id = step.name WHERE c.pk = ?"
 )
 
 
@@ -126,10 +125,18 @@ def _sightings(db: SQLiteDatabase, keys: Sequence[int], text: str, fingerprint: 
     """The sets of these chunks that hold the item, one for each step attempt, outcome and reason."""
     sightings = Sightings()
     for key in keys:
-        rows = db.rows(_CHUNK, (key,))
-        if not rows:
-            continue
-        size_bytes, step_key, attempt, head, name = rows[0]
-        for hit in hits(unpack(head), db.chunk_data(key, size_bytes), text, fingerprint):
-            sightings.add(name, id_text(step_key), attempt, hit)
+        held = _hits(db, key, text, fingerprint)
+        if held:
+            ((step_key, attempt, name),) = db.rows(_STEP, (key,))
+            for hit in held:
+                sightings.add(name, id_text(step_key), attempt, hit)
     return sightings.all()
+
+
+def _hits(db: SQLiteDatabase, key: int, text: str, fingerprint: int) -> list[Hit]:
+    """The sets of one chunk that hold the item; none of a chunk that is gone."""
+    rows = db.rows(_CHUNK, (key,))
+    if not rows:
+        return []
+    size_bytes, head = rows[0]
+    return hits(unpack(head), db.chunk_data(key, size_bytes), text, fingerprint)
