@@ -1,7 +1,4 @@
-"""Parts into one state: in any order, however often each comes, and the short way for one part as the long one.
-
-Tests sums.py.
-"""
+"""Parts into one state: in any order, however often each comes, and the short way for one part as the long one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The client: start-up errors that help, runs that arrive, decorators, and nothing loaded that is not used.
 
-Tests xray.py, errors.py, safety.py, capture/decorator.py and transport/memory.py.
+Tests xray.py, capture/decorator.py and transport/memory.py.
 """
 
 from __future__ import annotations

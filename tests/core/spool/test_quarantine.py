@@ -1,7 +1,4 @@
-"""Refused records on disk: readable by a human, bounded in number and bytes, the oldest deleted first.
-
-Tests quarantine.py, and with it bounds.py.
-"""
+"""Refused records on disk: readable by a human, bounded in number and bytes, the oldest deleted first."""
 
 from __future__ import annotations
 

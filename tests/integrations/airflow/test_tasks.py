@@ -1,6 +1,6 @@
 """Task instances through Airflow's own task runner: each a step, none changed by being watched.
 
-Tests task.py, lifecycle.py, fields.py, secrets.py and origin.py.
+Tests task.py, lifecycle.py, fields.py, secrets.py, origin.py and macros.py.
 """
 
 from __future__ import annotations

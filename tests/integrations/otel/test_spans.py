@@ -1,6 +1,6 @@
 """Runs and steps as spans, metrics and log fields of the application's own providers, and back again through OTLP.
 
-Tests exporter.py, logs.py, plugin.py and transport/surrounded.py.
+Tests exporter.py, logs.py and plugin.py.
 """
 
 from __future__ import annotations

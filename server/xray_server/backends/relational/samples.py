@@ -39,12 +39,14 @@ def sampled_steps(
     statement, values = steps_query(db, project, where, cursor, SAMPLED_COLUMNS)
     rows = db.rows(f"{statement} LIMIT ?", [*values, limit + 1])
     steps = [SampledRow._make(row) for row in rows[:limit]]
-    wanted = {(step.run, step.pk) for step in steps}
+    wanted: dict[int, set[int]] = {}
+    for step in steps:
+        wanted.setdefault(step.run, set()).add(step.pk)
     found = gathered_samples(
-        ((run, step), text)
+        ((run, pk), text)
         for run, low, data in (db.blocks_of_steps(steps) if steps else ())
-        for (step, _, _), (_, text) in blocks.unpacked(low, data)
-        if (run, step) in wanted
+        for (pk, _, _), (_, text) in blocks.unpacked(low, data)
+        if pk in wanted[run]
     )
     items = [
         SampledStep(

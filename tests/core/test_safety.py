@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from xray_core import safety
+from xray_core.safety import guard, guarded, swallow
+
+pytestmark = pytest.mark.swallows
+
+
+class Hostile(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_an_error_is_counted_each_time_and_logged_once_a_site(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="xray"):
+        for _ in range(3):
+            swallow("one place", ValueError("bad"))
+        swallow("another", ValueError("bad"))
+    assert safety.swallowed == {"one place": 3, "another": 1}
+    assert [record.getMessage().split(" failed")[0] for record in caplog.records] == [
+        "X-Ray: one place",
+        "X-Ray: another",
+    ]
+
+
+def test_an_error_that_has_no_text_is_counted_too() -> None:
+    swallow("here", Hostile())
+    assert safety.swallowed == {"here": 1}
+
+
+def test_sites_without_end_are_counted_together() -> None:
+    for n in range(1_500):
+        swallow(f"site {n}", ValueError())
+    assert len(safety.swallowed) == 1_001
+    assert safety.swallowed["(other sites)"] == 500
+    swallow("site 3", ValueError())
+    assert safety.swallowed["site 3"] == 2
+
+
+def test_a_guarded_function_returns_its_default_and_keeps_its_name() -> None:
+    @guarded("dividing", default=-1)
+    def ratio(a: int, b: int) -> int:
+        """A ratio."""
+        return a // b
+
+    assert (ratio(6, 3), ratio(1, 0)) == (2, -1)
+    assert (ratio.__name__, ratio.__doc__) == ("ratio", "A ratio.")
+    assert safety.swallowed == {"dividing": 1}
+
+
+def test_a_guarded_block_ends_where_it_fails_and_the_program_goes_on() -> None:
+    reached = []
+    with guard("a block"):
+        reached.append("before")
+        raise ValueError
+        reached.append("after")  # type: ignore[unreachable]
+    assert reached == ["before"]
+    assert safety.swallowed == {"a block": 1}
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_ends_a_program_always_passes(stop: type[BaseException]) -> None:
+    @guarded("here")
+    def ends() -> None:
+        raise stop
+
+    with pytest.raises(stop):
+        ends()
+    with pytest.raises(stop), guard("here"):
+        raise stop
+    assert safety.swallowed == {}
