@@ -40,9 +40,11 @@ def test_what_is_known_of_items_comes_back_from_a_document_as_it_went_in() -> No
         v=1, run_id="r", step_id="s", status="completed", items=Items(in_=given, others={"customers": ItemSet(1, "1")}, links=[("d", "c")]),
         score_sums={"accepted": price}, orders={"accepted": "0a"}, relation="joined", inference={"skipped": "budget"},
     )  # fmt: skip
-    values = states.normal(step_values(record))
+    values = states.drop_empty(step_values(record))
     columns = [None, None, None, "completed", None, None, None]
-    state = states.step_state([states.step_part("a", states.full(states.thin(values, columns), columns))]).values
+    state = states.step_state(
+        [states.step_part("a", states.restore_columns(states.elide_columns(values, columns), columns))]
+    ).values
     assert state["items"] == msgspec.to_builtins(record.items)
     assert state["items"]["in"]["columns"]["price"]["proj"] == (0.5, -1.0)
     assert (state["relation"], state["inference"]) == ("joined", {"skipped": "budget"})
