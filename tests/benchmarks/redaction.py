@@ -1,19 +1,22 @@
 """What redaction costs the caller: steps with texts in input, output and details, redacted and not, in the same run.
 
 Without: the same client, whose first look always says that there is nothing. Texts without a hint must cost no more than 1.05.
+The least CPU time of many rounds that take turns: what another process does to the caches is no cost of redaction.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
-from tests.benchmarks.capture import _interleaved, _xray
+from tests.benchmarks.capture import _xray
 from xray_core.objects import secret_hints
 
 BAR = 1.05
 STEPS = 50
+ROUNDS = 40
 _TEXTS = [
     "the quick brown fox jumps over the lazy dog", "Boston Logan airport", "A blue jacket for winter, size L", "UA1545",
     "economy class seat near the window", "late arrival because of weather in the north east", "price_too_high",
@@ -32,14 +35,30 @@ def main() -> None:
     run = xray.run()
     run.__enter__()
     for name, texts in (("no hint", _TEXTS), ("hints, no secret", _TEXTS + _HINTED), ("secrets", _TEXTS + _SECRET)):
-        figures = _interleaved(_contenders(run, texts), rounds=15)
+        figures = _least(_contenders(run, texts))
         ratio = figures["redacted"] / figures["not"]
-        note = f"  (bar {BAR})" if name == "no hint" else ""
+        note = ""
+        if name == "no hint":
+            cost_us = (figures["redacted"] - figures["not"]) / STEPS * 1e6
+            note = (
+                f"  (bar {BAR}: {'met' if ratio <= BAR else f'missed, redaction costs {cost_us:.0f} us of the step'})"
+            )
         print(
             f"  one step with texts, {name:18} {figures['redacted'] / STEPS * 1e6:8.1f} us   {ratio:5.2f} x not redacted{note}"
         )
     run.__exit__(None, None, None)
     xray.close(0)
+
+
+def _least(contenders: dict[str, Callable[[], None]]) -> dict[str, float]:
+    """The least seconds of this thread's CPU that each took, the contenders taking turns."""
+    least = dict.fromkeys(contenders, float("inf"))
+    for _ in range(ROUNDS):
+        for name, work in contenders.items():
+            began = time.thread_time()
+            work()
+            least[name] = min(least[name], time.thread_time() - began)
+    return least
 
 
 def _contenders(run: Any, texts: list[str]) -> dict[str, Callable[[], None]]:
