@@ -5,10 +5,14 @@ Asked for every record, since a task may register one at any time. Only a masker
 
 from __future__ import annotations
 
+import functools
+import re
 import sys
 from typing import Any, Final
 
+from xray_airflow import config
 from xray_core.objects import redaction
+from xray_core.objects.secret_keys import secrecy
 
 # Several may be loaded, each with secrets of its own: the task SDK's, the core's, and those of Airflow 2.11 and 3.0.
 _MODULES: Final = (
@@ -20,11 +24,14 @@ _MODULES: Final = (
     "airflow.utils.log.secrets_masker",
 )
 
+# Of Airflow's own names those that X-Ray does not hide by itself; should no masker be loaded yet.
+_AIRFLOWS_NAMES: Final = ("keyfile_dict", "keyfile_json", "proxies", "proxy", "service_account")
+
 
 def ask_airflow() -> None:
     """Have every client of this process mask what Airflow masks."""
     redaction.add_masker(masker)
-    redaction.add_secret_names(is_secret_name)
+    redaction.add_secret_names(is_secret_name, hints=_hints())
 
 
 def masker() -> redaction.Masker | None:
@@ -41,9 +48,18 @@ def masker() -> redaction.Masker | None:
     return mask
 
 
+@functools.lru_cache(maxsize=4_096)
 def is_secret_name(name: str) -> bool:
     """Whether Airflow hides values under this name: its own list, and `sensitive_var_conn_names`."""
     return any(each.should_hide_value_for_key(name) for each in _maskers())
+
+
+def _hints() -> set[str]:
+    """The longest word of each name that Airflow takes for secret and X-Ray does not."""
+    own = str(config.configuration().get("core", "sensitive_var_conn_names", fallback="") or "").split(",")
+    names = {*own, *(name for each in _maskers() for name in each.sensitive_variables_fields), *_AIRFLOWS_NAMES}
+    found = {max(re.split(r"[\W_]+", name.lower()), key=len) for name in names if not secrecy(name.strip())}
+    return {hint for hint in found if hint}
 
 
 def _maskers() -> list[Any]:

@@ -21,6 +21,7 @@ _ASSIGNS: Final = re.compile(rb"[=:](?!//)(?<![\"0-9].)")
 # A dash after a space or a dash. `re` skips to the first letter of a pattern with memchr.
 _OPTION: Final = re.compile(rb"-(?<=[ -]-)")
 _KEY_BYTES: Final = 48
+_USER_IN_ADDRESS: Final = re.compile(rb"://[^\s\"]*@")  # in one word of one text; "@task" beside an address is none
 _MANY_ASSIGNMENTS: Final = 100
 _ESCAPED_SPACE: Final = re.compile(rb"\\[nrt]")
 # Every name that promises a secret (secret_keys) has one of these in it, and so has every header.
@@ -71,7 +72,7 @@ def may_hold_secret(payload: bytes, *, any_name: bool = False) -> bool:
         payload = _ESCAPED_SPACE.sub(b"  ", payload)
         if b'\\"' in payload and (any_name or _names_a_secret(payload)):
             return True
-    if b"@" in payload and b"://" in payload:
+    if b"@" in payload and b"://" in payload and _USER_IN_ADDRESS.search(payload) is not None:
         return True
     if b"-" in payload and _OPTION.search(payload) is not None:
         if b"--" in payload and (any_name or b"KEY" in payload or _names_a_secret(payload)):
@@ -87,7 +88,9 @@ def may_hold_secret(payload: bytes, *, any_name: bool = False) -> bool:
         if any_name:
             return True
         few = len(assigns) <= _MANY_ASSIGNMENTS
-        near = b" ".join([payload[max(0, at - _KEY_BYTES) : at] for at in assigns]) if few else payload
+        # Of the text that the assignment is in: "url" before an address with a port names no secret.
+        begins = [max(payload.rfind(b'"', 0, at), at - _KEY_BYTES, 0) for at in assigns] if few else []
+        near = b" ".join([payload[begin:at] for begin, at in zip(begins, assigns)]) if few else payload
         if _names_a_secret(near):
             return True
     return may_hold_token(payload)
