@@ -36,6 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("hypothesis") is None or item.get_closest_marker("stack") is not None:
             continue
+        item.add_marker(pytest.mark.timeout(3_600))
         test = getattr(item, "function")  # noqa: B009  # pytest.Item does not declare it
         if test not in changed:
             changed.add(test)
