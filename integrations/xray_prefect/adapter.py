@@ -17,15 +17,18 @@ from xray_core.capture import context
 from xray_core.capture.run import Run
 from xray_core.capture.step import Step
 from xray_core.item_keys import key_of_tags
-from xray_core.model import Origin
+from xray_core.model import RESULT_METADATA, Origin
 from xray_prefect import fields
 
 # One part for the whole run: a flow run that is retried, or resumed by another process, replaces what was written before.
 PART: Final = "prefect"
 _MAX_ATTACHED: Final = 100
+_MAX_ENDED: Final = 1_000  # of each: tasks that are over, subflows and the steps that stand for them
 
 # The index of a mapped task among its siblings; set around its submission, read where it starts.
 map_index: ContextVar[int | None] = ContextVar("xray_prefect_map_index", default=None)
+# Whether the task that submitted this one was running then: it may be over by the time this one starts.
+submitted_by: ContextVar[str | None] = ContextVar("xray_prefect_submitted_by", default=None)
 
 
 class Attempt:
@@ -49,6 +52,8 @@ class Adapter:
         self._attached: OrderedDict[tuple[str, int], Step] = OrderedDict()
         self._pending: dict[str, Step] = {}  # a try that ended in a way whose name is not known yet
         self.suspended: set[str] = set()  # generator tasks between two yields: Prefect leaves their context behind
+        self._ended: OrderedDict[str, None] = OrderedDict()  # task runs that are over: so it does with some of theirs
+        self._subflow_steps: OrderedDict[str, str] = OrderedDict()  # flow run -> the step that stands for it
 
     # ------------------------------------------------------------------ flows
 
@@ -112,6 +117,8 @@ class Adapter:
         """The step in the outer run that stands for this flow: Prefect's graph leads to it by the tracking task run."""
         outer_run = getattr(outer, "flow_run", None)
         task_run = getattr(outer_task, "task_run", None)
+        if task_run is not None and self._is_left_behind(fields.xray_id(task_run.id)):
+            task_run = None
         if task_run is not None and (outer_run is None or task_run.flow_run_id == outer_run.id):
             parent_run, parent_step = self._run_id(task_run), fields.xray_id(task_run.id)
         elif outer_run is not None:
@@ -128,11 +135,13 @@ class Adapter:
             attempt=max(1, flow_run.run_count),
             part=PART,
             parent_id=parent_step,
+            upstream=self._upstream(fields.upstream_of_values(parameters or {})),
             origin=fields.flow_origin(flow_run),
             code_version=fields.task_code(flow),
         )
         step.observe_inputs(parameters or {})
         self._steps[f"subflow {flow_run.id}"] = step
+        _remember(self._subflow_steps, fields.xray_id(flow_run.id), step_id)
         return parent_run, step_id
 
     # ------------------------------------------------------------------ tasks
@@ -143,7 +152,7 @@ class Adapter:
         if task_run is None or task_run.flow_run_id is not None:
             return
         own_id = fields.xray_id(task_run.id)
-        parent_id = fields.parent_task_run_id(task_run)
+        parent_id = self._parent_id(task_run)
         root = self._roots.get(parent_id, parent_id) if parent_id is not None else own_id
         self._roots[own_id] = root
         if root != own_id:
@@ -173,6 +182,7 @@ class Adapter:
         self._steps.pop(own_id, None)
         self._roots.pop(own_id, None)
         self.suspended.discard(own_id)
+        _remember(self._ended, own_id, None)
         run = self._runs.pop(own_id, None)
         if run is not None:
             failed = error is not None and not isinstance(error, GeneratorExit)
@@ -270,8 +280,8 @@ class Adapter:
             step_id=fields.xray_id(task_run.id),
             attempt=attempt,
             part=PART,
-            parent_id=fields.parent_task_run_id(task_run),
-            upstream=fields.upstream(task_run),
+            parent_id=self._parent_id(task_run),
+            upstream=self._upstream(fields.upstream(task_run)),
             map_index=index,
             origin=fields.task_origin(task_run),
             code_version=fields.task_code(task),
@@ -284,7 +294,36 @@ class Adapter:
         if task_run.flow_run_id is not None:
             return fields.xray_id(task_run.flow_run_id)
         own_id = fields.xray_id(task_run.id)
-        return self._roots.get(own_id) or fields.parent_task_run_id(task_run) or own_id
+        return self._roots.get(own_id) or self._parent_id(task_run) or own_id
+
+    def _parent_id(self, task_run: Any) -> str | None:
+        """The task that this one was called in; not one whose context Prefect left behind."""
+        parent_id = fields.parent_task_run_id(task_run)
+        if parent_id is None or parent_id == submitted_by.get() or not self._is_left_behind(parent_id):
+            return parent_id
+        return None
+
+    def _is_left_behind(self, task_run_id: str) -> bool:
+        """Whether a task that Prefect's context names does not run any more, or waits between two yields."""
+        return task_run_id in self.suspended or (task_run_id in self._ended and task_run_id not in self._steps)
+
+    def running_task(self) -> str | None:
+        """The task run that the calling code is in, as Prefect says, if it does run."""
+        _, task_run = _surroundings()
+        own_id = fields.xray_id(task_run.id) if task_run is not None else None
+        return own_id if own_id is not None and not self._is_left_behind(own_id) else None
+
+    def _upstream(self, ids: list[str]) -> list[str]:
+        """Of a subflow's result, the step that stands for it."""
+        return [self._subflow_steps.get(each, each) for each in ids]
+
+    def rolled_back(self, engine: Any) -> None:
+        """A transaction undid a task that had completed."""
+        task_run = engine.task_run
+        run = self._run(self._run_id(task_run))
+        step = run.attach_step(fields.xray_id(task_run.id), attempt=max(1, task_run.run_count))
+        step.set_metadata(f"{RESULT_METADATA}rolled_back", True)
+        step.detach()
 
     def _run(self, run_id: str) -> Run:
         """The run: the one open in this process, or a handle on one that another process owns."""
@@ -296,7 +335,7 @@ class Adapter:
         if task_run is None or (flow_run is not None and task_run.flow_run_id != flow_run.id):
             return None  # in the body of a flow, which may be inside a task of an outer flow
         own_id = fields.xray_id(task_run.id)
-        if own_id in self.suspended:
+        if self._is_left_behind(own_id):
             return None
         step = self._steps.get(own_id)
         if step is not None:
@@ -313,11 +352,19 @@ class Adapter:
     def origin(self) -> tuple[Origin, str | None, str | None] | None:
         """Around a run that starts by hand; see the hook `xray_run_origin`."""
         flow_run, task_run = _surroundings()
+        if task_run is not None and self._is_left_behind(fields.xray_id(task_run.id)):
+            task_run = None
         if task_run is not None and (flow_run is None or task_run.flow_run_id == flow_run.id):
             return fields.task_origin(task_run), self._run_id(task_run), fields.xray_id(task_run.id)
         if flow_run is not None:
             return fields.flow_origin(flow_run), fields.xray_id(flow_run.id), None
         return None
+
+
+def _remember(known: OrderedDict[str, Any], key: str, value: Any) -> None:
+    known[key] = value
+    while len(known) > _MAX_ENDED:
+        known.popitem(last=False)
 
 
 def _surroundings() -> tuple[Any, Any]:

@@ -27,6 +27,7 @@ _STATUS: Mapping[str, Status] = {
     "SCHEDULED": "running",
     "PENDING": "running",
 }
+_MAX_MEMBERS = 100
 PARENTS = "__parents__"  # Prefect's key for enclosing tasks among a task's inputs
 
 
@@ -61,8 +62,17 @@ def page(kind: str, prefect_id: object) -> str | None:
     if _ui[0] is not current:
         # the first of Prefect 3 kept its settings under the names of their variables
         base = current.ui_url if hasattr(current, "ui_url") else settings.PREFECT_UI_URL.value()
-        _ui = (current, str(base).rstrip("/") if base else None)
+        _ui = (current, str(base).rstrip("/") if base else _address_of_server(current))
     return f"{_ui[1]}/runs/{kind}/{prefect_id}" if _ui[1] is not None else None
+
+
+def _address_of_server(settings: Any) -> str | None:
+    """Without an API's address Prefect starts a server for this process alone, without pages; what it wrote is shown by
+    `prefect server start`, which has the same database, at this address.
+    """
+    api = getattr(getattr(settings, "server", None), "api", None)
+    host, port = getattr(api, "host", None), getattr(api, "port", None)
+    return f"http://{host}:{port}" if host and port else None
 
 
 # Prefect's settings object, and the address of its UI that followed from it: reading that takes as long as opening a step.
@@ -132,6 +142,33 @@ def parent_task_run_id(task_run: Any) -> str | None:
 def upstream(task_run: Any) -> list[str]:
     """The task runs whose results, or completion (`wait_for`), this one was given. Sorted."""
     return sorted(set(_input_ids(task_run, only_parents=False)))
+
+
+def upstream_of_values(values: Mapping[str, Any]) -> list[str]:
+    """The runs whose results these values are, as Prefect knows them in the flow that is current. Sorted.
+
+    Looks at each value, and at the members of short lists: not into all that they hold, as Prefect does.
+    """
+    look_up = getattr(sys.modules.get("prefect.utilities.engine"), "get_state_for_result", None)
+    found = set()
+    if look_up is None:
+        return []
+    for value in values.values():
+        members = value if type(value) in (list, tuple) and len(value) <= _MAX_MEMBERS else ()
+        for each in (value, *members):
+            run_id = _run_of_result(look_up(each))
+            if run_id is not None:
+                found.add(xray_id(run_id))
+    return sorted(found)
+
+
+def _run_of_result(known: Any) -> Any:
+    if known is None:
+        return None
+    if not isinstance(known, tuple):  # before Prefect 3.4 results were those of tasks alone
+        return known.state_details.task_run_id
+    state, run_type = known
+    return getattr(state.state_details.to_run_result(run_type), "id", None)
 
 
 def _input_ids(task_run: Any, *, only_parents: bool) -> list[str]:

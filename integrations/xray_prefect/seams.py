@@ -1,13 +1,12 @@
 """Where Prefect is hooked: its task engines, the context of a flow, its task runners. Wraps, guards, and reports.
 
 Prefect's own exceptions, results and order of events pass through untouched, BaseException ones included. Every call into
-the adapter is guarded, all at one site, so that a broken adapter is one warning and not one per task. What is captured is
+the adapter is guarded, each at a site of its own: a broken one is one warning and not one per task, and hides no other. What is captured is
 in adapter.py.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import ContextVar
 from functools import wraps
@@ -21,18 +20,17 @@ from xray_core.objects.redaction import learn
 from xray_core.plugins.instrument import Instrument
 from xray_core.safety import swallow
 from xray_prefect import fields
-from xray_prefect.adapter import Attempt, adapter, map_index
+from xray_prefect.adapter import Attempt, adapter, map_index, submitted_by
 
 SITE: Final = "the Prefect adapter"
 _MARK: Final = "__xray_wrapped__"
-_CLEAN_UP_AT: Final = 1_000
 
 
 def _safely(call: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return call(*arguments)
     except Exception as error:  # noqa: BLE001
-        swallow(SITE, error)
+        swallow(f"{SITE}, {getattr(call, '__qualname__', 'a call')}", error)
         return None
 
 
@@ -74,8 +72,21 @@ def wrap_task_engine(module: ModuleType, instrument: Instrument) -> None:
         if engine is not None:
             _replace(engine, "start", lambda original: _around(original, _TaskRun), instrument)
             _replace(engine, "run_context", lambda original: _around(original, _Try), instrument)
+    base = getattr(module, "BaseTaskRunEngine", None)
+    if base is not None and "handle_rollback" in base.__dict__:
+        _replace(base, "handle_rollback", _rolling_back, instrument)
     _replace(module, "run_generator_task_sync", _generator, instrument)
     _replace(module, "run_generator_task_async", _async_generator, instrument)
+
+
+def _rolling_back(original: Callable[..., Any]) -> Callable[..., Any]:
+    def handle_rollback(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            _safely(adapter.rolled_back, self)
+
+    return handle_rollback
 
 
 def _around(original: Callable[..., Any], wrapper: type[_TaskRun]) -> Callable[..., Any]:
@@ -301,33 +312,44 @@ def _tokens_of(flow_context: Any, flow_class: Any, task_class: Any) -> Any:
 
 
 class Submitted:
-    """Futures of this process that may never start, by flow run. Holds weak references alone."""
+    """Futures of this process that may never start, by flow run. Holds no future that is done, and so no result."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, list[tuple[weakref.ref[Any], str, str]]] = {}
+        self._waiting: dict[str, dict[str, tuple[Any, str]]] = {}
 
     def add(self, task: Any, future: Any) -> None:
         """Remember a future that was just submitted in a flow of this process."""
         from prefect.context import FlowRunContext
 
         flow = FlowRunContext.get()
-        inner = getattr(future, "wrapped_future", None)
+        inner = _executed_future(getattr(future, "wrapped_future", None))
         if inner is None or flow is None or flow.flow_run is None or flow.detached:
             return
-        waiting = self._waiting.setdefault(fields.xray_id(flow.flow_run.id), [])
-        if len(waiting) >= _CLEAN_UP_AT and len(waiting) % _CLEAN_UP_AT == 0:
-            waiting[:] = [each for each in waiting if _not_begun(each[0]())]
-        waiting.append((weakref.ref(inner), fields.xray_id(future.task_run_id), str(task.name)))
+        waiting = self._waiting.setdefault(fields.xray_id(flow.flow_run.id), {})
+        task_run_id = fields.xray_id(future.task_run_id)
+        waiting[task_run_id] = inner, str(task.name)
+        inner.add_done_callback(lambda done: waiting.pop(task_run_id, None) if not done.cancelled() else None)
 
     def report_not_begun(self, run_id: str) -> None:
         """The flow's function is over: what has not begun by now will be cancelled."""
-        for inner, task_run_id, task_name in self._waiting.pop(run_id, []):
-            if _not_begun(inner()):
+        for task_run_id, (inner, task_name) in list(self._waiting.pop(run_id, {}).items()):
+            if _not_begun(inner):
                 adapter.never_started(run_id, task_run_id, task_name)
 
 
+def _executed_future(future: Any) -> Any:
+    """What the pool executes: a process pool's futures are wrapped in some that unpickle their results."""
+    for _ in range(4):
+        inner = getattr(future, "wrapped_future", None)
+        if inner is None:
+            break
+        future = inner
+    return future
+
+
 def _not_begun(future: Any) -> bool:
-    return future is not None and (future.cancelled() or not (future.running() or future.done()))
+    executed = getattr(future, "_process_future", None) or future  # a process pool's, once its arguments are known
+    return bool(executed.cancelled() or not (executed.running() or executed.done()))
 
 
 submitted: Final = Submitted()
@@ -361,11 +383,13 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
         # Prefect copies the context for the task's thread: it takes the place with it, and leaves the counter behind
         counter = _counter.get()
         tokens = map_index.set(next(counter) if counter is not None else None), _counter.set(None)
+        parent = submitted_by.set(_safely(adapter.running_task))
         try:
             future = original(self, task, *args, **kwargs)
         finally:
             map_index.reset(tokens[0])
             _counter.reset(tokens[1])
+            submitted_by.reset(parent)
         _safely(submitted.add, task, future)
         return future
 

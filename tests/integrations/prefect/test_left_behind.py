@@ -1,0 +1,165 @@
+"""What Prefect leaves behind (contexts of generator tasks), hands on (results of subflows), undoes, and never starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect import flow, task
+from prefect.settings import get_current_settings
+from prefect.transactions import transaction
+from xray_prefect import fields
+
+from tests.integrations.prefect.captured import Seen
+from xray_core import current_step
+
+
+@task
+def names() -> Iterator[str]:
+    yield from ("a", "b")
+
+
+@task
+def prices() -> Iterator[int]:
+    yield from (1, 2, 3)
+
+
+def test_a_context_left_behind_by_generator_tasks_is_no_step_no_parent_and_no_run(seen: Seen) -> None:
+    @flow(name="interleaved")
+    def first() -> list[tuple[str, int]]:
+        out = list(zip(names(), prices()))
+        current_step().reject("ghost", "said in the body of the flow, after the generators ended")
+        inside()
+        return out
+
+    @task
+    def inside() -> None:
+        current_step().reject("real", "seen")
+
+    @flow(name="next")
+    def second() -> int:
+        return 1
+
+    @task(name="loose")
+    def loose() -> None:
+        current_step().reject("loose", "seen")
+
+    assert first() == [("a", 1), ("b", 2)]
+    second()
+    loose()
+    captured = seen.now()
+    assert sorted(run["pipeline"] for run in captured.runs()) == ["interleaved", "loose", "next"]
+    assert captured.run("next").get("parent") is None
+    assert all(step["counts"] == {} for step in captured.steps() if step["name"] in ("names", "prices"))
+    assert captured.step("inside")["parent_id"] is None
+    assert captured.rejected(captured.step("inside")) == ["real"]
+    assert captured.step("loose")["run_id"] == captured.run("loose")["run_id"]
+
+
+def test_a_task_that_starts_after_the_task_that_submitted_it_has_ended_keeps_its_parent(seen: Seen) -> None:
+    from threading import Event
+
+    ended = Event()
+
+    @task
+    def child() -> None:
+        ended.wait(30)
+
+    @task
+    def parent() -> object:
+        return child.submit()
+
+    @flow
+    def nested() -> None:
+        future = parent()
+        ended.set()
+        future.wait()  # type: ignore[attr-defined]
+
+    nested()
+    captured = seen.now()
+    assert captured.step("child")["parent_id"] == captured.step("parent")["step_id"]
+
+
+def test_a_subflows_result_that_is_passed_on_leads_to_the_subflows_step(seen: Seen) -> None:
+    @task(name="filter")
+    def cheap(ids: list[str]) -> list[str]:
+        step = current_step()
+        step.set_input_items(ids)
+        step.reject(ids[0], "too_dear")
+        return ids[1:]
+
+    @flow(name="child")
+    def child(ids: list[str]) -> list[str]:
+        return list(cheap(ids))
+
+    @flow(name="again")
+    def again(ids: list[str]) -> list[str]:
+        return list(ids)
+
+    @task(name="select")
+    def best(ids: list[str]) -> str:
+        current_step().decide("pick", selected=ids[0], alternatives=ids[1:])
+        return ids[0]
+
+    @flow(name="parent")
+    def parent() -> str:
+        return best(again(child(["z1", "z2", "z3"])))
+
+    assert parent() == "z2"
+    captured = seen.now()
+    first, second = (
+        next(s for s in captured.steps(name) if s["step_type"] == "subflow") for name in ("child", "again")
+    )
+    assert captured.step("select")["upstream"] == [second["step_id"]]
+    assert second["upstream"] == [first["step_id"]]
+
+
+def test_a_task_that_a_transaction_undid_says_so(seen: Seen) -> None:
+    @task
+    def write() -> int:
+        return 1
+
+    @write.on_rollback
+    def undo(txn: object) -> None: ...
+
+    @task
+    def never_undone() -> int:
+        return 2
+
+    @flow
+    def undone() -> None:
+        never_undone()
+        with pytest.raises(ValueError, match="no"), transaction():
+            write()
+            raise ValueError("no")
+
+    undone()
+    captured = seen.now()
+    assert captured.step("write")["metadata"]["result.rolled_back"] is True
+    assert captured.step("write")["status"] == "completed"
+    assert "result.rolled_back" not in captured.step("never_undone")["metadata"]
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(("file", "table"), [("prefect.toml", "plugins"), ("pyproject.toml", "tool.prefect.plugins")])
+def test_one_line_of_the_projects_own_configuration_enables_x_ray(tmp_path: Path, file: str, table: str) -> None:
+    if not hasattr(get_current_settings(), "plugins"):
+        pytest.skip("Prefect before 3.7 has no such setting in files")
+    (tmp_path / file).write_text(f"[{table}]\nenabled = true\n")
+    code = "import prefect; from xray_prefect.instrument import instrument; print(instrument.enabled)"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_PLUGINS")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.stdout.split() == ["True"], done.stderr[-2_000:]
+
+
+def test_without_an_api_the_link_leads_to_where_the_server_will_show_it(prefect_server: str) -> None:
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_API_PORT, PREFECT_UI_URL, temporary_settings
+
+    with temporary_settings({PREFECT_SERVER_API_PORT: 4321}, restore_defaults={PREFECT_API_URL, PREFECT_UI_URL}):
+        assert fields.page("flow-run", "abc") == "http://127.0.0.1:4321/runs/flow-run/abc"
