@@ -18,6 +18,7 @@ from xray_core.bounds import MAX_LINE_BYTES, encodable, shortened
 from xray_core.capture.sampling import BottomKSampler, Sampler
 from xray_core.item_keys import ItemKeys
 from xray_core.model import new_id
+from xray_core.objects.redaction import OWN_FIELDS
 from xray_core.objects.sanitize import Sanitizer
 from xray_core.safety import swallow
 from xray_core.wire import STREAM_OF, to_payload
@@ -168,13 +169,14 @@ class Recorder:
         if not self._enabled:
             return
         record, payload = _encoded(record)
-        look = payload
-        for own in ("run_id", "step_id"):  # long as tokens are, in every record, and masked as they were given
-            if own in record:
-                look = look.replace(record[own].encode(), b"")
-        if self._redactor.may_hold_secret(look):
-            record = self._redactor.record(record)
-            payload = to_payload(record)
+        if not OWN_FIELDS.issuperset(record):
+            look = payload
+            for own in ("run_id", "step_id"):  # long as tokens are, in every record, and masked as they were given
+                if own in record:
+                    look = look.replace(record[own].encode(), b"")
+            if self._redactor.may_hold_secret(look):
+                record = self._redactor.record(record)
+                payload = to_payload(record)
         if self.hooks.redacts:
             safe = self._redacted(record)
             if safe is None:
@@ -193,7 +195,7 @@ class Recorder:
             payload = to_payload(head)  # its names were masked as they were given
             if rest:
                 rest, more = _encoded(rest)
-                if self._redactor.may_hold_secret(more):
+                if not OWN_FIELDS.issuperset(rest) and self._redactor.may_hold_secret(more):
                     rest = self._redactor.record(rest)
                     more = to_payload(rest)
                 if len(more) > _MOST_BESIDE_A_HEAD:

@@ -116,15 +116,19 @@ class Run:
             code_version: what changes when the step's code does; tells changed code from a changed answer. By default that
                 of the run, else that of the function which opens the step, and of its file.
         """
-        if code_version is None and self._code_version is None:
-            code_version = code_version_of_caller()
+        named = self._recorder.sanitizer.name
+        if code_version is not None:
+            code_version = named(code_version)
+        else:
+            code_version = self._code_version
+            if code_version is None:
+                code_version = code_version_of_caller()
         if parent_id is None:
             around = context.here()
             if around is not None and around.run is self:
                 parent_id = around.step_id
         else:
             parent_id = id_text(parent_id)
-        named = self._recorder.sanitizer.name
         return Step(  # by position: that is cheaper, and this is done for every step
             self,
             self._recorder,
@@ -133,7 +137,7 @@ class Run:
             next(self._indexes),
             parent_id,
             capture if capture is None else _level(capture),
-            named(code_version) if code_version is not None else self._code_version,
+            code_version,
             metadata,
         )
 

@@ -302,7 +302,7 @@ class Step(StepItems):
         tokens, self._tokens = self._tokens, None
         if tokens is not None:
             context.leave(tokens)
-        if is_failure(error):
+        if error is not None and is_failure(error):
             self.close("failed", error=error, trace=trace)
         else:
             self.close()

@@ -297,7 +297,7 @@ class VerdictLog:
 
     def drain(self) -> bool:
         """Take what the buckets hold and append it as verdict chunks; whether there was anything. One at a time."""
-        named: list[dict[str, Any]] = []
+        taken: list[tuple[Bucket, list[str]]] = []
         raw: list[tuple[str, str | None, array[int]]] = []
         ticked = False
         for bucket in list(self.buckets.values()):
@@ -311,22 +311,35 @@ class VerdictLog:
                 ids = bucket.ids[:n]
                 del bucket.ids[:n]
                 bucket.took(_hashed(ids))
-                ids, hidden = self._recorder.without_secret_ids(ids)
-                if ids:
-                    named.append({"outcome": bucket.outcome, "reason": bucket.reason, "n": len(ids), "ids": ids})
-                if hidden:
-                    raw += _chunks(bucket.outcome, bucket.reason, _hashed(hidden))
+                taken.append((bucket, ids))
             n = len(bucket.hashes)
             if n:
                 hashes = bucket.hashes[:n]
                 del bucket.hashes[:n]
                 bucket.took(hashes)
                 raw += _chunks(bucket.outcome, bucket.reason, hashes)
-        if named:
-            self._recorder.write({**self._next("verdicts"), "sets": named})
+        if taken:
+            self._write_named(taken, raw)
         self._write_hashes(raw)
         changed, self.changed = self.changed, False
-        return bool(named or raw) or ticked or changed
+        return bool(taken or raw) or ticked or changed
+
+    def _write_named(
+        self, taken: list[tuple[Bucket, list[str]]], raw: list[tuple[str, str | None, array[int]]]
+    ) -> None:
+        """Items by name; those whose ids are secrets are added to what is written as hashes."""
+        # all at once: to ask costs more than to look through a few
+        secret = frozenset(self._recorder.without_secret_ids([each for _, ids in taken for each in ids])[1])
+        named: list[dict[str, Any]] = []
+        for bucket, ids in taken:
+            if secret:
+                hidden = [each for each in ids if each in secret]
+                ids = [each for each in ids if each not in secret]
+                raw += _chunks(bucket.outcome, bucket.reason, _hashed(hidden))
+            if ids:
+                named.append({"outcome": bucket.outcome, "reason": bucket.reason, "n": len(ids), "ids": ids})
+        if named:
+            self._recorder.write({**self._next("verdicts"), "sets": named})
 
     def write_samples(self) -> None:
         """The samples as they are now; at capture level full those that are new, for good."""
@@ -431,7 +444,9 @@ class VerdictLog:
             seen = view(reason, 0)
             plain = seen.kind in ("atom", "text")
             reason = str(seen.value) if plain else f"<{seen.type_name or type_name(type(reason))}>"
-        text = self._recorder.sanitizer.masked(reason, MAX_REASON_CHARS)
+        # of one that is not cut, the masked form is remembered
+        sanitizer = self._recorder.sanitizer
+        text = sanitizer.name(reason) if len(reason) <= MAX_REASON_CHARS else sanitizer.masked(reason, MAX_REASON_CHARS)
         if (outcome, text) not in self.buckets and len(self.buckets) >= MAX_REASONS:
             self._on_dropped("reasons", 1)
             return OTHER_REASONS

@@ -48,12 +48,16 @@ _secret_names: dict[
     Callable[[str], bool], tuple[bytes, ...]
 ] = {}  # what is asked -> what its names hold, for a first look
 _learned: dict[str, bytes] = {}
+may_change = False
+"""Whether what is secret may change: a framework is asked, or values were learned. Names are then not remembered as masked."""
 
 
 def add_masker(ask: Callable[[], Masker | None]) -> None:
     """Let an adapter hand over its framework's own masking of texts. `ask` is called for each record; None: nothing to mask."""
+    global may_change
     if ask not in _maskers:
         _maskers.append(ask)
+        may_change = True
 
 
 def add_secret_names(is_secret: Callable[[str], bool], *, hints: Iterable[str] = ()) -> None:
@@ -69,21 +73,20 @@ def add_secret_names(is_secret: Callable[[str], bool], *, hints: Iterable[str] =
 
 def learn(value: object) -> None:
     """Mask this value wherever it turns up in this process from now on: somebody said that it is a secret."""
+    global may_change
     if type(value) is str and len(value) >= MIN_SECRET_CHARS and value not in _learned and len(_learned) < MAX_LEARNED:
         # as it stands in an encoded record, but for what JSON may write in two ways
         _learned[value] = re.split(rb"[\x00-\x1f\"\\\x80-\xff]", value.encode("utf-8", "replace"))[0]
+        may_change = True
 
 
 def forget() -> None:
     """Drop what was learned and who is asked: for tests."""
+    global may_change
+    may_change = False
     _learned.clear()
     _maskers.clear()
     _secret_names.clear()
-
-
-def depends_on_others() -> bool:
-    """Whether what is secret may change: a framework is asked, or values were learned."""
-    return bool(_maskers or _learned)
 
 
 def masked_item_id(item_id: str) -> str:
@@ -99,8 +102,9 @@ class Finding(NamedTuple):
     rule: str
 
 
-# X-Ray's own fields of a record, and names, which are masked as they are given. The rest is what users and frameworks said.
-_OURS: Final = frozenset({
+# X-Ray's own fields of a record, and names, which are masked as they are given. The rest is what users and frameworks said: a
+# record without any of it is not looked through.
+OWN_FIELDS: Final = frozenset({
     "v", "kind", "run_id", "step_id", "attempt", "part", "rev", "pipeline", "name", "step_type", "parent_id", "parent", "index",
     "upstream", "map_index", "status", "started_us", "ended_us", "duration_us", "capture", "code_version", "client", "chunk", "sets",
     "counts", "reasons", "sums", "items", "sampling", "dropped", "input_count", "output_count", "input_fp", "output_fp",
@@ -138,8 +142,8 @@ class Redactor:
             return 1 if any(_asked(is_secret, key) for is_secret in _secret_names) else 0
         return known
 
-    def may_hold_secret(self, payload: bytes) -> bool:
-        """Whether an encoded record is worth looking through: False is certain."""
+    def may_hold_secret(self, payload: bytes, *, tokens: bool = True) -> bool:
+        """Whether an encoded record is worth looking through: False is certain. `tokens`: no text in it is too short for one."""
         if self._text_patterns:
             return True
         maskers = _ask_maskers()
@@ -151,7 +155,8 @@ class Redactor:
                 return True
         if _learned and any(part in payload for part in list(_learned.values())):
             return True
-        return secret_hints.may_hold_secret(payload, any_name=bool(self._key_patterns) or _may_name_secret(payload))
+        any_name = bool(self._key_patterns) or _may_name_secret(payload)
+        return secret_hints.may_hold_secret(payload, any_name=any_name, tokens=tokens)
 
     def text(self, text: str) -> str:
         """A text with its secrets masked."""
@@ -178,7 +183,11 @@ class Redactor:
 
     def without_secrets(self, item_ids: list[str]) -> tuple[list[str], list[str]]:
         """Item ids, and those among them that hold secrets, taken out."""
-        if not self.may_hold_secret("\n".join(["", *item_ids]).encode()):
+        joined = "\n".join(["", *item_ids])
+        # to look for the longest costs a third of what it spares: not done where ids are long anyway
+        short = len(joined) < secret_hints.SHORTEST_TOKEN_CHARS * len(item_ids)
+        tokens = not short or max(map(len, item_ids), default=0) >= secret_hints.SHORTEST_TOKEN_CHARS
+        if not self.may_hold_secret(joined.encode(), tokens=tokens):
             return item_ids, []
         secret = [each for each in item_ids if self.item_id(each) is not each]
         hidden = frozenset(secret)
@@ -197,7 +206,7 @@ class Redactor:
 
     def record(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """A record with the secrets masked in what users and frameworks said."""
-        return {name: value if name in _OURS else self._field(name, value) for name, value in record.items()}
+        return {name: value if name in OWN_FIELDS else self._field(name, value) for name, value in record.items()}
 
     def _field(self, name: str, value: Any) -> Any:
         if name != "samples":

@@ -122,12 +122,14 @@ class Sanitizer:
         return self.redactor.text(self.text(value, limit))
 
     def name(self, value: object) -> str:
-        """A name (of a step, a type, a pipeline) as short text without secrets."""
+        """A name (of a step, a type, a pipeline, a reason) as short text without secrets."""
         known = self._names.get(value) if type(value) is str else None
-        if known is None or redaction.depends_on_others():
+        if known is None or redaction.may_change:
             text = value if type(value) is str else _key_text(value)
             known = self.masked(text[:MAX_KEY_CHARS])[:MAX_KEY_CHARS]
-            if type(value) is str and len(value) <= MAX_KEY_CHARS and len(self._names) < MAX_KNOWN:
+            if type(value) is str and len(value) <= MAX_KEY_CHARS:
+                if len(self._names) >= MAX_KNOWN:
+                    self._names.clear()
                 self._names[value] = known
         return known
 

@@ -64,8 +64,11 @@ _DIGITS_AND_GAPS: Final = _table(b"0123456789 -", b"0", other=b"x", kept=b":.")
 _LONG_NUMBER: Final = b"0" * SHORTEST_TOKEN_CHARS
 
 
-def may_hold_secret(payload: bytes, *, any_name: bool = False) -> bool:
-    """Whether an encoded record, or any UTF-8 text, is worth looking through. `any_name`: names of secrets beyond ours exist."""
+def may_hold_secret(payload: bytes, *, any_name: bool = False, tokens: bool = True) -> bool:
+    """Whether an encoded record, or any UTF-8 text, is worth looking through.
+
+    `any_name`: names of secrets beyond ours exist. `tokens`: a text in it may be as long as a token.
+    """
     if b"\\" in payload:
         if b"\\u00" in payload:
             return True
@@ -82,7 +85,7 @@ def may_hold_secret(payload: bytes, *, any_name: bool = False) -> bool:
     if (b"<" in payload and b"</" in payload) or b" password " in payload:
         return True
     if _only_keys_are_assigned(payload):
-        return may_hold_token(payload)
+        return tokens and may_hold_token(payload)
     assigns = [match.start() for match in _ASSIGNS.finditer(payload)]
     if assigns:
         if any_name:
@@ -93,7 +96,7 @@ def may_hold_secret(payload: bytes, *, any_name: bool = False) -> bool:
         near = b" ".join([payload[begin:at] for begin, at in zip(begins, assigns)]) if few else payload
         if _names_a_secret(near):
             return True
-    return may_hold_token(payload)
+    return tokens and may_hold_token(payload)
 
 
 def may_hold_token(payload: bytes) -> bool:
