@@ -10,6 +10,7 @@ import pytest
 from tests.core.capturing import Captured
 from tests.core.objects import made_up_secrets
 from xray_core import verdicts
+from xray_core.objects import redaction
 from xray_core.objects.redaction import REDACTED, masked_item_id
 from xray_core.testing import capture
 
@@ -153,3 +154,32 @@ def test_redact_takes_patterns_for_texts_and_for_keys() -> None:
     text = everything(captured)
     assert "EMP-" not in text
     assert captured.step("s")["input"] == {"who": REDACTED, "salary": REDACTED, "age": 40}
+
+
+def test_a_secret_is_found_among_ids_that_are_shorter_than_any_token() -> None:
+    captured = Captured()
+    with captured.run() as run, run.step("filter") as step:
+        step.reject("a", "r")
+        step.reject("pwd=hunter2", "s")
+        step.accept("b")
+    assert "hunter2" not in everything(captured)
+    assert captured.verdicts("rejected")[0] == ["a"]
+    assert captured.verdicts("rejected")[1] == [verdicts.fingerprint("pwd=hunter2")]
+    assert captured.verdicts("accepted")[0] == ["b"]
+
+
+def test_a_value_that_is_learned_later_is_masked_in_names_that_were_remembered() -> None:
+    captured = Captured()
+    with captured.run() as run:
+        for _ in range(2):
+            with run.step("load for corn-flower", "corn-flower") as step:
+                step.reject("a", "not corn-flower")
+        captured.sink.records.clear()
+        captured.sink.payloads.clear()
+        redaction.learn("corn-flower")
+        try:
+            with run.step("load for corn-flower", "corn-flower") as step:
+                step.reject("a", "not corn-flower")
+            assert "corn-flower" not in everything(captured)
+        finally:
+            redaction.forget()
