@@ -56,7 +56,6 @@ class XRay:
         sampler: Sampler | None = None,
         **settings: Any,
     ) -> None:
-        self.pipeline = str(pipeline)
         self.settings: Settings = load(settings)
         self.plugins = PluginHost(disabled=self.settings.disable_plugins, discover=self.settings.enabled)
         for plugin in plugins:
@@ -80,6 +79,7 @@ class XRay:
             hooks=self.plugins,
             sampler=sampler or self.plugins.first("xray_make_sampler", settings=self.settings),
         )
+        self.pipeline = self._recorder.sanitizer.name(pipeline)
         self._closed = False
         _clients.add(self)
         probe = _probe_of(self)

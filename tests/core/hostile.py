@@ -84,7 +84,7 @@ THINGS: list[Any] = [
     [[[[[[[[[[[[1]]]]]]]]]]]], {"id": "a", "score": math.nan, "reason": Raises()},
 ]  # fmt: skip
 
-_ALL: list[Any] = TEXTS + NUMBERS + TIMES + THINGS
+ALL: list[Any] = TEXTS + NUMBERS + TIMES + THINGS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Given:
     place: int
 
     def __repr__(self) -> str:
-        value = _ALL[self.place]
+        value = ALL[self.place]
         shown = type(value).__name__ if type(value) in (Raises, BadText, BadMapping) else repr(value)[:60]
         return f"<{shown}>"
 
@@ -110,7 +110,7 @@ class Made:
 def plain(drawn: Any) -> Any:
     """What was drawn, as it is given to the call."""
     if isinstance(drawn, Given):
-        return _ALL[drawn.place]
+        return ALL[drawn.place]
     if isinstance(drawn, Made):
         return drawn.kind(*plain(drawn.arguments))
     if isinstance(drawn, list):
@@ -124,7 +124,7 @@ def plain(drawn: Any) -> Any:
 
 text = st.integers(0, len(TEXTS) - 1).map(Given) | st.text(max_size=8)
 number = st.integers(len(TEXTS), len(TEXTS + NUMBERS) - 1).map(Given)
-anything = st.integers(0, len(_ALL) - 1).map(Given)
+anything = st.integers(0, len(ALL) - 1).map(Given)
 
 
 def made(kind: type, *arguments: Any) -> st.SearchStrategy[Made]:

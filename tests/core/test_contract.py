@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.core.capturing import Captured
-from tests.core.hostile import anything, made, number, plain, text
+from tests.core.hostile import ALL, anything, made, number, plain, text
 from tests.live import Live
-from xray_core import Origin, XRay, wire
+from xray_core import Origin, XRay, carry, wire
 from xray_core.capture.run import Run
 from xray_core.capture.step import Step
+from xray_core.transport.memory import MemoryTransport
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -172,3 +173,29 @@ def test_row_33_whatever_the_public_calls_accept_the_server_commits(live: Live, 
 @given(data=st.data())
 def test_row_33_holds_ten_times_longer(live: Live, data: st.DataObject) -> None:
     _everything_is_taken(live, data)
+
+
+@pytest.mark.swallows
+def test_row_37_the_client_and_what_wraps_functions_take_any_argument() -> None:
+    client = XRay(ALL[0], transport=MemoryTransport())
+    for value in ALL:
+        carry(value)
+
+        @client.step("named", step_type=value, capture=value)
+        def called() -> int:
+            return 1
+
+        with client.run():
+            assert called() == 1
+            if not callable(value):
+                assert client.step(value)(lambda: 2)() == 2
+            else:
+                client.step(value)
+        for name in ("input", "run_id", "tags", "metadata", "code_version", "capture", "pipeline"):
+            with client.run(**{name: value}) as run, run.step("s") as step:
+                step.reject("a", "late")
+        for name in ("part", "input", "tags", "metadata", "origin", "parent", "code_version", "started_at"):
+            client.open_run("p", run_id="r", **{name: value}).close()
+            client.attach_run("r", "p", **{name: value}).detach()
+    client.close(0)
+    assert not client._recorder.open_things

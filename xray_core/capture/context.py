@@ -125,11 +125,14 @@ def carry(function: Callable[P, T]) -> Callable[P, T]:
     """
     context = copy_context()
 
-    @wraps(function)
     def carried(*args: P.args, **kwargs: P.kwargs) -> T:
         return context.copy().run(function, *args, **kwargs)
 
-    return carried
+    try:
+        return wraps(function)(carried)
+    except Exception as error:  # noqa: BLE001  # the object's own __getattr__ raises: it is called all the same
+        swallow("carry", error)
+        return carried
 
 
 def add_step_finder(finder: Callable[[], Step | None]) -> None:

@@ -19,8 +19,17 @@ from xray_core.safety import swallow
 
 
 def step_around(function: Callable[..., Any], name: str | None, step_type: str | None, options: dict[str, Any]) -> Any:
-    """`function` with a step around each call; see the module."""
-    step_name = name or str(getattr(function, "__name__", type(function).__name__))
+    """`function` with a step around each call; see the module. One that does not bear being looked at is returned as it is."""
+    try:
+        return _around(function, name, step_type, options)
+    except Exception as error:  # noqa: BLE001  # its __getattr__, say
+        swallow("decorating a step", error)
+        return function
+
+
+def _around(function: Callable[..., Any], name: str | None, step_type: str | None, options: dict[str, Any]) -> Any:
+    unnamed = name is None or (type(name) is str and not name)  # of any other type it is no business of ours to ask it
+    step_name = str(getattr(function, "__name__", type(function).__name__)) if unnamed else name
     options = {"code_version": code_version_of(function), **options}
     signature = _signature(function)
 
@@ -28,7 +37,7 @@ def step_around(function: Callable[..., Any], name: str | None, step_type: str |
         run = context.current_run_or_none()
         if run is None:
             return None
-        step: Step = run.step(step_name, step_type, **options)
+        step: Step = run.step(step_name, step_type, **options)  # type: ignore[arg-type]  # never None
         try:
             if signature is not None:
                 step.observe_inputs(dict(signature.bind(*args, **kwargs).arguments))

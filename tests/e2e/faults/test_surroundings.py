@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import xray_core
+from tests.core.hostile import Raises
 from tests.live import Live
 from xray_core import ConfigurationError, XRay
 from xray_core.query.http_reader import HttpReader
@@ -135,8 +136,8 @@ def test_row_37_the_core_runs_from_a_zip_file(live: Live, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "pipeline",
-    [None, 7, b"x", "\ud800", "x" * 600, object()],
-    ids=["None", "int", "bytes", "surrogate", "long", "object"],
+    [None, 7, b"x", "\ud800", "x" * 600, object(), Raises()],
+    ids=["None", "int", "bytes", "surrogate", "long", "object", "raises"],
 )
 def test_row_37_a_client_takes_any_pipeline_name(pipeline: object) -> None:
     client = XRay(pipeline, enabled=False)  # type: ignore[arg-type]
