@@ -10,7 +10,7 @@ from __future__ import annotations
 import types
 from array import array
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from xray_core.capture import columns
 from xray_core.capture.columns import Ids
@@ -25,8 +25,18 @@ CHUNK: Final = 1 << 13  # rows read between two looks at the clock
 _SEQUENCES: Final = (list, tuple)
 _SETS: Final = (set, frozenset)
 
-# Told before each chunk how many rows are to be read; raises when the time is up.
-Tick = Callable[[], None]
+
+class OverBudgetError(Exception):
+    """The time for looking at items is up."""
+
+
+class Tick(Protocol):
+    """A look at the clock."""
+
+    def __call__(self, cost_s: float = 0.0) -> None:
+        """Raise OverBudgetError when the time is up, or does not suffice for so many seconds more."""
+
+
 Reader = Callable[[Sequence[Any]], list[Any]]  # the values of one field of some records
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from xray_core.capture import collections, item_values
 from xray_core.capture.columns import Ids
 from xray_core.capture.inference.id_sets import IdSet
 from xray_core.safety import guard
-
-MAX_CELLS: Final = 1_000_000  # fields read of one set, all rows together
 
 
 def given_about(items: Any, key: Any, ids: Ids, hashes: array[int]) -> dict[str, Any]:
@@ -24,12 +22,9 @@ def given_about(items: Any, key: Any, ids: Ids, hashes: array[int]) -> dict[str,
     if key is not None:
         with guard("reading what items hold"):
             found = collections.find(items, nested=False)
-            if found is not None and found.size * len(found.fields) <= MAX_CELLS:
-                about.update(
-                    item_values.summed(
-                        item_values.read(found, _no_tick, _names(about)), hashes, ids.rows, _names(about)
-                    )
-                )
+            if found is not None:
+                read = item_values.read(found, _no_tick, _names(about))
+                about.update(item_values.summed(read, hashes, ids.rows, _names(about)))
     return about
 
 
@@ -38,5 +33,5 @@ def _names(about: dict[str, Any]) -> list[str]:
     return [key] if isinstance(key, str) else key
 
 
-def _no_tick() -> None:
+def _no_tick(cost_s: float = 0.0) -> None:
     """The user asked for it: it takes the time that it takes."""

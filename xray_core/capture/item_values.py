@@ -10,12 +10,13 @@ import math
 import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import xxhash
 
 from xray_core.capture import columns as reading
-from xray_core.capture.collections import Collection, Tick
+from xray_core.capture.collections import Collection, OverBudgetError, Tick
 from xray_core.capture.columns import hash_all
 from xray_core.model import HASH_MODULUS
 from xray_core.objects.fingerprint import fingerprint
@@ -24,6 +25,11 @@ from xray_core.verdicts import sum64
 
 MAX_COLUMNS: Final = 64
 MAX_CELLS: Final = 4_000_000  # read for one set, however long that may take
+_CHUNK: Final = 1 << 13  # values read between two looks at the clock
+# What a value costs at least, its sums included: what cannot be done in time is not begun.
+_COST_OF_A_NUMBER_S: Final = 0.1e-6
+_COST_OF_A_TEXT_S: Final = 0.3e-6
+_COST_IN_RECORDS_S: Final = 0.4e-6
 _MASK: Final = HASH_MODULUS - 1
 _NULL: Final = 0x6E756C6C6E756C6C
 _K1, _K2, _K3 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB  # splitmix64 (Steele, Lea, Flood 2014)
@@ -43,27 +49,51 @@ class Column(NamedTuple):
     nulls: int
 
 
-def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> dict[str, Column]:
-    """The columns of a collection of records, without those in `but`; none where it has too many cells.
+class Read(NamedTuple):
+    """The columns of some items, and of how many further ones nothing is known."""
 
-    Raises:
-        whatever `tick` raises.
+    columns: Mapping[str, Column] = MappingProxyType({})
+    omitted: int = 0
+
+
+def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> Read:
+    """The columns of a collection of records, without those in `but`, one after the other, as long as there is time.
+
+    Args:
+        tick: told before each column what it costs at least; raises when there is not so much time. That column is omitted, and
+            those after it are tried: numbers cost less than texts.
     """
-    if found.kind not in ("frame", "records", "one") or found.size * len(found.fields) > MAX_CELLS:
-        return {}
-    read_columns = {}
+    columns: dict[str, Column] = {}
+    omitted = cells = 0
+    if found.kind not in ("frame", "records", "one"):
+        return Read(columns, omitted)
     for name in found.fields:
         if name in but:
             continue
-        tick()
-        values = found.held[name] if found.kind == "frame" else found.readers(name)(found.held) if found.readers else []
-        read_columns[name] = _column(values)
-    return read_columns
+        cells += found.size
+        try:
+            if cells > MAX_CELLS or len(columns) >= MAX_COLUMNS:
+                raise OverBudgetError
+            tick(found.size * _cost_of(found, name))
+            values = (
+                found.held[name] if found.kind == "frame" else found.readers(name)(found.held) if found.readers else []
+            )
+            columns[name] = _column(values, tick)
+        except OverBudgetError:
+            omitted += 1
+    return Read(columns, omitted)
 
 
-def summed(
-    values: Mapping[str, Column], ids: array[int], rows: Sequence[int] | None, key: Sequence[str]
-) -> dict[str, Any]:
+def _cost_of(found: Collection, name: str) -> float:
+    """Seconds for each value, sums included, on a machine of today."""
+    if found.kind != "frame":
+        return _COST_IN_RECORDS_S
+    values = found.held[name]
+    numeric = getattr(getattr(values, "dtype", None), "kind", None) in ("i", "u", "f", "b") or _is_numeric(values)
+    return _COST_OF_A_NUMBER_S if numeric and "numpy" in sys.modules else _COST_OF_A_TEXT_S
+
+
+def summed(given: Read, ids: array[int], rows: Sequence[int] | None, key: Sequence[str]) -> dict[str, Any]:
     """The fields of an item set that follow from its values: `rows`, `columns` and `columns_omitted`.
 
     Args:
@@ -71,17 +101,15 @@ def summed(
         rows: the row of each of them; None where every row has an id.
         key: the fields that name the items: the id is in every sum already, as a number or as text.
     """
-    values = {name: column for name, column in values.items() if name not in key}
+    values = {name: column for name, column in given.columns.items() if name not in key}
     if not values:
-        return {}
+        return {"columns_omitted": given.omitted} if given.omitted else {}
     if rows is not None:
         values = {name: _of_rows(column, rows) for name, column in values.items()}
-    columns: dict[str, Any] = {name: _sums_of(column, ids) for name, column in list(values.items())[:MAX_COLUMNS]}
-    by_row = _rows_of(values, len(ids))
-    fields: dict[str, Any] = {"rows": f"{sum64(_mixed(ids, by_row)):016x}", "columns": columns}
-    if len(values) > MAX_COLUMNS:
-        fields["columns_omitted"] = len(values) - MAX_COLUMNS
-    return fields
+    columns = {name: _sums_of(column, ids) for name, column in values.items()}
+    if given.omitted:  # the sum over rows is of whole rows
+        return {"columns": columns, "columns_omitted": given.omitted}
+    return {"rows": f"{sum64(_mixed(ids, _rows_of(values, len(ids)))):016x}", "columns": columns}
 
 
 def sums_of_numbers(numbers: array[float], ids: array[int]) -> dict[str, Any]:
@@ -89,16 +117,24 @@ def sums_of_numbers(numbers: array[float], ids: array[int]) -> dict[str, Any]:
     return _sums_of(Column(_hashes_of_numbers(numbers), numbers, _count_nan(numbers)), ids)
 
 
-def _column(values: Any) -> Column:
+def _column(values: Any, tick: Tick) -> Column:
     if type(values) in (list, tuple) and not set(map(type, values)) <= _PLAIN:
         values = list(map(_plain, values))
     numbers = _numbers(values)
     if numbers is not None:
         return Column(_hashes_of_numbers(numbers), numbers, _count_nan(numbers))
     plain = values if type(values) in (list, tuple) else list(map(_plain, reading.plain_values(values)))
-    if set(map(type, plain)) == {str}:
-        return Column(hash_all([each.encode("utf-8", "surrogatepass") for each in plain], _TEXT_SEED), None, 0)
-    hashes = array("Q", map(_hash, plain))
+    texts = set(map(type, plain)) == {str}
+    hashes = array("Q")
+    for at in range(0, len(plain), _CHUNK):
+        tick()
+        chunk = plain[at : at + _CHUNK] if len(plain) > _CHUNK else plain
+        if texts:
+            hashes.extend(hash_all([each.encode("utf-8", "surrogatepass") for each in chunk], _TEXT_SEED))
+        else:
+            hashes.extend(map(_hash, chunk))
+    if texts:
+        return Column(hashes, None, 0)
     return Column(hashes, None, sum(each == _NULL for each in hashes))
 
 
@@ -246,6 +282,9 @@ def _weight(one: int, k: int) -> float:
 
 
 def _count_nan(numbers: array[float]) -> int:
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        return int(numpy.isnan(numpy.frombuffer(numbers, dtype="f8")).sum())
     return sum(each != each for each in numbers)
 
 

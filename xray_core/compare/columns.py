@@ -30,6 +30,12 @@ def column_difference(a: Mapping[str, Any], b: Mapping[str, Any], tolerance: flo
     )
 
 
+def shared_columns_that_differ(a: Mapping[str, Any], b: Mapping[str, Any], tolerance: float) -> tuple[str, ...]:
+    """Of the columns that are known of both item sets, those that differ beyond the tolerance."""
+    one, other = a.get("columns") or {}, b.get("columns") or {}
+    return tuple(sorted(name for name in one.keys() & other.keys() if differ(one[name], other[name], tolerance)))
+
+
 def scores_differ(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None, tolerance: float) -> bool | None:
     """Whether the scores of all items differ; None where they were not summed."""
     if not a or not b:

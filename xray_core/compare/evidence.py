@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from xray_core.compare.changes import close
-from xray_core.compare.columns import column_difference, scores_differ
+from xray_core.compare.columns import column_difference, scores_differ, shared_columns_that_differ
 from xray_core.compare.options import Options
 from xray_core.compare.stored import StoredDifference, stored_difference
 from xray_core.compare.types import Knowledge, State
@@ -195,7 +195,8 @@ def _item_sets(a: State, b: State, side: str, options: Options) -> Equality:
     if one.get("order") is not None and other.get("order") is not None and one["order"] != other["order"]:
         return Equality("differs", ("order",), reordered=True, weak=True)
     if one.get("rows") is None or other.get("rows") is None:
-        return Equality("same_items")
+        differ = shared_columns_that_differ(one, other, options.tolerance)  # not all columns are known
+        return Equality("differs", ("values",), differ) if differ else Equality("same_items")
     if one["rows"] == other["rows"]:
         return SAME
     columns = column_difference(one, other, options.tolerance)

@@ -1,6 +1,6 @@
-"""Sets of 64-bit hashes, compared: by sorting where numpy is loaded and they are many, else by Python's sets.
+"""Sets of 64-bit hashes, counted and compared: with numpy where it is loaded and they are many, else by Python's sets.
 
-A million hashes are sorted in some 15 ms, made into a Python set in a hundred. numpy is never loaded for it.
+A million hashes are counted in some 25 ms, sorted in 15 to 50, made into a Python set in a hundred. numpy is never loaded for it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,18 @@ _MANY: Final = 8_192
 
 
 class IdSet:
-    """The different ones of some hashes. Immutable."""
+    """The different ones of some hashes. Immutable; `n` is how many."""
 
-    __slots__ = ("_members", "_sorted", "n")
+    __slots__ = ("_hashes", "_members", "_sorted", "n")
 
     def __init__(self, hashes: array[int]) -> None:
         self._members: frozenset[int] | None = None
         self._sorted: Any = None
+        self._hashes: Any = None
         numpy = sys.modules.get("numpy") if len(hashes) >= _MANY else None
         if numpy is not None:
-            values = numpy.sort(numpy.frombuffer(hashes, dtype="u8"))
-            keep = numpy.ones(len(values), dtype=bool)
-            keep[1:] = values[1:] != values[:-1]
-            self._sorted = values if keep.all() else values[keep]
-            self.n = len(self._sorted)
+            self._hashes = numpy.frombuffer(hashes, dtype="u8")
+            self.n = _count_different(numpy, self._hashes)
         else:
             self._members = frozenset(hashes)
             self.n = len(self._members)
@@ -36,12 +34,45 @@ class IdSet:
 
     def shared(self, other: IdSet) -> int:
         """How many are in both."""
-        if self._sorted is not None and other._sorted is not None:
+        if self._hashes is not None and other._hashes is not None:
             numpy = sys.modules["numpy"]
-            return len(numpy.intersect1d(self._sorted, other._sorted, assume_unique=True))
+            if self.n == other.n and numpy.array_equal(self._hashes, other._hashes):
+                return self.n  # the same rows in the same order, as most steps leave them
+            return len(numpy.intersect1d(self._in_order(numpy), other._in_order(numpy), assume_unique=True))
         small, large = (self, other) if self.n <= other.n else (other, self)
         members = large._as_set()
         return sum(1 for each in small._as_set() if each in members)
 
+    def _in_order(self, numpy: Any) -> Any:
+        if self._sorted is None:
+            values = numpy.sort(self._hashes)
+            if self.n < len(values):
+                keep = numpy.ones(len(values), dtype=bool)
+                keep[1:] = values[1:] != values[:-1]
+                values = values[keep]
+            self._sorted = values
+        return self._sorted
+
     def _as_set(self) -> frozenset[int]:
-        return self._members if self._members is not None else frozenset(self._sorted.tolist())
+        if self._members is None:
+            self._members = frozenset(self._hashes.tolist())
+        return self._members
+
+
+def _count_different(numpy: Any, hashes: Any) -> int:
+    """Each hash has a place in a table, and the last one written there stays. It counts; others that are equal to it do not, and
+    others that are not are counted in the next round.
+    """
+    counted = 0
+    while len(hashes) >= _MANY:
+        bits = len(hashes).bit_length()
+        # other bits in each round, since what met in one place must not meet again
+        places = (hashes * numpy.uint64(2 * counted + 1) >> numpy.uint64(64 - bits)).astype(numpy.intp)
+        table = numpy.empty(1 << bits, dtype=numpy.uint64)
+        table[places] = hashes
+        stayed = table[places]
+        used = numpy.zeros(1 << bits, dtype=bool)
+        used[places] = True
+        counted += int(numpy.count_nonzero(used))
+        hashes = hashes[stayed != hashes]
+    return counted + len(numpy.unique(hashes))

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from xray_core.capture import collections as found_in
 from xray_core.capture import item_values
-from xray_core.capture.collections import Collection, Tick
+from xray_core.capture.collections import Collection, OverBudgetError, Tick
 from xray_core.capture.inference.keys import MAX_CANDIDATES, SELF, Candidate, candidates, rank_of
 from xray_core.capture.inference.relation import Related, Side, relate
 from xray_core.item_keys import Key
@@ -27,11 +27,6 @@ MAX_ARGUMENTS: Final = 50
 # What reading a row of one field costs at least, on a machine of today: what cannot be done in time is not begun.
 _COST_S: Final = {"frame": 0.1e-6}
 _COST_OF_RECORDS_S: Final = 0.25e-6
-_COST_OF_A_VALUE_S: Final = 0.6e-6
-
-
-class OverBudgetError(Exception):
-    """The time for looking at items is up."""
 
 
 class Inferred(NamedTuple):
@@ -59,7 +54,7 @@ class Observed:
         self._arguments: dict[str, Any] = {}
         self._result: Any = None
         self._outputs: list[Any] = []
-        self._values: dict[str, dict[str, item_values.Column]] = {}
+        self._values: dict[str, item_values.Read] = {}
 
     def see_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Hold what may be items among what a function was called with."""
@@ -148,16 +143,13 @@ class Observed:
             return side
         values = self._values.get(side.source) if side.source is not None else None
         if values is None and (side.source is None or found.kind == "frame"):
-            cells = found.size * len(found.fields)
-            try:
-                if cells > FEW:
-                    self._tick(cells * _COST_OF_A_VALUE_S)
-                is_held_in_part = side.source is not None and type(self._arguments[side.source]) is found_in.HeldFrame
-                values = {} if is_held_in_part else item_values.read(found, self._tick, side.chosen.key)
-            except OverBudgetError:
-                return side
+            is_held_in_part = side.source is not None and type(self._arguments[side.source]) is found_in.HeldFrame
+            if not is_held_in_part:
+                values = item_values.read(found, self._tick, side.chosen.key)
+        if values is None:
+            return side
         chosen = side.chosen
-        return side._replace(values=item_values.summed(values or {}, chosen.hashes, chosen.ids.rows, chosen.key))
+        return side._replace(values=item_values.summed(values, chosen.hashes, chosen.ids.rows, chosen.key))
 
     def _candidates(self, found: Collection) -> list[Candidate]:
         self._tick(found.size * self._fields_of(found) * _COST_S.get(found.kind, _COST_OF_RECORDS_S))
@@ -191,7 +183,7 @@ class Observed:
         return {"skipped": "ambiguous", "keys": keys, "note": note}
 
 
-def _no_tick() -> None:
+def _no_tick(cost_s: float = 0.0) -> None:
     """Few cells are read without a look at the clock."""
 
 

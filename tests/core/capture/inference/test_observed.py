@@ -45,6 +45,24 @@ def test_beyond_2_percent_of_the_step_or_5_ms_it_stops_and_says_how_to_go_on() -
     assert found.related.came_in is not None
 
 
+def test_columns_for_which_there_is_no_time_are_left_out_one_by_one_and_counted() -> None:
+    n = 100_000
+    frame = pl.DataFrame({"id": range(n), "city": ["Rome"] * n, "price": range(n), "street": ["a"] * n})
+
+    def columns(took_s: float, step_s: float) -> tuple[set[str], int, bool]:
+        by, _ = observed(step_s=step_s)
+        by.see_result(frame)
+        found = by.infer(took_s, failed=False)
+        assert found is not None
+        assert found.related.came_out is not None
+        values = found.related.came_out.values
+        return set(values["columns"]), values.get("columns_omitted", 0), "rows" in values
+
+    assert columns(60.0, 1e-6) == ({"city", "price", "street"}, 0, True)
+    assert columns(1.0, 1e-6) == ({"price"}, 2, False), "texts would take longer than there is time"
+    assert columns(10.0, 0.006) == ({"city", "price"}, 1, False), "the clock is looked at within a column"
+
+
 def test_few_items_and_a_key_that_the_user_named_are_read_whatever_it_takes() -> None:
     for key, rows in ((None, ROWS[:1_000]), (("id",), ROWS)):
         slow, _ = observed(key, step_s=1.0)
