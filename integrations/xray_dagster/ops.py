@@ -113,7 +113,9 @@ class OpCapture:
     def _attach_ledger(self, name: str, mapping_key: str | None) -> None:
         if self._context.has_seen_output(name, mapping_key):
             return
-        metadata = ledger_metadata(self.step, default_client().settings.api_url)
+        graph = self.fields.ids.get("graph") if self.fields.asset_keys else None
+        before = self._of.rejected_in_graph(graph) if graph is not None else {}
+        metadata = ledger_metadata(self.step, default_client().settings.api_url, before)
         if metadata:
             self._context.add_output_metadata(metadata, output_name=name, mapping_key=mapping_key)
 
@@ -153,6 +155,8 @@ class OpCapture:
             self.step.observe_output(None)
         if not self.reached:
             self.step.set_metadata(NOT_REACHED, self._of.not_reached(self.key))
+        if self._of.attaches_ledger and "graph" in self.fields.ids and self.step.ledger.rejected:
+            self._of.rejected[self.fields.name] = self.step.ledger.rejected
         if state:
             self.step.set_origin_state(state)
         self.step.close(status, error=error)

@@ -66,6 +66,7 @@ class RunCapture(Generic[Op]):
         attaches_ledger: whether outputs get X-Ray's ledger into their metadata.
         executed: (step key, attempt) of what this process captured step by step.
         ops: the steps that are being executed here, by step key.
+        rejected: how many items each step inside a graph rejected here, by the step's name; where outputs get a ledger.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class RunCapture(Generic[Op]):
         self.run = run
         self.executed: set[tuple[str, int]] = set()
         self.ops: dict[str, Op] = {}
+        self.rejected: dict[str, int] = {}
         self.drives = drives
         self._open_op = open_op
         self.attaches_ledger = installed.attaches_ledger()
@@ -173,6 +175,11 @@ class RunCapture(Generic[Op]):
         if tags.get(TAG):
             made.set_item_key(tags[TAG])
         return known, made
+
+    def rejected_in_graph(self, graph: str) -> dict[str, int]:
+        """What the steps of a graph asset that ended in this process rejected, by name. `graph` may be a graph inside it."""
+        outermost = graph.partition(".")[0]
+        return {name: n for name, n in self.rejected.items() if name.startswith(f"{outermost}.")}
 
     def _map_index_of(self, step_context: Any, key: str) -> int | None:
         if step_context is not None:

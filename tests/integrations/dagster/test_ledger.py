@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import xray_dagster
-from dagster import DynamicOut, DynamicOutput, MaterializeResult, asset, job, materialize, op
+from dagster import DynamicOut, DynamicOutput, MaterializeResult, asset, graph_asset, job, materialize, op
 
 from tests.integrations.dagster.capturing import Captured
 from xray_core import current_step
@@ -83,3 +83,43 @@ def test_each_dynamic_output_shows_the_ledger_so_far(xray: Captured) -> None:
     assert result.success
     outputs = [e.step_output_data.metadata for e in result.all_events if e.event_type_value == "STEP_OUTPUT"]
     assert [each["xray/rejected"].value for each in outputs] == [1, 2, 3]
+
+
+def test_a_graph_asset_shows_what_every_step_of_its_graph_rejected(xray: Captured) -> None:
+    @op
+    def fetch() -> list[int]:
+        current_step().reject_many(range(40), "stale")
+        return [1, 2]
+
+    @op
+    def trim(values: list[int]) -> list[int]:
+        current_step().reject(2, "too_many")
+        current_step().accept(1)
+        return values[:1]
+
+    @op
+    def relay(values: list[int]) -> list[int]:
+        return values
+
+    @graph_asset
+    def trimmed() -> list[int]:
+        return trim(fetch())
+
+    @graph_asset
+    def relayed() -> list[int]:
+        return relay(fetch())
+
+    xray_dagster.enable(attach_ledger=True)
+    result = materialize([trimmed, relayed])
+    (shown,) = (
+        {name: value.value for name, value in event.metadata.items()}
+        for event in result.asset_materializations_for_node("trimmed")
+    )
+    assert shown["xray"] == "rejected 50.0% of 2: too_many 1; 40 rejected before it, at trimmed.fetch; see X-Ray"
+    assert (shown["xray/rejected"], shown["xray/rejected_before"]) == (1, 40)
+    (shown,) = (
+        {name: value.value for name, value in event.metadata.items()}
+        for event in result.asset_materializations_for_node("relayed")
+    )
+    assert shown["xray/rejected_before"] == 40
+    assert "40 rejected before it, at relayed.fetch" in shown["xray"]
