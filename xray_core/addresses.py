@@ -1,10 +1,14 @@
-"""Addresses of servers and databases as they may be shown and kept: without what may be a secret."""
+"""Addresses of servers and databases as they may be shown and kept, without what may be a secret; and how ids stand in them."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import quote
 
+# Stands for the dots of the ids "." and "..", which browsers and clients would take for directories, escaped or not.
+# Private use: no id of anybody's.
+DOT: Final = "\uf02e"
 _HOST: Final = re.compile(r"[^/?#]*")
 _PLAIN_HOST: Final = re.compile(r"(?:\[[^\]]*\]|[^:@\[\]]*)(?::\d*)?\Z")
 
@@ -25,3 +29,9 @@ def without_password(address: str) -> str:
     elif not _PLAIN_HOST.match(host.group()):
         rest = rest.rpartition("@")[2]
     return re.split(r"[?#]", f"{scheme.lower()}://{rest}", maxsplit=1)[0]
+
+
+def path_segment(value: object) -> str:
+    """An id as it stands in the path of an address of the server, escaped."""
+    text = str(value)
+    return quote(text.replace(".", DOT) if text in (".", "..") else text, safe="")

@@ -10,6 +10,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _AGO: Final = re.compile(r"(\d{1,6})(s|m|h|d|w)", re.ASCII)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+# "+" in a query means a space: a zone east of UTC that nobody escaped
+_LOST_PLUS: Final = re.compile(r"(\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:?\d\d)$", re.ASCII)
 _FRACTION: Final = re.compile(r"[.,](\d+)", re.ASCII)
 
 
@@ -28,6 +30,7 @@ def parse_iso(text: str) -> int:
     """
     # Python 3.10 reads neither "Z" nor fractions of other than three or six digits
     shape = _FRACTION.sub(lambda found: "." + found[1][:6].ljust(6, "0"), text.strip(), count=1)
+    shape = _LOST_PLUS.sub(r"\1+\2", shape)
     if shape[-1:] in ("Z", "z"):
         shape = shape[:-1] + "+00:00"
     try:

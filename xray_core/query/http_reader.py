@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
+from xray_core.addresses import path_segment
 from xray_core.errors import ApiError, NotFoundError
 from xray_core.transport.http import session_for
 
@@ -44,7 +44,7 @@ class HttpReader:
             self._session = session_for(self._settings.api_url)
             if self._settings.api_key is not None:
                 self._session.headers["Authorization"] = f"Bearer {self._settings.api_key}"
-        url = "/".join([self._settings.api_url, *(quote(part, safe="") for part in path)])
+        url = "/".join([self._settings.api_url, *(path_segment(part) for part in path)])
         query = {name: _text(value) for name, value in parameters.items() if value is not None}
         try:
             answer = self._session.request(method, url, params=query, json=body, timeout=self._settings.timeout_s)

@@ -18,6 +18,7 @@ from fastapi import Depends, Request
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import Scope
 
+from xray_core.addresses import DOT
 from xray_server.access.keys import SCOPES, Keyring
 from xray_server.access.sessions import Sessions
 from xray_server.errors import HTTPError
@@ -223,6 +224,8 @@ class _IdConvertor(Convertor[str]):
     regex = "[^/]+"
 
     def convert(self, value: str) -> str:
+        if value in (DOT, DOT * 2):
+            return value.replace(DOT, ".")
         return value.replace(_SLASH, "/")
 
     def to_string(self, value: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote
 
 import xxhash
 
+from xray_core.addresses import path_segment
 from xray_server.alerts.judge import Figures, Judgement
 from xray_server.alerts.rules import StoredRule
 from xray_server.alerts.series import SeriesState
@@ -45,10 +45,10 @@ def event_of(
     rule = stored.rule
     key = f"{stored.rule_id}\x1f{kind}\x1f{found.series}\x1f{state.run_id}\x1f{state.step_id}\x1f{state.attempt}\x1f{state.since_at_us}"
     event_id = xxhash.xxh3_128_hexdigest(key.encode())
-    run_link = f"{base_url}/ui/runs/{quote(found.run_id, safe='')}"
+    run_link = f"{base_url}/ui/runs/{path_segment(found.run_id)}"
     link = run_link
     if found.step_id is not None:
-        link = f"{run_link}/steps/{quote(found.step_id, safe='')}?attempt={found.attempt}"
+        link = f"{run_link}/steps/{path_segment(found.step_id)}?attempt={found.attempt}"
     body: dict[str, Any] = {
         "event_id": event_id,
         "kind": kind,
@@ -72,7 +72,7 @@ def event_of(
             if found.step_id is not None
             else None,
             "reasons": dict(sorted(found.reasons.items(), key=lambda each: (-each[1], each[0]))[:10]),
-            "items": [{"item_id": item, "link": f"{run_link}/items/{quote(item, safe='')}"} for item in items],
+            "items": [{"item_id": item, "link": f"{run_link}/items/{path_segment(item)}"} for item in items],
         },
         "fired": {"run_id": state.run_id, "since": iso(state.since_at_us), "breaches": state.breaches, "sentence": state.sentence},
     }  # fmt: skip

@@ -78,4 +78,8 @@ def wants_html(accept: str) -> bool:
 
 
 def _message(error: Any) -> str:
-    return "there is no such parameter" if error["type"] == "extra_forbidden" else str(error["msg"])
+    return (
+        "there is no such parameter"
+        if error["type"] == "extra_forbidden"
+        else str(error["msg"]).removeprefix("Value error, ")
+    )

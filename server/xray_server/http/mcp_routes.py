@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from typing import Any, Final
-from urllib.parse import quote
 
 from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from xray_core.addresses import path_segment
 from xray_core.errors import ApiError, NotFoundError
 
 PATH: Final = "/mcp"
@@ -58,7 +58,7 @@ class McpEndpoint:
         headers = {name: given[name] for name in _CARRIED if name in given}
         transport = httpx2.ASGITransport(app=self._app, raise_app_exceptions=False)
         async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
-            answer = await client.get("/" + "/".join(quote(part, safe="") for part in path), params=parameters)
+            answer = await client.get("/" + "/".join(path_segment(part) for part in path), params=parameters)
         body: Any = answer.json()
         if answer.is_success and isinstance(body, dict):
             return body

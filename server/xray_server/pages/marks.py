@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 
+from xray_core.addresses import path_segment
 from xray_server.access.admission import Asker
 from xray_server.errors import HTTPError
 from xray_server.http.bodies import read_form
@@ -29,7 +28,7 @@ def add_mark_pages(app: FastAPI, store: Store, committer: Committer) -> None:
         if wanted not in _MARKS:
             raise HTTPError(422, "mark: good, bad or none", field="mark")
         await mark_run(store, committer, asker.project, run_id, wanted, form.get("note", "")[:_MAX_NOTE_CHARS] or None)
-        return RedirectResponse(f"/ui/runs/{quote(run_id, safe='')}", status_code=303)
+        return RedirectResponse(f"/ui/runs/{path_segment(run_id)}", status_code=303)
 
     @app.post("/ui/runs/{run_id:id}/delete", include_in_schema=False)
     async def delete(run_id: str, request: Request, asker: Asker) -> Response:

@@ -11,6 +11,7 @@ import jinja2
 from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 
+from xray_core.addresses import path_segment
 from xray_server.access.admission import SIGN_OUT, Identity
 from xray_server.errors import HTTPError
 from xray_server.pages import charts, formatting
@@ -50,6 +51,7 @@ class Pages:
         )
         self._templates.filters.update(
             id=lambda text: quote(str(text), safe=""),
+            segment=path_segment,
             count=formatting.count,
             count_about=formatting.count_about,
             percent=formatting.percent,

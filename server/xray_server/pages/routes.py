@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
+from xray_core.addresses import path_segment
 from xray_core.model import STEP_TYPES
 from xray_server.access.admission import Asker, Project
 from xray_server.http.health import HealthReport
@@ -170,5 +170,5 @@ def _add_question_pages(app: FastAPI, store: Store, pages: Pages) -> None:
             return RedirectResponse("/ui")
         found = search.search(store, project, text)
         if found.run is not None and not found.item_runs:
-            return RedirectResponse(f"/ui/runs/{quote(text, safe='')}")
+            return RedirectResponse(f"/ui/runs/{path_segment(text)}")
         return pages.page("search.html", request, found=found)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -16,6 +17,7 @@ from xray_server.backends import open_store
 from xray_server.read import heads
 
 from tests.server.conftest import LoopbackServer
+from xray_core import Client
 
 FAT = {f"k{i}": "v" * 1000 for i in range(3_000)}  # 3 MB, a hundredth of it when compressed
 N = 6
@@ -161,3 +163,39 @@ def test_an_error_is_a_page_to_a_browser_and_one_shape_to_a_program(http: httpx.
             error = http.get(path)
             assert error.status_code == page.status_code
             assert set(error.json()) == {"error", "detail"}
+
+
+def test_a_zone_whose_plus_was_not_escaped_is_read_and_messages_are_in_our_words(http: httpx.Client) -> None:
+    http.post(
+        "/runs", json={"run_id": "r", "pipeline": "p", "status": "completed", "started_at": "2026-01-01T00:00:00Z"}
+    )
+    for since, n in (
+        ("2026-01-01T05:29:59+05:30", 1),
+        ("2026-01-01T05:30:01+05:30", 0),
+        ("2026-01-01T05:29:59%2B05:30", 1),
+    ):
+        assert len(http.get(f"/runs?since={since}").json()["runs"]) == n, since
+    for path in ("/runs?since=soon", "/runs?fields=nothing", "/decisions?since=soon"):
+        assert "Value error" not in http.get(path).text
+
+
+@pytest.mark.parametrize("run_id", [".", "..", "...", "a/..", "../b"])
+def test_ids_that_look_like_directories_can_be_asked_for_and_followed(http: httpx.Client, run_id: str) -> None:
+    step = {
+        "name": "s",
+        "step_id": "..",
+        "step_type": "filter",
+        "sampled_rejections": [{"item_id": ".", "reason": "late"}],
+    }
+    assert http.post("/runs", json={"run_id": run_id, "pipeline": "p", "steps": [step]}).status_code == 200
+    links = re.findall(r'href="(/ui/runs/[^"?]+)"', http.get("/ui").text)
+    (link,) = set(links)
+    page = http.get(link)
+    assert page.status_code == 200
+    assert f'data-copy="{run_id}"' in page.text
+    (step_link,) = {each for each in re.findall(r'href="([^"?#]+)', page.text) if each.startswith(f"{link}/steps/")}
+    page = http.get(step_link)
+    assert page.status_code == 200
+    (item_link,) = {each for each in re.findall(r'href="([^"?#]+)', page.text) if each.startswith(f"{link}/items/")}
+    assert http.get(item_link).status_code == 200
+    assert Client(str(http.base_url)).run(run_id).run_id == run_id
