@@ -64,6 +64,7 @@ def create_app(
     rate_per_key_s: float = PER_S,
     session_secret: bytes | None = None,
     trace_url: str | None = None,
+    root_path: str = "",
 ) -> FastAPI:
     """The ASGI application over a store. It closes neither the store nor anything else that it was given.
 
@@ -75,6 +76,7 @@ def create_app(
         keys_fresh_s: after how long a key that was created or revoked is known.
         alert_settings: of alerts, where the store keeps them.
         rate_per_key_s: requests a second that one key may make; 0: no limit.
+        root_path: the path under which a proxy serves this, as in /xray; "": as X-Forwarded-Prefix says.
         session_secret: signs the browsers' sessions; processes that share an address share it.
         trace_url: where a trace is in the user's tracing tool, with `{trace_id}` (and `{span_id}`) in it.
     """
@@ -96,7 +98,9 @@ def create_app(
     app.state.committer = committer
     app.state.store = store
     app.add_middleware(Representation, routes=app)
-    app.add_middleware(Guard, access=access, rates=Rates(rate_per_key_s), metrics=metrics, render=pages.error)
+    app.add_middleware(
+        Guard, access=access, rates=Rates(rate_per_key_s), metrics=metrics, render=pages.error, root_path=root_path
+    )
     add_error_handlers(app, pages.error)
     add_write_routes(app, store, committer, bodies)
     add_otlp_routes(app, store, committer, bodies, trace_url=trace_url)

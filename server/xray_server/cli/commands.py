@@ -58,6 +58,12 @@ def register(subparsers: Any) -> None:
         default=os.environ.get("XRAY_TRACE_URL"),
         help="where a trace is in your tracing tool, with {trace_id} in it: runs that came by OTLP link there (default: $XRAY_TRACE_URL)",
     )
+    parser.add_argument(
+        "--root-path",
+        metavar="PATH",
+        default="",
+        help="the path under which a proxy serves this, such as /xray (default: what X-Forwarded-Prefix says)",
+    )
     parser.set_defaults(run=_serve)
     keys.register(subparsers)
     upkeep.register(subparsers)
@@ -95,6 +101,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             log_format=arguments.log_format,
             rate_per_key_s=arguments.rate_per_key,
             trace_url=arguments.trace_url,
+            root_path=arguments.root_path,
         )
     except ConfigurationError as error:
         print(f"xray: {error}", file=sys.stderr)

@@ -20,6 +20,7 @@ from xray_server.access.admission import NOBODY, SIGN_IN, Access, Identity, from
 from xray_server.access.rates import Rates
 from xray_server.answers import error_response
 from xray_server.errors import HTTPError, RequestFailedError
+from xray_server.http import prefix
 from xray_server.http.errors import RenderError, is_page, wants_html
 from xray_server.http.logs import REQUEST_ID, log_request, place_of, request_id
 from xray_server.http.metrics import Metrics
@@ -44,9 +45,12 @@ _PRIVATE: Final = (b"cache-control", b"no-store")  # what took a key to see is n
 class Guard:
     """ASGI middleware; outermost."""
 
-    def __init__(self, app: ASGIApp, access: Access, rates: Rates, metrics: Metrics, render: RenderError) -> None:
+    def __init__(
+        self, app: ASGIApp, access: Access, rates: Rates, metrics: Metrics, render: RenderError, root_path: str = ""
+    ) -> None:
         self._app = app
         self._render = render
+        self._root_path = prefix.checked(root_path)
         self._access = access
         self._rates = rates
         self._metrics = metrics
@@ -57,6 +61,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
+        prefix.take(scope, self._root_path)
         keep_escaped_slashes(scope)
         began_s = time.monotonic()
         status = 0
@@ -67,7 +72,8 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message.get("headers", ()), *_HEADERS, (b"x-request-id", name.encode())]
+                sent = [_under_prefix(*header) for header in message.get("headers", ())]
+                headers = [*sent, *_HEADERS, (b"x-request-id", name.encode())]
                 if not scope["path"].startswith("/static/") and all(name != b"cache-control" for name, _ in headers):
                     headers.append(_PRIVATE)
                 message["headers"] = headers
@@ -127,6 +133,13 @@ class Guard:
             scope.setdefault("state", {}).setdefault("identity", NOBODY)
             return self._render(request, error)
         return error_response(error)
+
+
+def _under_prefix(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """A header of an answer; a redirect leads to where the proxy serves us."""
+    if name.lower() == b"location" and value.startswith(b"/") and not value.startswith(b"//"):
+        return name, prefix.base().encode() + value
+    return name, value
 
 
 def route_of(scope: Scope) -> str:

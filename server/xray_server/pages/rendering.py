@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, Response
 from xray_core.addresses import path_segment
 from xray_server.access.admission import SIGN_OUT, Identity
 from xray_server.errors import HTTPError
+from xray_server.http.prefix import base
 from xray_server.pages import charts, formatting
 
 HERE: Final = Path(__file__).parent
@@ -74,6 +75,7 @@ class Pages:
         )
         self._templates.tests.update(flat=formatting.is_flat)
         self._templates.globals.update(
+            base=base,
             completeness=formatting.completeness,
             plural=formatting.plural,
             ledger_warnings=formatting.ledger_warnings,

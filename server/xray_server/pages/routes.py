@@ -17,6 +17,7 @@ from xray_core.addresses import path_segment
 from xray_core.model import STEP_TYPES
 from xray_server.access.admission import Asker, Project
 from xray_server.http.health import HealthReport
+from xray_server.http.prefix import base
 from xray_server.pages import compare, formatting, run, search
 from xray_server.pages.rendering import HERE, Given, Pages
 from xray_server.pages.views import CompareView, GroupView, ItemView, RunsView, RunView, SearchView, StepsView, StepView
@@ -51,7 +52,7 @@ def _add_list_pages(app: FastAPI, store: Store, pages: Pages) -> None:
 
     @app.get("/ui", include_in_schema=False)
     def get_runs(request: Request, project: Project, query: Annotated[RunsView, Query()]) -> Response:
-        address = str(request.base_url).rstrip("/")
+        address = str(request.base_url).rstrip("/") + base()
         lines, next_cursor = run.run_lines(store, project, query.where(), cursor=query.cursor)
         return pages.page(
             "runs.html",

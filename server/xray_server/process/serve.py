@@ -73,6 +73,7 @@ def serve(
     log_format: Literal["text", "json"] = "text",
     rate_per_key_s: float = PER_S,
     trace_url: str | None = None,
+    root_path: str = "",
 ) -> int:
     """Serve until SIGINT or SIGTERM; returns after everything accepted is committed.
 
@@ -102,6 +103,7 @@ def serve(
             any_host=insecure,
             rate_per_key_s=rate_per_key_s,
             trace_url=trace_url,
+            root_path=root_path,
             session_secret=secrets.token_bytes(32),
             alert_settings=_alert_settings(linked),
         )
