@@ -80,9 +80,7 @@ def create_app(
         session_secret: signs the browsers' sessions; processes that share an address share it.
         trace_url: where a trace is in the user's tracing tool, with `{trace_id}` (and `{span_id}`) in it.
     """
-    alerts = None
-    if isinstance(store, KeepsAlerts):
-        alerts = Alerts(store, store.alert_store(), alert_settings or AlertSettings())
+    alerts = _alerts(store, alert_settings)
     committer = Committer(
         store, max_waiting_batches=max_waiting_batches, after_commit=None if alerts is None else alerts.committed
     )
@@ -131,6 +129,10 @@ def _empty_app(lifespan: _Lifespan) -> FastAPI:
         ],
         responses=errors(401, 403, 421, 429, 503),
     )
+
+
+def _alerts(store: Store, settings: AlertSettings | None) -> Alerts | None:
+    return Alerts(store, store.alert_store(), settings or AlertSettings()) if isinstance(store, KeepsAlerts) else None
 
 
 def _each_once(request: Request) -> None:
