@@ -93,8 +93,7 @@ def create_app(
 
     app = _empty_app(_lifespan(committer, alerts))
     app.state.mcp = add_mcp(app, _VERSION)
-    app.state.committer = committer
-    app.state.store = store
+    app.state.committer, app.state.store = committer, store
     app.add_middleware(Representation, routes=app)
     app.add_middleware(
         Guard, access=access, rates=Rates(rate_per_key_s), metrics=metrics, render=pages.error, root_path=root_path
