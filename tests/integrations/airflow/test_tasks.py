@@ -252,3 +252,17 @@ def test_row_41_what_airflow_masks_is_masked(
             sample["details"] for each in seen.records if each["kind"] == "samples" for sample in each["samples"]
         ]
         assert details == [{"tried": "with [redacted]", "proxy": "[redacted]"}]
+
+
+@pytest.mark.parametrize("level", ["minimal", "sample", "full"])
+def test_the_password_of_a_connection_is_masked_wherever_the_task_says_it(
+    level: str, runs_task: Runs, captured: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_DB", "postgres://u:Tr0ub4dor-Kestrel@h/db")
+    monkeypatch.setenv("XRAY_CAPTURE", level)
+    assert runs_task("logs_in").states == ["failed"]
+    seen = captured()
+    assert "Kestrel" not in json.dumps(seen.records)
+    step = seen.step("logs_in")
+    assert step["error"]["message"] == "login failed: user with [redacted]"
+    assert step["reasons"]["rejected"] == {"refused": 1}

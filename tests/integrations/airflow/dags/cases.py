@@ -22,7 +22,7 @@ from airflow.providers.standard.operators.python import (
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
-from airflow.sdk import DAG, Asset, BaseOperator, BaseSensorOperator, TaskGroup, task
+from airflow.sdk import DAG, Asset, BaseOperator, BaseSensorOperator, Connection, TaskGroup, task
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.log import mask_secret
 
@@ -158,6 +158,12 @@ def secret_word() -> str:
     return "Winter in Boston"
 
 
+def log_in() -> None:
+    password = Connection.get("shop_db").password
+    current_step().reject("row", "refused", {"tried": f"as user with {password}"})
+    raise RuntimeError(f"login failed: user with {password}")
+
+
 def use_secret(word: str) -> None:
     step = current_step()
     step.reject("a", "r", {"tried": f"with {word}", "proxy": "direct"})
@@ -203,6 +209,7 @@ with DAG(
             "XRAY_API_URL": os.environ.get("XRAY_API_URL", ""),
         },
     )
+    PythonOperator(task_id="logs_in", python_callable=log_in)
     PythonOperator(task_id="asks_doctor", python_callable=ask_doctor)
     PythonOperator(task_id="in_thread", python_callable=in_a_thread)
     PythonOperator(task_id="by_hand", python_callable=run_by_hand)
