@@ -61,6 +61,12 @@ def test_bash_has_its_template_rendered_its_group_and_upstream_and_its_children_
     assert step["reasons"]["rejected"] == {"from_bash": 1}
 
 
+def test_a_parameter_names_the_field_that_names_the_items(runs_task: Runs, captured: Reads) -> None:
+    for task_id, key in (("tagged", "sku"), ("untagged", "id")):
+        assert runs_task(task_id).states == ["success"]
+        assert captured().step(task_id)["items"]["out"]["key"] == key
+
+
 def test_each_mapped_instance_is_a_step_of_its_own(runs_task: Runs, captured: Reads) -> None:
     for map_index in (0, 2):
         assert runs_task("double", map_index=map_index).states == ["success"]

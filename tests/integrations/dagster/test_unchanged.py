@@ -72,14 +72,19 @@ def test_a_batch_of_mapped_records() -> None:
 
 
 def test_a_tag_names_the_field_that_names_the_items() -> None:
-    @op(tags={"xray/id": "sku"})
-    def cheap() -> list[dict[str, object]]:
-        return [{"id": 1, "sku": "a"}]
+    keys = []
+    for tags in ({"xray/id": "sku"}, {}):
 
-    @job
-    def tagged() -> None:
-        cheap()
+        @op(tags=tags)
+        def cheap() -> list[dict[str, object]]:
+            return [{"id": 1, "sku": "a"}]
 
-    with capture() as captured:
-        assert tagged.execute_in_process().success
-    assert captured.why("a").outcome == "accepted"
+        @job
+        def tagged() -> None:
+            cheap()
+
+        with capture() as captured:
+            assert tagged.execute_in_process().success
+        (step,) = captured._steps("cheap", None)
+        keys.append(step["items"]["out"]["key"])
+    assert keys == ["sku", "id"]

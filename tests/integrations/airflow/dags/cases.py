@@ -177,6 +177,8 @@ with DAG(
     PythonOperator(task_id="secretive", python_callable=use_secret, op_kwargs={"word": "{{ secret_word() }}"})
     evens = keep_even(numbers=[1, 2, 3, 4, 5])
     classic = PythonOperator(task_id="classic", python_callable=lambda rows: {"n": len(rows)}, op_args=[[1, 2]])
+    PythonOperator(task_id="tagged", python_callable=lambda: [{"id": 1, "sku": "a"}], params={"xray/id": "sku"})
+    PythonOperator(task_id="untagged", python_callable=lambda: [{"id": 1, "sku": "a"}])
     PythonOperator(task_id="fails", python_callable=fail)
     PythonOperator(task_id="skips_itself", python_callable=skip_itself)
     PythonOperator(task_id="skips_silently", python_callable=skip_silently)
