@@ -147,6 +147,7 @@ class Access:
                 "this server wants a key: Authorization: Bearer xray_... (`xray keys create` makes one)",
                 headers={"WWW-Authenticate": 'Bearer realm="xray"'},
             )
+        scope.setdefault("state", {})["identity"] = identity  # the log says whose key it was
         raise HTTPError(403, f"the key {identity.key_name!r} may not do this; it takes a key of scope {needed}")
 
     def _by_key(self, headers: dict[bytes, bytes]) -> Identity | None:

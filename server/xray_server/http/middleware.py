@@ -16,13 +16,21 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xray_core.safety import swallow
-from xray_server.access.admission import NOBODY, SIGN_IN, Access, Identity, from_other_page, keep_escaped_slashes
+from xray_server.access.admission import (
+    NOBODY,
+    SIGN_IN,
+    Access,
+    Identity,
+    from_other_page,
+    keep_escaped_slashes,
+    needed_scope,
+)
 from xray_server.access.rates import Rates
 from xray_server.answers import error_response
 from xray_server.errors import HTTPError, RequestFailedError
 from xray_server.http import prefix
 from xray_server.http.errors import RenderError, is_page, wants_html
-from xray_server.http.logs import REQUEST_ID, log_request, place_of, request_id
+from xray_server.http.logs import REQUEST_ID, log_audit, log_request, place_of, request_id
 from xray_server.http.metrics import Metrics
 from xray_server.store import StoreUnavailableError
 
@@ -96,6 +104,16 @@ class Guard:
         method, route = scope["method"][:10], route_of(scope)
         self._metrics.observe(method=method, route=route, status=status, duration_s=duration_s)
         asker: Identity | None = scope.get("state", {}).get("identity")
+        if needed_scope(method, scope["path"]) == "admin" and (status < 400 or status in _REFUSED):
+            log_audit(
+                "done" if status < 400 else "refused",
+                method=method,
+                route=route,
+                status=status,
+                client=(scope.get("client") or ("unknown",))[0],
+                key=asker.key_name if asker else None,
+                project=asker.project if asker else None,
+            )
         log_request(
             status=status,
             method=method,

@@ -155,3 +155,30 @@ def test_a_probe_says_what_went_wrong_and_asks_again() -> None:
     never: Probe[None] = Probe(lambda: threading.Event().wait(5) and None)
     with pytest.raises(StoreUnavailableError, match="did not answer within"):
         never.answer(0.01)
+
+
+def test_what_takes_an_admin_is_written_into_the_audit_log_done_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SQLiteStore(tmp_path / "xray.db")
+    keys = create_keys(store)
+    server = LoopbackServer(store)
+    with httpx.Client(base_url=server.url, timeout=20) as http:
+        http.post("/runs", json={"run_id": "secret-run", "pipeline": "p"}, headers=keys.headers("ingest"))
+        http.get("/runs", headers=keys.headers("read"))
+        assert http.delete("/runs/secret-run", headers=keys.headers("read")).status_code == 403
+        assert http.delete("/runs/secret-run", headers=keys.headers("admin")).status_code == 200
+        rule = {"name": "n", "metric": "failed"}
+        assert http.post("/alerts/rules", json=rule, headers=keys.headers("admin")).status_code == 200
+    server.stop()
+    store.close()
+    lines = [(r.getMessage(), r.__dict__["fields"]) for r in caplog.records if r.name == "xray.audit"]
+    told = [(message, each.get("method"), each.get("route"), each.get("status")) for message, each in lines]
+    assert told == [
+        ("refused", "DELETE", "none", 403),
+        ("run deleted", None, None, None),
+        ("done", "DELETE", "/runs/{run_id:id}", 200),
+        ("done", "POST", "/alerts/rules", 200),
+    ]
+    assert all(each["project"] == "shop" and each["key"] for _, each in lines)
+    assert "secret-run" not in caplog.text
