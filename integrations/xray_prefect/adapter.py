@@ -251,7 +251,9 @@ class Adapter:
         else:
             step.close("skipped", error=fields.failure(state))
 
-    def never_started(self, flow_run_id: str, task_run_id: str, task_name: str) -> None:
+    def never_started(
+        self, flow_run_id: str, task_run_id: str, task_name: str, *, why: BaseException | None = None
+    ) -> None:
         """It was submitted, and the flow's function was over before it began. If it begins all the same, that replaces this."""
         step = self._run(flow_run_id).open_step(
             task_name,
@@ -265,7 +267,9 @@ class Adapter:
             "skipped",
             error={
                 "type": "NotStarted",
-                "message": "submitted, but the flow ended before it began: wait for the future, or return it",
+                "message": "submitted, but the flow ended before it began: wait for the future, or return it"
+                if why is None
+                else f"submitted, but it could not be handed to its process ({type(why).__name__}: {why})",
             },
         )
 

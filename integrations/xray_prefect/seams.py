@@ -328,13 +328,13 @@ class Submitted:
         waiting = self._waiting.setdefault(fields.xray_id(flow.flow_run.id), {})
         task_run_id = fields.xray_id(future.task_run_id)
         waiting[task_run_id] = inner, str(task.name)
-        inner.add_done_callback(lambda done: waiting.pop(task_run_id, None) if not done.cancelled() else None)
+        inner.add_done_callback(lambda done: None if _not_begun(done) else waiting.pop(task_run_id, None))
 
     def report_not_begun(self, run_id: str) -> None:
         """The flow's function is over: what has not begun by now will be cancelled."""
         for task_run_id, (inner, task_name) in list(self._waiting.pop(run_id, {}).items()):
             if _not_begun(inner):
-                adapter.never_started(run_id, task_run_id, task_name)
+                adapter.never_started(run_id, task_run_id, task_name, why=_not_handed_over(inner))
 
 
 def _executed_future(future: Any) -> Any:
@@ -348,8 +348,18 @@ def _executed_future(future: Any) -> Any:
 
 
 def _not_begun(future: Any) -> bool:
-    executed = getattr(future, "_process_future", None) or future  # a process pool's, once its arguments are known
+    executed = getattr(future, "_process_future", future)  # a process pool's: None before its arguments are known
+    if executed is None:
+        return not future.done() or future.cancelled() or future.exception() is not None
     return bool(executed.cancelled() or not (executed.running() or executed.done()))
+
+
+def _not_handed_over(future: Any) -> BaseException | None:
+    """Why a process pool could not be given a task: it waited for one that failed, or its arguments cannot be pickled."""
+    if getattr(future, "_process_future", future) is None and future.done() and not future.cancelled():
+        error: BaseException | None = future.exception()
+        return error
+    return None
 
 
 submitted: Final = Submitted()

@@ -14,7 +14,7 @@ from prefect.settings import get_current_settings
 from prefect.transactions import transaction
 from xray_prefect import fields
 
-from tests.integrations.prefect.captured import Seen
+from tests.integrations.prefect.captured import Seen, read_spool
 from xray_core import current_step
 
 
@@ -156,6 +156,47 @@ def test_one_line_of_the_projects_own_configuration_enables_x_ray(tmp_path: Path
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
     )
     assert done.stdout.split() == ["True"], done.stderr[-2_000:]
+
+
+POOL = """
+import time
+from pathlib import Path
+from prefect import flow, task
+from prefect.task_runners import ProcessPoolTaskRunner
+import xray_prefect
+xray_prefect.enable()
+@task
+def work(i):
+    time.sleep(2)
+    return i
+HELD = []
+@flow(name="pool", task_runner=ProcessPoolTaskRunner(max_workers=1))
+def pool():
+    HELD.extend(work.submit(i) for i in range(6))  # from the second on, what is held cannot be pickled
+    HELD[0].wait()
+if __name__ == "__main__":
+    pool()
+"""
+
+
+@pytest.mark.stack
+def test_tasks_of_a_process_pool_that_never_started_say_so(prefect_server: str, tmp_path: Path) -> None:
+    (tmp_path / "pool.py").write_text(POOL)
+    environment = {
+        **os.environ, "PREFECT_API_URL": prefect_server, "XRAY_SPOOL_DIR": str(tmp_path / "spool"),
+        "XRAY_API_URL": "http://127.0.0.1:9", "PYTHONWARNINGS": "ignore",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "pool.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 0, done.stderr[-3_000:]
+    assert "failed (" not in done.stderr
+    steps = read_spool(tmp_path).steps("work")
+    assert len(steps) == 6
+    never = [step for step in steps if (step["origin"] or {}).get("state") == "NotStarted"]
+    assert never
+    assert {step["status"] for step in never} == {"skipped"}
+    assert len([step for step in steps if step["status"] == "completed"]) + len(never) == 6
 
 
 def test_without_an_api_the_link_leads_to_where_the_server_will_show_it(prefect_server: str) -> None:
