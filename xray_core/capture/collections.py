@@ -199,8 +199,7 @@ def _dict(value: dict[Any, Any], *, nested: bool) -> Collection | None:
     kinds = set(map(type, value.values()))
     if len(kinds) == 1:
         (kind,) = kinds
-        keyed = set(map(type, value)) <= {str, int}
-        if keyed and is_record(kind):
+        if is_record(kind) and all(map(_may_name_an_item, value)):
             found = _records(list(value.values()), kinds, "mapping")
             return None if found is None else found._replace(fields=("", *found.fields), held=value)
     if nested and len(value) <= MAX_PARTS and all(_may_hold_items(each) for each in kinds):
@@ -208,6 +207,11 @@ def _dict(value: dict[Any, Any], *, nested: bool) -> Collection | None:
         if parts is not None:
             return parts
     return _records([value], {dict}, "one")
+
+
+def _may_name_an_item(key: Any) -> bool:
+    """Whether a key of a dict may be an item's id: a number, or a text with a digit. "train" and "test" name fields."""
+    return type(key) is int or (type(key) is str and any(map(str.isdigit, key)))
 
 
 def _list(value: Any, *, nested: bool) -> Collection | None:

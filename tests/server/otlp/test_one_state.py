@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_a_server_that_dies_before_it_derived_is_put_right_by_the_senders_repeat
     whole = sent(tmp_path / "whole", [(FUSION, "json")], run_id)
     store = open_store(f"sqlite:///{tmp_path}/xray.db")
     decoded = receive.decode(json.dumps(FUSION).encode(), receive.JSON)
-    store.write([Batch(decoded.records, "default", 1)])
+    store.write([Batch(decoded.records, "default", time.time_ns() // 1000)])
     server = LoopbackServer(store)
     try:
         with httpx.Client(base_url=server.url, timeout=20) as http:

@@ -12,7 +12,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.core.capture.inference.seen import seen
@@ -174,6 +174,7 @@ _not_items = st.recursive(
 )
 
 
+@example(result={"train": {"loss": 0.1}, "test": {"loss": 0.2}}, arguments={"a": {"train": {"loss": 0.3}, "test": {}}})
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(result=_not_items, arguments=st.dictionaries(st.sampled_from(["a", "b", "n"]), _not_items, max_size=3))
 def test_what_holds_no_items_has_no_ledger(result: Any, arguments: dict[str, Any]) -> None:
