@@ -12,7 +12,8 @@
         ├── StoreError
         │   ├── StoreUnavailableError the store cannot take or answer anything just now
         │   ├── BadCursorError        a cursor that the store did not make
-        │   └── WriteRaceError        another process wrote the same rows first; a backend tries again by itself
+        │   ├── WriteRaceError        another process wrote the same rows first; a backend tries again by itself
+        │   └── DeletedRunsError      some of a batch is of deleted runs; a backend writes the rest by itself
         ├── NotKnownError             a question about something that is not there
         │   ├── UnknownRunError       no such run
         │   └── NoBaselineError       no good run to compare with
@@ -29,7 +30,7 @@ What HTTP answers to each is in `xray_server.http.errors`. Knows no HTTP framewo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from xray_core.errors import XRayError
@@ -104,6 +105,18 @@ class BadCursorError(StoreError):
 
 class WriteRaceError(StoreError):
     """Another process wrote the same rows first: the transaction is rolled back and can be done again."""
+
+
+class DeletedRunsError(StoreError):
+    """Some of what was to be written is of deleted runs: nothing was written, and the rest can be.
+
+    Args:
+        runs: which: (number of the project, run id) each.
+    """
+
+    def __init__(self, runs: Collection[tuple[int, str]]) -> None:
+        super().__init__(f"{len(runs)} deleted runs")
+        self.runs = frozenset(runs)
 
 
 class NotKnownError(ServerError):

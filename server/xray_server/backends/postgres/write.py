@@ -19,7 +19,7 @@ from xray_server.backends.postgres.dictionary import Dictionary
 from xray_server.backends.postgres.steps import StepRows
 from xray_server.backends.postgres.text import escape_text, id_bytes
 from xray_server.backends.relational import blocks
-from xray_server.backends.relational.deleted import DeletedRunsError, without
+from xray_server.backends.relational.deleted import without
 from xray_server.backends.relational.rows import (
     RUN_STARTED_US,
     Folded,
@@ -37,7 +37,7 @@ from xray_server.backends.relational.rows import (
     tag_text,
     verdict_documents,
 )
-from xray_server.errors import WriteRaceError
+from xray_server.errors import DeletedRunsError, WriteRaceError
 from xray_server.records import states
 from xray_server.records.documents import pack, unpack
 from xray_server.records.schema import ClientRecord, SamplesRecord, VerdictsRecord

@@ -14,14 +14,6 @@ from xray_server.records.schema import ClientRecord
 from xray_server.store import Batch
 
 
-class DeletedRunsError(Exception):
-    """Some of what was to be written is of deleted runs: nothing was written, and the rest can be."""
-
-    def __init__(self, runs: Collection[RunKey]) -> None:
-        super().__init__(f"{len(runs)} deleted runs")
-        self.runs = frozenset(runs)
-
-
 def without(batches: Sequence[Batch], runs: Collection[RunKey], project_id: Callable[[str], int]) -> list[Batch]:
     """The batches without the records of these runs."""
     return [

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xray_server.backends.relational import blocks
-from xray_server.backends.relational.deleted import DeletedRunsError, without
+from xray_server.backends.relational.deleted import without
 from xray_server.backends.relational.ids import id_key
 from xray_server.backends.relational.rows import (
     Folded,
@@ -36,6 +36,7 @@ from xray_server.backends.sqlite.documents import plan_documents
 from xray_server.backends.sqlite.lock import FileLock, transaction
 from xray_server.backends.sqlite.samples import write as write_samples
 from xray_server.backends.sqlite.steps import NewStep, StepRows, new_step
+from xray_server.errors import DeletedRunsError
 from xray_server.records import states
 from xray_server.records.documents import pack, unpack
 from xray_server.records.schema import ClientRecord, SamplesRecord
