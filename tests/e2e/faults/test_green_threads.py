@@ -13,6 +13,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,19 @@ def _environ(server: StandIn, spool_dir: Path, **more: str) -> dict[str, str]:
     return {**kept, "XRAY_API_URL": server.url, "XRAY_SPOOL_DIR": str(spool_dir), "PYTHONWARNINGS": "ignore", **more}
 
 
+def _need(*libraries: str) -> None:
+    """Skip without them. They are looked for, not imported: eventlet warns of every fork of a process that has loaded it."""
+    for library in libraries:
+        if find_spec(library) is None:
+            pytest.skip(f"missing: {library}: pip install {library}")
+
+
 @pytest.mark.parametrize("when", ORDERS)
 @pytest.mark.parametrize("library", PATCH)
 def test_row_35_the_pipeline_goes_on_and_all_is_delivered_whenever_threads_are_replaced(
     server: StandIn, spool_dir: Path, library: str, when: str
 ) -> None:
-    pytest.importorskip(library, reason=f"install {library} to test green threads")
+    _need(library)
     lines = [line.format(patch=PATCH[library]) for line in ORDERS[when]]
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(lines) + WORK],
@@ -146,8 +154,7 @@ def _names(server: StandIn) -> set[Any]:
 
 
 def test_row_35_a_preloaded_gevent_worker_of_gunicorn_answers_and_delivers(server: StandIn, tmp_path: Path) -> None:
-    pytest.importorskip("gevent", reason="install gevent to test green threads")
-    pytest.importorskip("gunicorn", reason="install gunicorn to test preforking servers")
+    _need("gevent", "gunicorn")
     _serves_and_delivers(server, tmp_path, ["-k", "gevent", "--preload"])
 
 
@@ -158,6 +165,5 @@ def test_row_35_a_preloaded_gevent_worker_of_gunicorn_answers_and_delivers(serve
 def test_row_35_other_workers_of_gunicorn_answer_and_deliver(
     server: StandIn, tmp_path: Path, arguments: list[str]
 ) -> None:
-    pytest.importorskip("gevent", reason="install gevent to test green threads")
-    pytest.importorskip("gunicorn", reason="install gunicorn to test preforking servers")
+    _need("gevent", "gunicorn")
     _serves_and_delivers(server, tmp_path, arguments)
