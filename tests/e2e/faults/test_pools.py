@@ -106,7 +106,7 @@ def work(said):
     for n in range(30):
         current_step().reject(f"item-{n}", "late")
     said.set()
-    time.sleep(60)
+    time.sleep(60)  # the pool terminates it in here
 
 if __name__ == "__main__":
     context = multiprocessing.get_context("fork")

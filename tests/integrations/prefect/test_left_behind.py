@@ -167,7 +167,7 @@ import xray_prefect
 xray_prefect.enable()
 @task
 def work(i):
-    time.sleep(2)
+    time.sleep(2)  # keeps the one worker busy, so that what waits behind it never starts
     return i
 HELD = []
 @flow(name="pool", task_runner=ProcessPoolTaskRunner(max_workers=1))
