@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from xray_server.read import runs
+from xray_server.read.text_search import BUDGET_MS, MAX_BUDGET_MS
 from xray_server.store import MAX_PAGE, RunFilter, StepFilter
 from xray_server.times import parse_time
 
@@ -58,6 +59,7 @@ def _known_fields(text: str, known: Collection[str]) -> str:
     return text
 
 
+_BUDGET: Final = "how long items, errors and metadata are looked for, each, from the newest back"
 _FIELDS: Final = Field(
     max_length=1_000,
     description="names with commas between: only these, whole. Else all, large values by their heads (see `truncated`)",
@@ -136,6 +138,17 @@ class RunParameters(Parameters):
     limit: int = Field(200, ge=1, le=MAX_PAGE, description="of steps")
     cursor: Cursor = None
     samples: int = Field(100, ge=0, le=MAX_SAMPLES, description="at most so many samples of a kind for each step")
+
+
+SearchBudget = Annotated[float, Field(ge=0, le=MAX_BUDGET_MS, allow_inf_nan=False, description=_BUDGET)]
+
+
+class SearchParameters(Parameters):
+    """Of the search for what begins with a text."""
+
+    q: str = Field(min_length=1, max_length=512)
+    limit: int = Field(10, ge=1, le=100, description="of each kind")
+    budget_ms: SearchBudget = BUDGET_MS
 
 
 class NoParameters(Parameters):

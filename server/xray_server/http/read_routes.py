@@ -10,8 +10,8 @@ from xray_server.access.admission import Project
 from xray_server.answers import JsonResponse
 from xray_server.errors import UnknownRunError
 from xray_server.http.openapi import NOT_FOUND, READ_ERRORS, answer
-from xray_server.http.params import RunParameters, RunsParameters, StepsParameters, chosen_fields
-from xray_server.read import runs
+from xray_server.http.params import RunParameters, RunsParameters, SearchParameters, StepsParameters, chosen_fields
+from xray_server.read import runs, text_search
 from xray_server.store import Store
 
 
@@ -43,6 +43,11 @@ def add_read_routes(app: FastAPI, store: Store) -> None:
         if run is None:
             raise UnknownRunError(run_id)
         return JsonResponse(run)
+
+    @app.get("/search", responses=answer("q", "runs", "looked_back_to") | READ_ERRORS, tags=["read"])
+    def get_search(project: Project, query: Annotated[SearchParameters, Query()]) -> Response:
+        """Runs, pipelines, tags, steps, reasons, items, error texts and metadata that begin with a text, with counts."""
+        return JsonResponse(text_search.search(store, project, query.q, limit=query.limit, budget_ms=query.budget_ms))
 
     @app.get("/steps", responses=answer("steps", "next_cursor") | READ_ERRORS, tags=["read"])
     def get_steps(project: Project, query: Annotated[StepsParameters, Query()]) -> Response:

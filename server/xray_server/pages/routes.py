@@ -22,6 +22,7 @@ from xray_server.pages import compare, formatting, run, search
 from xray_server.pages.rendering import HERE, Given, Pages
 from xray_server.pages.views import CompareView, GroupView, ItemView, RunsView, RunView, SearchView, StepsView, StepView
 from xray_server.read import runs
+from xray_server.read.text_search import MAX_BUDGET_MS
 from xray_server.store import Store
 
 
@@ -169,7 +170,7 @@ def _add_question_pages(app: FastAPI, store: Store, pages: Pages) -> None:
         text = query.q.strip()
         if not text:
             return RedirectResponse("/ui")
-        found = search.search(store, project, text)
+        found = search.search(store, project, text, budget_ms=query.budget_ms)
         if found.run is not None and not found.item_runs:
             return RedirectResponse(f"/ui/runs/{path_segment(text)}")
-        return pages.page("search.html", request, found=found)
+        return pages.page("search.html", request, found=found, further_ms=MAX_BUDGET_MS)

@@ -9,8 +9,9 @@ from typing import Any, Final
 from xray_core.journey import Entry, Why
 from xray_server.pages.funnel import MAX_TONES
 from xray_server.read import runs as read_runs
+from xray_server.read import text_search
 from xray_server.read import why as read_why
-from xray_server.store import RunFilter, StepFilter, Store, TrendPoint
+from xray_server.store import Store, TrendPoint
 from xray_server.times import iso
 
 FOUND_EACH: Final = 10
@@ -24,38 +25,41 @@ _DAY_US: Final = 24 * _HOUR_US
 _MAX_TREND_US: Final = 90 * _DAY_US
 
 
+_FOUND: Final = ("runs", "pipelines", "tags", "steps", "reasons", "items", "errors", "metadata")
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResults:
-    """What a search found. `item_runs` are the newest runs that know it as an item, as `read.why.item_across_runs` finds them."""
+    """What a search found.
+
+    Attributes:
+        run: the run of exactly this id.
+        item_runs: the newest runs that know exactly this item, as `read.why.item_across_runs` finds them.
+        begins: what begins with the text, as `read.text_search.search` answers.
+    """
 
     text: str
     run: Mapping[str, Any] | None
-    runs: Sequence[Mapping[str, Any]]
-    steps: Sequence[Mapping[str, Any]]
-    reasons: Sequence[Mapping[str, Any]]
     item_runs: Sequence[Mapping[str, Any]]
+    begins: Mapping[str, Any]
 
     @property
     def nothing(self) -> bool:
         """Whether nothing was found at all."""
-        return not (self.run or self.runs or self.steps or self.reasons or self.item_runs)
+        return not (self.run or self.item_runs or any(self.begins[kind] for kind in _FOUND))
+
+    @property
+    def back_to(self) -> str | None:
+        """How far back items, errors and metadata were looked for; None: everywhere."""
+        return max((at for at in self.begins["looked_back_to"].values() if at is not None), default=None)
 
 
-def search(store: Store, project: str, text: str) -> SearchResults:
-    """Runs, steps, reasons and items that a text may mean."""
+def search(store: Store, project: str, text: str, *, budget_ms: float = text_search.BUDGET_MS) -> SearchResults:
+    """Runs, pipelines, tags, steps, reasons, items, errors and metadata that a text may mean."""
     run = store.run(project, text)
-    runs = store.runs(project, RunFilter(q=text), limit=FOUND_EACH).items
-    steps = store.steps(project, StepFilter(name=text), limit=FOUND_EACH).items
-    reasons = store.steps(project, StepFilter(reason=text), limit=FOUND_EACH).items
     items = read_why.item_across_runs(store, project, text, pipeline=None, limit=ITEM_RUNS, cursor=None)["runs"]
-    return SearchResults(
-        text,
-        None if run is None else read_runs.run_json(run),
-        [read_runs.run_json(each) for each in runs],
-        [read_runs.step_json(each) for each in steps],
-        [read_runs.step_json(each) for each in reasons],
-        items,
-    )
+    begins = text_search.search(store, project, text, limit=FOUND_EACH, budget_ms=budget_ms)
+    return SearchResults(text, None if run is None else read_runs.run_json(run), items, begins)
 
 
 @dataclass(frozen=True, slots=True)

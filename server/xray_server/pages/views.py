@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from xray_server.http.params import Cursor, Parameters, RunsFilter, StepsFilter, Text
+from xray_server.http.params import Cursor, Parameters, RunsFilter, SearchBudget, StepsFilter, Text
+from xray_server.read.text_search import BUDGET_MS
 
 Offset = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -52,6 +53,7 @@ class SearchView(Parameters):
     """Of the search."""
 
     q: Text = ""
+    budget_ms: SearchBudget = BUDGET_MS
 
 
 class StepsView(_FromForm, StepsFilter):

@@ -4,6 +4,7 @@ from xray_server.errors import BadCursorError, StoreUnavailableError
 from xray_server.store.answers import (
     DumpedRun,
     ItemRun,
+    NameCount,
     Page,
     SampledStep,
     Sighting,
@@ -20,6 +21,7 @@ from xray_server.store.protocol import Store
 from xray_server.store.questions import (
     DEFAULT_PROJECT,
     KINDS_KEPT,
+    MAX_COUNTED,
     MAX_PAGE,
     MAX_PAGE_BYTES,
     Batch,
@@ -32,6 +34,7 @@ from xray_server.store.questions import (
 __all__ = [
     "DEFAULT_PROJECT",
     "KINDS_KEPT",
+    "MAX_COUNTED",
     "MAX_PAGE",
     "MAX_PAGE_BYTES",
     "BadCursorError",
@@ -41,6 +44,7 @@ __all__ = [
     "Kept",
     "Key",
     "KeyStore",
+    "NameCount",
     "Page",
     "Prune",
     "RunFilter",

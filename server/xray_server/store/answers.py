@@ -102,6 +102,20 @@ class StepGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class NameCount:
+    """A name, and how many runs or steps have it.
+
+    Attributes:
+        kind: "runs" (the name is the beginning of their ids), "pipeline", "tag" (`key:value`), "step" or "reason".
+        n: runs, or step attempts; at most `MAX_COUNTED`, and then there may be more.
+    """
+
+    kind: str
+    name: str
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """One item in one set of a step attempt, seen from the item.
 

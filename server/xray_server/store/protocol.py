@@ -20,6 +20,7 @@ from xray_core.journey import LookedUp
 from xray_server.store.answers import (
     DumpedRun,
     ItemRun,
+    NameCount,
     Page,
     SampledStep,
     StepGroup,
@@ -117,6 +118,11 @@ class Store(Protocol):
 
     def pipelines(self, project: str) -> list[str]:
         """The names of the pipelines that have runs, sorted."""
+
+    def names(self, project: str, prefix: str, *, limit: int) -> list[NameCount]:
+        """The pipelines, tags, steps and reasons whose names begin with a text, `limit` of each kind, and the runs whose ids
+        do, counted.
+        """
 
     def trend(
         self, project: str, *, pipeline: str | None, name: str | None, since_us: int, until_us: int

@@ -14,6 +14,7 @@ from xray_server.records.schema import Record
 
 DEFAULT_PROJECT: Final = "default"
 MAX_PAGE: Final = 1000
+MAX_COUNTED: Final = 10_000  # of what has one name
 MAX_PAGE_BYTES: Final = 64 * 1024 * 1024  # of documents, unpacked: two of the largest that are taken still fit
 
 

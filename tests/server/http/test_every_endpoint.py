@@ -47,6 +47,7 @@ TABLE: dict[tuple[str, str], Endpoint] = {
     ("GET", "/runs"): Endpoint("read", "/runs"),
     ("GET", "/runs/{run_id:id}"): Endpoint("read", f"/runs/{RUN}"),
     ("GET", "/steps"): Endpoint("read", "/steps"),
+    ("GET", "/search"): Endpoint("read", f"/search?q={MARK[:7]}"),
     ("GET", "/runs/{run_id:id}/items/{item_id:id}"): Endpoint("read", f"/runs/{RUN}/items/{ITEM}"),
     ("GET", "/runs/{a:id}/diff/{b:id}"): Endpoint("read", f"/runs/{RUN}/diff/{RUN}-2"),
     ("GET", "/items/{item_id:id}"): Endpoint("read", f"/items/{ITEM}"),

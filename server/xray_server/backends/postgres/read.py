@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from psycopg import Connection
 
-from xray_server.backends.postgres.text import escape_text, id_bytes, id_bytes_range, id_of_bytes, unescape_text
+from xray_server.backends.postgres.text import escape_text, id_bytes, id_bytes_ranges, id_of_bytes, unescape_text
 from xray_server.backends.relational.database import NOTHING, Chunk, DumpedRow, SampledRow, StepRow
 from xray_server.records.documents import unpack
 from xray_server.store import RunFilter, StepFilter
@@ -103,9 +103,9 @@ class PostgresDatabase:
         """The id that `id_key` was given."""
         return id_of_bytes(key)
 
-    def id_range(self, prefix: str) -> tuple[bytes, bytes]:
+    def id_ranges(self, prefix: str) -> list[tuple[bytes, bytes]]:
         """From (inclusive) and to (exclusive) of the kept ids that begin with this text."""
-        return id_bytes_range(prefix)
+        return id_bytes_ranges(prefix)
 
     def escape(self, text: str) -> str:
         """Text as it is kept."""

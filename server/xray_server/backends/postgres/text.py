@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from xray_server.backends.relational.ids import id_key, id_prefix_range, id_text
+from xray_server.backends.relational.ids import id_key, id_prefix_ranges, id_text
 
 _ESCAPE: Final = "\ue000"  # of the private use area; doubled where it stands for itself, followed by 0 for NUL
 _ESCAPED: Final = re.compile(f"{_ESCAPE}([0{_ESCAPE}])")
@@ -38,10 +38,9 @@ def id_of_bytes(kept: bytes) -> str:
     return id_text(kept[1:]) if kept[:1] == b"u" else kept[1:].decode()
 
 
-def id_bytes_range(prefix: str) -> tuple[bytes, bytes]:
+def id_bytes_ranges(prefix: str) -> list[tuple[bytes, bytes]]:
     """From (inclusive) and to (exclusive), in bytes, of the ids that begin with this text."""
-    low, high = id_prefix_range(prefix)
-    return _tagged(low), _tagged(high)
+    return [(_tagged(low), _tagged(high)) for low, high in id_prefix_ranges(prefix)]
 
 
 def _tagged(key: Any) -> bytes:

@@ -117,7 +117,7 @@ class Database(Protocol):
     def id_text(self, key: Any) -> str:
         """The id that `id_key` was given."""
 
-    def id_range(self, prefix: str) -> tuple[Any, Any]:
+    def id_ranges(self, prefix: str) -> list[tuple[Any, Any]]:
         """From (inclusive) and to (exclusive) of the kept ids that begin with this text."""
 
     def escape(self, text: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+_DASHES: Final = frozenset({8, 12, 16, 20})  # the digits of a UUID that a dash comes before
+_HEX: Final = frozenset("0123456789abcdef")
 
 
 def id_key(text: str) -> bytes | str:
@@ -25,9 +28,13 @@ def id_text(key: bytes | str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def id_prefix_range(prefix: str) -> tuple[Any, Any]:
-    """The range of kept ids that begin with this text: of UUIDs as bytes, else of text."""
+def id_prefix_ranges(prefix: str) -> list[tuple[Any, Any]]:
+    """The ranges (inclusive, exclusive) of kept ids that begin with this text: of text and, where it can be the beginning
+    of a UUID, of UUIDs. `2026-11` may begin the id of a run that is named by its day; `20261101` either.
+    """
+    ranges: list[tuple[Any, Any]] = [(prefix, prefix + "\U0010ffff")]
     digits = prefix.replace("-", "").lower()
-    if 4 <= len(digits) <= 32 and len(prefix) <= 36 and set(digits) <= set("0123456789abcdef"):
-        return bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f")) + b"\0"
-    return prefix, prefix + "\U0010ffff"
+    dashed = "".join(f"-{digit}" if place in _DASHES else digit for place, digit in enumerate(digits))
+    if 4 <= len(digits) <= 32 and set(digits) <= _HEX and prefix.lower() in (digits, dashed, f"{dashed}-"):
+        ranges.append((bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f")) + b"\0"))
+    return ranges

@@ -308,7 +308,10 @@ def _runs_with(db: Database, project: int, text: str) -> list[tuple[str, list[An
     """What selects the runs that have a text: at the beginning of their id or of a tag's value, or in their pipeline's name."""
     escaped = db.escape(text)
     return [
-        ("SELECT pk FROM run WHERE project = ? AND id >= ? AND id < ?", [project, *db.id_range(text)]),
+        *(
+            ("SELECT pk FROM run WHERE project = ? AND id >= ? AND id < ?", [project, low, high])
+            for low, high in db.id_ranges(text)
+        ),
         (
             "SELECT run FROM run_tag WHERE project = ? AND value >= ? AND value < ?",
             [project, escaped, escaped + MAX_CHARACTER],

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from xray_core.journey import LookedUp
-from xray_server.backends.relational import dump, figures, items, keys, lists, samples, stored
+from xray_server.backends.relational import dump, figures, items, keys, lists, names, samples, stored
 from xray_server.backends.relational.cursors import make_cursor, parse_cursor
 from xray_server.backends.relational.database import Database
 from xray_server.store import (
@@ -19,6 +19,7 @@ from xray_server.store import (
     DumpedRun,
     ItemRun,
     Key,
+    NameCount,
     Page,
     RunFilter,
     SampledStep,
@@ -162,6 +163,10 @@ class RelationalStore(ABC, Generic[D]):
     def pipelines(self, project: str) -> list[str]:
         """The names of the pipelines that have runs."""
         return self._read(lambda db: figures.pipelines(db, project))
+
+    def names(self, project: str, prefix: str, *, limit: int) -> list[NameCount]:
+        """Names that begin with a text."""
+        return self._read(lambda db: names.names(db, project, prefix, limit=limit))
 
     def trend(
         self, project: str, *, pipeline: str | None, name: str | None, since_us: int, until_us: int

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from xray_server.backends.relational.database import NOTHING, Chunk, DumpedRow, SampledRow, StepRow
-from xray_server.backends.relational.ids import id_key, id_prefix_range, id_text
+from xray_server.backends.relational.ids import id_key, id_prefix_ranges, id_text
 from xray_server.backends.relational.rows import HIGH_RATE, SLOW_US
 from xray_server.backends.sqlite.documents import documents
 from xray_server.backends.sqlite.steps import OF_STEP
@@ -72,9 +72,9 @@ class SQLiteDatabase:
         """The id that `id_key` was given."""
         return id_text(key)
 
-    def id_range(self, prefix: str) -> tuple[Any, Any]:
+    def id_ranges(self, prefix: str) -> list[tuple[Any, Any]]:
         """From (inclusive) and to (exclusive) of the kept ids that begin with this text."""
-        return id_prefix_range(prefix)
+        return id_prefix_ranges(prefix)
 
     def escape(self, text: str) -> str:
         """Text as it is kept: as it is."""
