@@ -90,6 +90,26 @@ def encode(hashes: Iterable[int]) -> bytes:
     return b"\x02" + _little(offsets) + bytes(lows)
 
 
+def encode_with(hashes: array[int], values: array[float]) -> tuple[bytes, bytes]:
+    """As `encode`, and one number an item: little-endian doubles, in the order of the fingerprints."""
+    low = array("Q", [hashed & MASK for hashed in hashes])
+    order = sorted(range(len(low)), key=low.__getitem__)
+    return encode(hashes), pack_numbers(array("d", [values[at] for at in order]))
+
+
+def pack_numbers(numbers: array[float]) -> bytes:
+    """Numbers as little-endian doubles."""
+    return _little(array("Q", numbers.tobytes()))
+
+
+def numbers_of(data: bytes) -> array[float]:
+    """The numbers that `pack_numbers` was given."""
+    numbers = array("d", data)
+    if sys.byteorder == "big":  # pragma: no cover
+        numbers.byteswap()
+    return numbers
+
+
 def _sorted_planes(hashes: array[int]) -> bytes:
     """The low 40 bits of each hash, sorted, as little-endian bytes, 8 an item, of which the upper three mean nothing.
 

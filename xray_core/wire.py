@@ -28,7 +28,9 @@ kind "step", key (run_id, step_id, attempt, part):
     sampling {rate, per_reason, seed}, dropped {what: n} (what this part could not keep)
 kind "verdicts", key (run_id, step_id, attempt, part, chunk), append-only, never changed once written:
     chunk (a string), sets [{outcome, reason | null, n, ids [item_id]} | {outcome, reason | null, n, fp40: base64}];
-    `outcome` is also "in" / "out" for the item sets, with ids in order
+    `outcome` is also "in" / "out" for the item sets, with ids in order;
+    a set whose verdicts declare a number each has values (base64 of little-endian doubles, in the order of ids or fp40; NaN: none)
+    and limit (what they were held against | null)
 kind "samples", key (run_id, step_id, attempt, part, chunk):
     chunk "live" is a snapshot with `rev` (newest wins); other chunks are append-only;
     samples [{item_id, outcome, reason, details, score, rank, weight, at_us}]; weight is 1 / inclusion probability;
@@ -44,7 +46,7 @@ Column: {sum (of hash(id, value)), n, nulls, and of numbers min, max, total, abs
 error: {type, message, traceback}. origin: see `model.Origin`. fp: see `xray_core.objects.fingerprint`.
 
 In the spool a payload is one such JSON object, or, for verdicts, "V" + a JSON header + "\\n" + the raw 64-bit hashes: the
-caller's thread only copies memory, and the sender sorts and packs (`to_line`).
+caller's thread only copies memory, and the sender sorts and packs (`to_line`). Values follow the hashes of their set.
 """
 
 from __future__ import annotations
@@ -53,8 +55,8 @@ import base64
 import re
 import sys
 from array import array
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -122,16 +124,32 @@ class StepHead(msgspec.Struct, gc=False):
         }  # fmt: skip
 
 
-def verdicts_payload(header: Mapping[str, Any], sets: list[tuple[str, str | None, array[int]]]) -> bytes:
+class RawSet(NamedTuple):
+    """Verdicts of one outcome and reason: 64-bit hashes as array("Q"); `values`, an array("d"), where each declares a number."""
+
+    outcome: str
+    reason: str | None
+    hashes: array[int]
+    values: array[float] | None = None
+    limit: float | None = None
+
+
+def verdicts_payload(header: Mapping[str, Any], sets: Sequence[RawSet]) -> bytes:
     """Raw verdicts as a spool payload.
 
     Args:
         header: the verdicts record without its `sets`.
-        sets: (outcome, reason, 64-bit hashes as array("Q")).
     """
-    plan = [[outcome, reason, len(hashes)] for outcome, reason, hashes in sets]
+    plan: list[list[Any]] = []
+    data: list[bytes] = []
+    for each in sets:
+        plan.append([each.outcome, each.reason, len(each.hashes)])
+        data.append(each.hashes.tobytes())
+        if each.values is not None:
+            plan[-1].append(each.limit)
+            data.append(each.values.tobytes())
     head = to_payload({**header, "raw": plan, "order": sys.byteorder})
-    return b"".join([b"V", head, b"\n", *(hashes.tobytes() for _, _, hashes in sets)])
+    return b"".join([b"V", head, b"\n", *data])
 
 
 def to_line(payload: bytes) -> bytes:
@@ -149,18 +167,30 @@ def to_line(payload: bytes) -> bytes:
     plan, order = record.pop("raw"), record.pop("order")
     sets: list[dict[str, Any]] = []
     at = end + 1
-    for outcome, reason, n in plan:
-        hashes = array("Q")
-        hashes.frombytes(payload[at : at + 8 * n])
+    for outcome, reason, n, *declared in plan:
+        hashes: array[int] = _numbers("Q", payload, at, n, order)
         at += 8 * n
-        if len(hashes) != n:
-            raise ValueError("a verdicts payload is cut off")
-        if order != sys.byteorder:
-            hashes.byteswap()
-        packed = base64.b64encode(verdicts.encode(hashes)).decode("ascii")
-        sets.append({"outcome": outcome, "reason": reason, "n": n, "fp40": packed})
+        of_values: dict[str, Any] = {}
+        if declared:
+            packed, values = verdicts.encode_with(hashes, _numbers("d", payload, at, n, order))
+            of_values = {"values": base64.b64encode(values).decode("ascii"), "limit": declared[0]}
+            at += 8 * n
+        else:
+            packed = verdicts.encode(hashes)
+        fp40 = base64.b64encode(packed).decode("ascii")
+        sets.append({"outcome": outcome, "reason": reason, "n": n, "fp40": fp40, **of_values})
     record["sets"] = sets
     return to_payload(record)
+
+
+def _numbers(kind: Literal["Q", "d"], payload: bytes, at: int, n: int, order: str) -> array[Any]:
+    numbers: array[Any] = array(kind)
+    numbers.frombytes(payload[at : at + 8 * n])
+    if len(numbers) != n:
+        raise ValueError("a verdicts payload is cut off")
+    if order != sys.byteorder:
+        numbers.byteswap()
+    return numbers
 
 
 def head_of(payload: bytes) -> bytes:

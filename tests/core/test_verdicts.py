@@ -70,7 +70,9 @@ def test_a_damaged_set_is_refused(blob: bytes) -> None:
 @given(st.lists(st.tuples(st.sampled_from(["rejected", "in"]), st.none() | st.text(max_size=5), hashes), max_size=4))
 def test_raw_verdicts_survive_the_spool_and_become_a_line(sets: list[tuple[str, str | None, list[int]]]) -> None:
     header = {"v": 1, "kind": "verdicts", "run_id": "r"}
-    payload = wire.verdicts_payload(header, [(outcome, reason, array("Q", values)) for outcome, reason, values in sets])
+    payload = wire.verdicts_payload(
+        header, [wire.RawSet(outcome, reason, array("Q", values)) for outcome, reason, values in sets]
+    )
     record = wire.from_line(wire.to_line(payload))
     assert [(each["outcome"], each["reason"], each["n"]) for each in record["sets"]] == [
         (outcome, reason, len(values)) for outcome, reason, values in sets

@@ -28,7 +28,9 @@ _names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
     sets=st.lists(st.tuples(_names, st.none() | _names, st.lists(st.integers(0, 2**64 - 1), max_size=50)), max_size=4)
 )
 def test_raw_verdicts_become_sets_of_fingerprints(sets: list[tuple[str, str | None, list[int]]]) -> None:
-    payload = wire.verdicts_payload(HEADER, [(outcome, reason, array("Q", hashes)) for outcome, reason, hashes in sets])
+    payload = wire.verdicts_payload(
+        HEADER, [wire.RawSet(outcome, reason, array("Q", hashes)) for outcome, reason, hashes in sets]
+    )
     record = wire.from_line(wire.to_line(payload))
     assert {name: record[name] for name in HEADER} == HEADER
     assert [(each["outcome"], each["reason"], each["n"]) for each in record["sets"]] == [
@@ -40,7 +42,7 @@ def test_raw_verdicts_become_sets_of_fingerprints(sets: list[tuple[str, str | No
 
 @pytest.mark.parametrize("cut", [1, 8, 12])
 def test_a_verdicts_payload_that_is_cut_off_is_refused(cut: int) -> None:
-    payload = wire.verdicts_payload(HEADER, [("rejected", "dup", array("Q", [1, 2]))])
+    payload = wire.verdicts_payload(HEADER, [wire.RawSet("rejected", "dup", array("Q", [1, 2]))])
     with pytest.raises(ValueError, match=r"cut off|multiple of item size"):
         wire.to_line(payload[:-cut])
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from xray_core.capture.columns import Ids, hash_all
+from xray_core.capture.columns import Ids, hash_all, is_null
+from xray_core.capture.declared import Named, finite
 from xray_core.capture.sampling import SPACE
 from xray_core.capture.scores import score_of
 
@@ -38,6 +39,8 @@ def extend(
     *,
     details_of: DetailsOf | None = None,
     scores: Sequence[Any] | None = None,
+    values: Sequence[Any] | None = None,
+    limits: Mapping[Bucket, Any] | None = None,
 ) -> None:
     """Add a block of items to `log`.
 
@@ -47,6 +50,7 @@ def extend(
         codes: for each row the index of its bucket; None: all rows belong to the first.
         details_of: the details of rows, by their numbers in the block.
         scores: one for each row, or None for a row without one.
+        values: as `scores`, the declared ones; `limits`: what those of each bucket were held against.
     """
     if codes is None:
         codes = bytes(ids.size)
@@ -64,7 +68,10 @@ def extend(
     hashed = hash_all(ids.texts)
     if scores is not None:
         _ranges(log, buckets, ids.texts, codes, scores, hashed)
-    _add(log, buckets, ids.texts, codes, hashed)
+    groups = _rows_by_bucket(buckets, codes)
+    if values is not None:
+        groups = _declare(log, groups, ids, [values[row] for row in rows], hashed, limits or {})
+    _add(log, groups, ids.texts, hashed)
     _offer(log, buckets, ids.texts, codes, rows, details_of, scores)
 
 
@@ -85,11 +92,34 @@ def _count_unnamed(log: VerdictLog, buckets: Sequence[Bucket], ids: Ids, codes: 
     log.dropped(null_ids=ids.nulls, verdicts_without_id=ids.odd)
 
 
-def _add(
-    log: VerdictLog, buckets: Sequence[Bucket], texts: list[bytes], codes: Sequence[int], hashed: array[int]
-) -> None:
+def _declare(
+    log: VerdictLog,
+    groups: dict[Bucket, Sequence[int]],
+    ids: Ids,
+    values: list[Any],
+    hashed: array[int],
+    limits: Mapping[Bucket, Any],
+) -> dict[Bucket, Sequence[int]]:
+    """As `_add`, for the rows that have a value; the rows that have none."""
+    numbers = [finite(value) for value in values]
+    log.dropped(values=sum(1 for given, number in zip(values, numbers) if number is None and not is_null(given)))
+    with_values = {b: kept for b, rows in groups.items() if (kept := [row for row in rows if numbers[row] is not None])}
+    for bucket, n_named in _names(log, with_values).items():
+        rows = with_values[bucket]
+        bucket.told()
+        declared, limit = log.declared(bucket, limits.get(bucket))
+        declared.named.extend([Named(ids.texts[row].decode(), numbers[row] or 0.0, limit) for row in rows[:n_named]])
+        if len(rows) > n_named:
+            bucket.slow = False
+            left = rows[n_named:]
+            declared.extend(
+                array("Q", [hashed[row] for row in left]), array("d", [numbers[row] or 0.0 for row in left]), limit
+            )
+    return {bucket: kept for bucket, rows in groups.items() if (kept := [row for row in rows if numbers[row] is None])}
+
+
+def _add(log: VerdictLog, groups: dict[Bucket, Sequence[int]], texts: list[bytes], hashed: array[int]) -> None:
     """Names for the first items of each reason, fingerprints for the others."""
-    groups = _rows_by_bucket(buckets, codes)
     for bucket, n_named in _names(log, groups).items():
         rows = groups[bucket]
         bucket.told()
@@ -127,7 +157,7 @@ def _numpy_array(codes: Sequence[int]) -> Any:
         return None
 
 
-def _names(log: VerdictLog, groups: dict[Bucket, Sequence[int]]) -> dict[Bucket, int]:
+def _names(log: VerdictLog, groups: Mapping[Bucket, Sequence[int]]) -> dict[Bucket, int]:
     """For each bucket how many of its items are kept by name: those that come first in the step, while there is room."""
     wanted = {bucket: min(len(rows), bucket.names_left) if bucket.slow else 0 for bucket, rows in groups.items()}
     if sum(wanted.values()) > log.names_left:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from xray_core.capture import bulk, columns
 from xray_core.capture.columns import Ids, NotIdsError
 from xray_core.capture.frames import Filtered
-from xray_core.capture.verdict_log import VerdictLog
+from xray_core.capture.verdict_log import Bucket, VerdictLog
 from xray_core.safety import swallow
 
 Verdict = tuple[str, Any]  # outcome and reason
@@ -32,6 +32,15 @@ class Source(NamedTuple):
         return columns.ids_in([columns.part_of(column, start, stop) for column in self.columns])
 
 
+class Rows(NamedTuple):
+    """What is said of each row beside its id and its verdict: readers and columns, None where nothing is; `limit` of the values."""
+
+    details_of: bulk.DetailsOf | None
+    scores: Any
+    values: Any
+    limit: Any
+
+
 def source_of(items: Any, key: Any = None) -> Source:
     """Where the ids of `items` come from. An iterator is read to its end.
 
@@ -47,13 +56,23 @@ def source_of(items: Any, key: Any = None) -> Source:
     return Source(sizes.pop(), found)
 
 
-def one_verdict(log: VerdictLog, verdict: Verdict, items: Any, details: Any, score: Any) -> None:
-    """The same verdict for each of `items`."""
+def one_verdict(
+    log: VerdictLog, verdict: Verdict, items: Any, details: Any, score: Any, declared: tuple[Any, Any] = (None, None)
+) -> None:
+    """The same verdict for each of `items`; `declared`: their values, and the limit of these."""
     source = source_of(items)
-    _record(log, [verdict], None, source, _details(log, details, source.size), _scores(log, score, source.size))
+    rows = Rows(
+        _details(log, details, source.size),
+        _scores(log, score, source.size),
+        _scores(log, declared[0], source.size, "values"),
+        declared[1],
+    )
+    _record(log, [verdict], None, source, rows)
 
 
-def judged(log: VerdictLog, items: Any, reasons: Any, details: Any, score: Any) -> None:
+def judged(
+    log: VerdictLog, items: Any, reasons: Any, details: Any, score: Any, declared: tuple[Any, Any] = (None, None)
+) -> None:
     """A verdict for each of `items`: accepted where its reason is none, else rejected for it.
 
     Raises:
@@ -73,13 +92,24 @@ def judged(log: VerdictLog, items: Any, reasons: Any, details: Any, score: Any) 
         codes = [verdicts[reason if _hashable(reason) else f"<{type(reason).__name__}>"] for reason in values]
     if len(verdicts.verdict_of) <= 256:
         codes = bytes(codes)  # what `bulk.py` is fastest with
-    _record(
-        log, verdicts.verdict_of, codes, source, _details(log, details, source.size), _scores(log, score, source.size)
-    )  # fmt: skip
+    rows = Rows(
+        _details(log, details, source.size),
+        _scores(log, score, source.size),
+        _scores(log, declared[0], source.size, "values"),
+        declared[1],
+    )
+    _record(log, verdicts.verdict_of, codes, source, rows)
 
 
 def told_of_filter(
-    log: VerdictLog, frame: Any, what: Filtered, reasons: Sequence[Any], key: Any, details: Sequence[str], score: Any
+    log: VerdictLog,
+    frame: Any,
+    what: Filtered,
+    reasons: Sequence[Any],
+    key: Any,
+    details: Sequence[str],
+    score: Any,
+    declared: tuple[Any, Any] = (None, None),
 ) -> None:
     """The verdicts of `Step.filter`: its rows by `key`, else by the frame's index."""
     size = len(what.codes)
@@ -94,8 +124,12 @@ def told_of_filter(
     verdicts = [("accepted", None), *(("rejected", reason) for reason in reasons)]
     log.dropped(mask_nulls=what.nulls)
     read_details = _details(log, (frame, [details] if isinstance(details, str) else details), size) if details else None
-    score = _column(log, frame, score) if isinstance(score, str) else score
-    _record(log, verdicts, what.codes, source, read_details, _scores(log, score, size))
+    score, value = (
+        _column(log, frame, each, what) if isinstance(each, str) else each
+        for each, what in ((score, "scores"), (declared[0], "values"))
+    )
+    rows = Rows(read_details, _scores(log, score, size), _scores(log, value, size, "values"), declared[1])
+    _record(log, verdicts, what.codes, source, rows)
 
 
 def _record(
@@ -103,15 +137,16 @@ def _record(
     verdicts: Sequence[Verdict],
     codes: Sequence[int] | None,
     source: Source,
-    details_of: bulk.DetailsOf | None,
-    scores: Any,
+    rows: Rows,
 ) -> None:
     """Hand the rows to the log, block by block."""
     if not source.size:
         return
+    details_of = rows.details_of
     occurring = sorted(set(codes), key=codes.index) if codes is not None else [0]
     buckets = {code: log.bucket(*verdicts[code]) for code in occurring}
     by_code = [buckets.get(code, buckets[occurring[0]]) for code in range(len(verdicts))]
+    limits = _limits(rows.limit, by_code) if rows.values is not None else {}
     for start in range(0, source.size, bulk.BLOCK_ROWS):
         stop = min(source.size, start + bulk.BLOCK_ROWS)
         bulk.extend(
@@ -120,8 +155,20 @@ def _record(
             source.ids(start, stop) if log.keeps_verdicts else Ids([], [], 0, stop - start),
             codes[start:stop] if codes is not None else None,
             details_of=partial(_shifted, details_of, start) if details_of is not None else None,
-            scores=columns.values_of(columns.part_of(scores, start, stop)) if scores is not None else None,
+            scores=_part(rows.scores, start, stop),
+            values=_part(rows.values, start, stop),
+            limits=limits,
         )
+
+
+def _part(column: Any, start: int, stop: int) -> Any:
+    return None if column is None else columns.values_of(columns.part_of(column, start, stop))
+
+
+def _limits(limit: Any, buckets: Sequence[Bucket]) -> dict[Bucket, Any]:
+    """What the values of each bucket were held against: one limit for all; or by reason, and then none for what is accepted."""
+    by_reason = isinstance(limit, Mapping)
+    return {bucket: limit.get(bucket.reason) if by_reason else limit for bucket in buckets}
 
 
 def _shifted(details_of: bulk.DetailsOf, start: int, rows: Sequence[int]) -> Sequence[Any]:
@@ -185,29 +232,29 @@ def _of_columns(named: Mapping[str, Any], size: int) -> Callable[[Sequence[int]]
     return read
 
 
-def _scores(log: VerdictLog, scores: Any, size: int) -> Any:
-    """The scores of the rows as a column or list; None where there are none, or none that fit, which is said."""
+def _scores(log: VerdictLog, scores: Any, size: int, what: str = "scores") -> Any:
+    """The scores (or values) of the rows as a column or list; None where there are none, or none that fit, which is said."""
     try:
         if scores is None:
             return None
         if isinstance(scores, Iterator):
             scores = list(scores)
         if columns.kind_of(scores) != "column" and not isinstance(scores, (list, tuple)):
-            raise TypeError(f"scores are a column or list with one for each id, not {type(scores).__qualname__}")
-        _must_fit("scores", len(scores), size)
+            raise TypeError(f"{what} are a column or list with one for each id, not {type(scores).__qualname__}")
+        _must_fit(what, len(scores), size)
         return scores
     except Exception as error:  # noqa: BLE001  # a verdict without its score is still a verdict
-        log.dropped(scores=size)
-        swallow("step: scores of items", error)
+        log.dropped(**{what: size})
+        swallow(f"step: {what} of items", error)
         return None
 
 
-def _column(log: VerdictLog, frame: Any, name: str) -> Any:
+def _column(log: VerdictLog, frame: Any, name: str, what: str) -> Any:
     try:
         return columns.column_of(frame, name)
     except Exception as error:  # noqa: BLE001  # as above
-        swallow("step: scores of items", error)
-        log.dropped(scores=len(frame))
+        swallow(f"step: {what} of items", error)
+        log.dropped(**{what: len(frame)})
         return None
 
 

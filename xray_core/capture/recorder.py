@@ -216,7 +216,7 @@ class Recorder:
         bare = {name: record[name] for name in kept if name in record}
         return {**bare, "dropped": {**record.get("dropped", {}), "redaction_failed": 1}}
 
-    def write_hashes(self, header: Record, sets: list[tuple[str, str | None, Any]]) -> None:
+    def write_hashes(self, header: Record, sets: list[wire.RawSet]) -> None:
         """Put raw verdict hashes into the spool. They carry no text but the reasons, which the step's own record carries too."""
         if self._enabled:
             self.sink.put("verdicts", wire.verdicts_payload(header, sets))

@@ -71,11 +71,20 @@ class StepItems:
         item_id: ItemId,
         reason: str | Enum,
         details: object = None,
+        value: SupportsFloat | None = None,
+        limit: SupportsFloat | None = None,
         *,
         score: SupportsFloat | None = None,
         rank: SupportsInt | None = None,
     ) -> None:
-        """An explicit no. `reason` is a short code ("price_too_high"); text and values go into `details`."""
+        """An explicit no. `reason` is a short code ("price_too_high"); text and values go into `details`.
+
+        `value` is the one number that decided (150) and `limit` what it was held against (100): kept for all items, so that
+        `xray whatif` can tell what another limit would have done.
+        """
+        if value is not None:
+            self._item("rejected", item_id, reason, details, score, rank, (value, limit))
+            return
         try:
             try:
                 append, sampler, seed, bucket = self._rejected[reason]  # type: ignore[index]  # others than texts have no fast path
@@ -96,7 +105,16 @@ class StepItems:
         except Exception as error:  # noqa: BLE001
             self._unnamed("rejected", reason, error)
 
-    def reject_many(self, item_ids: Any, reason: str, details: Any = None, *, score: Any = None) -> None:
+    def reject_many(
+        self,
+        item_ids: Any,
+        reason: str,
+        details: Any = None,
+        *,
+        score: Any = None,
+        value: Any = None,
+        limit: Any = None,
+    ) -> None:
         """Reject each of `item_ids` for one reason.
 
         Args:
@@ -105,8 +123,9 @@ class StepItems:
             reason: a short code ("price_too_high").
             details: a mapping, the same for all; or a frame or list with one row for each id, read for sampled ones alone.
             score: a column or list with one for each id.
+            value: as `score`: the number that decided, and `limit` what it was held against; see `reject`.
         """
-        self._many("reject_many", "rejected", reason, item_ids, details, score)
+        self._many("reject_many", "rejected", reason, item_ids, details, score, (value, limit))
 
     def accept(
         self,
@@ -116,25 +135,40 @@ class StepItems:
         score: SupportsFloat | None = None,
         *,
         rank: SupportsInt | None = None,
+        value: SupportsFloat | None = None,
+        limit: SupportsFloat | None = None,
     ) -> None:
-        """An explicit yes."""
-        self._item("accepted", item_id, reason, details, score, rank)
+        """An explicit yes. `value` and `limit` as for `reject`."""
+        self._item("accepted", item_id, reason, details, score, rank, None if value is None else (value, limit))
 
-    def accept_many(self, item_ids: Any, reason: str | None = None, details: Any = None, *, score: Any = None) -> None:
+    def accept_many(
+        self, item_ids: Any, reason: str | None = None, details: Any = None, *, score: Any = None, value: Any = None,
+        limit: Any = None,
+    ) -> None:  # fmt: skip
         """Accept each of `item_ids`; see `reject_many`."""
-        self._many("accept_many", "accepted", reason, item_ids, details, score)
+        self._many("accept_many", "accepted", reason, item_ids, details, score, (value, limit))
 
-    def judge(self, item_ids: Any, reasons: Any, *, details: Any = None, score: Any = None) -> None:
+    def judge(
+        self,
+        item_ids: Any,
+        reasons: Any,
+        *,
+        details: Any = None,
+        score: Any = None,
+        value: Any = None,
+        limit: Any = None,
+    ) -> None:
         """Accept or reject each of `item_ids`: for each a reason, or none (None, NaN or "") where it is accepted.
 
         Made for `numpy.select(..., default=None)` and `polars.when(...)`. Leaves what a loop of `reject` and `accept` would.
 
         Args:
-            item_ids, details, score: as for `reject_many`.
+            item_ids, details, score, value: as for `reject_many`.
             reasons: a column or list, one for each id; anything else is refused as in `reject_many`.
+            limit: what the values were held against; or reason -> limit where reasons have limits of their own.
         """
         try:
-            many.judged(self._verdicts(), item_ids, reasons, details, score)
+            many.judged(self._verdicts(), item_ids, reasons, details, score, (value, limit))
         except Exception as error:  # noqa: BLE001
             self._refused("judge", error, item_ids)
 
@@ -146,6 +180,8 @@ class StepItems:
         key: str | Sequence[str] | None = None,
         details: Sequence[str] = (),
         score: Any = None,
+        value: Any = None,
+        limit: Any = None,
     ) -> Frame:
         """Reject the rows of a pandas, polars or pyarrow frame by masks, accept the others, and return these.
 
@@ -158,6 +194,7 @@ class StepItems:
             key: the column that holds the item ids; several make a composite; None: the index.
             details: columns kept for sampled rows.
             score: the column that holds scores, or the scores themselves, one a row.
+            value, limit: as for `judge`; `value` may be the name of a column.
 
         Raises:
             TypeError: not a frame, or a mask that is not of booleans.
@@ -165,7 +202,7 @@ class StepItems:
         """
         result = frames.filtered(frame, reject)
         try:
-            many.told_of_filter(self._verdicts(), frame, result, list(reject), key, details, score)
+            many.told_of_filter(self._verdicts(), frame, result, list(reject), key, details, score, (value, limit))
         except Exception as error:  # noqa: BLE001
             self._refused("filter", error, result.codes)
         kept: Frame = result.kept
@@ -277,11 +314,14 @@ class StepItems:
         details: object = None,
         score: Any = None,
         rank: Any = None,
+        declared: tuple[Any, Any] | None = None,
     ) -> None:
         try:
             log = self._verdicts()
             bucket = log.buckets.get((outcome, reason))
-            log.add(bucket if bucket is not None else log.bucket(outcome, reason), item_id, details, score, rank)
+            if bucket is None:
+                bucket = log.bucket(outcome, reason)
+            log.add(bucket, item_id, details, score, rank, declared)
         except Exception as error:  # noqa: BLE001
             self._unnamed(outcome, reason, error)
 
@@ -301,9 +341,18 @@ class StepItems:
         except Exception as problem:  # noqa: BLE001
             swallow(f"step.{outcome}", problem)
 
-    def _many(self, call: str, outcome: Outcome, reason: str | None, items: Any, details: Any, score: Any) -> None:
+    def _many(
+        self,
+        call: str,
+        outcome: Outcome,
+        reason: str | None,
+        items: Any,
+        details: Any,
+        score: Any,
+        declared: tuple[Any, Any],
+    ) -> None:
         try:
-            many.one_verdict(self._verdicts(), (outcome, reason), items, details, score)
+            many.one_verdict(self._verdicts(), (outcome, reason), items, details, score, declared)
         except Exception as error:  # noqa: BLE001
             self._refused(call, error, items)
 

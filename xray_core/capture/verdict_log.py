@@ -15,16 +15,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import xxhash
 
-from xray_core import verdicts, wire
+from xray_core import verdicts
 from xray_core.bounds import MAX_LINE_BYTES, whole
 from xray_core.capture.columns import Ids, hash_all, xxh3
+from xray_core.capture.declared import Declared, Named, finite
 from xray_core.capture.sampling import KeepAll, ReasonSampler
 from xray_core.capture.score_sums import ScoreSums
 from xray_core.capture.scores import rank_of, score_of
 from xray_core.capture.teller import teller
+from xray_core.capture.verdict_sets import chunks, grouped, hashed, named_with_values, take_declared
 from xray_core.model import HASH_MODULUS, MAX_ITEM_ID_CHARS, item_id_text
 from xray_core.objects.structure import type_name, view
 from xray_core.safety import swallow
+from xray_core.wire import RawSet
 
 if TYPE_CHECKING:
     from xray_core.capture.recorder import Recorder
@@ -45,7 +48,7 @@ class Bucket:
     """The items of one (outcome, reason): those not yet written down, and how many were."""
 
     __slots__ = (
-        "hashes", "ids", "names_left", "order", "outcome", "reason", "sampler", "slow", "teller", "ticks", "total", "unnamed",
+        "declared", "hashes", "ids", "names_left", "order", "outcome", "reason", "sampler", "slow", "teller", "ticks", "total", "unnamed",
         "written",
     )  # fmt: skip
 
@@ -57,6 +60,7 @@ class Bucket:
         self.slow = slow  # items go through `VerdictLog.add`: named, or not fingerprinted at all
         self.hashes = array("Q")
         self.ids: list[str] = []
+        self.declared: Declared | None = None  # those of them that have a value
         self.ticks = array("B")  # at capture level minimal: one byte an item, until it is written down
         self.unnamed = 0  # items whose id could not be read: counted, without a verdict
         self.written = 0  # verdicts already drained
@@ -67,7 +71,8 @@ class Bucket:
 
     def n(self) -> int:
         """How many items there were so far, written down or not."""
-        return self.written + len(self.hashes) + len(self.ids) + len(self.ticks) + self.unnamed
+        n = self.written + len(self.hashes) + len(self.ids) + len(self.ticks) + self.unnamed
+        return n if self.declared is None else n + self.declared.n()
 
     def told(self) -> None:
         """Items come: whether from the one that told of the others too."""
@@ -165,8 +170,16 @@ class VerdictLog:
         if not bucket.slow and reason in self._spellings:
             self.fast_paths[reason] = (bucket.hashes.append, bucket.sampler, self.seed, bucket)
 
-    def add(self, bucket: Bucket, item_id: Any, details: Any = None, score: Any = None, rank: Any = None) -> None:
-        """One item, whatever its spelling and the capture level.
+    def add(
+        self,
+        bucket: Bucket,
+        item_id: Any,
+        details: Any = None,
+        score: Any = None,
+        rank: Any = None,
+        declared: tuple[Any, Any] | None = None,
+    ) -> None:
+        """One item, whatever its spelling and the capture level; `declared`: its value, and the limit of it.
 
         Raises:
             TypeError: the id cannot be read; nothing was counted.
@@ -179,7 +192,13 @@ class VerdictLog:
         data = item_id.encode()
         if bucket.teller:
             bucket.told()
-        if bucket.slow and self.names_left > 0:
+        if declared is not None and (number := finite(declared[0])) is not None:
+            self._declare(bucket, item_id, data, number, declared[1])
+        elif declared is not None and declared[0] is not None:
+            self.dropped(values=1)
+            self.add(bucket, item_id, details, score, rank)
+            return
+        elif bucket.slow and self.names_left > 0:
             self.names_left -= 1
             bucket.names_left -= 1
             bucket.ids.append(item_id)
@@ -190,6 +209,31 @@ class VerdictLog:
         drawn = xxh3(data, self.seed)
         if drawn < bucket.sampler.limit or score is not None:
             self.sample(bucket, drawn, item_id, details, score, rank)
+
+    def _declare(self, bucket: Bucket, item_id: str, data: bytes, value: float, limit: Any) -> None:
+        declared, limit = self.declared(bucket, limit)
+        if bucket.slow and self.names_left > 0:
+            self.names_left -= 1
+            bucket.names_left -= 1
+            declared.named.append(Named(item_id, value, limit))
+            bucket.slow = bucket.names_left > 0
+        else:
+            bucket.slow = False
+            declared.add(xxh3(data), value, limit)
+
+    def declared(self, bucket: Bucket, limit: Any) -> tuple[Declared, float | None]:
+        """Where a bucket's values go, and the limit as it is kept; what cannot be kept is counted."""
+        declared = bucket.declared
+        if declared is None:
+            with self._lock:
+                declared = bucket.declared = bucket.declared or Declared()
+        if limit is None:
+            return declared, None
+        number = finite(limit)
+        kept = declared.known(number)
+        if kept is None:
+            self.dropped(limits=1)
+        return declared, kept
 
     def add_unnamed(self, bucket: Bucket, n: int = 1) -> None:
         """Items whose id cannot be read: they still count, without a verdict. `dropped` says why."""
@@ -298,8 +342,9 @@ class VerdictLog:
     def drain(self) -> bool:
         """Take what the buckets hold and append it as verdict chunks; whether there was anything. One at a time."""
         taken: list[tuple[Bucket, list[str]]] = []
-        raw: list[tuple[str, str | None, array[int]]] = []
+        raw: list[RawSet] = []
         ticked = False
+        with_values: list[tuple[Bucket, list[Named]]] = []
         for bucket in list(self.buckets.values()):
             n = len(bucket.ticks)
             if n:
@@ -310,34 +355,41 @@ class VerdictLog:
             if n:
                 ids = bucket.ids[:n]
                 del bucket.ids[:n]
-                bucket.took(_hashed(ids))
+                bucket.took(hashed(ids))
                 taken.append((bucket, ids))
             n = len(bucket.hashes)
             if n:
                 hashes = bucket.hashes[:n]
                 del bucket.hashes[:n]
                 bucket.took(hashes)
-                raw += _chunks(bucket.outcome, bucket.reason, hashes)
-        if taken:
-            self._write_named(taken, raw)
+                raw += chunks(bucket.outcome, bucket.reason, hashes)
+            if bucket.declared is not None and bucket.declared.n():
+                with_values.append((bucket, take_declared(bucket, bucket.declared, raw)))
+        if taken or with_values:
+            self._write_named(taken, with_values, raw)
         self._write_hashes(raw)
         changed, self.changed = self.changed, False
-        return bool(taken or raw) or ticked or changed
+        return bool(taken or with_values or raw) or ticked or changed
 
     def _write_named(
-        self, taken: list[tuple[Bucket, list[str]]], raw: list[tuple[str, str | None, array[int]]]
+        self, taken: list[tuple[Bucket, list[str]]], with_values: list[tuple[Bucket, list[Named]]], raw: list[RawSet]
     ) -> None:
         """Items by name; those whose ids are secrets are added to what is written as hashes."""
         # all at once: to ask costs more than to look through a few
-        secret = frozenset(self._recorder.without_secret_ids([each for _, ids in taken for each in ids])[1])
+        every_id = [each for _, ids in taken for each in ids] + [
+            each.item_id for _, some in with_values for each in some
+        ]
+        secret = frozenset(self._recorder.without_secret_ids(every_id)[1])
         named: list[dict[str, Any]] = []
         for bucket, ids in taken:
             if secret:
                 hidden = [each for each in ids if each in secret]
                 ids = [each for each in ids if each not in secret]
-                raw += _chunks(bucket.outcome, bucket.reason, _hashed(hidden))
+                raw += chunks(bucket.outcome, bucket.reason, hashed(hidden))
             if ids:
                 named.append({"outcome": bucket.outcome, "reason": bucket.reason, "n": len(ids), "ids": ids})
+        for bucket, items in with_values:
+            named += named_with_values(bucket, items, secret, raw)
         if named:
             self._recorder.write({**self._next("verdicts"), "sets": named})
 
@@ -379,9 +431,9 @@ class VerdictLog:
                 sets = [{"outcome": side, "reason": None, "n": len(named), "ids": named}]
                 self._recorder.write({**self._next("verdicts"), "sets": sets})
                 if hidden:
-                    self._write_hashes(_chunks(side, None, _hashed(hidden)))
+                    self._write_hashes(chunks(side, None, hashed(hidden)))
             elif self.keeps_verdicts:
-                self._write_hashes(_chunks(side, None, hashes))
+                self._write_hashes(chunks(side, None, hashes))
         order = xxhash.xxh3_64_hexdigest(hashes.tobytes())
         nulls = {"nulls": ids.nulls + ids.odd} if ids.nulls or ids.odd else {}
         return {"n": ids.size, "sum": f"{verdicts.sum64(hashes):016x}", "order": order, **nulls}
@@ -399,16 +451,8 @@ class VerdictLog:
             named = [each for each in named if not hide.search(each)]
         return named, hidden
 
-    def _write_hashes(self, sets: list[tuple[str, str | None, array[int]]]) -> None:
-        group: list[tuple[str, str | None, array[int]]] = []
-        size = 0
-        for each in sets:
-            if group and size + len(each[2]) > wire.MAX_VERDICTS_PER_CHUNK:
-                self._recorder.write_hashes(self._next("verdicts"), group)
-                group, size = [], 0
-            group.append(each)
-            size += len(each[2])
-        if group:
+    def _write_hashes(self, sets: list[RawSet]) -> None:
+        for group in grouped(sets):
             self._recorder.write_hashes(self._next("verdicts"), group)
 
     def _next(self, kind: str) -> dict[str, Any]:
@@ -451,12 +495,3 @@ class VerdictLog:
             self._on_dropped("reasons", 1)
             return OTHER_REASONS
         return text
-
-
-def _hashed(ids: list[str]) -> array[int]:
-    return array("Q", [xxh3(each.encode()) for each in ids])
-
-
-def _chunks(outcome: str, reason: str | None, hashes: array[int]) -> list[tuple[str, str | None, array[int]]]:
-    step = wire.MAX_VERDICTS_PER_CHUNK
-    return [(outcome, reason, hashes[at : at + step]) for at in range(0, len(hashes), step)]

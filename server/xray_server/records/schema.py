@@ -172,13 +172,15 @@ class StepRecord(Struct, tag_field="kind", tag="step"):
 
 
 class VerdictSet(Struct):
-    """Items of one outcome and reason: named by `ids`, or as an fp40 blob of fingerprints."""
+    """Items of one outcome and reason: named by `ids`, or as an fp40 blob of fingerprints; `values` in the same order."""
 
     outcome: SetWord
     n: Count
     reason: Word | None = None
     ids: list[ItemId] | None = None
     fp40: bytes | None = None  # base64 on the wire
+    values: bytes | None = None  # base64 on the wire: little-endian doubles, one an item
+    limit: float | None = None
 
     def __post_init__(self) -> None:
         # what a lookup will trust is checked once, here: a blob that lies about its offsets would answer wrongly for ever
@@ -191,6 +193,8 @@ class VerdictSet(Struct):
                 raise ValueError(f"fp40 is {error}") from None
             if held != self.n:
                 raise ValueError(f"n is {self.n}, fp40 holds {held}")
+        if self.values is not None and len(self.values) != 8 * (self.n if self.ids is None else len(self.ids)):
+            raise ValueError(f"values holds {len(self.values)} bytes: it takes 8 for each item")
 
 
 class VerdictsRecord(Struct, tag_field="kind", tag="verdicts"):

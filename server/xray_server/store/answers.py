@@ -146,7 +146,10 @@ class ItemRun:
 
 @dataclass(frozen=True, slots=True)
 class StoredSet:
-    """A set of items of one outcome and reason at a step attempt, as it came: ids, or an fp40 blob."""
+    """A set of items of one outcome and reason at a step attempt, as it came: ids, or an fp40 blob.
+
+    `values`: little-endian doubles in the order of these, where the verdicts declared a number; `limit`: of them.
+    """
 
     step_id: str
     attempt: int
@@ -155,6 +158,8 @@ class StoredSet:
     n: int
     ids: Sequence[str] | None = None
     fp40: bytes | None = None
+    values: bytes | None = None
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def test_verdicts_arrive_packed(make: Callable[..., tuple[Delivery, MemoryTransp
 
     delivery, transport = make()
     header = {"v": 1, "kind": "verdicts", "chunk": "0"}
-    delivery.put("verdicts", wire.verdicts_payload(header, [("rejected", "dup", array("Q", [3, 1, 2]))]))
+    delivery.put("verdicts", wire.verdicts_payload(header, [wire.RawSet("rejected", "dup", array("Q", [3, 1, 2]))]))
     assert delivery.flush(timeout_s=30)
     [record] = transport.records
     assert record["sets"][0]["n"] == 3

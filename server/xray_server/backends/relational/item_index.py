@@ -45,7 +45,7 @@ def build(chunks: Sequence[tuple[int, Sequence[tuple[bytes, bytes]]]], bits: int
     for number, (key, held) in enumerate(chunks):
         seen: set[int] = set()
         for head, data in held:
-            for _, _, n, form, offset, length in unpack(head):
+            for _, _, n, form, offset, length, *_ in unpack(head):
                 if n > LARGE_SET:
                     large.append(key)
                     continue

@@ -12,7 +12,7 @@ from xray_core import verdicts
 from xray_core.journey import LookedUp
 from xray_core.model import item_id_text
 from xray_server.backends.relational.database import Database, run_pk
-from xray_server.backends.relational.rows import FP40, SET_NAMES
+from xray_server.backends.relational.rows import FP40, SET_NAMES, values_of
 from xray_server.store import Sighting, StoredSet
 
 
@@ -51,7 +51,7 @@ def look_up(db: Database, project: str, run_id: str, item_id: str) -> list[Looke
     fingerprint = verdicts.fingerprint(text)
     found: dict[tuple[int, int, str | None], _SetsOfStep] = {}
     for step, step_id, attempt, head, data in db.chunks(run_pk(db, project, run_id)):
-        for code, reason, n, form, offset, length in head:
+        for code, reason, n, form, offset, length, *_ in head:
             key = (step, code, reason)
             sets = found.get(key)
             if sets is None:
@@ -75,10 +75,11 @@ def look_up(db: Database, project: str, run_id: str, item_id: str) -> list[Looke
 def sets(db: Database, project: str, run_id: str, step_id: str | None) -> Iterator[StoredSet]:
     """All sets of one run, or of one step: verdicts and the item sets given."""
     for chunk in db.chunks(run_pk(db, project, run_id), step_id):
-        for code, reason, n, form, offset, length in chunk.head:
+        for code, reason, n, form, offset, length, *declared in chunk.head:
             blob = chunk.data[offset : offset + length]
             ids, fp40 = (None, blob) if form == FP40 else (msgspec.json.decode(blob), None)
-            yield StoredSet(chunk.step_id, chunk.attempt, SET_NAMES[code], reason, n, ids, fp40)
+            values, limit = values_of(declared, chunk.data)
+            yield StoredSet(chunk.step_id, chunk.attempt, SET_NAMES[code], reason, n, ids, fp40, values, limit)
 
 
 class Hit(NamedTuple):
@@ -94,7 +95,7 @@ def hits(head: Sequence[Any], data: Any, text: str, fingerprint: int) -> list[Hi
     """The sets of one chunk that hold the item."""
     return [
         Hit(SET_NAMES[code], reason, form != FP40, n)
-        for code, reason, n, form, offset, length in head
+        for code, reason, n, form, offset, length, *_ in head
         if (
             _has_fingerprint(data, offset, length, fingerprint)
             if form == FP40

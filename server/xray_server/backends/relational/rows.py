@@ -6,6 +6,7 @@ cost one row; sums are kept as new minus old, so that a resent record counts onc
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -40,6 +41,7 @@ STATUS_NAMES: Final = {rank: name for name, rank in STATUS_RANK.items()}
 SET_CODES: Final = {name: code for code, name in enumerate((*OUTCOMES, ITEMS_IN, ITEMS_OUT))}
 SET_NAMES: Final = {code: name for name, code in SET_CODES.items()}
 IDS, FP40 = 1, 2
+_VALUES_LEVEL: Final = 1  # prices and scores take 2 to 5 bytes in place of 8 at every level
 # What `step_columns` gives, and the document.
 STEP_ROW_COLUMNS: Final = (
     "pipeline, name, type, status, position, at_us, duration_us, "
@@ -174,13 +176,27 @@ def client_document(record: ClientRecord) -> bytes:
 
 def verdict_documents(record: VerdictsRecord) -> tuple[bytes, bytes]:
     """The head and the data of a chunk of verdicts."""
-    head, data, at = [], [], 0
+    head: list[tuple[Any, ...]] = []
+    data, at = [], 0
     for each in record.sets:
         form, blob = (FP40, each.fp40) if each.fp40 is not None else (IDS, encode_json(each.ids or []))
         head.append((SET_CODES[each.outcome], each.reason, each.n, form, at, len(blob)))
         data.append(blob)
         at += len(blob)
+        if each.values is not None:
+            packed = zlib.compress(each.values, _VALUES_LEVEL)
+            head[-1] = (*head[-1], at, len(packed), each.limit)
+            data.append(packed)
+            at += len(packed)
     return pack(head), b"".join(data)
+
+
+def values_of(declared: Sequence[Any], data: Any) -> tuple[bytes | None, float | None]:
+    """The declared values of a set, and their limit, by what stands behind the first six fields of its place in the head."""
+    if not declared:
+        return None, None
+    offset, length, limit = declared
+    return zlib.decompress(data[offset : offset + length]), limit
 
 
 def gathered_samples(rows: Iterable[tuple[K, bytes]]) -> dict[K, list[Mapping[str, Any]]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from xray_server.backends.relational.rows import FP40, SET_NAMES
+from xray_server.backends.relational.rows import FP40, SET_NAMES, values_of
 from xray_server.records.documents import RUN_FIELDS, SAMPLE_FIELDS, STEP_FIELDS, sample_values, unpack
 from xray_server.records.schema import read_samples
 
@@ -27,10 +27,13 @@ def wire_step(key: Mapping[str, Any], part: str, values: Sequence[Any]) -> Wire:
 
 def wire_verdicts(key: Mapping[str, Any], part: str, chunk: str, head: bytes, data: bytes) -> Wire:
     """A chunk of verdicts as a wire record; `key`: run_id, step_id, attempt."""
-    sets = []
-    for code, reason, n, form, offset, length in unpack(head):
+    sets: list[Wire] = []
+    for code, reason, n, form, offset, length, *declared in unpack(head):
         blob = data[offset : offset + length]
-        held = {"fp40": base64.b64encode(blob).decode()} if form == FP40 else {"ids": msgspec.json.decode(blob)}
+        held: Wire = {"fp40": base64.b64encode(blob).decode()} if form == FP40 else {"ids": msgspec.json.decode(blob)}
+        values, limit = values_of(declared, data)
+        if values is not None:
+            held |= {"values": base64.b64encode(values).decode()} | ({} if limit is None else {"limit": limit})
         sets.append({"outcome": SET_NAMES[code], "reason": reason, "n": n, **held})
     return {"v": 1, "kind": "verdicts", **key, "part": part, "chunk": chunk, "sets": sets}
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,8 @@ HARD: list[Record] = [
     VerdictsRecord(1, "only verdicts", "s", [
         VerdictSet("rejected", 60_000, "late", fp40=verdicts.encode([verdicts.hash64(f"i{i}") for i in range(60_000)])),
         VerdictSet("in", 2, None, ["a\x00", "b"]),
+        VerdictSet("rejected", 2, "dear", ["a\x00", "b"], values=verdicts.pack_numbers(array("d", [1.5, math.nan])), limit=1.25),
+        VerdictSet("accepted", 1, None, fp40=verdicts.encode([5]), values=verdicts.pack_numbers(array("d", [-0.0]))),
     ], 0, "a\x00", "chunk\x00"),
     SamplesRecord(1, "only steps", "s", sample_text([Sample("i\x00", "selected", None, {"d": "\x00"}, 0.5, 2, 1.5, NOW_US)]), 0, "a", "live", 4),
 ]  # fmt: skip
