@@ -1,4 +1,4 @@
-"""Which field names the items, where somebody says so: the spelling of `XRAY_ITEM_KEY` and of the tag `xray/id`.
+"""Which field names the items, where somebody says so: the spelling of `XRAY_ITEM_KEY`, `XRAY_ITEM_FIELDS` and of the tag `xray/id`.
 
     XRAY_ITEM_KEY="order_id; nightly/load=sku; nightly/*=order_id,line_no; */rerank=doc_id"
 
@@ -30,7 +30,7 @@ class _Entry(NamedTuple):
 
 
 class ItemKeys:
-    """What `XRAY_ITEM_KEY` says. Immutable.
+    """What `XRAY_ITEM_KEY` or `XRAY_ITEM_FIELDS` says. Immutable.
 
     Raises:
         ValueError: an entry that is none, with what one looks like.
@@ -43,7 +43,7 @@ class ItemKeys:
         self._entries = sorted(entries, key=lambda each: (each.pattern == _EVERYWHERE, each.pattern.count("*")))
 
     def of(self, pipeline: str | None, step: str | None) -> Key | None:
-        """The names of the fields that make the key in a step, or None."""
+        """The names of the fields that are meant in a step, or None."""
         if not self._entries:
             return None
         place = f"{pipeline or ''}/{step or ''}"

@@ -56,6 +56,10 @@ class Settings(BaseModel):
         "auto", description="items found in arguments and results: auto, hashed (none kept by name), or off"
     )
     item_key: str = Field("", description="the field that names items, as in order_id; nightly/load=sku; */*=id,line")
+    item_fields: str = Field(
+        "",
+        description="fields kept of sampled items as they went in and came out: price,country; nightly/reprice=price; *",
+    )
     disable_plugins: tuple[str, ...] = Field((), description="names of plugins not to load, comma separated; * for all")
 
     @field_validator("redact", "disable_plugins", mode="before")
@@ -81,7 +85,7 @@ class Settings(BaseModel):
                 raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
         return value
 
-    @field_validator("item_key")
+    @field_validator("item_key", "item_fields")
     @classmethod
     def _is_spelled(cls, value: str) -> str:
         ItemKeys(value)

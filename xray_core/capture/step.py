@@ -263,7 +263,7 @@ class Step(StepItems):
             key = self._item_key
             if key is None:
                 key = self._recorder.item_keys.of(self.run.pipeline, self.name)
-            self._observed = Observed(key, self._recorder.sanitizer)
+            self._observed = Observed(key, self._recorder.sanitizer, fields=self._item_fields)
         return self._observed
 
     def _observe(self, arguments: Mapping[str, Any]) -> None:
@@ -277,7 +277,7 @@ class Step(StepItems):
         observed, self._observed = self._observed, None
         found = observed.infer(took_s, failed=failed) if observed is not None else None
         if found is not None:
-            writing.write(found, self._verdicts(), self._values)
+            writing.write(found, self._verdicts(), self._values, self._recorder)
 
     @guarded("step.set_origin")
     def set_origin(self, origin: Origin) -> None:

@@ -11,13 +11,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypeVar
 
 from xray_core import wire
-from xray_core.capture import columns, decisions, frames, many
+from xray_core.capture import columns, decisions, frames, item_fields, many
 from xray_core.capture.columns import NotIdsError, hash_all, xxh3
 from xray_core.capture.given_items import given_about
 from xray_core.capture.items import read_items
 from xray_core.capture.values import CapturedValues
 from xray_core.capture.verdict_log import FastPath, VerdictLog
 from xray_core.item_ids import ItemId
+from xray_core.item_keys import Key
 from xray_core.model import ITEMS_IN, ITEMS_OUT, MAX_ITEM_ID_CHARS, NullIdError, Outcome, item_id_text
 from xray_core.objects.structure import known_size
 from xray_core.safety import guarded, swallow
@@ -256,7 +257,11 @@ class StepItems:
         )  # fmt: skip
 
     def set_input_items(
-        self, items: Iterable[Any], key: str | Sequence[str] | Callable[[Any], Any] | None = None
+        self,
+        items: Iterable[Any],
+        key: str | Sequence[str] | Callable[[Any], Any] | None = None,
+        *,
+        fields: str | Sequence[str] | None = None,
     ) -> None:
         """Which items went in: makes "never entered" and "dropped without a reason" certain.
 
@@ -265,14 +270,20 @@ class StepItems:
                 reading it would take it from you.
             key: how to find the id of each: a dict key or attribute name, or a function; None when the items are ids.
                 A DataFrame takes the name of a column.
+            fields: names of fields to be kept, as they are now, of sampled items and of all of a small step ("*": all fields),
+                so that `why` shows what changed. The default is what the setting `item_fields` says.
         """
-        self._set_items(ITEMS_IN, items, key)
+        self._set_items(ITEMS_IN, items, key, fields)
 
     def set_output_items(
-        self, items: Iterable[Any], key: str | Sequence[str] | Callable[[Any], Any] | None = None
+        self,
+        items: Iterable[Any],
+        key: str | Sequence[str] | Callable[[Any], Any] | None = None,
+        *,
+        fields: str | Sequence[str] | None = None,
     ) -> None:
         """Which items came out, in order; see `set_input_items`."""
-        self._set_items(ITEMS_OUT, items, key)
+        self._set_items(ITEMS_OUT, items, key, fields)
 
     @property
     def _values(self) -> CapturedValues:
@@ -369,15 +380,22 @@ class StepItems:
         """`Step` says how a step that is at rest is captured again."""
         raise NotImplementedError
 
-    def _set_items(self, side: str, items: Any, key: Any) -> None:
+    def _set_items(self, side: str, items: Any, key: Any, fields: Any) -> None:
         try:
             ids = read_items(items, key)
             hashes = hash_all(ids.texts)
-            written = self._verdicts().write_items(side, ids, hashes=hashes)
+            log = self._verdicts()
+            written = log.write_items(side, ids, hashes=hashes)
             self._values.set_items(side, {**written, **given_about(items, key, ids, hashes)})
+            item_fields.write_given(log, self._recorder, side, items, ids, fields, self._item_fields)
         except Exception as error:  # noqa: BLE001
             self._values.count_dropped(f"items_{side}")
             swallow(f"step.set_{'input' if side == ITEMS_IN else 'output'}_items", error)
+
+    @property
+    def _item_fields(self) -> Key | None:
+        """The fields that are kept of items where the caller names none."""
+        return item_fields.asked_for(self._recorder, self.run.pipeline, self._head.name or None, self.capture)
 
     def _count_dropped(self, what: str, n: int = 1) -> None:
         self._values.count_dropped(what, n)

@@ -105,8 +105,8 @@ class VerdictLog:
     """
 
     __slots__ = (
-        "_capture", "_chunk", "_header", "_lock", "_on_dropped", "_recorder", "_sampler", "_score_sums", "_scores", "_spellings",
-        "buckets", "changed", "fast_paths", "keeps_verdicts", "names_left", "seed",
+        "_chunk", "_header", "_lock", "_on_dropped", "_recorder", "_sampler", "_score_sums", "_scores", "_spellings",
+        "buckets", "changed", "fast_paths", "keeps_all", "keeps_verdicts", "names_left", "seed",
     )  # fmt: skip
 
     def __init__(
@@ -128,8 +128,8 @@ class VerdictLog:
         self._recorder = recorder
         self._header = header
         self.seed = seed
-        self._capture = capture
         self.keeps_verdicts = verdicts = capture != "minimal"
+        self.keeps_all = capture == "full"
         self._lock = lock
         self._on_dropped = on_dropped
         self._chunk = 0
@@ -150,7 +150,7 @@ class VerdictLog:
             text = self._reason(outcome, reason) if reason is not None else None
             found = self.buckets.get((outcome, text))
             if found is None:
-                sampler = KeepAll() if self._capture == "full" else self._sampler.reason()
+                sampler = KeepAll() if self.keeps_all else self._sampler.reason()
                 slow = not self.keeps_verdicts or self.names_left > 0
                 found = self.buckets[(outcome, text)] = Bucket(outcome, text, sampler, slow=slow)
             return found
@@ -315,7 +315,7 @@ class VerdictLog:
         fields: dict[str, Any] = {"counts": counts, "reasons": reasons, "sums": sums}
         if self.keeps_verdicts:
             settings = self._recorder.settings
-            rate = 1.0 if self._capture == "full" else settings.sample_rate
+            rate = 1.0 if self.keeps_all else settings.sample_rate
             fields["sampling"] = {"rate": rate, "per_reason": settings.samples_per_reason, "seed": f"{self.seed:016x}"}
         if self._scores:
             fields["scores"] = {o: {"min": ends[:2], "max": ends[2:]} for o, ends in self._scores.items()}
@@ -405,14 +405,22 @@ class VerdictLog:
         ]  # fmt: skip
         if not samples:
             return
-        write = self._recorder.write
-        if self._capture != "full":
-            write({**self._next("samples"), "chunk": "live", "rev": self._recorder.now_us(), "samples": samples})
-            return
+        if self.keeps_all:
+            self._append_samples(samples)
+        else:
+            live = {"chunk": "live", "rev": self._recorder.now_us(), "samples": samples}
+            self._recorder.write({**self._next("samples"), **live})
+
+    def write_item_fields(self, samples: list[dict[str, Any]]) -> None:
+        """What items held as they went in or came out, for good: samples that are no verdicts (see item_fields.py)."""
+        with self._lock:
+            self._append_samples(samples)
+
+    def _append_samples(self, samples: list[dict[str, Any]]) -> None:
         # a line of the wire holds them all, at twice the size of each: quotes and other alphabets take more bytes
         at_once = max(1, min(_FULL_CHUNK, MAX_LINE_BYTES // (2 * self._recorder.settings.max_value_bytes)))
         for at in range(0, len(samples), at_once):
-            write({**self._next("samples"), "rev": 1, "samples": samples[at : at + at_once]})
+            self._recorder.write({**self._next("samples"), "rev": 1, "samples": samples[at : at + at_once]})
 
     def write_items(
         self, side: str, ids: Ids, *, hashes: array[int] | None = None, hide: re.Pattern[str] | None = None
@@ -443,6 +451,10 @@ class VerdictLog:
         if not self.keeps_verdicts or self._recorder.settings.items == "hashed":
             return False
         return not self._without_secrets([each.decode() for each in texts], hide)[1]
+
+    def nameable(self, ids: list[str], hide: re.Pattern[str] | None) -> list[str]:
+        """Of these ids those that may be written by name; see `write_items`."""
+        return self._without_secrets(ids, hide)[0]
 
     def _without_secrets(self, ids: list[str], hide: re.Pattern[str] | None) -> tuple[list[str], list[str]]:
         named, hidden = self._recorder.without_secret_ids(ids)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from xray_core.capture import collections as found_in
-from xray_core.capture import item_values
+from xray_core.capture import item_fields, item_values
 from xray_core.capture.collections import Collection, OverBudgetError, Tick
 from xray_core.capture.inference.keys import MAX_CANDIDATES, SELF, Candidate, candidates, rank_of
 from xray_core.capture.inference.relation import Related, Side, relate
@@ -42,12 +42,33 @@ class Observed:
     Args:
         key: the fields that name items by the user's word, or None.
         sanitizer: says which fields are secret.
+        fields: those to be kept of the items (see `item_fields`), or None.
     """
 
-    __slots__ = ("_arguments", "_clock", "_deadline", "_key", "_outputs", "_result", "_sanitizer", "_values")
+    __slots__ = (
+        "_arguments",
+        "_clock",
+        "_deadline",
+        "_fields",
+        "_kept",
+        "_key",
+        "_outputs",
+        "_result",
+        "_sanitizer",
+        "_values",
+    )  # fmt: skip
 
-    def __init__(self, key: Key | None, sanitizer: Sanitizer, *, clock: Callable[[], float] = time.thread_time) -> None:
+    def __init__(
+        self,
+        key: Key | None,
+        sanitizer: Sanitizer,
+        *,
+        fields: Key | None = None,
+        clock: Callable[[], float] = time.thread_time,
+    ) -> None:
         self._key = key
+        self._fields = fields
+        self._kept: dict[str, item_fields.Held] = {}  # of each argument, as it was before the step began
         self._sanitizer = sanitizer
         self._clock = clock
         self._deadline: float | None = None
@@ -59,10 +80,13 @@ class Observed:
     def see_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Hold what may be items among what a function was called with."""
         for name, value in arguments.items():
-            held = found_in.hold(value, self._wants)
+            held = found_in.hold(value, self._holds)
             if held is not None and len(self._arguments) < MAX_ARGUMENTS:
                 name = str(name)[:200]
                 self._arguments[name] = held
+                if self._fields is not None:
+                    found = found_in.find(held)
+                    self._kept[name] = item_fields.taken(found, self._fields, self._sanitizer.clean) if found else {}
                 if type(held) is found_in.HeldFrame or type(held) in (list, tuple, dict):
                     self._read_now(name, value)
 
@@ -74,7 +98,7 @@ class Observed:
 
     def see_result(self, value: Any, *, one_of_several: bool = False) -> None:
         """Hold what came out; of a step with several outputs, one of them."""
-        held = value if found_in.is_frame(type(value)) else found_in.hold(value, self._wants)
+        held = value if found_in.is_frame(type(value)) else found_in.hold(value, self._holds)
         if not one_of_several:
             self._result = held
         elif held is not None and len(self._outputs) < found_in.MAX_PARTS:
@@ -98,7 +122,7 @@ class Observed:
             result = self._found_result() if not failed else None
             seen = [each for each in (*arguments.values(), result) if each is not None]
             fields = sum(each.size * self._fields_of(each) for each in seen)
-            if asked is None and fields > FEW:
+            if asked is None and self._fields in (None, item_fields.ALL) and fields > FEW:
                 self._deadline = until
             if any(each.size > found_in.MAX_ITEMS for each in seen):
                 return Inferred(Related(), self._skipped("too_many", seen))
@@ -141,6 +165,10 @@ class Observed:
         found = among.get(side.source) if side is not None else None
         if side is None or found is None:
             return side
+        if side.source is not None:
+            side = side._replace(fields=self._kept.get(side.source, {}))
+        elif self._fields is not None:
+            side = side._replace(fields=item_fields.taken(found, self._fields))
         values = self._values.get(side.source) if side.source is not None else None
         if values is None and (side.source is None or found.kind == "frame"):
             is_held_in_part = side.source is not None and type(self._arguments[side.source]) is found_in.HeldFrame
@@ -162,6 +190,11 @@ class Observed:
     def _tick(self, cost_s: float = 0.0) -> None:
         if self._deadline is not None and self._clock() + cost_s > self._deadline:
             raise OverBudgetError
+
+    def _holds(self, name: str) -> bool:
+        return self._wants(name) or (
+            self._fields is not None and (name in self._fields or self._fields == item_fields.ALL)
+        )
 
     def _wants(self, name: str) -> bool:
         return rank_of(name, self._sanitizer) is not None or (self._key is not None and name in self._key)

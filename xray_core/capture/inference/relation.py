@@ -18,11 +18,16 @@ _MOST: Final = 0.5  # of the result's ids have to be the argument's, or the two 
 
 
 class Side(NamedTuple):
-    """The items of one argument or of the result, under the key that was chosen."""
+    """The items of one argument or of the result, under the key that was chosen.
+
+    Attributes:
+        values: see `item_values.summed`; `fields`: of the chosen ones a column each, see `item_fields.taken`.
+    """
 
     source: str | None
     chosen: Candidate
-    values: Mapping[str, Any] = MappingProxyType({})  # see `item_values.summed`
+    values: Mapping[str, Any] = MappingProxyType({})
+    fields: Mapping[str, Any] = MappingProxyType({})
 
 
 class Related(NamedTuple):

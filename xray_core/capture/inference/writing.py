@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from xray_core.capture import item_fields
 from xray_core.capture.inference.observed import Inferred, key_in_words
 from xray_core.capture.inference.relation import Side
+from xray_core.capture.recorder import Recorder
 from xray_core.capture.values import CapturedValues
 from xray_core.capture.verdict_log import VerdictLog
 from xray_core.model import ITEMS_IN, ITEMS_OUT
@@ -15,13 +17,14 @@ from xray_core.verdicts import sum64
 _MAIL: Final = re.compile(r"[^\s@]@[^\s@]+\.")  # an address names a person, and nobody asked to keep it
 
 
-def write(found: Inferred, log: VerdictLog, values: CapturedValues) -> None:
+def write(found: Inferred, log: VerdictLog, values: CapturedValues, recorder: Recorder) -> None:
     """Write what was found of a step's items, but not what the user said of them already."""
     related = found.related
     for name, side in ((ITEMS_IN, related.came_in), (ITEMS_OUT, related.came_out)):
         if side is not None and name not in values.items:
             written = log.write_items(name, side.chosen.ids, hashes=side.chosen.hashes, hide=_MAIL)
             values.set_items(name, {**written, **_about(side)})
+            item_fields.write(log, recorder, name, side.chosen.ids, side.fields, _MAIL)
     if related.others:
         values.set_items("others", {side.source or "": {**_summed(side), **_about(side)} for side in related.others})
     if related.links and log.may_name((text for pair in related.links for text in pair), _MAIL):
