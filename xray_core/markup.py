@@ -13,6 +13,8 @@ from typing import Any, Final
 
 MAX_ROWS: Final = 200
 _MAX_TEXT_CHARS: Final = 200
+_MAX_CHANGES: Final = 5
+_MAX_VALUE_CHARS: Final = 60  # of what changed
 _STYLE: Final = (
     "<style>.xray{font:13px system-ui,sans-serif}.xray table{border-collapse:collapse}.xray td,.xray th{padding:2px 8px;"
     "text-align:left;vertical-align:top;border-bottom:1px solid rgba(128,128,128,.3)}.xray .n{text-align:right;"
@@ -64,11 +66,12 @@ def why_html(why: Any) -> str:
             escape(entry.reason or ""),
             _number(entry.score),
             escape(_short(entry.details)),
+            escape(changes_text(entry.changed)),
             escape(_certainty(entry)),
         ]
         for entry in why.journey[:MAX_ROWS]
     ]
-    table = _table(["step", "outcome", "reason", "score", "details", "certainty"], rows, numeric=[3])
+    table = _table(["step", "outcome", "reason", "score", "details", "changed", "certainty"], rows, numeric=[3])
     return _card(why.sentence, table + _rest(len(why.journey)))
 
 
@@ -77,7 +80,10 @@ def why_text(why: Any) -> str:
     lines = [why.sentence]
     for entry in why.journey[:MAX_ROWS]:
         reason = f": {entry.reason}" if entry.reason else ""
-        lines.append(f"  {entry.path or entry.step}: {entry.outcome or 'not known'}{reason} [{_certainty(entry)}]")
+        changes = f" ({changes_text(entry.changed)})" if entry.changed else ""
+        lines.append(
+            f"  {entry.path or entry.step}: {entry.outcome or 'not known'}{reason}{changes} [{_certainty(entry)}]"
+        )
     return "\n".join(lines)
 
 
@@ -181,6 +187,13 @@ def _certainty(entry: Any) -> str:
     return str(entry.certainty) if not entry.note else f"{entry.certainty}: {_short(entry.note)}"
 
 
+def changes_text(changes: Mapping[str, Sequence[Any]] | None) -> str:
+    """What changed of an item, name -> [before, after], as in "price 80 -> 150, country DE -> FR"."""
+    pairs = list((changes or {}).items())
+    shown = [f"{name} {_value(old)} -> {_value(new)}" for name, (old, new) in pairs[:_MAX_CHANGES]]
+    return ", ".join(shown) + (f" and {len(pairs) - _MAX_CHANGES:,} more" if len(pairs) > _MAX_CHANGES else "")
+
+
 def _tone(outcome: str | None) -> str:
     return "mute" if outcome is None or outcome == "never_entered" else "neg" if outcome in _NEGATIVE else "yes"
 
@@ -194,11 +207,15 @@ def _verdict(fate: Mapping[str, Any]) -> str:
     return f"{fate.get('outcome')}{f' ({_short(reason)})' if reason else ''}"
 
 
-def _short(value: Any) -> str:
+def _value(value: Any) -> str:
+    return _short(value, _MAX_VALUE_CHARS, nothing="none")
+
+
+def _short(value: Any, limit: int = _MAX_TEXT_CHARS, *, nothing: str = "") -> str:
     if value is None:
-        return ""
+        return nothing
     text = value if isinstance(value, str) else json.dumps(value, default=str)
-    return text if len(text) <= _MAX_TEXT_CHARS else text[: _MAX_TEXT_CHARS - 1] + "…"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _rest(n: int) -> str:

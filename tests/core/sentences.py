@@ -29,6 +29,7 @@ def why_sentences() -> Iterator[str]:
         yield from _settled(result)
         yield from _fingerprints(result)
         yield from _attempts(result)
+        yield _changed(result)
     known = journey.with_known_run(
         _why("p9 never entered: it is not among the items of filter"), "0199f2a1", "2026-01-31"
     )
@@ -176,6 +177,16 @@ def _attempts(result: Captured) -> Iterator[str]:
         first.close("failed", error=TimeoutError("no answer"))
         run.open_step("check", step_id="again-1", attempt=2).close()
     yield result.why("p0", "again").sentence
+
+
+def _changed(result: Captured) -> str:
+    with result.xray.run(run_id="changed") as run:
+        with run.step("reprice") as step:
+            step.set_input_items([{"id": "p0", "price": 80}], key="id", fields=["price"])
+            step.set_output_items([{"id": "p0", "price": 150}], key="id", fields=["price"])
+        with run.step("filter") as step:
+            step.reject("p0", "price_too_high")
+    return result.why("p0", "changed").sentence
 
 
 def diff_sentences() -> Iterator[str]:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from xray_core.cli.mapped import grouped, numbered
 from xray_core.cli.trend import trend_lines
+from xray_core.markup import changes_text
 
 _BAR = 28
 _STATUS = {"completed": "green", "failed": "red", "running": "yellow", "skipped": "dim"}
@@ -149,7 +150,9 @@ def why(answer: Mapping[str, Any]) -> None:
     """The sentence, then the journey."""
     out = console()
     out.print(_plain(answer["sentence"]), style="bold")
-    table = _table("step", "outcome", "reason", "details", "score", "rank", "certainty")
+    changes = any(each.get("changed") for each in answer["journey"])
+    names = ("step", "outcome", "reason", "details", *["changed"] * changes, "score", "rank", "certainty")
+    table = _table(*names)
     for each in answer["journey"]:
         label = _plain(each["step"])
         if (each.get("attempt") or 1) > 1:
@@ -160,6 +163,7 @@ def why(answer: Mapping[str, Any]) -> None:
             Text(outcome, _OUTCOME.get(outcome, "dim")),
             _plain(each.get("reason") or ""),
             _plain(details(each.get("details"))),
+            *[_plain(changes_text(each.get("changed")))] * changes,
             _plain(
                 ""
                 if each.get("score") is None

@@ -12,8 +12,10 @@ from xray_core.journey.sentences import say
 from xray_core.journey.step_evidence import StepEvidence, key_of
 from xray_core.journey.types import NEGATIVE, LookedUp, State, StepKey, Why
 from xray_core.journey.verdict import answer
+from xray_core.markup import changes_text
 
 MAX_JOURNEY: Final = 1_000
+_MAX_CHANGES: Final = 3  # steps that changed the item, in the sentence
 
 
 def explain(
@@ -49,8 +51,10 @@ def explain(
     why = answer(item_id, run_id, run, counting, flow)
     if why.outcome in NEGATIVE and any(each.inferred and each.state["step_id"] == why.step_id for each in counting):
         why = replace(why, inferred=True, sentence=why.sentence + say("inferred"))
+    changes = [each for each in counting if each.changed and not each.superseded][-_MAX_CHANGES:]
     return replace(
         why,
+        sentence=why.sentence + "".join(say("changed", step=e.path, changes=changes_text(e.changed)) for e in changes),
         journey=[evidence.entry() for evidence in journey[:MAX_JOURNEY]],
         journey_omitted=max(0, len(journey) - MAX_JOURNEY),
     )

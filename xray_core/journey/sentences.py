@@ -39,6 +39,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "silent_after": "; after that, {silent} {tells} nothing about items",
     "silent_before": "; before that, {silent} {tells} nothing about items",
     "silent_between": "; in between, {silent} {tells} nothing about items",
+    "changed": "; {step} changed {changes}",
     "child_run": "; in its child run {run}: {sentence}",
     "in_child_run": " (in its child run {run})",
     "known_run": "; run {run} of {at} knows it",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
+from xray_core.journey import item_fields
 from xray_core.journey.types import Certainty, Entry, Json, LookedUp, State
 from xray_core.model import ITEMS_IN, ITEMS_OUT, NOT_TOLD, OTHER_ITEMS_COME_OUT
 from xray_core.verdicts import false_positive_probability
@@ -21,8 +22,11 @@ class StepEvidence:
 
     __slots__ = (
         "_samples",
+        "after",
         "also",
+        "before",
         "certainty",
+        "changed",
         "complete",
         "cutoff",
         "details",
@@ -89,6 +93,8 @@ class StepEvidence:
         if self.outcome is not None and (state.get("inference") or {}).get("verdicts"):
             self.inferred = True
         self._describe()
+        self.before, self.after = item_fields.held(samples)
+        self.changed = item_fields.changed(self.before, self.after)
 
     # What is known -------------------------------------------------------------------------------------------------
 
@@ -271,6 +277,9 @@ class StepEvidence:
             note=self.note,
             instances=self.instances,
             inferred=self.inferred,
+            before=self.before,
+            after=self.after,
+            changed=self.changed,
         )
 
 

@@ -55,6 +55,8 @@ class Entry:
         note: what is known beyond the outcome, or what to switch on to know it.
         instances: for mapped steps that never saw the item: how many this entry stands for.
         inferred: the outcome follows from items that an adapter found; nobody said so.
+        before, after: the fields of the item that were kept as it went in and as it came out, where they were.
+        changed: of these, name -> [before, after] of each that differs.
     """
 
     step: str
@@ -76,6 +78,9 @@ class Entry:
     note: str | None = None
     instances: int = 1
     inferred: bool = False
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    changed: Mapping[str, Sequence[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -275,7 +275,7 @@ def step_page(
         columns=columns_of(matching),
         samples=[read_runs.sample_json(sample) for sample in shown],
         matching=len(matching),
-        kept=len(samples),
+        kept=sum(sample["outcome"] in OUTCOMES for sample in samples),
         offset=offset,
         distributions=charts.distributions(matching),
     )
