@@ -1,4 +1,4 @@
-"""What ruff, mypy and import-linter cannot keep: how long a function may be, and that every module's tests can be found."""
+"""What ruff, mypy and import-linter cannot keep: how long functions and files may be, and that every module's tests can be found."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PACKAGES: Final = {
     ROOT / "integrations" / "xray_mcp": ROOT / "tests" / "server" / "mcp",
     ROOT / "integrations" / "xray_openlineage": ROOT / "tests" / "integrations" / "openlineage",
     ROOT / "integrations" / "xray_otel": ROOT / "tests" / "integrations" / "otel",
-    ROOT / "integrations" / "xray_openlineage": ROOT / "tests" / "integrations" / "openlineage",
     ROOT / "server" / "xray_server": ROOT / "tests" / "server",
 }
+MAX_FILE_LINES: Final = 500
 MAX_FUNCTION_LINES: Final = 60  # ruff counts statements (PLR0915), and a long call with many arguments is one statement
 _NAMED: Final = re.compile(r"^Tests .*?(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
 _MODULE: Final = re.compile(r"[\w/]+\.py")
@@ -47,6 +47,26 @@ def test_no_function_is_longer_than_a_screen() -> None:
         and (lines := (node.end_lineno or 0) - node.lineno + 1) > MAX_FUNCTION_LINES
     ]
     assert long == []
+
+
+def test_no_file_is_longer_than_five_hundred_lines() -> None:
+    written = [path for folder in (*PACKAGES, ROOT / "tests") for path in modules(folder)]
+    assert [
+        str(path.relative_to(ROOT)) for path in written if path.read_text("utf-8").count("\n") > MAX_FILE_LINES
+    ] == []
+
+
+def test_no_test_module_imports_what_changes_the_process_for_the_tests_after_it() -> None:
+    """Airflow takes its home from the environment of its first import; eventlet warns of every fork; gevent patches."""
+    importing = [
+        str(test.relative_to(ROOT))
+        for test in sorted((ROOT / "tests").rglob("test_*.py"))
+        for node in ast.parse(test.read_text("utf-8")).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names])
+        if name.split(".")[0] in {"airflow", "eventlet", "gevent"}
+    ]
+    assert importing == []
 
 
 def named_modules(test: Path, folder: Path) -> Iterator[str]:
