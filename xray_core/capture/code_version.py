@@ -24,7 +24,8 @@ def code_version_of(function: Any) -> str | None:
 
 _MAX_KEPT: Final = 4_096
 _MAX_FILE_BYTES: Final = 4_000_000
-_of_callers: dict[int, tuple[CodeType, str | None]] = {}  # by id, since a code object hashes by its contents each time
+of_callers: Final[dict[int, tuple[CodeType, str | None]]] = {}
+"""By the id of a code object, since the object itself hashes by its contents each time."""
 
 
 def code_version_of_caller() -> str | None:
@@ -34,13 +35,10 @@ def code_version_of_caller() -> str | None:
     function; a file is read once. A cell of a notebook has no second half.
     """
     frame = sys._getframe(2)
-    known = _of_callers.get(id(frame.f_code))
-    if known is not None:  # asked for every step: no more than one look-up
-        return known[1]
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("xray_core.capture"):
         frame = frame.f_back
     code = frame.f_code
-    known = _of_callers.get(id(code))
+    known = of_callers.get(id(code))
     if known is not None:
         return known[1]
     try:
@@ -48,9 +46,9 @@ def code_version_of_caller() -> str | None:
     except Exception as error:  # noqa: BLE001
         swallow("reading the version of a step's code", error)
         version = None
-    if len(_of_callers) >= _MAX_KEPT:
-        _of_callers.clear()
-    _of_callers[id(code)] = (code, version)
+    if len(of_callers) >= _MAX_KEPT:
+        of_callers.clear()
+    of_callers[id(code)] = (code, version)
     return version
 
 

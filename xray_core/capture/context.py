@@ -113,11 +113,6 @@ def current_step_or_none() -> Step | None:
     return step if step is not None else _found()
 
 
-def here() -> Step | None:
-    """The step of our own context variable; step finders are not asked."""
-    return current.get()[1]
-
-
 def carry(function: Callable[P, T]) -> Callable[P, T]:
     """`function`, bound to the current run and step wherever it is called: `Thread(target=carry(work))`.
 

@@ -126,6 +126,7 @@ class Recorder:
             a fork.
         counters: what was lost on the way here, by name.
         item_keys, item_fields: which fields name items, and which are kept of them, by the user's word.
+        step_numbers: a step whose id nobody gave is named after the part and the next of these: unique in its run.
         open_things: the runs and steps to be snapshotted while they are open, in their order. They add and remove
             themselves.
     """
@@ -154,7 +155,7 @@ class Recorder:
         self.part = _part_name()
         self.counters: dict[str, int] = {}
         self.open_things: dict[Snapshottable, None] = {}
-        self._step_numbers = count()
+        self.step_numbers = count()
 
     @property
     def sink(self) -> Sink:
@@ -165,16 +166,18 @@ class Recorder:
         """Microseconds since the epoch, UTC."""
         return self.now_ns() // 1_000
 
-    def write(self, record: Record) -> None:
-        """Mask the secrets of a record, let the plugins redact it, and put it into the spool."""
+    def write(self, record: Record, *, said: list[Any] | None = None) -> None:
+        """Mask the secrets of a record, let the plugins redact it, and put it into the spool.
+
+        Args:
+            said: all that users said in it, where that is the smaller part: the rest is not looked through.
+        """
         if not self._enabled:
             return
-        record, payload = _encoded(record)
+        given = record
+        record, payload = _encoded(given)
         if not OWN_FIELDS.issuperset(record):
-            look = payload
-            for own in ("run_id", "step_id"):  # long as tokens are, in every record, and masked as they were given
-                if own in record:
-                    look = look.replace(record[own].encode(), b"")
+            look = to_payload(said) if said is not None and record is given else _without_ids(record, payload)
             if self._redactor.may_hold_secret(look):
                 record = self._redactor.record(record)
                 payload = to_payload(record)
@@ -228,13 +231,9 @@ class Recorder:
         """
         return self._redactor.without_secrets(item_ids)
 
-    def next_step_id(self) -> str:
-        """An id for a step, unique in its run: this process's part and a number."""
-        return f"{self.part}-{next(self._step_numbers)}"
-
     def next_part(self) -> str:
         """A part for one more object of an id that others may speak of too, in this process or elsewhere."""
-        return f"{self.part}.{next(self._step_numbers)}"
+        return f"{self.part}.{next(self.step_numbers)}"
 
     def ensure_sender_started(self) -> None:
         """A step with nothing written yet has its first item: in a forked child the background threads may not run yet."""
@@ -279,6 +278,14 @@ def _encoded(record: Record) -> tuple[Record, bytes]:
         swallow("encoding a record", error)
         record = encodable(record)
         return record, to_payload(record)
+
+
+def _without_ids(record: Record, payload: bytes) -> bytes:
+    """Without the ids of run and step: as long as tokens are, in every record, and masked as they were given."""
+    for own in ("run_id", "step_id"):
+        if own in record:
+            payload = payload.replace(record[own].encode(), b"")
+    return payload
 
 
 def _part_name() -> str:

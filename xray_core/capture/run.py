@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xray_core import wire
 from xray_core.bounds import MAX_ATTEMPT, MAX_DURATION_US, MAX_NAME_CHARS, id_text, name_text, whole
 from xray_core.capture import context
-from xray_core.capture.code_version import code_version_of_caller
+from xray_core.capture.code_version import code_version_of_caller, of_callers
 from xray_core.capture.step import Step
 from xray_core.capture.values import MAX_METADATA, CapturedValues
 from xray_core.item_ids import ItemId
@@ -122,9 +123,10 @@ class Run:
         else:
             code_version = self._code_version
             if code_version is None:
-                code_version = code_version_of_caller()
+                known = of_callers.get(id(sys._getframe(1).f_code))  # no more than one look-up: asked for every step
+                code_version = known[1] if known is not None else code_version_of_caller()
         if parent_id is None:
-            around = context.here()
+            around = context.current.get()[1]
             if around is not None and around.run is self:
                 parent_id = around.step_id
         else:

@@ -68,10 +68,10 @@ class Step(StepItems):
         self.run = run
         self.name = name
         self.step_type = step_type
-        self._process = recorder.part
+        self._process = process = recorder.part
         if step_id is None:  # nobody else can speak of it, but the children of this process
-            step_id = recorder.next_step_id()
-            part = part if part is not None else recorder.part
+            step_id = f"{process}-{next(recorder.step_numbers)}"
+            part = part if part is not None else process
         self.step_id = step_id
         self.attempt = attempt
         self.part = part if part is not None else recorder.next_part()
@@ -301,7 +301,10 @@ class Step(StepItems):
     ) -> Literal[False]:
         tokens, self._tokens = self._tokens, None
         if tokens is not None:
-            context.leave(tokens)
+            try:
+                context.current.reset(tokens)
+            except ValueError:  # in another context than the one entered: a generator closed elsewhere
+                pass
         if error is not None and is_failure(error):
             self.close("failed", error=error, trace=trace)
         else:
@@ -379,7 +382,9 @@ class Step(StepItems):
             if self._log is None and self._values_made is None:
                 # no other thread can have anything to write: no lock, which costs as much as the record
                 self._released = self._at_rest = True
-                self._write(None)
+                self._hidden = False
+                head.rev = head.ended_us if head.ended_us > head.rev else head.rev + 1
+                recorder.write_step(head, None)
             else:
                 with self._lock:
                     if not self._released:

@@ -207,8 +207,10 @@ class VerdictLog:
             bucket.slow = False
             bucket.hashes.append(xxh3(data))
         drawn = xxh3(data, self.seed)
-        if drawn < bucket.sampler.limit or score is not None:
+        if score is not None:
             self.sample(bucket, drawn, item_id, details, score, rank)
+        elif drawn < bucket.sampler.limit:
+            self.offer(bucket, drawn, item_id, details, None, rank)
 
     def _declare(self, bucket: Bucket, item_id: str, data: bytes, value: float, limit: Any) -> None:
         declared, limit = self.declared(bucket, limit)
@@ -262,8 +264,8 @@ class VerdictLog:
 
     def sample(self, bucket: Bucket, drawn: int, item_id: Any, details: Any, score: Any, rank: Any) -> None:
         """An item that the sampler may keep, or that has a score."""
-        with self._lock:
-            if score is not None:
+        if score is not None:
+            with self._lock:
                 score = score_of(score)
                 if score is None or not math.isfinite(score):  # JSON has no word for an infinity
                     score = None
@@ -271,20 +273,21 @@ class VerdictLog:
                 else:
                     self.scored(bucket.outcome, score, item_id)
                     self.score_sums(bucket.outcome).add(xxh3(item_id.encode()), score)
-            if drawn < bucket.sampler.limit:
-                self.offer(bucket, drawn, item_id, details, score, rank)
+        if drawn < bucket.sampler.limit:
+            self.offer(bucket, drawn, item_id, details, score, rank)
 
     def offer(self, bucket: Bucket, drawn: int, item_id: Any, details: Any, score: Any, rank: Any) -> None:
         """An item that the sampler may keep; its score is a finite number or None, and counted."""
         with self._lock:
             recorder = self._recorder
-            clean = recorder.sanitizer.clean
-            kept = None if details is None else clean(details)
-            kept_rank = None if rank is None else whole(rank_of(rank))
-            if rank is not None and kept_rank is None:
-                self.dropped(ranks=1)
+            kept = None if details is None else recorder.sanitizer.clean(details)
+            kept_rank = None
+            if rank is not None:
+                kept_rank = whole(rank_of(rank))
+                if kept_rank is None:
+                    self.dropped(ranks=1)
             sampler = bucket.sampler
-            sampler.offer(drawn, (item_id, kept, score, kept_rank, recorder.now_us()))
+            sampler.offer(drawn, (item_id, kept, score, kept_rank, recorder.now_ns() // 1_000))
             self.changed = True
             if type(sampler) is KeepAll and len(sampler.pending) >= _FULL_CHUNK:
                 self.write_samples()
@@ -305,13 +308,20 @@ class VerdictLog:
         counts: dict[str, int] = {}
         reasons: dict[str, dict[str, int]] = {}
         sums: dict[str, dict[str, str]] = {}
+        in_order: list[Bucket] = []
         for bucket in list(self.buckets.values()):
-            n = bucket.n()
-            counts[bucket.outcome] = counts.get(bucket.outcome, 0) + n
+            n, outcome = bucket.n(), bucket.outcome
             name = bucket.reason if bucket.reason is not None else ""
-            reasons.setdefault(bucket.outcome, {})[name] = n
+            if outcome in counts:
+                counts[outcome] += n
+                reasons[outcome][name] = n
+            else:
+                counts[outcome] = n
+                reasons[outcome] = {name: n}
             if self.keeps_verdicts and n == bucket.written:
-                sums.setdefault(bucket.outcome, {})[name] = f"{bucket.total:016x}"
+                sums.setdefault(outcome, {})[name] = f"{bucket.total:016x}"
+            if n and outcome in _IN_ORDER:
+                in_order.append(bucket)
         fields: dict[str, Any] = {"counts": counts, "reasons": reasons, "sums": sums}
         if self.keeps_verdicts:
             settings = self._recorder.settings
@@ -321,21 +331,9 @@ class VerdictLog:
             fields["scores"] = {o: {"min": ends[:2], "max": ends[2:]} for o, ends in self._scores.items()}
         if self._score_sums:
             fields["score_sums"] = {outcome: sums.column() for outcome, sums in self._score_sums.items()}
-        if orders := self._orders():
+        if in_order and (orders := _orders(in_order)):
             fields["orders"] = orders
         return fields
-
-    def _orders(self) -> dict[str, str]:
-        """The order of the items of an outcome, where one teller told of them all, under one reason."""
-        told: dict[str, list[Bucket]] = {}
-        for bucket in list(self.buckets.values()):
-            if bucket.outcome in _IN_ORDER and bucket.n():
-                told.setdefault(bucket.outcome, []).append(bucket)
-        return {
-            outcome: bucket.order.hexdigest()
-            for outcome, (bucket, *others) in told.items()
-            if not others and bucket.teller and bucket.order is not None and bucket.n() == bucket.written
-        }
 
     # ------------------------------------------------------------------ writing down
 
@@ -408,8 +406,7 @@ class VerdictLog:
         if self.keeps_all:
             self._append_samples(samples)
         else:
-            live = {"chunk": "live", "rev": self._recorder.now_us(), "samples": samples}
-            self._recorder.write({**self._next("samples"), **live})
+            self._write_samples(samples, chunk="live", rev=self._recorder.now_us())
 
     def write_item_fields(self, samples: list[dict[str, Any]]) -> None:
         """What items held as they went in or came out, for good: samples that are no verdicts (see item_fields.py)."""
@@ -420,7 +417,12 @@ class VerdictLog:
         # a line of the wire holds them all, at twice the size of each: quotes and other alphabets take more bytes
         at_once = max(1, min(_FULL_CHUNK, MAX_LINE_BYTES // (2 * self._recorder.settings.max_value_bytes)))
         for at in range(0, len(samples), at_once):
-            self._recorder.write({**self._next("samples"), "rev": 1, "samples": samples[at : at + at_once]})
+            self._write_samples(samples[at : at + at_once], rev=1)
+
+    def _write_samples(self, samples: list[dict[str, Any]], **fields: Any) -> None:
+        said = [each["item_id"] for each in samples]
+        said += [details for each in samples if (details := each["details"]) is not None]
+        self._recorder.write({**self._next("samples"), **fields, "samples": samples}, said=said)
 
     def write_items(
         self, side: str, ids: Ids, *, hashes: array[int] | None = None, hide: re.Pattern[str] | None = None
@@ -507,3 +509,16 @@ class VerdictLog:
             self._on_dropped("reasons", 1)
             return OTHER_REASONS
         return text
+
+
+def _orders(buckets: list[Bucket]) -> dict[str, str]:
+    """The order of the items of an outcome, where one teller told of them all, under one reason."""
+    outcomes = [bucket.outcome for bucket in buckets]
+    return {
+        bucket.outcome: bucket.order.hexdigest()
+        for bucket in buckets
+        if bucket.teller
+        and bucket.order is not None
+        and bucket.n() == bucket.written
+        and outcomes.count(bucket.outcome) == 1
+    }

@@ -62,6 +62,8 @@ _DIGITS: Final = _table(b"0123456789", b"0", other=b"x", kept=b":.")
 # As that, and what separates the groups counts as a digit: nothing has to be taken out to tell that there is no number.
 _DIGITS_AND_GAPS: Final = _table(b"0123456789 -", b"0", other=b"x", kept=b":.")
 _LONG_NUMBER: Final = b"0" * SHORTEST_TOKEN_CHARS
+# What ids and lists of them are written with. Without anything else, and without "--", nothing is named or assigned.
+_OF_IDS: Final = _WORD_BYTES + b'.,/@#[]{}"\n'
 
 
 def may_hold_secret(payload: bytes, *, any_name: bool = False, tokens: bool = True) -> bool:
@@ -69,6 +71,8 @@ def may_hold_secret(payload: bytes, *, any_name: bool = False, tokens: bool = Tr
 
     `any_name`: names of secrets beyond ours exist. `tokens`: a text in it may be as long as a token.
     """
+    if not payload.translate(None, _OF_IDS) and b"--" not in payload:
+        return tokens and len(payload) >= SHORTEST_TOKEN_CHARS and may_hold_token(payload)
     if b"\\" in payload:
         if b"\\u00" in payload:
             return True

@@ -14,26 +14,26 @@ import sys
 from typing import Final
 from zlib import crc32
 
-from xxhash import xxh3_64_intdigest as _xxh3
+from xxhash import xxh3_64_intdigest as xxh3
 
 SEGMENT_MAGIC: Final = b"XRAYSEG1"
 HEADER_BYTES: Final = 16
 CURSOR_AT: Final = 8
 MAX_PAYLOAD_BYTES: Final = 16 * 1024 * 1024
 
-_MARK: Final = b"\xabXR\x01"
+MARK: Final = b"\xabXR\x01"
 _HEAD: Final = struct.Struct("<4sII")
-_pack_head: Final = _HEAD.pack
+pack_head: Final = _HEAD.pack
 _unpack_head: Final = _HEAD.unpack_from
 _CURSOR: Final = struct.Struct("<Q")
 FRAME_BYTES: Final = _HEAD.size
-_LOW_HALF: Final = 0xFFFFFFFF
+LOW_HALF: Final = 0xFFFFFFFF
 _OFFSET_MASK: Final = (1 << 48) - 1
 
 
 def frame(payload: bytes) -> bytes:
     """A payload with its head: what one record is on disk."""
-    return _pack_head(_MARK, len(payload), _xxh3(payload) & _LOW_HALF) + payload
+    return pack_head(MARK, len(payload), xxh3(payload) & LOW_HALF) + payload
 
 
 def header() -> bytes:
@@ -73,7 +73,7 @@ def scan(
         start = at + FRAME_BYTES
         end = start + length
         payload = buffer[start:end]
-        if mark == _MARK and len(payload) == length <= MAX_PAYLOAD_BYTES and _xxh3(payload) & _LOW_HALF == checksum:
+        if mark == MARK and len(payload) == length <= MAX_PAYLOAD_BYTES and xxh3(payload) & LOW_HALF == checksum:
             if damaged:
                 found.append((base + at, None))
                 damaged = False
@@ -83,7 +83,7 @@ def scan(
             at = end
             continue
         damaged = True
-        at = buffer.find(_MARK, at + 1)
+        at = buffer.find(MARK, at + 1)
         if at < 0:
             at = len(buffer)
     if damaged or at < len(buffer):

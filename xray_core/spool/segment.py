@@ -12,9 +12,11 @@ import os
 from pathlib import Path
 from typing import Final
 
+from xxhash import xxh3_64_intdigest as xxh3
+
 from xray_core.model import new_id
 from xray_core.spool import frames
-from xray_core.spool.frames import FRAME_BYTES, frame
+from xray_core.spool.frames import FRAME_BYTES, LOW_HALF, MARK, frame, pack_head
 from xray_core.wire import STREAMS, Stream
 
 SUFFIX: Final = ".seg"
@@ -152,7 +154,8 @@ class DiskSegment:
             OSError: it could not be written whole. What was written before stays readable.
         """
         need = FRAME_BYTES + len(payload)
-        if self._pwrite(self.fd, frame(payload), self.size) != need:
+        # `frames.frame`, written out: a call of a function is a hundredth of what a step costs
+        if self._pwrite(self.fd, pack_head(MARK, len(payload), xxh3(payload) & LOW_HALF) + payload, self.size) != need:
             self._cut()
             raise OSError(errno.ENOSPC, "short write")
         self.size += need
