@@ -1,7 +1,7 @@
-"""A step while it runs: the methods that users and adapters call, from its opening to its end.
+"""A step while it runs, from its opening to its end: its identity, what is known of it, and how it is written down.
 
-What is said of its items, the hot path among it, is step_items.py's; values are values.py's, the way of records to the
-spool recorder.py's.
+What users and adapters say of its items is step_items.py's, of the step as a whole step_values.py's; the way of records to
+the spool is recorder.py's.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from msgspec import UNSET
 from xray_core import wire
 from xray_core.bounds import MAX_DURATION_US, id_text
 from xray_core.capture import context
-from xray_core.capture.inference import Observed, writing
-from xray_core.capture.step_items import EndedError, StepItems
+from xray_core.capture.step_items import EndedError
+from xray_core.capture.step_values import StepValues
 from xray_core.capture.verdict_log import FastPath
-from xray_core.item_keys import Key, key_of
 from xray_core.model import STATUS_RANK, Capture, Ledger, Origin, Status, is_failure, make_ledger
 from xray_core.native import make_rlock
 from xray_core.safety import guarded, swallow
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 _NO_FAST_PATHS: Final[dict[str, FastPath]] = {}  # of every step without items; never written to
 
 
-class Step(StepItems):
+class Step(StepValues):
     """One stage of a run, or one try of it. Made by `run.step(...)`; use it as a context manager.
 
     Every method may be called from any thread, never raises and never blocks on the network.
@@ -42,7 +41,7 @@ class Step(StepItems):
     """
 
     __slots__ = (
-        "__weakref__", "_clock_start", "_item_key", "_observed", "_process", "_released", "_tokens", "attempt", "name",
+        "__weakref__", "_clock_start", "_process", "_tokens", "attempt", "name",
         "part", "step_id", "step_type",
     )  # fmt: skip
 
@@ -79,8 +78,7 @@ class Step(StepItems):
         self._recorder = recorder
         self._rejected = _NO_FAST_PATHS
         self._log = self._values_made = None
-        self._observed: Observed | None = None
-        self._item_key: Key | None = None
+        self._observed = self._item_key = None
         self._lock = make_rlock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
         self._at_rest = self._hidden = self._released = False
@@ -112,33 +110,7 @@ class Step(StepItems):
         self._values.set_all_metadata(metadata)
         self._values.changed = False  # `open` writes it; of a step that is attached its owner has written it
 
-    # ------------------------------------------------------------------ the step as a whole
-
-    @guarded("step.set_input")
-    def set_input(self, value: Any) -> None:
-        """What went in: any object, stored bounded and redacted, fingerprinted whole, so that runs can be compared."""
-        self._values.input = self._values.hold(value)
-
-    @guarded("step.set_output")
-    def set_output(self, value: Any) -> None:
-        """What came out; see `set_input`."""
-        self._values.output = self._values.hold(value)
-
-    def set_input_count(self, n: int) -> None:
-        """How many items went in. Optional: follows from the verdicts where not given."""
-        self._set_count("input_count", n)
-
-    def set_output_count(self, n: int) -> None:
-        """How many items came out. Optional, as for `set_input_count`."""
-        self._set_count("output_count", n)
-
-    @guarded("step.set_metadata")
-    def set_metadata(self, key: str, value: Any) -> None:
-        """A fact about this step: a parameter, a model name. Compared between runs.
-
-        What came of the step rather than went into it belongs under a key that begins with "result.".
-        """
-        self._values.set_metadata(key, value)
+    # ------------------------------------------------------------------ what it is, as far as this process knows
 
     @property
     def run_id(self) -> str:
@@ -217,77 +189,6 @@ class Step(StepItems):
         return self.run.step(
             name, step_type, capture=capture, metadata=metadata, code_version=code_version, parent_id=self.step_id
         )
-
-    # ------------------------------------------------------------------ for adapters: what a framework saw
-
-    @guarded("step.observe_input")
-    def observe_input(self, value: Any) -> None:
-        """For adapters: what the framework passed in: its type and known size, the value itself at capture level full only.
-        A size is no count of items.
-        """
-        self._values.observe_input(value)
-        self._observe({"input": value})
-
-    @guarded("step.observe_inputs")
-    def observe_inputs(self, arguments: Mapping[str, Any]) -> None:
-        """For adapters: what a function was called with; see `observe_input`."""
-        self._values.observe_inputs(arguments)
-        self._observe(arguments)
-
-    @guarded("step.observe_output")
-    def observe_output(self, value: Any, *, name: str | None = None) -> None:
-        """For adapters: what the framework got back; see `observe_input`.
-
-        A step with several outputs gives each by its name, as they come: none is held on to. At most 100 are kept.
-        """
-        self._values.observe_output(value, name)
-        observed = self._observing()
-        if observed is not None:
-            observed.see_result(value, one_of_several=name is not None)
-
-    @guarded("step.observe_output_size")
-    def observe_output_size(self, n: int, *, kind: str = "generator") -> None:
-        """For adapters: how many came out, where that is known without the value (a generator's yields): a size, no count."""
-        self._values.observe_output_size(kind, n)
-
-    @guarded("step.set_item_key")
-    def set_item_key(self, key: str) -> None:
-        """For adapters: the field that names this step's items (several with commas between), by a tag of the framework's.
-        Before what went in is observed.
-        """
-        self._item_key = key_of(key)
-
-    def _observing(self) -> Observed | None:
-        """Where what an adapter sees is held; None where nothing is to be inferred."""
-        if self._observed is None and self._recorder.settings.items != "off" and not self._released:
-            key = self._item_key
-            if key is None:
-                key = self._recorder.item_keys.of(self.run.pipeline, self.name)
-            self._observed = Observed(key, self._recorder.sanitizer, fields=self._item_fields)
-        return self._observed
-
-    def _observe(self, arguments: Mapping[str, Any]) -> None:
-        observed = self._observing()
-        if observed is not None:
-            observed.see_arguments(arguments)
-
-    @guarded("inferring the items of a step")
-    def _infer(self, took_s: float, *, failed: bool) -> None:
-        """The items that went in and came out, as far as arguments and results tell."""
-        observed, self._observed = self._observed, None
-        found = observed.infer(took_s, failed=failed) if observed is not None else None
-        if found is not None:
-            writing.write(found, self._verdicts(), self._values, self._recorder)
-
-    @guarded("step.set_origin")
-    def set_origin(self, origin: Origin) -> None:
-        """For adapters: the framework object behind this step."""
-        self._values.set_origin(origin)
-
-    @guarded("step.set_origin_state")
-    def set_origin_state(self, state: str) -> None:
-        """For adapters: the framework's own word for how the step is now; the rest of its origin stays."""
-        self._values.set_origin_state(state)
 
     # ------------------------------------------------------------------ opening and closing
 
@@ -497,13 +398,6 @@ class Step(StepItems):
             self._rejected = self._log.fast_paths
         recorder.open_things[self] = None
         recorder.ensure_sender_started()
-
-    def _set_count(self, name: str, n: int) -> None:
-        try:
-            self._values.set_count(name, n)
-        except Exception as error:  # noqa: BLE001
-            self._values.count_dropped(name)
-            swallow(f"step.set_{name}", error)
 
 
 def _ids(given: Sequence[str]) -> list[str]:

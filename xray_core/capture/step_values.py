@@ -1,0 +1,131 @@
+"""What is said of a step as a whole: `StepValues`, the half of `Step` that takes inputs, outputs, metadata and origins.
+
+What adapters observed of them is held until the step ends, and items are inferred from it then (inference/). Knows nothing of
+how a step opens and closes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xray_core.capture.inference import Observed, writing
+from xray_core.capture.step_items import StepItems
+from xray_core.item_keys import Key, key_of
+from xray_core.model import Origin
+from xray_core.safety import guarded, swallow
+
+
+class StepValues(StepItems):
+    """The values of one step attempt, beside its items. `Step` adds identity and the life of the step."""
+
+    __slots__ = ("_item_key", "_observed", "_released", "name")
+
+    _item_key: Key | None  # by a tag of the framework's
+    _observed: Observed | None  # what adapters saw, until the end of the step
+    _released: bool  # ended, and its values are dropped
+    name: str
+
+    @guarded("step.set_input")
+    def set_input(self, value: Any) -> None:
+        """What went in: any object, stored bounded and redacted, fingerprinted whole, so that runs can be compared."""
+        self._values.input = self._values.hold(value)
+
+    @guarded("step.set_output")
+    def set_output(self, value: Any) -> None:
+        """What came out; see `set_input`."""
+        self._values.output = self._values.hold(value)
+
+    def set_input_count(self, n: int) -> None:
+        """How many items went in. Optional: follows from the verdicts where not given."""
+        self._set_count("input_count", n)
+
+    def set_output_count(self, n: int) -> None:
+        """How many items came out. Optional, as for `set_input_count`."""
+        self._set_count("output_count", n)
+
+    @guarded("step.set_metadata")
+    def set_metadata(self, key: str, value: Any) -> None:
+        """A fact about this step: a parameter, a model name. Compared between runs.
+
+        What came of the step rather than went into it belongs under a key that begins with "result.".
+        """
+        self._values.set_metadata(key, value)
+
+    def _set_count(self, name: str, n: int) -> None:
+        try:
+            self._values.set_count(name, n)
+        except Exception as error:  # noqa: BLE001
+            self._values.count_dropped(name)
+            swallow(f"step.set_{name}", error)
+
+    # ------------------------------------------------------------------ for adapters: what a framework saw
+
+    @guarded("step.observe_input")
+    def observe_input(self, value: Any) -> None:
+        """For adapters: what the framework passed in: its type and known size, the value itself at capture level full only.
+        A size is no count of items.
+        """
+        self._values.observe_input(value)
+        self._observe({"input": value})
+
+    @guarded("step.observe_inputs")
+    def observe_inputs(self, arguments: Mapping[str, Any]) -> None:
+        """For adapters: what a function was called with; see `observe_input`."""
+        self._values.observe_inputs(arguments)
+        self._observe(arguments)
+
+    @guarded("step.observe_output")
+    def observe_output(self, value: Any, *, name: str | None = None) -> None:
+        """For adapters: what the framework got back; see `observe_input`.
+
+        A step with several outputs gives each by its name, as they come: none is held on to. At most 100 are kept.
+        """
+        self._values.observe_output(value, name)
+        observed = self._observing()
+        if observed is not None:
+            observed.see_result(value, one_of_several=name is not None)
+
+    @guarded("step.observe_output_size")
+    def observe_output_size(self, n: int, *, kind: str = "generator") -> None:
+        """For adapters: how many came out, where that is known without the value (a generator's yields): a size, no count."""
+        self._values.observe_output_size(kind, n)
+
+    @guarded("step.set_item_key")
+    def set_item_key(self, key: str) -> None:
+        """For adapters: the field that names this step's items (several with commas between), by a tag of the framework's.
+        Before what went in is observed.
+        """
+        self._item_key = key_of(key)
+
+    def _observing(self) -> Observed | None:
+        """Where what an adapter sees is held; None where nothing is to be inferred."""
+        if self._observed is None and self._recorder.settings.items != "off" and not self._released:
+            key = self._item_key
+            if key is None:
+                key = self._recorder.item_keys.of(self.run.pipeline, self.name)
+            self._observed = Observed(key, self._recorder.sanitizer, fields=self._item_fields)
+        return self._observed
+
+    def _observe(self, arguments: Mapping[str, Any]) -> None:
+        observed = self._observing()
+        if observed is not None:
+            observed.see_arguments(arguments)
+
+    @guarded("inferring the items of a step")
+    def _infer(self, took_s: float, *, failed: bool) -> None:
+        """The items that went in and came out, as far as arguments and results tell."""
+        observed, self._observed = self._observed, None
+        found = observed.infer(took_s, failed=failed) if observed is not None else None
+        if found is not None:
+            writing.write(found, self._verdicts(), self._values, self._recorder)
+
+    @guarded("step.set_origin")
+    def set_origin(self, origin: Origin) -> None:
+        """For adapters: the framework object behind this step."""
+        self._values.set_origin(origin)
+
+    @guarded("step.set_origin_state")
+    def set_origin_state(self, state: str) -> None:
+        """For adapters: the framework's own word for how the step is now; the rest of its origin stays."""
+        self._values.set_origin_state(state)
