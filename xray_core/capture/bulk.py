@@ -20,7 +20,8 @@ from xray_core.capture.sampling import SPACE
 from xray_core.capture.scores import score_of
 
 if TYPE_CHECKING:
-    from xray_core.capture.verdict_log import Bucket, VerdictLog
+    from xray_core.capture.bucket import Bucket
+    from xray_core.capture.verdict_log import VerdictLog
 
 BLOCK_ROWS: Final = 1 << 16
 _FIRST_CHUNK: Final = 64

@@ -11,9 +11,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from xray_core.capture import bulk, columns
+from xray_core.capture.bucket import Bucket
 from xray_core.capture.columns import Ids, NotIdsError
 from xray_core.capture.frames import Filtered
-from xray_core.capture.verdict_log import Bucket, VerdictLog
+from xray_core.capture.verdict_log import VerdictLog
 from xray_core.safety import swallow
 
 Verdict = tuple[str, Any]  # outcome and reason

@@ -16,9 +16,9 @@ from msgspec import UNSET
 from xray_core import wire
 from xray_core.bounds import MAX_DURATION_US, id_text
 from xray_core.capture import context
+from xray_core.capture.bucket import FastPath
 from xray_core.capture.step_items import EndedError
 from xray_core.capture.step_values import StepValues
-from xray_core.capture.verdict_log import FastPath
 from xray_core.model import STATUS_RANK, Capture, Ledger, Origin, Status, is_failure, make_ledger
 from xray_core.native import make_rlock
 from xray_core.safety import guarded, swallow

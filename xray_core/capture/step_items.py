@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypeVar
 
 from xray_core import wire
 from xray_core.capture import columns, decisions, frames, item_fields, many
+from xray_core.capture.bucket import FastPath
 from xray_core.capture.columns import NotIdsError, hash_all, xxh3
 from xray_core.capture.given_items import given_about
 from xray_core.capture.items import read_items
 from xray_core.capture.values import CapturedValues
-from xray_core.capture.verdict_log import FastPath, VerdictLog
+from xray_core.capture.verdict_log import VerdictLog
 from xray_core.item_ids import ItemId
 from xray_core.item_keys import Key
 from xray_core.model import ITEMS_IN, ITEMS_OUT, MAX_ITEM_ID_CHARS, NullIdError, Outcome, item_id_text

@@ -17,14 +17,14 @@ import xxhash
 
 from xray_core import verdicts
 from xray_core.bounds import MAX_LINE_BYTES, whole
+from xray_core.capture.bucket import IN_ORDER, NAMED_ITEMS, Bucket, FastPath, orders
 from xray_core.capture.columns import Ids, hash_all, xxh3
 from xray_core.capture.declared import Declared, Named, finite
-from xray_core.capture.sampling import KeepAll, ReasonSampler
+from xray_core.capture.sampling import KeepAll
 from xray_core.capture.score_sums import ScoreSums
 from xray_core.capture.scores import rank_of, score_of
-from xray_core.capture.teller import teller
 from xray_core.capture.verdict_sets import chunks, grouped, hashed, named_with_values, take_declared
-from xray_core.model import HASH_MODULUS, MAX_ITEM_ID_CHARS, item_id_text
+from xray_core.model import MAX_ITEM_ID_CHARS, item_id_text
 from xray_core.objects.structure import type_name, view
 from xray_core.safety import swallow
 from xray_core.wire import RawSet
@@ -33,65 +33,11 @@ if TYPE_CHECKING:
     from xray_core.capture.recorder import Recorder
     from xray_core.native import RLock
 
-# The first items of each reason are kept by their ids: exact answers, and names to show in lists. Per reason and not per
-# step, so that the 21 that a filter let through are known by name, however many it rejected before them.
-NAMED_ITEMS: Final = 1_000
 MAX_NAMED_ITEMS: Final = 10_000  # of all reasons of a step together
 MAX_REASONS: Final = 1_000
 MAX_REASON_CHARS: Final = 200
 OTHER_REASONS: Final = "(other reasons)"
 _FULL_CHUNK: Final = 500  # details per record at capture level full
-_IN_ORDER: Final = frozenset({"accepted", "selected"})  # outcomes whose order may be the answer
-
-
-class Bucket:
-    """The items of one (outcome, reason): those not yet written down, and how many were."""
-
-    __slots__ = (
-        "declared", "hashes", "ids", "names_left", "order", "outcome", "reason", "sampler", "slow", "teller", "ticks", "total", "unnamed",
-        "written",
-    )  # fmt: skip
-
-    def __init__(self, outcome: str, reason: str | None, sampler: ReasonSampler, *, slow: bool) -> None:
-        self.outcome = outcome
-        self.reason = reason
-        self.sampler = sampler
-        self.names_left = NAMED_ITEMS
-        self.slow = slow  # items go through `VerdictLog.add`: named, or not fingerprinted at all
-        self.hashes = array("Q")
-        self.ids: list[str] = []
-        self.declared: Declared | None = None  # those of them that have a value
-        self.ticks = array("B")  # at capture level minimal: one byte an item, until it is written down
-        self.unnamed = 0  # items whose id could not be read: counted, without a verdict
-        self.written = 0  # verdicts already drained
-        self.total = 0  # sum of the drained hashes
-        # Of outcomes whose order may be the answer: who tells of the items, 0 once there are several, whose order is chance.
-        self.teller = teller() if outcome in _IN_ORDER else 0
-        self.order: xxhash.xxh3_64 | None = None  # of the sequence of the drained hashes
-
-    def n(self) -> int:
-        """How many items there were so far, written down or not."""
-        n = self.written + len(self.hashes) + len(self.ids) + len(self.ticks) + self.unnamed
-        return n if self.declared is None else n + self.declared.n()
-
-    def told(self) -> None:
-        """Items come: whether from the one that told of the others too."""
-        if self.teller and self.teller != teller():
-            self.teller = 0
-
-    def took(self, hashes: array[int]) -> None:
-        """The hashes of drained items, in order."""
-        self.written += len(hashes)
-        self.total = (self.total + verdicts.sum64(hashes)) % HASH_MODULUS
-        if self.teller:
-            if self.order is None:
-                self.order = xxhash.xxh3_64()
-            self.order.update(hashes.tobytes())
-
-
-# What `Step.reject` needs of a reason whose items are fingerprinted, found by one look-up: where a hash goes, what says
-# whether the item is sampled, the seed for that, and the bucket itself.
-FastPath = tuple[Callable[[int], None], ReasonSampler, int, Bucket]
 
 
 class VerdictLog:
@@ -320,7 +266,7 @@ class VerdictLog:
                 reasons[outcome] = {name: n}
             if self.keeps_verdicts and n == bucket.written:
                 sums.setdefault(outcome, {})[name] = f"{bucket.total:016x}"
-            if n and outcome in _IN_ORDER:
+            if n and outcome in IN_ORDER:
                 in_order.append(bucket)
         fields: dict[str, Any] = {"counts": counts, "reasons": reasons, "sums": sums}
         if self.keeps_verdicts:
@@ -331,8 +277,8 @@ class VerdictLog:
             fields["scores"] = {o: {"min": ends[:2], "max": ends[2:]} for o, ends in self._scores.items()}
         if self._score_sums:
             fields["score_sums"] = {outcome: sums.column() for outcome, sums in self._score_sums.items()}
-        if in_order and (orders := _orders(in_order)):
-            fields["orders"] = orders
+        if in_order and (in_their_order := orders(in_order)):
+            fields["orders"] = in_their_order
         return fields
 
     # ------------------------------------------------------------------ writing down
@@ -509,16 +455,3 @@ class VerdictLog:
             self._on_dropped("reasons", 1)
             return OTHER_REASONS
         return text
-
-
-def _orders(buckets: list[Bucket]) -> dict[str, str]:
-    """The order of the items of an outcome, where one teller told of them all, under one reason."""
-    outcomes = [bucket.outcome for bucket in buckets]
-    return {
-        bucket.outcome: bucket.order.hexdigest()
-        for bucket in buckets
-        if bucket.teller
-        and bucket.order is not None
-        and bucket.n() == bucket.written
-        and outcomes.count(bucket.outcome) == 1
-    }

@@ -13,7 +13,7 @@ from xray_core.capture.declared import Declared, Named, Taken, by_limit
 from xray_core.wire import RawSet
 
 if TYPE_CHECKING:
-    from xray_core.capture.verdict_log import Bucket
+    from xray_core.capture.bucket import Bucket
 
 
 def hashed(ids: list[str]) -> array[int]:

@@ -1,6 +1,6 @@
 """Steps: every item counted, every verdict kept, nothing of the user's disturbed.
 
-Tests step.py, step_items.py, step_values.py, verdict_log.py, decisions.py and values.py.
+Tests step.py, step_items.py, step_values.py, verdict_log.py, bucket.py, decisions.py and values.py.
 """
 
 from __future__ import annotations
