@@ -208,6 +208,8 @@ def diff_sentences() -> Iterator[str]:
     yield _diff({"silent": True, "unseen": True}, {"silent": True, "unseen": True, "limit": 2})
     yield _new_data(said=False)
     yield _new_data(said=True)
+    yield _two_faults(masked=True)
+    yield _two_faults(masked=False)
     yield compare.say("baseline", run="0199f2a1", why='the last run marked good, "as ordered"')
 
 
@@ -266,6 +268,20 @@ def _new_data(*, said: bool) -> str:
                         step.set_metadata("limit", limit)
                     for item in items:
                         step.accept(item) if int(item[1:]) < limit else step.reject(item, "too_many")
+        return result.diff("a", "b").sentence
+
+
+def _two_faults(*, masked: bool) -> str:
+    with capture() as result:
+        for name, log, limit in (("a", 3, 3), ("b", 4, 2)):
+            with result.xray.run(input=1, run_id=name) as run:
+                with run.step("log") as step:
+                    step.set_input(1)
+                    step.set_output(log)
+                with run.step("filter", metadata={"limit": limit}) as step:
+                    step.set_input(log if masked else 1)
+                    step.set_output(limit)
+                run.set_output(limit)
         return result.diff("a", "b").sentence
 
 

@@ -176,7 +176,7 @@ def test_noise_that_led_nowhere_is_named_after_what_changed_the_answer(
     )
     assert right, diff.sentence
     assert parted.reached_output is True
-    assert "embed differs too, and not because of it" in diff.sentence
+    assert "embed differs too, by itself as far as was captured" in diff.sentence
 
 
 def test_the_suite_is_as_large_as_it_is_said_to_be() -> None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from xray_core.compare import evidence
 from xray_core.compare.align import Pair, in_order
 from xray_core.compare.changes import step_changes
+from xray_core.compare.choosing import names_all, only_chose
 from xray_core.compare.evidence import SAME, UNKNOWN, Equality
 from xray_core.compare.options import DEFAULT, Options
+from xray_core.compare.stored import RunMarks, is_generated
 from xray_core.compare.types import Knowledge, Side, Source, State, StepKey
 from xray_core.model import RESULT_METADATA
 
@@ -65,6 +67,14 @@ class Judged:
         )
 
 
+class Doubts(NamedTuple):
+    """What is not known to be equal before a step: what the runs were given, and the paths of steps."""
+
+    run: bool
+    unknown: Sequence[str]
+    differing: Sequence[str]
+
+
 Alive = frozenset[int]  # ids of pairs whose difference may still be on its way; 0 stands for the input of the run
 _RUN: Final = 0
 _NOTHING: Final[Alive] = frozenset()
@@ -77,13 +87,14 @@ class Blame:
         judged: in order, a parent before its children.
         origins: those that differ by themselves, the one to be named first in front.
         run_inputs, run_outputs: of the runs themselves.
+        marks: what each run leaves of itself in values.
     """
 
     def __init__(self, roots: Sequence[Pair], a: Side, b: Side, source: Source, options: Options = DEFAULT) -> None:
         self._source, self._options = source, options
-        self._began = (a.run["started_us"], b.run["started_us"])
-        self.run_inputs = _of_runs(a.run, b.run, "input", options, self._began)
-        self.run_outputs = _of_runs(a.run, b.run, "output", options, self._began)
+        self.marks = RunMarks((a.run["started_us"], b.run["started_us"]), (a.run_id, b.run_id))
+        self.run_inputs = _of_runs(a.run, b.run, "input", options, self.marks)
+        self.run_outputs = _of_runs(a.run, b.run, "output", options, self.marks)
         self._of = {id(pair): Judged(pair) for pair in in_order(roots)}
         self.judged = [self._of[id(pair)] for pair in in_order(roots)]
         begins = True
@@ -92,10 +103,13 @@ class Blame:
         self._chosen = tuple(_chosen_steps(side.run) for side in (a, b))
         self._carried: dict[int, Alive] = {}
         self._ever: set[int] = set()
+        self._seen: set[int] = set()  # pairs whose difference is seen in a step after them, or in the output of the run
         start: Alive = frozenset({_RUN}) if self.run_inputs.differs else _NOTHING
         left = self._walk(roots, start, SAME if self.run_inputs.state == "same" else UNKNOWN)
         if self.run_outputs.state == "same":
             left = _NOTHING
+        if self.run_outputs.differs:
+            self._seen |= left
         for each in self.judged:
             each.reached = id(each.pair) in left
         self.origins = self._ranked()
@@ -111,9 +125,9 @@ class Blame:
         if a is None or b is None:
             return begins and not _tells_items(a or b)
         source_step = any(_is_source(state, begins) for state in (a, b))
-        judged.inputs = evidence.inputs_equal(a, b, self._options, self._began, begins=source_step)
+        judged.inputs = evidence.inputs_equal(a, b, self._options, self.marks, begins=source_step)
         keys: list[StepKey] = [(state["step_id"], state["attempt"]) for state in (a, b)]
-        judged.outputs = evidence.outputs_equal(a, b, self._options, self._began, partial(self._samples, keys))
+        judged.outputs = evidence.outputs_equal(a, b, self._options, self.marks, partial(self._samples, keys))
         judged.changed = self._parameters_changed(judged.pair)
         return begins and not (_tells_items(a) or _tells_items(b))
 
@@ -121,7 +135,12 @@ class Blame:
         return self._source.samples(0, keys[0]), self._source.samples(1, keys[1])
 
     def _parameters_changed(self, pair: Pair) -> list[str]:
-        changed = [change.path for each in (pair, *pair.ancestors()) for change in step_changes(each, self._options)]
+        changed = [
+            change.path
+            for each in (pair, *pair.ancestors())
+            for change in step_changes(each, self._options)
+            if not is_generated(change, self.marks)
+        ]
         # what was captured at all is no parameter of the step, and neither is what came of it
         results = tuple(f"steps.{each.path}.metadata.{RESULT_METADATA}" for each in (pair, *pair.ancestors()))
         return [
@@ -178,6 +197,8 @@ class Blame:
         inner = self._walk(pair.children, reached, known)
         if judged.outputs.state == "same":
             return _NOTHING
+        if judged.outputs.differs:
+            self._seen |= reached
         if judged.own:
             return inner | reached
         return self._came_out_different(judged, reached, inner) if judged.outputs.differs else inner
@@ -250,7 +271,7 @@ class Blame:
 
     def _ranked(self) -> list[Judged]:
         """Those whose difference reached the output first, the clear ones before those of order alone, then in order."""
-        own = [each for each in self.judged if each.own and (each.reached or not each.weak)]
+        own = [each for each in self.judged if each.own and (not each.weak or (each.reached and self._mattered(each)))]
         proven = any(each.reached and not each.weak and (each.changed or each.inputs.state == "same") for each in own)
         used = {id(up) for each in self.judged for up in each.pair.upstream}
         return sorted(
@@ -261,11 +282,15 @@ class Blame:
             ),
         )
 
-    def doubts(self, judged: Judged) -> list[str]:
-        """Paths of the steps before one that are not known to be equal in value; "" for the runs' own input."""
+    def _mattered(self, judged: Judged) -> bool:
+        """Whether an order that may be that of a set or of threads is seen to have changed what came after."""
+        return not (judged.outputs.weak or judged.inputs.weak) or id(judged.pair) in self._seen
+
+    def doubts(self, judged: Judged) -> Doubts:
+        """The steps before one, and inside it, that are not known to have come out equal in value."""
         pair = judged.pair
         around = {id(each) for each in pair.ancestors()}
-        doubtful = [] if self.run_inputs.state == "same" and not self.run_inputs.generated else [""]
+        doubtful = []
         for each in self.judged:
             if each is judged:
                 break
@@ -273,11 +298,43 @@ class Blame:
                 continue
             came_out = self._came_out(each.pair)
             if came_out.state != "same" or came_out.generated:
-                doubtful.append(each.pair.path)
-        for child in in_order(pair.children):
-            if self._came_out(child).state != "same":
-                doubtful.append(child.path)
-        return doubtful
+                doubtful.append(each)
+        if (
+            doubtful
+            and judged.inputs.state == "same"
+            and judged.inputs.declared
+            and self._chosen_and_named(doubtful, pair)
+        ):
+            doubtful = []
+        doubtful += [self._of[id(child)] for child in in_order(pair.children) if self._came_out(child).state != "same"]
+        return Doubts(
+            run=self.run_inputs.state != "same" or bool(self.run_inputs.generated),
+            unknown=[each.pair.path for each in doubtful if not each.outputs.differs],
+            differing=[each.pair.path for each in doubtful if each.outputs.differs],
+        )
+
+    def _chosen_and_named(self, doubtful: Sequence[Judged], pair: Pair) -> bool:
+        """Whether these steps only chose among the same items, and what went into `pair` names all that came out of the last."""
+        for each in doubtful:
+            a, b = each.pair.a, each.pair.b
+            if a is None or b is None or not only_chose(a, b, each.inputs, each.outputs, self._options.tolerance):
+                return False
+        last = doubtful[-1].pair.a
+        assert last is not None
+        return pair.a is not None and names_all(
+            pair.a["input"], self._source.sets(0, (last["step_id"], last["attempt"]))
+        )
+
+    def new_data(self, judged: Judged) -> bool:
+        """Whether a step in which items begin brought others, and nothing that was captured of its own input tells why."""
+        a, b = judged.pair.a, judged.pair.b
+        return (
+            a is not None
+            and b is not None
+            and "items" in judged.outputs.what
+            and (judged.inferred or judged.inputs.state != "same")
+            and all(state["step_type"] in SOURCES or self.is_first(judged) for state in (a, b))
+        )
 
     def is_first(self, judged: Judged) -> bool:
         """Whether nothing of the run came before a step, but the steps around it."""
@@ -290,12 +347,10 @@ class Blame:
         return one.map_index is not None and one.name == other.name and one.parent is other.parent
 
 
-def _of_runs(
-    a: State, b: State, side: Literal["input", "output"], options: Options, began: tuple[int | None, int | None]
-) -> Equality:
+def _of_runs(a: State, b: State, side: Literal["input", "output"], options: Options, marks: RunMarks) -> Equality:
     if all(run[name] is None for run in (a, b) for name in (side, f"{side}_fp")):
         return SAME if side == "input" else UNKNOWN  # neither was given anything
-    return evidence.values_equal(a, b, side, options, began)
+    return evidence.values_equal(a, b, side, options, marks)
 
 
 def _chosen_steps(run: State) -> set[str] | None:

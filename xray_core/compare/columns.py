@@ -12,6 +12,9 @@ from typing import Any, Final
 
 from xray_core.compare.types import Change
 
+VALUES: Final = "values"  # of which no more is known than that they differ from the others
+OTHER_VALUES: Final = "other values"
+PRESENT: Final = "present"
 _MAX_WEIGHT: Final = 1.5
 _ROUNDING: Final = 1e-15  # of each of n additions
 
@@ -65,7 +68,7 @@ def column_changes(
         one, other = (a or {}).get(name), (b or {}).get(name)
         if one is None or other is None:
             yield Change(
-                path=f"{path}.{name}", a=None if one is None else "present", b=None if other is None else "present"
+                path=f"{path}.{name}", a=None if one is None else PRESENT, b=None if other is None else PRESENT
             )
         elif differ(one, other, tolerance):
             found = False
@@ -75,7 +78,7 @@ def column_changes(
                     found = True
                     yield Change(path=f"{path}.{name}.{figure}", a=x, b=y)
             if not found:
-                yield Change(path=f"{path}.{name}", a="values", b="other values")
+                yield Change(path=f"{path}.{name}", a=VALUES, b=OTHER_VALUES)
 
 
 def _figure(column: Mapping[str, Any], figure: str) -> Any:

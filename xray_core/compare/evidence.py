@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from xray_core.compare.changes import close
 from xray_core.compare.columns import column_difference, scores_differ, shared_columns_that_differ
 from xray_core.compare.options import Options
-from xray_core.compare.stored import StoredDifference, stored_difference
+from xray_core.compare.stored import RunMarks, StoredDifference, stored_difference
 from xray_core.compare.types import Knowledge, State
 from xray_core.model import HASH_MODULUS
 from xray_core.objects import fingerprint as canonical
@@ -23,7 +23,6 @@ from xray_core.objects import fingerprint as canonical
 _ORDERED: Final = frozenset({"rank", "select", "retrieve", "sort"})
 
 Samples = Callable[[], tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]]
-Began = tuple["int | None", "int | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ UNKNOWN: Final = Equality("unknown")
 SAME: Final = Equality("same")
 
 
-def values_equal(a: State, b: State, side: Literal["input", "output"], options: Options, began: Began) -> Equality:
+def values_equal(a: State, b: State, side: Literal["input", "output"], options: Options, marks: RunMarks) -> Equality:
     """Of what was given to `set_input` / `set_output` (or what a framework passed)."""
     one, other = (_fingerprint(state, side) for state in (a, b))
     if one is None or other is None or one.get("partial") or other.get("partial"):
@@ -74,7 +73,7 @@ def values_equal(a: State, b: State, side: Literal["input", "output"], options: 
     same_rules = one.get("v") == other.get("v")  # else one value may have two fingerprints
     if same_rules and one.get("exact") == other.get("exact"):
         return Equality("same", declared=True)
-    stored = _stored(a, b, side, options, began)
+    stored = _stored(a, b, side, options, marks)
     if stored is not None and stored.whole and not stored.changes:
         return Equality("same", generated=tuple(stored.generated), declared=not stored.generated)
     if not same_rules:
@@ -83,14 +82,14 @@ def values_equal(a: State, b: State, side: Literal["input", "output"], options: 
     return Equality("differs", ("order",) if reordered else ("value",), reordered=reordered)
 
 
-def inputs_equal(a: State, b: State, options: Options, began: Began, *, begins: bool) -> Equality:
+def inputs_equal(a: State, b: State, options: Options, marks: RunMarks, *, begins: bool) -> Equality:
     """What went into a step.
 
     Args:
         begins: items begin in this step, so what it judged is what it put out.
     """
     pieces = [
-        values_equal(a, b, "input", options, began),
+        values_equal(a, b, "input", options, marks),
         _item_sets(a, b, "in", options),
         _given_counts(a, b, "input_count"),
     ]
@@ -99,10 +98,10 @@ def inputs_equal(a: State, b: State, options: Options, began: Began, *, begins: 
     return together(pieces)
 
 
-def outputs_equal(a: State, b: State, options: Options, began: Began, samples: Samples) -> Equality:
+def outputs_equal(a: State, b: State, options: Options, marks: RunMarks, samples: Samples) -> Equality:
     """What came out of a step. `samples` fetches those of both; it is called only where scores have to be compared."""
     pieces = [
-        values_equal(a, b, "output", options, began),
+        values_equal(a, b, "output", options, marks),
         _item_sets(a, b, "out", options),
         _given_counts(a, b, "output_count"),
         _decisions(a, b),
@@ -111,7 +110,8 @@ def outputs_equal(a: State, b: State, options: Options, began: Began, samples: S
     pieces = _with_ids(pieces, _verdicts(a, b))
     if "failed" in (a["status"], b["status"]) and a["status"] != b["status"]:
         pieces.append(Equality("differs", ("status",)))
-    told_in_samples = a["scores"] or b["scores"] or _order_matters(a, b)
+    reordered = any(each.reordered for each in pieces)  # samples with ranks tell that the order was meant
+    told_in_samples = a["scores"] or b["scores"] or reordered or _order_matters(a, b)
     if told_in_samples and not any(each.differs and not each.reordered for each in pieces):
         pieces.append(_scores(a, b, options, samples))
     found = together(pieces)
@@ -180,10 +180,10 @@ def _fingerprint(state: State, side: str) -> Mapping[str, Any] | None:
     return None if value is None else canonical.fingerprint(value)
 
 
-def _stored(a: State, b: State, side: str, options: Options, began: Began) -> StoredDifference | None:
+def _stored(a: State, b: State, side: str, options: Options, marks: RunMarks) -> StoredDifference | None:
     if a[side] is None or b[side] is None:
         return None
-    return stored_difference(a[side], b[side], side, options, began)
+    return stored_difference(a[side], b[side], side, options, marks)
 
 
 def _item_sets(a: State, b: State, side: str, options: Options) -> Equality:

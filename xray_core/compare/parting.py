@@ -9,9 +9,10 @@ from typing import Any, Final
 from xray_core.compare.align import Pair
 from xray_core.compare.blame import Blame, Judged
 from xray_core.compare.changes import run_changes
+from xray_core.compare.columns import OTHER_VALUES, PRESENT, VALUES
 from xray_core.compare.options import Options
-from xray_core.compare.sentences import listed, say, short
-from xray_core.compare.stored import stored_difference
+from xray_core.compare.sentences import listed, say, short_pair
+from xray_core.compare.stored import RunMarks, stored_difference
 from xray_core.compare.types import Change, Kind, PartedAt, Side, Source
 from xray_core.compare.what_changed import what_changed
 from xray_core.journey import gaps
@@ -46,8 +47,7 @@ def parting_at(
         masked: what went into it differs as well; it is named for what it did with the items that both runs had.
     """
     pair = first.pair
-    began = (a.run["started_us"], b.run["started_us"])
-    changes = what_changed(first, lambda each: samples_of(source, each), options, began)
+    changes = what_changed(first, lambda each: samples_of(source, each), options, blame.marks)
     changed = [*first.changed, *(each.path for each in changes if each.path.startswith(f"steps.{pair.path}.details."))]
     kind: Kind = "code_changed" if masked else _kind(first, changed)
     reasons = _doubts(first, kind, blame)
@@ -62,7 +62,7 @@ def parting_at(
         reordered=differing.reordered and not first.missing,
         certain=not reasons,
         changed=changed,
-        reached_output=first.reached if blame.run_outputs.state != "unknown" else None,
+        reached_output=first.reached if blame.run_outputs.state != "unknown" and first.own else None,
         from_run=first.from_run,
         not_certain_because=reasons,
         lost_before=lost,
@@ -84,18 +84,20 @@ def _kind(first: Judged, changed: Sequence[str]) -> Kind:
 def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
     """Why it is not certain that the difference began there; empty where it is."""
     before = blame.doubts(first)
-    named = [path for path in before if path]
     reasons = []
-    if named:
-        reasons.append(say("before_unknown", steps=listed(named)))
+    if before.unknown:
+        reasons.append(say("before_unknown", steps=listed(before.unknown)))
+    if before.differing:
+        differs = "differs" if len(before.differing) == 1 else "differ"
+        reasons.append(say("before_differs", steps=listed(before.differing), differs=differs))
     if kind == "input_changed":
-        return reasons if not first.from_run or named else []
-    if "" in before and not first.from_run:
+        return reasons
+    if before.run and not first.from_run:
         reasons.append(say("inputs_differ"))
     if (kind != "missing_step" and (first.inputs.state != "same" or first.inputs.generated)) or (
         kind != "missing_step" and first.inferred and not blame.is_first(first)
     ):
-        reasons.insert(0, say("values_unknown"))
+        reasons.insert(0, say("given_others" if first.inputs.differs else "values_unknown"))
     return reasons
 
 
@@ -168,14 +170,21 @@ def explaining(parted: PartedAt, changes: Sequence[Change]) -> Iterator[str]:
         name = change.path.removeprefix(own).removeprefix("metadata.")
         if name not in said:  # what the run was given, the step often is given too
             said.add(name)
-            yield f"{name}: {short(change.a)} -> {short(change.b)}"
+            yield f"{name}: {_from_to(change)}"
 
 
-def run_input_changes(a: Side, b: Side, options: Options) -> list[str]:
+def _from_to(change: Change) -> str:
+    """A change in a sentence; of columns and scores it may be no more than that they differ."""
+    if (change.a, change.b) == (VALUES, OTHER_VALUES):
+        return OTHER_VALUES
+    if PRESENT in (change.a, change.b) and None in (change.a, change.b):
+        return f"only in run {'b' if change.a is None else 'a'}"
+    return " -> ".join(short_pair(change.a, change.b))
+
+
+def run_input_changes(a: Side, b: Side, options: Options, marks: RunMarks) -> list[str]:
     """The paths of the runs' inputs that differ."""
     if a.run["input"] is None or b.run["input"] is None:
         return []
-    found = stored_difference(
-        a.run["input"], b.run["input"], "input", options, (a.run["started_us"], b.run["started_us"])
-    )
+    found = stored_difference(a.run["input"], b.run["input"], "input", options, marks)
     return [*(each.path for each in found.changes), *found.generated]

@@ -13,6 +13,7 @@ from xray_core.compare.flips import Flips, find_flips
 from xray_core.compare.options import DEFAULT, Options
 from xray_core.compare.parting import parting, parting_at, run_input_changes, samples_of
 from xray_core.compare.sentences import listed, say
+from xray_core.compare.stored import stored_difference
 from xray_core.compare.types import Change, ComparedStep, Diff, Json, PartedAt, Side, Source, State
 from xray_core.compare.what_changed import limit_changes
 from xray_core.model import Ledger, ledger_of
@@ -36,7 +37,9 @@ def compare(a: Side, b: Side, source: Source, options: Options = DEFAULT) -> Dif
     others = blame.origins[1:]
     masked = _masked(blame, flips, source, options)
     if masked is not None and first is not None and parted is not None and masked not in blame.origins:
-        if parted.kind == "input_changed" and flips.common.get(masked.pair.path):  # new data, and a fault of its own
+        if (parted.kind == "input_changed" or blame.new_data(first)) and flips.common.get(
+            masked.pair.path
+        ):  # new data, and a fault of its own
             others = [first, *others]
             parted, explained = parting_at(masked, blame, a, b, source, options, masked=True)
         else:
@@ -51,7 +54,8 @@ def compare(a: Side, b: Side, source: Source, options: Options = DEFAULT) -> Dif
             *(step_changes(pair, options) for pair in in_order(roots)),
         )
     )
-    sentence = _sentence(blame, parted, flips, also, run_input_changes(a, b, options))
+    beside = masked.pair.path if masked is not None and masked not in blame.origins else ""
+    sentence = _sentence(blame, parted, flips, also, run_input_changes(a, b, options, blame.marks), masked=beside)
     return Diff(
         a=a.run_id,
         b=b.run_id,
@@ -84,10 +88,21 @@ def _masked(blame: Blame, flips: Flips, source: Source, options: Options) -> Jud
     differing = [each for each in blame.judged if each.inputs.differs and each.outputs.differs and not each.missing]
     common = [each for each in differing if flips.common.get(each.pair.path)]
     for each in common:
-        limits = limit_changes(*samples_of(source, each.pair), "", options)
-        if each.changed or next(limits, None) is not None:
+        if each.changed or _limit_of_its_own(each, source, options, blame):
             return each
     return next((each for each in differing if each.changed), None)
+
+
+def _limit_of_its_own(judged: Judged, source: Source, options: Options, blame: Blame) -> bool:
+    """Whether a limit in its details changed that it was not given with its input."""
+    pair = judged.pair
+    assert pair.a is not None
+    assert pair.b is not None
+    limits = list(limit_changes(*samples_of(source, pair), "", options))
+    if not limits:
+        return False
+    given = stored_difference(pair.a["input"], pair.b["input"], "input", options, blame.marks).changes
+    return any((limit.a, limit.b) not in [(each.a, each.b) for each in given] for limit in limits)
 
 
 def _also(parted: PartedAt, _: Sequence[Change]) -> Json:
@@ -102,8 +117,15 @@ def _also(parted: PartedAt, _: Sequence[Change]) -> Json:
 
 
 def _sentence(
-    blame: Blame, parted: PartedAt | None, flips: Flips, also: Sequence[Json], given_others: Sequence[str]
+    blame: Blame,
+    parted: PartedAt | None,
+    flips: Flips,
+    also: Sequence[Json],
+    given_others: Sequence[str],
+    *,
+    masked: str,
 ) -> str:
+    """`masked`: the path of a step that was given something else, and whose code or parameters changed as well."""
     if parted is None:
         return _nothing_differs(blame, given_others)
     text = parted.sentence
@@ -117,9 +139,17 @@ def _sentence(
         text += say("other_inputs", changes=listed(given_others) or "their values were not captured")
     if parted.reached_output is False and blame.run_outputs.differs:
         text += say("not_reached")
-    if also:
-        paths = [each["path"] for each in also]
-        text += say("also", steps=listed(paths), differs="differs" if len(paths) == 1 else "differ")
+    paths = [each["path"] for each in also if each["path"] != masked]
+    if len(paths) < len(also):
+        text += say("masked", step=masked)
+    if paths:
+        one = len(paths) == 1
+        text += say(
+            "also",
+            steps=listed(paths),
+            differs="differs" if one else "differ",
+            itself="itself" if one else "themselves",
+        )
     if not parted.certain:
         text += say("uncertain", reason=" and ".join(parted.not_certain_because))
     return text

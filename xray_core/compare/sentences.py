@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+_MAX_CHARS: Final = 40
+_ALL_DIGITS: Final = 17
+_CHARS_BEFORE: Final = 8  # of what two long values have in common
+
 TEMPLATES: Final[dict[str, str]] = {
     # nothing is known to differ
     "same": "the two runs came out the same wherever that can be told",
@@ -31,10 +35,13 @@ TEMPLATES: Final[dict[str, str]] = {
     "common": "; of the items that both runs had, {n} came out differently at {step}",
     "other_inputs": "; the runs were also given different inputs ({changes})",
     "not_reached": "; its difference is not seen to reach the output of the run",
-    "also": "; {steps} {differs} too, and not because of it",
+    "also": "; {steps} {differs} too, by {itself} as far as was captured",
+    "masked": "; {step} was given something else, and its code or parameters changed too",
     "uncertain": "; not certain: {reason}",
     "values_unknown": "the values that went into it were not captured",
+    "given_others": "what went into it differs as well",
     "before_unknown": "{steps} may differ before it, too little was captured",
+    "before_differs": "{steps} {differs} before it",
     "inputs_differ": "the runs were given different inputs",
     "baseline": "; compared with {run}, {why}",
 }
@@ -51,7 +58,27 @@ def listed(names: Sequence[str], most: int = 3) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def short(value: object) -> str:
-    """A value in a sentence, at most 40 characters."""
-    text = f'"{value}"' if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 40 else text[:39] + "…"
+def short_pair(a: object, b: object) -> tuple[str, str]:
+    """Two values that differ, in a sentence: at most 40 characters each, among them those in which they differ."""
+    for digits in (6, 9, 12, _ALL_DIGITS):
+        one, other = _text(a, digits), _text(b, digits)
+        if one != other:
+            break
+    start = _first_difference(one, other)
+    if max(len(one), len(other)) > _MAX_CHARS and start >= _MAX_CHARS - 1:
+        one, other = (f"…{text[start - _CHARS_BEFORE :]}" for text in (one, other))
+    return _cut(one), _cut(other)
+
+
+def _text(value: object, digits: int) -> str:
+    if isinstance(value, str):
+        return f'"{value}"'
+    return f"{value:.{digits}g}" if isinstance(value, float) and digits < _ALL_DIGITS else str(value)
+
+
+def _first_difference(one: str, other: str) -> int:
+    return next((at for at, (x, y) in enumerate(zip(one, other)) if x != y), min(len(one), len(other)))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_CHARS else text[: _MAX_CHARS - 1] + "…"

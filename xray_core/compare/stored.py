@@ -16,6 +16,10 @@ from xray_core.compare.types import Change
 
 _MAX_DIFFERENCES: Final = 500
 _NEAR_US: Final = 3_600_000_000  # a time within an hour of its own run is the time of that run
+_TEMPORARY: Final = re.compile(
+    r"(?<![^/\\])tmp[a-z0-9_]{8}(?![a-z0-9_])"
+)  # as Python's tempfile names files and folders
+_MIN_RUN_ID: Final = 8  # a shorter one ("a", "42") may stand in any text
 _CUTS: Final = ("$more", "$depth", "$error", "$bits")
 _GENERATED_NAME: Final = re.compile(
     r"(?:^|[._])(?:(?:request|trace|span|run|correlation|session|execution|job|invocation|message|task)_?(?:id|uuid|key)"
@@ -24,8 +28,15 @@ _GENERATED_NAME: Final = re.compile(
 )
 
 
+class RunMarks(NamedTuple):
+    """What a run leaves of itself in values: when each of the two began, and their ids."""
+
+    began_us: tuple[int | None, int | None]
+    run_ids: tuple[str, str]
+
+
 class StoredDifference(NamedTuple):
-    """Attributes: changes: what differs for good; generated: paths that differ as ids, times and hosts of runs do;
+    """Attributes: changes: what differs for good; generated: paths that differ as ids, times, hosts and temporary files do;
     whole: both values are here whole, so nothing else can differ.
     """
 
@@ -34,24 +45,38 @@ class StoredDifference(NamedTuple):
     whole: bool
 
 
-def stored_difference(
-    a: Any, b: Any, path: str, options: Options, began_us: tuple[int | None, int | None]
-) -> StoredDifference:
-    """Where two stored values differ.
-
-    Args:
-        began_us: when each run began: a time close to it is that of the run.
-    """
+def stored_difference(a: Any, b: Any, path: str, options: Options, marks: RunMarks) -> StoredDifference:
+    """Where two stored values differ."""
     changes: list[Change] = []
     generated: list[str] = []
     for number, change in enumerate(differences(a, b, path, options)):
         if number >= _MAX_DIFFERENCES:
             break
-        if _GENERATED_NAME.search(change.path) or _own_times(change, began_us):
+        if is_generated(change, marks):
             generated.append(change.path)
         else:
             changes.append(change)
     return StoredDifference(changes, generated, not (_is_cut(a) or _is_cut(b)))
+
+
+def is_generated(change: Change, marks: RunMarks) -> bool:
+    """Whether two values differ as those of any two runs do: by their name, or since each tells its own run."""
+    return (
+        _GENERATED_NAME.search(change.path) is not None
+        or _own_times(change, marks.began_us)
+        or _own_names(change, marks.run_ids)
+    )
+
+
+def _own_names(change: Change, run_ids: tuple[str, str]) -> bool:
+    """Whether two texts are one, but for each run's own id and the names of temporary files."""
+    if not isinstance(change.a, str) or not isinstance(change.b, str):
+        return False
+    a, b = (
+        _TEMPORARY.sub("tmp", text.replace(run_id, "run") if len(run_id) >= _MIN_RUN_ID else text)
+        for text, run_id in zip((change.a, change.b), run_ids)
+    )
+    return a == b
 
 
 def _own_times(change: Change, began_us: tuple[int | None, int | None]) -> bool:

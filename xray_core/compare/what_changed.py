@@ -11,7 +11,7 @@ from xray_core.compare.blame import Judged
 from xray_core.compare.changes import step_changes
 from xray_core.compare.columns import column_changes
 from xray_core.compare.options import Options
-from xray_core.compare.stored import stored_difference
+from xray_core.compare.stored import RunMarks, stored_difference
 from xray_core.compare.types import Change
 
 _MAX_EACH: Final = 20  # of a kind: a long list that is another one is no explanation
@@ -20,10 +20,9 @@ _MAX_SAMPLES: Final = 500
 _MAX_VALUE_CHARS: Final = 200
 
 SamplesOf = Callable[[Pair], tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]]
-Began = tuple["int | None", "int | None"]
 
 
-def what_changed(judged: Judged, samples: SamplesOf, options: Options, began: Began) -> list[Change]:
+def what_changed(judged: Judged, samples: SamplesOf, options: Options, marks: RunMarks) -> list[Change]:
     """The differences of one step, what explains most first."""
     pair = judged.pair
     if pair.a is None or pair.b is None:
@@ -34,12 +33,12 @@ def what_changed(judged: Judged, samples: SamplesOf, options: Options, began: Be
     sides = samples(pair)
     found += islice(limit_changes(sides[0], sides[1], f"steps.{pair.path}.details", options), _MAX_EACH)
     if judged.inputs.differs:
-        found += _values(pair, "input", options, began)
+        found += _values(pair, "input", options, marks)
         found += _columns(pair, "in", options)
     if judged.outputs.differs:
         found += _columns(pair, "out", options)
         found += _scores(pair, options)
-        found += _values(pair, "output", options, began)
+        found += _values(pair, "output", options, marks)
     return found
 
 
@@ -78,13 +77,13 @@ def _leaves(details: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str,
         yield name, details
 
 
-def _values(pair: Pair, side: str, options: Options, began: Began) -> list[Change]:
+def _values(pair: Pair, side: str, options: Options, marks: RunMarks) -> list[Change]:
     assert pair.a is not None
     assert pair.b is not None
     a, b = pair.a[side], pair.b[side]
     if a is None or b is None:
         return []
-    found = stored_difference(a, b, f"steps.{pair.path}.{side}", options, began).changes
+    found = stored_difference(a, b, f"steps.{pair.path}.{side}", options, marks).changes
     return list(found) if len(found) <= _MAX_EACH else []
 
 
