@@ -13,9 +13,11 @@
         │   ├── StoreUnavailableError the store cannot take or answer anything just now
         │   ├── BadCursorError        a cursor that the store did not make
         │   ├── WriteRaceError        another process wrote the same rows first; a backend tries again by itself
-        │   └── DeletedRunsError      some of a batch is of deleted runs; a backend writes the rest by itself
+        │   ├── DeletedRunsError      some of a batch is of deleted runs; a backend writes the rest by itself
+        │   └── DeletedItemsError     items were deleted since the writer looked; a backend tries again by itself
         ├── NotKnownError             a question about something that is not there
         │   ├── UnknownRunError       no such run
+        │   ├── UnknownItemError      no run holds such an item, or it was deleted
         │   └── NoBaselineError       no good run to compare with
         ├── AlertError
         │   ├── TooManyRulesError     a project has as many rules as it may
@@ -119,6 +121,10 @@ class DeletedRunsError(StoreError):
         self.runs = frozenset(runs)
 
 
+class DeletedItemsError(StoreError):
+    """Items were deleted since the writer last looked: nothing was written, and it can be done again without them."""
+
+
 class NotKnownError(ServerError):
     """A question about something that is not there; `field` is the parameter that names it."""
 
@@ -132,6 +138,13 @@ class UnknownRunError(NotKnownError):
 
     def __init__(self, run_id: str, field: str = "run_id") -> None:
         super().__init__(f"there is no run {run_id[:256]!r}", field=field)
+
+
+class UnknownItemError(NotKnownError):
+    """No run holds such an item, or it was deleted."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, field="item_id")
 
 
 class NoBaselineError(NotKnownError):

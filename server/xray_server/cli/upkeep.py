@@ -28,9 +28,16 @@ def register(subparsers: Any) -> None:
     backup.add_argument("file", help="the copy: a SQLite database")
     prune = _command(subparsers, "prune", _prune, "remove what is older than it may become, in small steps")
     prune.add_argument("--retain", action="append", default=[], metavar="AGES", help=RETAIN_HELP)
-    delete = _command(subparsers, "delete", _delete, "delete one run for good: what still arrives of it is not kept")
-    delete.add_argument("run_id", metavar="RUN", help="id of the run")
-    delete.add_argument("--project", default="default", help="whose run it is (default: %(default)s)")
+    delete = _command(
+        subparsers,
+        "delete",
+        _delete,
+        "delete a run, or an item from all runs, for good: what still arrives is not kept",
+    )
+    what = delete.add_mutually_exclusive_group(required=True)
+    what.add_argument("run_id", metavar="RUN", nargs="?", help="id of the run")
+    what.add_argument("--item", metavar="ITEM", help="id of an item: its details, samples, ids and fingerprints")
+    delete.add_argument("--project", default="default", help="whose run or item it is (default: %(default)s)")
     _command(subparsers, "check-store", _check, "read all of a store and say whether it is sound")
 
 
@@ -181,6 +188,13 @@ def _delete(arguments: argparse.Namespace) -> int:
     from xray_server.backends import open_store
 
     with closing(open_store(_url(arguments))) as store:
+        if arguments.item is not None:
+            runs = store.delete_item(arguments.project, arguments.item, time.time_ns() // 1000)
+            if not runs:
+                print(f"xray: no run of project {arguments.project!r} holds {arguments.item!r}", file=sys.stderr)
+                return 1
+            print(f"item {arguments.item} is deleted from {runs} run{'s' if runs != 1 else ''}", file=sys.stderr)
+            return 0
         if not store.delete_run(arguments.project, arguments.run_id, time.time_ns() // 1000):
             print(f"xray: there is no run {arguments.run_id!r} in project {arguments.project!r}", file=sys.stderr)
             return 1

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Query, Request, Response
 
 from xray_server.access.admission import Asker, Identity, Project
 from xray_server.answers import JsonResponse
-from xray_server.errors import HTTPError, QueueFullError, ShapeError, UnknownRunError
+from xray_server.errors import HTTPError, QueueFullError, ShapeError, UnknownItemError, UnknownRunError
 from xray_server.http.bodies import Bodies
 from xray_server.http.logs import log_audit
 from xray_server.http.openapi import NOT_FOUND, WRITE_ERRORS, answer, errors, request_body
@@ -101,6 +101,12 @@ def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: B
             raise HTTPError(422, f"body: {error}", field="body") from None
         return JsonResponse(await mark_run(store, committer, project, run_id, marked.mark, marked.note))
 
+    _add_delete_routes(app, store)
+
+
+def _add_delete_routes(app: FastAPI, store: Store) -> None:
+    """What is deleted for good."""
+
     @app.delete(
         "/runs/{run_id:id}", responses=answer("run_id", "deleted") | NOT_FOUND | errors(403, 503), tags=["write"]
     )
@@ -108,6 +114,28 @@ def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: B
         """Delete a run with its steps, verdicts and samples, for good: what still arrives of it is not kept."""
         delete_for_good(store, asker, run_id)
         return JsonResponse({"run_id": run_id, "deleted": True})
+
+    @app.delete(
+        "/items/{item_id:id}", responses=answer("item_id", "deleted", "runs") | NOT_FOUND | errors(403, 503), tags=["write"]
+    )  # fmt: skip
+    def delete_item(item_id: str, asker: Asker, _: Annotated[NoParameters, Query()]) -> Response:
+        """Delete one item from all runs that hold it: its details, samples, ids and fingerprints."""
+        return JsonResponse({"item_id": item_id, "deleted": True, "runs": delete_item_for_good(store, asker, item_id)})
+
+
+def delete_item_for_good(store: Store, asker: Identity, item_id: str) -> int:
+    """Delete an item from all runs of the asker's project, and write into the log who did it; how many runs held it.
+
+    Raises:
+        UnknownItemError: none holds it.
+    """
+    runs = store.delete_item(asker.project, item_id, now_us())
+    if not runs:
+        raise UnknownItemError(f"no run holds an item {item_id[:256]!r}")
+    log_audit(
+        "item deleted", key=asker.key_name, project=asker.project, item_digest=digest_of(item_id).hex(), runs=runs
+    )
+    return runs
 
 
 def delete_for_good(store: Store, asker: Identity, run_id: str) -> None:

@@ -141,12 +141,13 @@ def _add_step_pages(app: FastAPI, store: Store, pages: Pages) -> None:
 
     @app.get("/ui/runs/{run_id:id}/items/{item_id:id}", include_in_schema=False)
     def get_item(
-        run_id: str, item_id: str, request: Request, project: Project, query: Annotated[ItemView, Query()]
+        run_id: str, item_id: str, request: Request, asker: Asker, query: Annotated[ItemView, Query()]
     ) -> Response:
-        about = search.item_page(store, project, run_id, item_id, offset=query.offset)
+        about = search.item_page(store, asker.project, run_id, item_id, offset=query.offset)
         if about is None:
             return pages.missing(request, "run", run_id)
-        return pages.page("item.html", request, about=about, why=about.why, run=about.run)
+        may_delete = asker.may("admin")
+        return pages.page("item.html", request, about=about, why=about.why, run=about.run, may_delete=may_delete)
 
 
 def _add_question_pages(app: FastAPI, store: Store, pages: Pages) -> None:

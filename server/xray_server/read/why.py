@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from xray_core.journey import NEGATIVE, StepKey, Why, explain, with_child_runs, with_known_run
 from xray_core.model import ITEMS_IN, ITEMS_OUT, item_id_text
-from xray_server.errors import UnknownRunError
+from xray_server.errors import UnknownItemError, UnknownRunError
 from xray_server.store import MAX_PAGE, ItemRun, RunFilter, Store, StoredRun, StoredStep
 from xray_server.times import iso
 
@@ -20,9 +20,13 @@ def why(store: Store, project: str, run_id: str, item_id: str) -> Why:
 
     Raises:
         UnknownRunError: there is no such run.
+        UnknownItemError: the item was deleted, and the run is from before.
     """
     run = known_run(store, project, run_id)
     text = item_id_text(item_id)
+    deleted_us = store.item_deleted_us(project, text)
+    if deleted_us is not None and run.at_us < deleted_us:
+        raise UnknownItemError(f"this item was deleted at {iso(deleted_us)}; nothing is kept of it in runs from before")
     answer = _explained(store, project, run, text)
     if answer.outcome in NEGATIVE and answer.certainty != "not_captured":
         return answer

@@ -144,6 +144,15 @@ class Store(Protocol):
         it is not kept. Hourly sums keep what it added. May run beside `write`.
         """
 
+    def delete_item(self, project: str, item_id: str, at_us: int) -> int:
+        """Delete an item from all runs that hold it, a transaction each; how many held it. Its details and samples go, and a
+        name that means nothing takes the place of its id and of its fingerprint in every set. What still arrives of it, of
+        runs that started before, is kept like this too. May run beside `write`.
+        """
+
+    def item_deleted_us(self, project: str, item_id: str) -> int | None:
+        """When an item was deleted; None: it was not."""
+
     def check(self) -> list[str]:
         """What is wrong with the database, in its own words; empty when it is sound. Reads all of it."""
 

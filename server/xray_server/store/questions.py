@@ -18,9 +18,9 @@ MAX_COUNTED: Final = 10_000  # of what has one name
 MAX_PAGE_BYTES: Final = 64 * 1024 * 1024  # of documents, unpacked: two of the largest that are taken still fit
 
 
-def digest_of(run_id: str) -> bytes:
-    """What is kept of the id of a run that was deleted, and what the log says of it: 16 bytes."""
-    return hashlib.blake2b(run_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def digest_of(deleted_id: str) -> bytes:
+    """What is kept of the id of a run that was deleted, and what the log says of a run or an item: 16 bytes."""
+    return hashlib.blake2b(deleted_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,9 +164,13 @@ def test_what_takes_an_admin_is_written_into_the_audit_log_done_or_refused(
     keys = create_keys(store)
     server = LoopbackServer(store)
     with httpx.Client(base_url=server.url, timeout=20) as http:
-        http.post("/runs", json={"run_id": "secret-run", "pipeline": "p"}, headers=keys.headers("ingest"))
+        rejected = [{"item_id": "secret-item", "reason": "r"}]
+        step = {"name": "s", "rejection_counts": {"r": 1}, "sampled_rejections": rejected}
+        run = {"run_id": "secret-run", "pipeline": "p", "steps": [step]}
+        http.post("/runs", json=run, headers=keys.headers("ingest"))
         http.get("/runs", headers=keys.headers("read"))
         assert http.delete("/runs/secret-run", headers=keys.headers("read")).status_code == 403
+        assert http.delete("/items/secret-item", headers=keys.headers("admin")).status_code == 200
         assert http.delete("/runs/secret-run", headers=keys.headers("admin")).status_code == 200
         rule = {"name": "n", "metric": "failed"}
         assert http.post("/alerts/rules", json=rule, headers=keys.headers("admin")).status_code == 200
@@ -176,9 +180,12 @@ def test_what_takes_an_admin_is_written_into_the_audit_log_done_or_refused(
     told = [(message, each.get("method"), each.get("route"), each.get("status")) for message, each in lines]
     assert told == [
         ("refused", "DELETE", "none", 403),
+        ("item deleted", None, None, None),
+        ("done", "DELETE", "/items/{item_id:id}", 200),
         ("run deleted", None, None, None),
         ("done", "DELETE", "/runs/{run_id:id}", 200),
         ("done", "POST", "/alerts/rules", 200),
     ]
     assert all(each["project"] == "shop" and each["key"] for _, each in lines)
     assert "secret-run" not in caplog.text
+    assert "secret-item" not in caplog.text

@@ -43,6 +43,10 @@ TABLE: dict[tuple[str, str], Endpoint] = {
     ("POST", "/runs"): Endpoint("ingest", "/runs", '{"run_id": "new", "pipeline": "p"}'),
     ("POST", "/runs/{run_id:id}/mark"): Endpoint("admin", f"/runs/{RUN}/mark", '{"mark": "good"}'),
     ("DELETE", "/runs/{run_id:id}"): Endpoint("admin", f"/runs/{RUN}-3"),
+    ("DELETE", "/items/{item_id:id}"): Endpoint("admin", f"/items/{ITEM}-3"),
+    ("POST", "/ui/runs/{run_id:id}/items/{item_id:id}/delete"): Endpoint(
+        "admin", f"/ui/runs/{RUN}/items/{ITEM}-4/delete", "sure=yes"
+    ),
     ("POST", "/ui/runs/{run_id:id}/delete"): Endpoint("admin", f"/ui/runs/{RUN}-4/delete", "sure=yes"),
     ("GET", "/runs"): Endpoint("read", "/runs"),
     ("GET", "/runs/{run_id:id}"): Endpoint("read", f"/runs/{RUN}"),
@@ -120,9 +124,9 @@ def of_shop(run_id: str) -> list[dict[str, Any]]:
         {**common, "kind": "run", "pipeline": f"{MARK}-pipeline", "status": "completed", "started_us": at_us,
          "tags": {"k": f"{MARK}-tag"}, "metadata": {"m": f"{MARK}-metadata"}, "input": f"{MARK}-input"},
         {**step, "kind": "step", "name": f"{MARK}-name", "pipeline": f"{MARK}-pipeline", "step_type": "filter", "index": 0,
-         "started_us": at_us, "counts": {"rejected": 1}, "reasons": {"rejected": {f"{MARK}-reason": 1}}, "input_count": 1},
+         "started_us": at_us, "counts": {"rejected": 3}, "reasons": {"rejected": {f"{MARK}-reason": 3}}, "input_count": 3},
         {**step, "kind": "verdicts", "chunk": "0",
-         "sets": [{"outcome": "rejected", "reason": f"{MARK}-reason", "n": 1, "ids": [ITEM]}]},
+         "sets": [{"outcome": "rejected", "reason": f"{MARK}-reason", "n": 3, "ids": [ITEM, f"{ITEM}-3", f"{ITEM}-4"]}]},
         {**step, "kind": "samples", "chunk": "live",
          "samples": [{"item_id": ITEM, "outcome": "rejected", "reason": f"{MARK}-reason", "details": {"d": f"{MARK}-detail"}, "at_us": at_us}]},
         {**common, "kind": "client", "part": f"{MARK}-client", "host": f"{MARK}-host", "pid": 1, "counters": {"dropped_counts": 4711}},

@@ -6,6 +6,7 @@ Tests read/why.py, and of the core journey/explain.py, neighbours.py, sentences.
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -258,3 +259,40 @@ def test_what_is_lost_between_steps_is_told_with_the_run(live: Live) -> None:
     assert answer["flags"] == ["lost_between"]
     assert [gap["sentence"] for gap in answer["conservation"]] == [told]
     assert told in live.http.get(f"/ui/runs/{run.run_id}").text
+
+
+def test_an_item_that_was_deleted_is_said_to_be_and_others_are_told_as_before(live: Live) -> None:
+    word = uuid4().hex
+    gone, kept = f"gone-{word}", f"kept-{word}"
+    with live.xray("deleting") as xray, xray.run() as run, run.step("filter", step_type="filter") as step:
+        step.set_input_items([gone, kept])
+        step.reject(gone, "late", {"price": 4711})
+        step.reject(kept, "late", {"price": 80})
+    before = live.why(run.run_id, kept)
+    assert live.http.delete(f"/items/{gone}").json() == {"item_id": gone, "deleted": True, "runs": 1}
+    answer = live.http.get(f"/runs/{run.run_id}/items/{gone}")
+    assert answer.status_code == 404
+    assert "this item was deleted at" in answer.json()["error"]
+    assert live.why(run.run_id, kept) == before
+    assert live.get(f"/runs/{run.run_id}/items/never-{word}")["certainty"] == "exact"
+    assert live.get(f"/items/{gone}")["runs"] == []
+    page = live.http.get(f"/ui/runs/{run.run_id}/items/{gone}", headers={"Accept": "text/html"})
+    assert (page.status_code, "was deleted at" in page.text) == (404, True)
+    again = live.http.delete(f"/items/{gone}")
+    assert (again.status_code, again.json()["detail"][0]["field"]) == (404, "item_id")
+    assert (live.why(run.run_id, kept)["outcome"], gone in live.http.get(f"/runs/{run.run_id}").text) == (
+        "rejected",
+        False,
+    )
+
+
+def test_the_form_that_deletes_an_item_asks_whether_one_is_sure(live: Live) -> None:
+    item = f"form-{uuid4().hex}"
+    with live.xray("deleting") as xray, xray.run() as run, run.step("filter", step_type="filter") as step:
+        step.reject(item, "late")
+    path, page = f"/ui/runs/{run.run_id}/items/{item}", {"Origin": live.url}
+    assert f'action="{path}/delete"' in live.http.get(path).text
+    assert live.http.post(f"{path}/delete", headers=page).status_code == 422
+    assert live.why(run.run_id, item)["outcome"] == "rejected"
+    assert live.http.post(f"{path}/delete", data={"sure": "yes"}, headers=page).status_code == 303
+    assert live.http.get(f"/runs/{run.run_id}/items/{item}").status_code == 404

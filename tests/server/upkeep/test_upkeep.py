@@ -23,6 +23,7 @@ from xray_server.store import Batch, RunFilter
 
 from tests.server import postgresql
 from tests.server.backends.contract.test_keeping import AGES, NOW_US, PROJECT, everything, run_of
+from tests.server.make_records import records_of
 from xray_core.cli import main
 
 
@@ -130,3 +131,17 @@ def test_what_cannot_be_done_is_said_in_a_line(arguments: list[str], words: str)
     assert answer.returncode == 2
     assert words in answer.stderr.decode()
     assert "Traceback" not in answer.stderr.decode()
+
+
+def test_the_command_deletes_an_item_from_every_run_or_says_that_none_holds_it(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(open_store(database)) as store:
+        store.write([Batch(records_of(1, "a"), "default", 1)])
+        held = next(each.ids[0] for each in store.sets("default", "run-1") if each.ids)
+    assert main(["delete", "--item", held, "--db", database]) == 0
+    assert "is deleted from 1 run\n" in capsys.readouterr().err
+    assert main(["delete", "--item", held, "--db", database]) == 1
+    assert "no run of project 'default' holds" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["delete", "--db", database])

@@ -12,13 +12,13 @@ from xray_server.backends.postgres.text import escape_text, id_bytes
 from xray_server.backends.relational.rows import RunKey
 from xray_server.store.questions import digest_of
 
-_LOCK: Final = 0x44656C65  # writers share it, deletion has it alone: no run is written while it is looked for
+LOCK: Final = 0x44656C65  # writers share it, deletion has it alone: no run is written while it is looked for
 
 
 def delete_run(db: Connection[Any], project: str, run_id: str, at_us: int) -> bool:
     """Delete a run with all that hangs on it; False when there is no such run."""
     with db.transaction():
-        db.execute("SELECT pg_advisory_xact_lock(%s, hashtext(current_schema()))", (_LOCK,))
+        db.execute("SELECT pg_advisory_xact_lock(%s, hashtext(current_schema()))", (LOCK,))
         row = db.execute(
             "SELECT run.pk, run.project FROM run JOIN project ON project.id = run.project "
             "WHERE project.text = %s AND run.id = %s FOR UPDATE OF run",
@@ -37,7 +37,7 @@ def delete_run(db: Connection[Any], project: str, run_id: str, at_us: int) -> bo
 
 def deleted_among(cursor: Cursor[Any], runs: Collection[RunKey]) -> set[RunKey]:
     """Those of these runs that were deleted. Asked within the transaction that would write them."""
-    cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, hashtext(current_schema()))", (_LOCK,))
+    cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, hashtext(current_schema()))", (LOCK,))
     if not runs or cursor.execute("SELECT 1 FROM deleted_run LIMIT 1").fetchone() is None:
         return set()
     digests = {(project, digest_of(run_id)): (project, run_id) for project, run_id in runs}

@@ -124,11 +124,11 @@ def drop_pruned(db: Connection[Any]) -> None:
 class Suspects:
     """The runs that may hold an item, from the greatest key back, and no further than is asked for."""
 
-    def __init__(self, db: PostgresDatabase, fingerprint: int) -> None:
+    def __init__(self, db: PostgresDatabase, fingerprint: int, *, max_large: int = MAX_LARGE) -> None:
         self._db, self._fingerprint = db, fingerprint
         rows = db.rows(
             "SELECT run FROM item_tail UNION SELECT run FROM (SELECT run FROM item_large ORDER BY run DESC LIMIT %s) AS large",
-            [MAX_LARGE],
+            [max_large],
         )
         self._found = {run for (run,) in rows}
         self._waiting = [-run for run in self._found]

@@ -19,7 +19,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from xray_core.addresses import without_password
 from xray_core.errors import ConfigurationError
 from xray_server.alerts.store import Select
-from xray_server.backends.postgres import delete, item_index, items, partitions, prune
+from xray_server.backends.postgres import delete, erase, item_index, items, partitions, prune
 from xray_server.backends.postgres.alerts import PostgresAlertStore
 from xray_server.backends.postgres.migrate import migrate
 from xray_server.backends.postgres.read import DictionaryCache, PostgresDatabase, with_placeholders
@@ -183,9 +183,16 @@ class PostgresStore(RelationalStore[PostgresDatabase]):
 
     def delete_run(self, project: str, run_id: str, at_us: int) -> bool:
         """As `Store.delete_run`."""
+        return self._delete(lambda db: delete.delete_run(db, project, run_id, at_us))
+
+    def delete_item(self, project: str, item_id: str, at_us: int) -> int:
+        """As `Store.delete_item`."""
+        return self._delete(lambda db: erase.delete_item(db, self._dictionary, project, item_id, at_us))
+
+    def _delete(self, remove: Callable[[Connection[Any]], T]) -> T:
         try:
             with closing(self.connect()) as db:
-                return delete.delete_run(db, project, run_id, at_us)
+                return remove(db)
         except psycopg.Error as error:
             if _unavailable(error):
                 raise StoreUnavailableError(f"PostgreSQL cannot delete just now: {error}") from error

@@ -13,13 +13,14 @@ from typing import Any
 
 from psycopg import Connection, Cursor
 
-from xray_server.backends.postgres import item_index, partitions, samples
+from xray_server.backends.postgres import erase, item_index, partitions, samples
 from xray_server.backends.postgres.delete import deleted_among
 from xray_server.backends.postgres.dictionary import Dictionary
 from xray_server.backends.postgres.steps import StepRows
 from xray_server.backends.postgres.text import escape_text, id_bytes
 from xray_server.backends.relational import blocks
 from xray_server.backends.relational.deleted import without
+from xray_server.backends.relational.erase import erase_from_batch
 from xray_server.backends.relational.rows import (
     RUN_STARTED_US,
     Folded,
@@ -54,6 +55,7 @@ class Writer:
         self._dictionary = Dictionary(db, "word")
         self._parts = Dictionary(db, "part")
         self._weeks: set[int] = set()
+        self._erased = erase.ErasedItems()
 
     def write(self, batches: Sequence[Batch], notes: Sequence[bytes] = ()) -> None:
         """Write all batches but for what is of deleted runs, and notes of what alerts are to judge, in one transaction. Raises
@@ -85,6 +87,9 @@ class Writer:
         with self._db.cursor(binary=True) as cursor:
             if gone := deleted_among(cursor, folded.runs):
                 raise DeletedRunsError(gone)
+            self._erased.refresh(cursor)
+            if self._erased.items:
+                erase_from_batch(folded, self._erased.items, lambda key: erase.place_of(cursor, key))
             runs = _RunRows(cursor, self._dictionary, self._parts, folded)
             runs.lock()
             steps = StepRows(cursor, self._dictionary, self._parts)

@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 from xray_core.journey import LookedUp
 from xray_server.backends.relational import dump, figures, items, keys, lists, names, samples, stored
 from xray_server.backends.relational.cursors import make_cursor, parse_cursor
-from xray_server.backends.relational.database import Database
+from xray_server.backends.relational.database import Database, project_id
+from xray_server.backends.relational.erase import hash_key
 from xray_server.store import (
     MAX_PAGE_BYTES,
     DumpedRun,
@@ -179,6 +180,16 @@ class RelationalStore(ABC, Generic[D]):
     def dump(self, *, cursor: str | None, limit: int) -> Page[DumpedRun]:
         """All that is kept of some runs."""
         return self._read(lambda db: dump.dump(db, cursor=cursor, limit=limit))
+
+    def item_deleted_us(self, project: str, item_id: str) -> int | None:
+        """When an item was deleted."""
+        rows = self._read(
+            lambda db: db.rows(
+                "SELECT at_us FROM deleted_item WHERE project = ? AND hash = ?",
+                [project_id(db, project), hash_key(item_id)],
+            )
+        )
+        return int(rows[0][0]) if rows else None
 
     def keys(self) -> list[Key]:
         """All keys."""

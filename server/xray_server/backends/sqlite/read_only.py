@@ -83,6 +83,10 @@ class ReadOnlySQLiteStore(RelationalStore[SQLiteDatabase]):
         """Raises StoreUnavailableError."""
         self._refuse()
 
+    def delete_item(self, project: str, item_id: str, at_us: int) -> int:
+        """Raises StoreUnavailableError."""
+        self._refuse()
+
     def check(self) -> list[str]:
         """As `Store.check`."""
         return self._read(lambda db: backup.check(db.connection))

@@ -22,7 +22,7 @@ from xray_core.errors import ConfigurationError
 from xray_server.backends.relational.compactor import Compactor
 from xray_server.backends.relational.salvage import write_by_bisection
 from xray_server.backends.relational.store import RelationalStore
-from xray_server.backends.sqlite import backup, delete, item_index, items, prune
+from xray_server.backends.sqlite import backup, delete, erase, item_index, items, prune
 from xray_server.backends.sqlite.alerts import SQLiteAlertStore
 from xray_server.backends.sqlite.lock import FileLock
 from xray_server.backends.sqlite.migrate import check_ours, migrate
@@ -157,12 +157,19 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
 
     def delete_run(self, project: str, run_id: str, at_us: int) -> bool:
         """As `Store.delete_run`."""
+        return self._delete(lambda db, lock: delete.delete_run(db, lock, project, run_id, at_us))
+
+    def delete_item(self, project: str, item_id: str, at_us: int) -> int:
+        """As `Store.delete_item`."""
+        return self._delete(lambda db, lock: erase.delete_item(db, lock, project, item_id, at_us))
+
+    def _delete(self, remove: Callable[[sqlite3.Connection, FileLock], T]) -> T:
         try:
             with closing(sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None)) as db:
                 db.execute("PRAGMA synchronous = FULL")
                 db.execute("PRAGMA secure_delete = ON")  # what is deleted is written over with zeros
                 with closing(FileLock(self.path)) as lock:  # a lock is one thread's: the writer has its own
-                    return delete.delete_run(db, lock, project, run_id, at_us)
+                    return remove(db, lock)
         except sqlite3.OperationalError as error:
             if _retryable(error):
                 raise StoreUnavailableError(f"SQLite cannot delete just now: {error}") from error

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from xray_server.backends.relational import blocks
 from xray_server.backends.relational.deleted import without
+from xray_server.backends.relational.erase import ErasedByProject, erase_from_batch
 from xray_server.backends.relational.ids import id_key
 from xray_server.backends.relational.rows import (
     Folded,
@@ -30,13 +31,14 @@ from xray_server.backends.relational.rows import (
     tag_text,
     verdict_documents,
 )
+from xray_server.backends.sqlite import erase
 from xray_server.backends.sqlite.delete import deleted_among
 from xray_server.backends.sqlite.dictionary import Dictionary
 from xray_server.backends.sqlite.documents import plan_documents
 from xray_server.backends.sqlite.lock import FileLock, transaction
 from xray_server.backends.sqlite.samples import write as write_samples
 from xray_server.backends.sqlite.steps import NewStep, StepRows, new_step
-from xray_server.errors import DeletedRunsError
+from xray_server.errors import DeletedItemsError, DeletedRunsError
 from xray_server.records import states
 from xray_server.records.documents import pack, unpack
 from xray_server.records.schema import ClientRecord, SamplesRecord
@@ -69,6 +71,8 @@ class Writer:
         self._parts = Dictionary(connection, "part", "text")
         self._runs: dict[RunKey, int] = {}
         self._data_version = -1
+        self._erased: ErasedByProject = {}
+        self._erased_version: Any = (0, None)
         self.watch: Callable[[Sequence[Batch]], list[bytes]] | None = None  # what is to be judged (alerts/watch.py)
 
     def write(self, batches: Sequence[Batch]) -> None:
@@ -78,12 +82,18 @@ class Writer:
         try:
             self._write(batches)
         except DeletedRunsError as error:
-            self._write(without(batches, error.runs, self._projects.id))
+            self.write(without(batches, error.runs, self._projects.id))
+        except DeletedItemsError:
+            self._erased_version = erase.version(self._db)
+            self._erased = erase.erased_items(self._db)
+            self.write(batches)
 
     def _write(self, batches: Sequence[Batch]) -> None:
         try:
             self._learn(self._projects, {batch.project for batch in batches})
             folded = fold(batches, self._projects.id)
+            if self._erased:
+                erase_from_batch(folded, self._erased, self._place_of)
             self._learn(self._dictionary, dictionary_strings(folded))
             self._learn(self._parts, part_names(folded))
             new = self._prepare(folded)
@@ -96,6 +106,8 @@ class Writer:
                 version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
                 if version != self._data_version:  # another process changed the file, as `xray prune` does
                     self._runs.clear()
+                    if self._erased_version != erase.version(self._db):
+                        raise DeletedItemsError
                     self._data_version = version
                 if gone := deleted_among(self._db, folded.runs):
                     raise DeletedRunsError(gone)
@@ -139,6 +151,11 @@ class Writer:
             "SELECT pk, parts, part, doc, at_us, received_us FROM run WHERE project = ? AND id = ?",
             (project, id_key(run_id)),
         ).fetchone()
+
+    def _place_of(self, key: RunKey) -> int | None:
+        """When a stored run started, or was first heard of."""
+        row = self._stored(key)
+        return None if row is None else int(row[4])
 
     def _apply(
         self, folded: Folded, new: Mapping[RunKey, _NewRun], verdicts: Sequence[tuple[StepKey, tuple[Any, ...]]]
