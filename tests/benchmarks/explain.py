@@ -19,6 +19,7 @@ import numpy as np
 from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.read import why as explain
 from xray_server.read.diff import diff
+from xray_server.read.item_history import HistoryFilter, history
 from xray_server.records.schema import Record, RunRecord, StepRecord, VerdictSet, VerdictsRecord
 from xray_server.store import Batch
 
@@ -131,8 +132,8 @@ def across_runs() -> None:
         )
         print(f"  {segments} segments, {index / n:.2f} B an item beside {verdicts_bytes(db) / n:.2f} B of verdicts")
         for name, item in (("in 25 runs", "the-item"), ("in none", "nobody")):
-            _timed(f"  item {name}", lambda item=item: explain.item_across_runs(  # type: ignore[misc]
-                store, "default", item, pipeline=None, limit=20, cursor=None))  # fmt: skip
+            _timed(f"  item {name}", lambda item=item: history(  # type: ignore[misc]
+                store, "default", item, HistoryFilter(), limit=20, cursor=None))  # fmt: skip
         store.close()
 
 

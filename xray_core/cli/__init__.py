@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 
-from xray_core.cli import asking, local
+from xray_core.cli import asking, local, many
 from xray_core.errors import NotFoundError, XRayError
 
 _EXAMPLES = """examples:
@@ -21,6 +21,8 @@ _EXAMPLES = """examples:
   xray why UA-1545-0101                    what became of an item, in the newest run
   xray diff last --baseline                where it first differs from its baseline
   xray steps --step-type filter --rejection-rate-gt 0.9
+  xray items last --step filter --reason price_too_high --csv
+  xray item UA-1545-0101 --rejected --since 30d
   xray run -- python flow.py               capture Prefect, Airflow or Dagster without changing the code
   xray sync                                deliver what was left behind while the server was down
 
@@ -60,6 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"xray {version('xray-pipelines')}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     asking.register(subparsers)
+    many.register(subparsers)
     local.register(subparsers)
     for entry in sorted(entry_points(group="xray.commands"), key=lambda each: each.name):
         try:

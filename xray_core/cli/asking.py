@@ -26,7 +26,7 @@ def register(subparsers: Any) -> None:
 
 
 def _register_lists(subparsers: Any) -> None:
-    parser = _command(
+    parser = command(
         subparsers,
         "runs",
         _with_what_waits(_runs),
@@ -39,16 +39,14 @@ def _register_lists(subparsers: Any) -> None:
     parser.add_argument(
         "-q", "--query", dest="q", help="beginning of a run id or tag value, or part of a pipeline's name"
     )
-    _times(parser)
+    times(parser)
 
-    parser = _command(
-        subparsers, "show", _with_what_waits(_show), "one run: its funnel, step by step", "xray show last"
-    )
+    parser = command(subparsers, "show", _with_what_waits(_show), "one run: its funnel, step by step", "xray show last")
     parser.add_argument("run_id", metavar="RUN", help="a run id, its beginning, or 'last'")
     parser.add_argument("--pipeline", help="'last' of this pipeline")
     parser.add_argument("--each", action="store_true", help="every instance of a mapped task by itself, numbered")
 
-    parser = _command(
+    parser = command(
         subparsers, "steps", _steps, "search steps across runs", "xray steps --step-type filter --rejection-rate-gt 0.9"
     )
     for name in ("step-type", "name", "pipeline", "status", "reason"):
@@ -60,11 +58,11 @@ def _register_lists(subparsers: Any) -> None:
     ):
         parser.add_argument(f"--{name}", type=float, metavar="X", help=what)
     parser.add_argument("--trend", action="store_true", help="rejection rate over time instead, a line per step")
-    _times(parser)
+    times(parser)
 
 
 def _register_answers(subparsers: Any) -> None:
-    parser = _command(
+    parser = command(
         subparsers,
         "why",
         _with_what_waits(_why),
@@ -76,7 +74,7 @@ def _register_answers(subparsers: Any) -> None:
     parser.add_argument("--run", dest="run_id", metavar="RUN", default="last", help="run id, its beginning, or 'last'")
     parser.add_argument("--pipeline", help="'last' of this pipeline")
 
-    parser = _command(
+    parser = command(
         subparsers, "diff", _diff, "where two runs first differ", "xray diff 01993f2a --baseline good --exit-code"
     )
     parser.add_argument("run_id", metavar="A", help="a run id, its beginning, or 'last'")
@@ -96,14 +94,15 @@ def _register_answers(subparsers: Any) -> None:
     parser.add_argument("--brief", action="store_true", help="where they first differ, and nothing else")
     parser.add_argument("--pipeline", help="'last' of this pipeline")
 
-    parser = _command(subparsers, "mark", _mark, "mark a run good or bad", 'xray mark last good --note "as ordered"')
+    parser = command(subparsers, "mark", _mark, "mark a run good or bad", 'xray mark last good --note "as ordered"')
     parser.add_argument("run_id", metavar="RUN", help="a run id, its beginning, or 'last'")
     parser.add_argument("mark", choices=["good", "bad", "none"], help="none takes the mark away")
     parser.add_argument("--note", help="why")
     parser.add_argument("--pipeline", help="'last' of this pipeline")
 
 
-def _command(subparsers: Any, name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+def command(subparsers: Any, name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+    """A command that asks the server: its name, what runs it, what it is for, an example."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name,
         help=text,
@@ -117,7 +116,8 @@ def _command(subparsers: Any, name: str, run: Any, text: str, example: str) -> a
     return parser
 
 
-def _times(parser: argparse.ArgumentParser) -> None:
+def times(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a list: its window of time and its page."""
     parser.add_argument("--since", help="ISO 8601, or how long ago: 30m, 24h, 7d")
     parser.add_argument("--until", help="as --since")
     parser.add_argument("--limit", type=int, default=20, help="how many at most (default: %(default)s)")
@@ -148,8 +148,8 @@ def _with_what_waits(command: Callable[[argparse.Namespace], int]) -> Callable[[
 
 def _runs(arguments: argparse.Namespace) -> int:
     with reader(arguments) as server:
-        answer = server.get("runs", **_chosen(arguments, "pipeline", "status", "tag", "q"))
-    return _out(arguments, answer, render.runs)
+        answer = server.get("runs", **filters(arguments, "pipeline", "status", "tag", "q"))
+    return out(arguments, answer, render.runs)
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -160,19 +160,19 @@ def _show(arguments: argparse.Namespace) -> int:
             page = server.get("runs", run_id, cursor=answer["next_cursor"])
             answer["steps"] += page["steps"]
             answer["next_cursor"] = page.get("next_cursor")
-    return _out(arguments, answer, functools.partial(render.run, each=arguments.each))
+    return out(arguments, answer, functools.partial(render.run, each=arguments.each))
 
 
 def _steps(arguments: argparse.Namespace) -> int:
     if arguments.trend:
         return _trend(arguments)
-    chosen = _chosen(
+    where = filters(
         arguments, "step_type", "name", "pipeline", "status", "reason", "rejection_rate_gt", "rejection_rate_lt",
         "duration_ms_gt",
     )  # fmt: skip
     with reader(arguments) as server:
-        answer = server.get("steps", **chosen)
-    return _out(arguments, answer, render.steps)
+        answer = server.get("steps", **where)
+    return out(arguments, answer, render.steps)
 
 
 def _trend(arguments: argparse.Namespace) -> int:
@@ -187,17 +187,17 @@ def _trend(arguments: argparse.Namespace) -> int:
             "trends",
             pipeline=arguments.pipeline,
             step=arguments.name,
-            since=_moment(arguments.since),
-            until=_moment(arguments.until),
+            since=moment(arguments.since),
+            until=moment(arguments.until),
         )
-    return _out(arguments, answer, render.trend)
+    return out(arguments, answer, render.trend)
 
 
 def _why(arguments: argparse.Namespace) -> int:
     with reader(arguments) as server:
         run_id = resolve(server, arguments.run_id, arguments.pipeline)
         answer = server.get("runs", run_id, "items", arguments.item_id)
-    code = _out(arguments, answer, render.answer if arguments.brief else render.why)
+    code = out(arguments, answer, render.answer if arguments.brief else render.why)
     return 1 if answer.get("outcome") == "never_entered" else code
 
 
@@ -220,7 +220,7 @@ def _diff(arguments: argparse.Namespace) -> int:
         print(diff_markdown(answer))
         code = 0
     else:
-        code = _out(arguments, answer, render.parting if arguments.brief else render.diff)
+        code = out(arguments, answer, render.parting if arguments.brief else render.diff)
     return DIFFERS if arguments.exit_code and _differs(answer) else code
 
 
@@ -236,7 +236,7 @@ def _mark(arguments: argparse.Namespace) -> int:
     with reader(arguments) as server:
         run_id = resolve(server, arguments.run_id, arguments.pipeline)
         answer = server.send("POST", "runs", run_id, "mark", body={"mark": arguments.mark, "note": arguments.note})
-    return _out(arguments, answer, render.marked)
+    return out(arguments, answer, render.marked)
 
 
 def resolve(server: HttpReader, run_id: str, pipeline: str | None = None) -> str:
@@ -263,14 +263,15 @@ def resolve(server: HttpReader, run_id: str, pipeline: str | None = None) -> str
     return str(fitting[0])
 
 
-def _chosen(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+def filters(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """These arguments as parameters of a list, with its times, limit and cursor."""
     chosen = {name: getattr(arguments, name) for name in names}
     for name in ("since", "until"):
-        chosen[name] = _moment(getattr(arguments, name))
+        chosen[name] = moment(getattr(arguments, name))
     return {**chosen, "limit": arguments.limit, "cursor": arguments.cursor}
 
 
-def _moment(text: str | None) -> str | None:
+def moment(text: str | None) -> str | None:
     """An absolute time; "24h" means 24 hours ago."""
     ago = re.fullmatch(r"(\d+)\s*([smhdw])", text or "")
     if ago is None:
@@ -284,7 +285,8 @@ def _moment(text: str | None) -> str | None:
         raise ApiError(f"{text!r} is longer ago than there is time") from None
 
 
-def _out(arguments: argparse.Namespace, answer: dict[str, Any], show: Any) -> int:
+def out(arguments: argparse.Namespace, answer: dict[str, Any], show: Any) -> int:
+    """Print an answer: as JSON where asked for, else as `show` does; exit code 0."""
     if arguments.json:
         print(json.dumps(answer, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"), indent=2))
     else:

@@ -31,11 +31,11 @@ def runs(answer: Mapping[str, Any]) -> None:
     if not answer["runs"]:
         console().print("no runs (start one, or widen the filters)")
         return
-    table = _table("run", "pipeline", "status", "started", "took", "steps", "flagged")
+    table = new_table("run", "pipeline", "status", "started", "took", "steps", "flagged")
     for run_ in answer["runs"]:
         table.add_row(
-            _plain(run_["run_id"]),
-            _plain(run_.get("pipeline") or ""),
+            plain(run_["run_id"]),
+            plain(run_.get("pipeline") or ""),
             _status(run_["status"]),
             ago(run_.get("started_at")),
             took(run_.get("duration_ms")),
@@ -43,7 +43,7 @@ def runs(answer: Mapping[str, Any]) -> None:
             count(run_.get("flagged_steps")) if run_.get("flagged_steps") else "",
         )
     console().print(table)
-    _more(answer)
+    more(answer)
 
 
 def steps(answer: Mapping[str, Any]) -> None:
@@ -51,14 +51,14 @@ def steps(answer: Mapping[str, Any]) -> None:
     if not answer["steps"]:
         console().print("no steps fit")
         return
-    table = _table("run", "pipeline", "step", "type", "status", "in", "out", "rejected", "started", "top reason")
+    table = new_table("run", "pipeline", "step", "type", "status", "in", "out", "rejected", "started", "top reason")
     for step in answer["steps"]:
         ledger = step["ledger"]
         table.add_row(
-            _plain(step["run_id"][:13]),
-            _plain(step.get("pipeline") or ""),
-            _plain(step.get("name") or ""),
-            _plain(step.get("step_type") or ""),
+            plain(step["run_id"][:13]),
+            plain(step.get("pipeline") or ""),
+            plain(step.get("name") or ""),
+            plain(step.get("step_type") or ""),
             _status(step["status"]),
             _known(ledger["input"]),
             _known(ledger["accepted"]),
@@ -67,7 +67,7 @@ def steps(answer: Mapping[str, Any]) -> None:
             _reasons(step, 1),
         )
     console().print(table)
-    _more(answer)
+    more(answer)
 
 
 def run(answer: Mapping[str, Any], *, each: bool = False) -> None:
@@ -82,7 +82,7 @@ def run(answer: Mapping[str, Any], *, each: bool = False) -> None:
         error = answer["error"]
         out.print(f"[red]{escape(str(error.get('type')))}: {escape(str(error.get('message')))}[/]")
     largest = max((_widest(step["ledger"]) for step in steps), default=0)
-    table = _table("step", "", "in", "out", "", "why the others fell")
+    table = new_table("step", "", "in", "out", "", "why the others fell")
     for step in steps:
         ledger = step["ledger"]
         table.add_row(
@@ -106,14 +106,14 @@ def run(answer: Mapping[str, Any], *, each: bool = False) -> None:
         for what, n in (step.get("dropped") or {}).items():
             out.print(f"[yellow]{escape(step['name'])}: {n} x {escape(what)} could not be kept[/]")
     for what, n in (answer.get("dropped") or {}).items():
-        out.print(_plain(what if what.startswith("refused: ") else f"{n} x {what} could not be kept"), style="yellow")
+        out.print(plain(what if what.startswith("refused: ") else f"{n} x {what} could not be kept"), style="yellow")
     for gap in answer.get("conservation") or ():
-        out.print(_plain(gap["sentence"]), style="yellow")
+        out.print(plain(gap["sentence"]), style="yellow")
 
 
 def _label(step: Mapping[str, Any]) -> Text:
     mapped = step.get("mapped")
-    label = _plain(step.get("name") or step["step_id"]) if mapped else _plain(numbered(step))
+    label = plain(step.get("name") or step["step_id"]) if mapped else plain(numbered(step))
     if mapped:
         label.append(f" ×{mapped['count']:,}", "dim")
     if step.get("attempt", 1) > 1:
@@ -138,40 +138,40 @@ def trend(answer: Mapping[str, Any]) -> None:
     """A line per step: its rejection rate over time."""
     lines = trend_lines(answer)
     for line in lines or ["no steps in this time"]:
-        console().print(_plain(line), soft_wrap=True)
+        console().print(plain(line), soft_wrap=True)
 
 
 def answer(answer: Mapping[str, Any]) -> None:
     """The sentence alone."""
-    console().print(_plain(answer["sentence"]), style="bold")
+    console().print(plain(answer["sentence"]), style="bold")
 
 
 def why(answer: Mapping[str, Any]) -> None:
     """The sentence, then the journey."""
     out = console()
-    out.print(_plain(answer["sentence"]), style="bold")
+    out.print(plain(answer["sentence"]), style="bold")
     changes = any(each.get("changed") for each in answer["journey"])
     names = ("step", "outcome", "reason", "details", *["changed"] * changes, "score", "rank", "certainty")
-    table = _table(*names)
+    table = new_table(*names)
     for each in answer["journey"]:
-        label = _plain(each["step"])
+        label = plain(each["step"])
         if (each.get("attempt") or 1) > 1:
             label.append(f" try {each['attempt']}", "dim")
         outcome = "" if each["outcome"] is None else str(each["outcome"])
         table.add_row(
             label,
             Text(outcome, _OUTCOME.get(outcome, "dim")),
-            _plain(each.get("reason") or ""),
-            _plain(details(each.get("details"))),
-            *[_plain(changes_text(each.get("changed")))] * changes,
-            _plain(
+            plain(each.get("reason") or ""),
+            plain(details(each.get("details"))),
+            *[plain(changes_text(each.get("changed")))] * changes,
+            plain(
                 ""
                 if each.get("score") is None
                 else f"{each['score']:g}"
                 if _is_number(each["score"])
                 else str(each["score"])
             ),
-            _plain("" if each.get("rank") is None else str(each["rank"])),
+            plain("" if each.get("rank") is None else str(each["rank"])),
             _certainty(each),
         )
     if answer["journey"]:
@@ -182,7 +182,7 @@ def parting(answer: Mapping[str, Any]) -> None:
     """Where two runs part, in a line or two."""
     out = console()
     if answer.get("sentence"):
-        out.print(_plain(answer["sentence"]), style="bold")
+        out.print(plain(answer["sentence"]), style="bold")
         return
     parted = answer.get("parted_at")
     order = ", in order alone" if parted and parted.get("reordered") else ""
@@ -191,36 +191,36 @@ def parting(answer: Mapping[str, Any]) -> None:
         if parted
         else "nothing is known to differ"
     )
-    out.print(_plain(sentence), style="bold")
+    out.print(plain(sentence), style="bold")
 
 
 def marked(answer: Mapping[str, Any]) -> None:
     """What a run is marked now."""
     mark = f"marked {answer['mark']}" if answer["mark"] else "no longer marked"
     note = f": {answer['note']}" if answer.get("note") else ""
-    console().print(_plain(f"run {answer['run_id']} is {mark}{note}"))
+    console().print(plain(f"run {answer['run_id']} is {mark}{note}"))
 
 
 def diff(answer: Mapping[str, Any]) -> None:
     """Where two runs part, the steps side by side, the items that flipped."""
     parting(answer)
     out = console()
-    table = _table("step", "inputs", "outputs", "accepted", "ledger", "reasons")
+    table = new_table("step", "inputs", "outputs", "accepted", "ledger", "reasons")
     for each in answer["steps"]:
         table.add_row(
-            _plain(each["name"]),
+            plain(each["name"]),
             _evidence(each.get("inputs"), each["inputs_equal"]),
             _evidence(each.get("outputs"), each["outputs_equal"]),
-            _plain(_accepted(each.get("ledger"))),
-            _plain(_deltas(each.get("ledger_delta"))),
-            _plain(_deltas(each.get("reason_delta"))),
+            plain(_accepted(each.get("ledger"))),
+            plain(_deltas(each.get("ledger_delta"))),
+            plain(_deltas(each.get("reason_delta"))),
         )
     out.print(table)
     if answer.get("flipped"):
         out.print(f"{count(answer['flipped_count'])} items came out differently:")
-        table = _table("item", "step", "A", "B")
+        table = new_table("item", "step", "A", "B")
         for each in answer["flipped"][:20]:
-            table.add_row(*(_plain(_outcome(each[name])) for name in ("item_id", "step", "a", "b")))
+            table.add_row(*(plain(_outcome(each[name])) for name in ("item_id", "step", "a", "b")))
         out.print(table)
 
 
@@ -267,15 +267,16 @@ def percent(rate: float | None) -> str:
     return f"{rate:.0%}" if rate in (0, 1) else f"{rate:.2%}" if rate > 0.99 or rate < 0.01 else f"{rate:.1%}"
 
 
-def _table(*headings: str) -> Table:
+def new_table(*headings: str) -> Table:
+    """An empty table: figures stand to the right."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    numbers = {"in", "out", "took", "steps", "flagged", "rejected", "score", "rank"}
+    numbers = {"in", "out", "took", "steps", "flagged", "rejected", "score", "rank", "value", "limit", "weight"}
     for heading in headings:
         table.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
     return table
 
 
-def _plain(text: str) -> Text:
+def plain(text: str) -> Text:
     """Text that cannot steer the terminal: control characters are shown, not obeyed."""
     return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text)))
 
@@ -341,7 +342,7 @@ def _fallen(step: Mapping[str, Any]) -> Text:
 
 def _reasons(step: Mapping[str, Any], most: int) -> str:
     ranked = sorted((step.get("rejection_counts") or {}).items(), key=lambda pair: -pair[1])
-    shown = [f"{_plain(reason).plain or '(no reason)'} {n:,}" for reason, n in ranked[:most]]
+    shown = [f"{plain(reason).plain or '(no reason)'} {n:,}" for reason, n in ranked[:most]]
     if len(ranked) > most > 1:
         shown.append(f"{len(ranked) - most} more reasons")
     return " · ".join(shown)
@@ -400,6 +401,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _more(answer: Mapping[str, Any]) -> None:
+def more(answer: Mapping[str, Any]) -> None:
+    """How to go on, where there is a next page."""
     if answer.get("next_cursor"):
         console().print(f"[dim]there are more: --cursor {escape(str(answer['next_cursor']))}[/]")

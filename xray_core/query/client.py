@@ -24,7 +24,7 @@ from xray_core.query.http_reader import HttpReader
 
 Json = dict[str, Any]
 T = TypeVar("T")
-Kind = Literal["runs", "steps", "decisions", "items"]
+Kind = Literal["runs", "steps", "decisions", "items", "run_items"]
 _PAGE_ROWS = 200  # what every list of the API gives at once
 
 
@@ -168,6 +168,32 @@ class ItemRun:
     steps: list[Mapping[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunItem:
+    """An item of a step; `fingerprint` in place of the id where its name was not kept. `value` and `limit`: as declared."""
+
+    item_id: str | None
+    fingerprint: str | None
+    step: str | None
+    step_id: str
+    attempt: int
+    outcome: str
+    reason: str | None = None
+    value: float | None = None
+    limit: float | None = None
+    score: Any = None
+    details: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Items(Page[RunItem]):
+    """A page of items; `total` has items, named, fingerprints, not_captured."""
+
+    sentence: str = ""
+    certainty: str = "exact"
+    total: Mapping[str, int] = field(default_factory=dict)
+
+
 class Client:
     """Asks one server. Blocks up to `timeout_s` a question; one thread at a time.
 
@@ -219,11 +245,30 @@ class Client:
         self._reader.send("POST", "runs", run, "mark", body={"mark": mark, "note": note})
 
     def items(
-        self, item_id: str | int, *, pipeline: str | None = None, limit: int = 20, cursor: str | None = None
+        self,
+        item_id: str | int,
+        *,
+        pipeline: str | None = None,
+        outcome: str | None = None,
+        reason: str | None = None,
+        step: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
     ) -> Page[ItemRun]:
-        """The runs that hold an item, those whose verdicts arrived last first."""
-        answer = self._reader.get("items", str(item_id), pipeline=pipeline, limit=limit, cursor=cursor)
+        """The runs that hold an item, those whose verdicts arrived last first: all, or those with such a verdict on it."""
+        answer = self._reader.get(
+            "items", str(item_id), pipeline=pipeline, outcome=outcome, reason=reason, step=step, since=since, until=until,
+            limit=limit, cursor=cursor,
+        )  # fmt: skip
         return Page([_made(ItemRun, each) for each in answer["runs"]], answer["next_cursor"])
+
+    def run_items(self, run: str, step: str | None = None, **filters: Any) -> Items:
+        """All items of a run, or of a step (by name or id): outcome, reason, attempt, fingerprints, limit, cursor."""
+        answer = self._reader.get("runs", run, "items", step=step, **filters)
+        rows = [_made(RunItem, each) for each in answer["items"]]
+        return Items(rows, answer["next_cursor"], answer["sentence"], answer["certainty"], answer["total"])
 
     def runs(self, **filters: Any) -> Page[RunResult]:
         """Runs, newest first: pipeline, status, since, until, tag, q, limit, cursor."""
@@ -272,7 +317,7 @@ class Client:
         """Runs, steps, decisions, or the sightings of an item as a pandas DataFrame, newest first.
 
         Args:
-            what: which of them; "items" takes `item_id`.
+            what: which of them; "items" takes `item_id`, "run_items" `run`.
             rows: at most so many answers, over as many pages as that takes.
             filters: as for the method of that name.
         """
@@ -285,6 +330,7 @@ class Client:
     def _all(self, what: Kind, rows: int, filters: Mapping[str, Any]) -> list[Any]:
         ask: Mapping[str, Callable[..., Page[Any]]] = {
             "runs": self.runs, "steps": self.steps, "decisions": self.decisions, "items": self.items,
+            "run_items": self.run_items,
         }  # fmt: skip
         if what not in ask:
             raise ConfigurationError(f"there are no {what!r}; ask for one of {', '.join(ask)}")

@@ -37,7 +37,15 @@ class HttpReader:
         """The answer to another method, with a body as JSON where there is one. Raises as `get` does."""
         return self._ask(method, path, parameters, body)
 
+    def text(self, *path: str, **parameters: Any) -> str:
+        """The answer to GET as text, where it is a file. Raises as `get` does."""
+        answer = self._answer("GET", path, parameters, None)
+        return answer.content.decode() if answer.ok else str(self._decoded(answer))
+
     def _ask(self, method: str, path: tuple[str, ...], parameters: Mapping[str, Any], body: Any) -> dict[str, Any]:
+        return self._decoded(self._answer(method, path, parameters, body))
+
+    def _answer(self, method: str, path: tuple[str, ...], parameters: Mapping[str, Any], body: Any) -> Any:
         import requests
 
         if self._session is None:
@@ -47,12 +55,14 @@ class HttpReader:
         url = "/".join([self._settings.api_url, *(path_segment(part) for part in path)])
         query = {name: _text(value) for name, value in parameters.items() if value is not None}
         try:
-            answer = self._session.request(method, url, params=query, json=body, timeout=self._settings.timeout_s)
+            return self._session.request(method, url, params=query, json=body, timeout=self._settings.timeout_s)
         except requests.RequestException as error:
             raise ApiError(
                 f"cannot reach the X-Ray server at {self._settings.api_url} ({_cause(error)}); "
                 "start one with `xray serve`, or set XRAY_API_URL"
             ) from None
+
+    def _decoded(self, answer: Any) -> dict[str, Any]:
         try:
             decoded = answer.json()
         except ValueError:

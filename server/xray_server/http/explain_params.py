@@ -13,6 +13,8 @@ from xray_core.compare import Options, options
 from xray_core.errors import ConfigurationError
 from xray_core.model import Outcome
 from xray_server.http.params import Cursor, Parameters, Text, When, window
+from xray_server.read.item_history import HistoryFilter
+from xray_server.read.item_list import ItemFilter
 from xray_server.read.sample_search import BUDGET_MS, ESTIMATE_MS, Comparison, DecisionFilter, DetailTest
 from xray_server.store import StepFilter
 
@@ -27,8 +29,48 @@ class ItemParameters(Parameters):
     """Of one item across runs."""
 
     pipeline: Text | None = None
+    outcome: Outcome | None = Field(None, description="what became of it")
+    reason: Text | None = None
+    step: Text | None = Field(None, description="name of the step that said so")
+    since: When | None = None
+    until: When | None = None
     limit: int = Field(20, ge=1, le=200, description="of runs")
     cursor: Cursor = None
+
+    def chosen(self) -> HistoryFilter:
+        """The filter that they make."""
+        since_us, until_us = window(self.since, self.until)
+        return HistoryFilter(
+            pipeline=self.pipeline,
+            outcome=self.outcome,
+            reason=self.reason,
+            step=self.step,
+            since_us=since_us,
+            until_us=until_us,
+        )
+
+
+class ItemsParameters(Parameters):
+    """Of the items of a run."""
+
+    step: Text | None = Field(None, description="name or id of the step")
+    outcome: Literal["accepted", "rejected", "selected", "not_selected", "errored", "in", "out"] | None = None
+    reason: Text | None = Field(None, description="empty: those without a reason")
+    attempt: int | None = Field(None, ge=0, le=1_000_000_000, description="else the last of each step")
+    fingerprints: bool = Field(False, description="list those too that are known by fingerprint alone")
+    format: Literal["json", "csv", "ndjson"] = Field("json", description="csv and ndjson: all of them, to be saved")
+    limit: int = Field(50, ge=1, le=1000)
+    cursor: str | None = Field(None, max_length=4_000, description="`next_cursor` of the page before")
+
+    def chosen(self) -> ItemFilter:
+        """The filter that they make."""
+        return ItemFilter(
+            step=self.step,
+            outcome=self.outcome,
+            reason=self.reason,
+            attempt=self.attempt,
+            fingerprints=self.fingerprints,
+        )
 
 
 class DiffParameters(Parameters):

@@ -11,6 +11,7 @@ from xray_server.pages.funnel import MAX_TONES
 from xray_server.read import runs as read_runs
 from xray_server.read import text_search
 from xray_server.read import why as read_why
+from xray_server.read.item_history import HistoryFilter, history
 from xray_server.store import Store, TrendPoint
 from xray_server.times import iso
 
@@ -34,7 +35,7 @@ class SearchResults:
 
     Attributes:
         run: the run of exactly this id.
-        item_runs: the newest runs that know exactly this item, as `read.why.item_across_runs` finds them.
+        item_runs: the newest runs that know exactly this item, as `read.item_history.history` finds them.
         begins: what begins with the text, as `read.text_search.search` answers.
     """
 
@@ -57,7 +58,7 @@ class SearchResults:
 def search(store: Store, project: str, text: str, *, budget_ms: float = text_search.BUDGET_MS) -> SearchResults:
     """Runs, pipelines, tags, steps, reasons, items, errors and metadata that a text may mean."""
     run = store.run(project, text)
-    items = read_why.item_across_runs(store, project, text, pipeline=None, limit=ITEM_RUNS, cursor=None)["runs"]
+    items = history(store, project, text, HistoryFilter(), limit=ITEM_RUNS, cursor=None)["runs"]
     begins = text_search.search(store, project, text, limit=FOUND_EACH, budget_ms=budget_ms)
     return SearchResults(text, None if run is None else read_runs.run_json(run), items, begins)
 
@@ -69,7 +70,7 @@ class ItemPage:
     Attributes:
         entries: the part of its journey on this page; of a long one only the steps that tell something.
         total: entries to page through; `silent`: steps left out that tell nothing.
-        others: the newest other runs of the pipeline that hold it, as `read.why.item_across_runs` finds them.
+        others: the newest other runs of the pipeline that hold it, as `read.item_history.history` finds them.
     """
 
     run: Mapping[str, Any]
@@ -95,9 +96,8 @@ def item_page(store: Store, project: str, run_id: str, item_id: str, *, offset: 
     entries = list(why.journey)
     if len(entries) > ENTRIES_PER_PAGE:
         entries = [entry for entry in entries if entry.outcome is not None]
-    known = read_why.item_across_runs(
-        store, project, item_id, pipeline=run.state["pipeline"], limit=ITEM_RUNS, cursor=None
-    )
+    of_pipeline = HistoryFilter(pipeline=run.state["pipeline"])
+    known = history(store, project, item_id, of_pipeline, limit=ITEM_RUNS, cursor=None)
     others = [each for each in known["runs"] if each["run_id"] != run_id]
     return ItemPage(
         read_runs.run_json(run), why, entries[offset : offset + ENTRIES_PER_PAGE], offset, len(entries),

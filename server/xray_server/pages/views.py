@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from xray_server.http.explain_params import ItemParameters, ItemsParameters
 from xray_server.http.params import Cursor, Parameters, RunsFilter, SearchBudget, StepsFilter, Text
 from xray_server.read.text_search import BUDGET_MS
 
@@ -39,6 +40,14 @@ class ItemView(Parameters):
     """Of one item in a run."""
 
     offset: Offset = 0
+
+
+class ItemsView(_FromForm, ItemsParameters):
+    """Of the items of a run."""
+
+
+class HistoryView(_FromForm, ItemParameters):
+    """Of one item over time."""
 
 
 class CompareView(_FromForm, Parameters):

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from xray_core.journey import NEGATIVE, StepKey, Why, explain, with_child_runs, with_known_run
-from xray_core.model import ITEMS_IN, ITEMS_OUT, item_id_text
+from xray_core.model import item_id_text
 from xray_server.errors import UnknownItemError, UnknownRunError
-from xray_server.store import MAX_PAGE, ItemRun, RunFilter, Store, StoredRun, StoredStep
+from xray_server.store import MAX_PAGE, RunFilter, Store, StoredRun, StoredStep
 from xray_server.times import iso
 
 _MAX_LOOKED_AT: Final = 200  # runs, to find those that began inside another
@@ -65,43 +65,6 @@ def _explained(store: Store, project: str, run: StoredRun, item_id: str) -> Why:
         looked_up=looked_up,
         samples=samples,
     )
-
-
-def item_across_runs(
-    store: Store, project: str, item_id: str, *, pipeline: str | None, limit: int, cursor: str | None
-) -> dict[str, Any]:
-    """The runs that hold an item; what became of it in each, as far as its verdicts say (`why` knows more)."""
-    text = item_id_text(item_id)
-    page = store.item_runs(project, text, pipeline=pipeline, limit=limit, cursor=cursor)
-    return {"item_id": text, "runs": [_item_run(run) for run in page.items], "next_cursor": page.next_cursor}
-
-
-def _item_run(run: ItemRun) -> dict[str, Any]:
-    judged = [each for each in run.sightings if each.outcome not in (ITEMS_IN, ITEMS_OUT)]
-    noes = [each for each in judged if each.outcome in NEGATIVE]
-    last = judged[-1] if judged and judged[-1].outcome not in NEGATIVE else noes[-1] if noes else None
-    if noes and last is not None and last.outcome == "accepted":
-        last = noes[-1]  # one of several checks said no
-    return {
-        "run_id": run.run_id,
-        "pipeline": run.pipeline,
-        "started_at": iso(run.at_us),
-        "outcome": None if last is None else last.outcome,
-        "reason": None if last is None else last.reason,
-        "step": None if last is None else last.step,
-        "steps": [
-            {
-                "step": each.step,
-                "step_id": each.step_id,
-                "attempt": each.attempt,
-                "outcome": each.outcome,
-                "reason": each.reason,
-                "certainty": "exact" if each.exact else "fingerprint",
-                "p_false": each.p_false,
-            }
-            for each in run.sightings
-        ],
-    }
 
 
 def samples_of(

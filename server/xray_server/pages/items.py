@@ -1,0 +1,45 @@
+"""The pages of many items: all items of a run's step, and one item over time. Knows HTTP; no SQL."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import FastAPI, Query, Request
+from fastapi.responses import Response
+
+from xray_core.model import OUTCOMES
+from xray_server.access.admission import Project
+from xray_server.pages.rendering import Pages
+from xray_server.pages.views import HistoryView, ItemsView
+from xray_server.read import item_history, item_list, runs
+from xray_server.read.why import known_run
+from xray_server.store import Store
+
+ITEMS_PER_PAGE: Final = 100
+RUNS_PER_PAGE: Final = 50
+
+
+def add_item_pages(app: FastAPI, store: Store, pages: Pages) -> None:
+    """Mount the pages on the application."""
+
+    @app.get("/ui/runs/{run_id:id}/items", include_in_schema=False)
+    def get_items(run_id: str, request: Request, project: Project, query: Annotated[ItemsView, Query()]) -> Response:
+        if store.run(project, run_id) is None:
+            return pages.missing(request, "run", run_id)
+        where = query.chosen()
+        found = item_list.page(store, project, run_id, where, limit=ITEMS_PER_PAGE, cursor=query.cursor)
+        return pages.page(
+            "items.html",
+            request,
+            run=runs.run_json(known_run(store, project, run_id)),
+            found=found,
+            valued=any(each["value"] is not None for each in found["items"]),
+            outcomes=[*OUTCOMES, "in", "out"],
+        )
+
+    @app.get("/ui/items/{item_id:id}", include_in_schema=False)
+    def get_history(
+        item_id: str, request: Request, project: Project, query: Annotated[HistoryView, Query()]
+    ) -> Response:
+        found = item_history.history(store, project, item_id, query.chosen(), limit=RUNS_PER_PAGE, cursor=query.cursor)
+        return pages.page("history.html", request, found=found, outcomes=OUTCOMES)

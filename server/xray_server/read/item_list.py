@@ -1,0 +1,242 @@
+"""The items of a run's steps, all of them: by name where names are kept, else how many are known by fingerprint alone.
+
+Sorted by name, so that pages neither repeat nor skip an item while more verdicts arrive. Knows no HTTP and no SQL.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import heapq
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from xray_core import verdicts
+from xray_core.model import OUTCOMES
+from xray_server.errors import BadCursorError, NotKnownError
+from xray_server.read.runs import sample_json
+from xray_server.read.why import all_steps, known_run
+from xray_server.store import MAX_PAGE, Store, StoredSet, StoredStep
+
+Json = dict[str, Any]
+_READ_EACH_STEP: Final = 20  # of more steps the sets of the whole run are read at once
+NO_REASON: Final = ""  # as a filter: what was given no reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFilter:
+    """Which items of a run; `step` is a name or a step id, `attempt` None the last one of each step."""
+
+    step: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    attempt: int | None = None
+    fingerprints: bool = False  # list those too that are known by fingerprint alone
+
+    def holds(self, outcome: str, reason: str | None) -> bool:
+        """Whether a set of this outcome and reason is asked for."""
+        return (outcome == self.outcome if self.outcome is not None else outcome in OUTCOMES) and (
+            self.reason is None or (reason or NO_REASON) == self.reason
+        )
+
+
+class _Key(NamedTuple):
+    """What rows are sorted by; `unnamed` is 1 for a fingerprint."""
+
+    unnamed: int
+    text: str
+    step_id: str
+    outcome: str
+    reason: str
+
+
+class _Row(NamedTuple):
+    step: StoredStep
+    value: float | None
+    limit: float | None
+
+
+def page(
+    store: Store, project: str, run_id: str, where: ItemFilter, *, limit: int | None, cursor: str | None = None
+) -> Json:
+    """A page of items; `limit` None: all of them.
+
+    Raises:
+        UnknownRunError, NotKnownError: no such run, or no such step in it.
+        BadCursorError: not a cursor of this list.
+    """
+    after = None if cursor is None else _parse(cursor)
+    run = known_run(store, project, run_id)
+    steps = steps_of(store, project, run_id, where)
+    rows: dict[_Key, _Row] = {}
+    named = fingerprints = 0
+    for step, each in sets_of(store, project, run_id, steps):
+        if not where.holds(each.outcome, each.reason):
+            continue
+        if each.fp40 is not None:
+            fingerprints += each.n
+            if not where.fingerprints:
+                continue
+        else:
+            named += each.n
+        for key, row in _rows(step, each, after, None if limit is None else limit + 2):
+            if after is None or key > after:
+                rows[key] = row
+    first = sorted(rows) if limit is None else heapq.nsmallest(limit + 1, rows)
+    shown = first if limit is None else first[:limit]
+    counted = _counted(steps, where)
+    missing = max(0, counted - named - fingerprints)
+    return {
+        "run_id": run_id,
+        "pipeline": run.state["pipeline"],
+        "step": where.step,
+        "outcome": where.outcome,
+        "reason": where.reason,
+        "sentence": _sentence(where, max(counted, named + fingerprints), named, fingerprints, missing),
+        "certainty": "not_captured" if missing and not named + fingerprints else "exact",
+        "total": {
+            "items": max(counted, named + fingerprints), "named": named, "fingerprints": fingerprints,
+            "not_captured": missing,
+        },
+        "items": _items_json(store, project, run_id, shown, rows),
+        "next_cursor": _cursor(shown[-1]) if limit is not None and len(first) > limit else None,
+    }  # fmt: skip
+
+
+def steps_of(store: Store, project: str, run_id: str, where: ItemFilter) -> list[StoredStep]:
+    """The step attempts that are asked for.
+
+    Raises:
+        NotKnownError: the run has no such step.
+    """
+    if where.step is None:
+        found = all_steps(store, project, run_id)
+    else:
+        found, cursor = [], None
+        while True:
+            some = store.run_steps(project, run_id, limit=MAX_PAGE, cursor=cursor, name=where.step)
+            found += some.items
+            cursor = some.next_cursor
+            if cursor is None:
+                break
+        found = found or store.step(project, run_id, where.step)
+        if not found:
+            names = sorted({step.state["name"] or step.step_id for step in all_steps(store, project, run_id)})
+            raise NotKnownError(
+                f"run {run_id[:100]!r} has no step {where.step[:100]!r}; it has: {', '.join(names[:20])}", field="step"
+            )
+    if where.attempt is not None:
+        return [step for step in found if step.attempt == where.attempt]
+    last = {step.step_id: step for step in sorted(found, key=lambda step: step.attempt)}
+    return [step for step in found if last[step.step_id] is step]
+
+
+def sets_of(
+    store: Store, project: str, run_id: str, steps: Sequence[StoredStep]
+) -> Iterator[tuple[StoredStep, StoredSet]]:
+    """The sets of these step attempts."""
+    wanted = {step.key: step for step in steps}
+    ids: list[str | None] = list(dict.fromkeys(step.step_id for step in steps))
+    for step_id in ids if len(ids) <= _READ_EACH_STEP else [None]:
+        for each in store.sets(project, run_id, step_id):
+            step = wanted.get((each.step_id, each.attempt))
+            if step is not None:
+                yield step, each
+
+
+def values_in(each: StoredSet) -> Sequence[float | None]:
+    """The declared value of each item of a set; None for one without."""
+    if each.values is None:
+        return [None] * each.n
+    return [None if value != value else value for value in verdicts.numbers_of(each.values)]
+
+
+def _rows(step: StoredStep, each: StoredSet, after: _Key | None, most: int | None) -> Iterator[tuple[_Key, _Row]]:
+    """The first `most` items of a set that come behind a place."""
+    reason = each.reason or NO_REASON
+    values: Sequence[float | None] | None = None if each.values is None else values_in(each)
+
+    def row(at: int) -> _Row:
+        return _Row(step, None if values is None else values[at], each.limit)
+
+    if each.ids is not None:
+        places = [at for at, item in enumerate(each.ids) if after is None or (0, item) >= after[:2]]
+        for at in places if most is None else heapq.nsmallest(most, places, key=each.ids.__getitem__):
+            yield _Key(0, each.ids[at], step.step_id, each.outcome, reason), row(at)
+    elif each.fp40 is not None:
+        found = verdicts.decode(each.fp40)
+        start = bisect_left(found, int(after.text, 16)) if after is not None and after.unnamed else 0
+        for at in range(start, len(found) if most is None else min(len(found), start + most)):
+            yield _Key(1, f"{found[at]:010x}", step.step_id, each.outcome, reason), row(at)
+
+
+def _counted(steps: Sequence[StoredStep], where: ItemFilter) -> int:
+    """How many items the steps' own counts say there are."""
+    total = 0
+    for step in steps:
+        counts, reasons = step.state["counts"] or {}, step.state["reasons"] or {}
+        for outcome, n in counts.items():
+            if where.reason is None:
+                total += n if where.holds(outcome, None) else 0
+            else:
+                total += sum(n for reason, n in (reasons.get(outcome) or {}).items() if where.holds(outcome, reason))
+    return total
+
+
+def _items_json(store: Store, project: str, run_id: str, keys: Sequence[_Key], rows: Mapping[_Key, _Row]) -> list[Json]:
+    """The rows under the names of the API, with the details of those that were sampled."""
+    of_page = list({rows[key].step.key for key in keys})
+    samples = store.samples(project, run_id, of_page) if of_page else {}
+    details = {
+        (step, sample["item_id"], sample["outcome"]): sample_json(sample)
+        for step, some in samples.items()
+        for sample in some
+    }
+    found = []
+    for key in keys:
+        row = rows[key]
+        sample = {} if key.unnamed else details.get((row.step.key, key.text, key.outcome), {})
+        found.append({
+            "item_id": None if key.unnamed else key.text,
+            "fingerprint": key.text if key.unnamed else None,
+            "step": row.step.state["name"],
+            "step_id": row.step.step_id,
+            "attempt": row.step.attempt,
+            "outcome": key.outcome,
+            "reason": key.reason or None,
+            "value": row.value,
+            "limit": row.limit,
+            "score": sample.get("score"),
+            "details": sample.get("details"),
+        })  # fmt: skip
+    return found
+
+
+def _sentence(where: ItemFilter, items: int, named: int, fingerprints: int, missing: int) -> str:
+    what = (where.outcome or "decided").replace("_", " ")
+    what = {"in": "went in", "out": "came out"}.get(what, f"{'was' if items == 1 else 'were'} {what}")
+    why = "" if where.reason is None else f" for {where.reason}" if where.reason else " without a reason"
+    at = f" at {where.step}" if where.step is not None else ""
+    said = f"{items:,} {'item' if items == 1 else 'items'} {what}{why}{at}"
+    known = [f"{n:,} {how}" for n, how in (
+        (named, "by name"), (fingerprints, "known by fingerprint only"), (missing, "counted only, not captured one by one"),
+    ) if n]  # fmt: skip
+    return f"{said}: {', '.join(known)}" if known and named != items else said
+
+
+def _cursor(key: _Key) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(list(key))).decode().rstrip("=")
+
+
+def _parse(cursor: str) -> _Key:
+    try:
+        return _Key(*msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=_Fields))
+    except (msgspec.DecodeError, binascii.Error, ValueError):
+        raise BadCursorError("not a cursor of this list") from None
+
+
+_Fields = tuple[int, str, str, str, str]

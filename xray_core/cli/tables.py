@@ -1,0 +1,148 @@
+"""Answers about many items and many runs as tables of the terminal. The other half of render.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from xray_core.cli.render import ago, console, count, details, more, new_table, percent, plain, took
+from xray_core.cli.trend import sparkline
+
+_WIDTH: Final = 60  # buckets that are drawn
+TREND_FIGURES: Final = ("rejected", "items", "duration", "failed")
+
+
+def items(answer: Mapping[str, Any]) -> None:
+    """The sentence, then a row an item."""
+    out = console()
+    out.print(plain(answer["sentence"]), style="bold", soft_wrap=True)
+    rows = answer["items"]
+    if not rows:
+        return
+    several = len({each["step_id"] for each in rows}) > 1
+    valued = any(each["value"] is not None for each in rows)
+    found = new_table("item", *(["step"] if several else []), "outcome", "reason", *(["value", "limit"] if valued else []),
+                  "details")  # fmt: skip
+    for each in rows:
+        found.add_row(
+            plain(each["item_id"] or f"fingerprint {each['fingerprint']}"),
+            *([plain(each["step"] or each["step_id"])] if several else []),
+            plain(each["outcome"].replace("_", " ")),
+            plain(each["reason"] or ""),
+            *([number(each["value"]), number(each["limit"])] if valued else []),
+            plain(details(each["details"])),
+        )
+    out.print(found)
+    more(answer)
+
+
+def item(answer: Mapping[str, Any]) -> None:
+    """A row a run: what became of the item in it."""
+    if not answer["runs"]:
+        console().print(plain(f"no run that fits holds {answer['item_id']}"))
+        return
+    found = new_table("run", "pipeline", "started", "outcome", "step", "reason", "certainty")
+    for run in answer["runs"]:
+        said = next(
+            (
+                each
+                for each in run["steps"]
+                if (each["step"], each["outcome"], each["reason"]) == (run["step"], run["outcome"], run["reason"])
+            ),
+            None,
+        )
+        found.add_row(
+            plain(run["run_id"]),
+            plain(run["pipeline"] or ""),
+            plain(ago(run["started_at"])),
+            plain((run["outcome"] or "took part").replace("_", " ")),
+            plain(run["step"] or ""),
+            plain(run["reason"] or ""),
+            plain("" if said is None else said["certainty"]),
+        )
+    console().print(found)
+    more(answer)
+
+
+def decisions(answer: Mapping[str, Any]) -> None:
+    """How many items match in truth, then a row a sample."""
+    out = console()
+    estimate = answer.get("estimate")
+    if estimate is not None and answer["decisions"]:
+        out.print(plain(_estimated(estimate)), style="bold")
+    if not answer["decisions"]:
+        out.print("no samples match")
+        return
+    found = new_table("item", "run", "step", "outcome", "reason", "details", "score", "weight")
+    for each in answer["decisions"]:
+        found.add_row(
+            plain(each["item_id"]),
+            plain(each["run_id"][:13]),
+            plain(each["step"] or each["step_id"]),
+            plain(each["outcome"].replace("_", " ")),
+            plain(each["reason"] or ""),
+            plain(details(each["details"])),
+            number(each["score"]),
+            number(each["weight"]),
+        )
+    out.print(found)
+    more(answer)
+
+
+def _estimated(estimate: Mapping[str, Any]) -> str:
+    total, error = estimate["total"], 2 * estimate["standard_error"]
+    seen = f"{estimate['sampled']:,} samples match"
+    if not error:
+        said = f"{seen}; they are all: {total:,.0f} items"
+    else:
+        said = f"{seen}; they stand for about {total:,.0f} items, give or take {error:,.0f}"
+    return said if estimate["complete"] else f"{said}, in the steps looked at (there are more)"
+
+
+def trends(answer: Mapping[str, Any], *, by: str, figure: str) -> None:
+    """A line per step, or per reason of a step: the figure in each bucket, and the last one in words."""
+    points = answer["trends"]
+    if not points:
+        console().print("no steps in this time")
+        return
+    buckets = sorted({point["at"] for point in points})[-_WIDTH:]
+    lines: dict[str, dict[str, float | None]] = {}
+    words: dict[str, str] = {}
+    for point in points:
+        for name, value, said in _figures(point, by, figure):
+            lines.setdefault(name, {})[point["at"]] = value
+            words[name] = said
+    width = max(len(name) for name in lines)
+    for name, values in sorted(lines.items()):
+        drawn = [values.get(at) for at in buckets]
+        top = 1.0 if figure == "rejected" else max((each for each in drawn if each), default=0.0) or 1.0
+        line = sparkline([None if each is None else each / top for each in drawn])
+        console().print(plain(f"{name:{width}}  {line}  {words[name]}"), soft_wrap=True)
+
+
+def _figures(point: Mapping[str, Any], by: str, figure: str) -> list[tuple[str, float | None, str]]:
+    """(name of the line, the figure, the figure in words) of one bucket of a step."""
+    name, entered = f"{point['pipeline']}/{point['step']}", point["items_in"]
+    if by == "reason":
+        return [
+            (
+                f"{name} {reason or '(no reason)'}",
+                n / entered if figure == "rejected" and entered else float(n),
+                f"{count(n)}{f', {percent(n / entered)} of {count(entered)}' if entered else ''}",
+            )
+            for reason, n in point["reasons"].items()
+        ]
+    if figure == "items":
+        return [(name, float(entered), f"{count(entered)} in, {count(point['ledger']['accepted'])} out")]
+    if figure == "duration":
+        mean = point["mean_duration_ms"]
+        return [(name, mean, f"{took(mean)} on average of {count(point['steps'])}")]
+    if figure == "failed":
+        return [(name, float(point["failed"]), f"{count(point['failed'])} of {count(point['steps'])} failed")]
+    rate = point["rejection_rate"]
+    return [(name, rate, f"{percent(rate) or '-'} of {count(entered)}")]
+
+
+def number(value: Any) -> Any:
+    """A number as it is best read; nothing for None."""
+    return plain("" if value is None else f"{value:g}" if isinstance(value, float) else str(value))
