@@ -6,6 +6,7 @@ Owns the order of the fields in a document and its compression; both are part of
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -87,3 +88,16 @@ def unpack(document: bytes) -> Any:
         return decode_json(zlib.decompressobj(-15, zdict=_DICTIONARY_1).decompress(document[1:]))
     except (zlib.error, msgspec.DecodeError) as error:
         raise ValueError(f"a stored document is damaged: {error}") from None
+
+
+def pack_values(values: bytes) -> bytes:
+    """The declared values of a set of verdicts as they are stored: prices and scores take 2 to 5 bytes each in place of 8."""
+    return zlib.compress(values, 1)
+
+
+def unpack_values(place: Sequence[Any], data: Any) -> tuple[bytes | None, float | None]:
+    """The declared values of a set and their limit, by what its place in a chunk's head has behind its first six fields."""
+    if not place:
+        return None, None
+    offset, length, limit = place
+    return zlib.decompress(data[offset : offset + length]), limit

@@ -7,8 +7,10 @@ a word of any text. Knows no SQL.
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from typing import Any, Final
 from xray_core import verdicts
 from xray_core.item_ids import item_id_text
 from xray_core.model import HASH_MODULUS
-from xray_server.records.documents import RUN_FIELDS, STEP_FIELDS
+from xray_server.records.documents import RUN_FIELDS, STEP_FIELDS, pack_values, unpack_values
 from xray_server.records.schema import decode_json, encode_json, read_samples, sample_text
 
 PLACE: Final = "[deleted]#"
@@ -75,20 +77,33 @@ class Erasure:
 
     # -- sets ------------------------------------------------------------------------------------------------------
 
-    def ids(self, ids: Sequence[str]) -> tuple[list[str], int]:
-        """Ids of a set, and how many of them were erased."""
+    def ids(self, ids: Sequence[str], values: bytes | None = None) -> tuple[list[str], bytes | None, int]:
+        """Ids of a set and their declared values, of which those of the erased go; and how many of them were erased."""
         made = [self.place(each) or each for each in ids]
-        return made, sum(new is not old for new, old in zip(made, ids))
+        gone = [at for at, (new, old) in enumerate(zip(made, ids)) if new is not old]
+        if gone and values is not None:
+            numbers = verdicts.numbers_of(values)
+            for at in gone:
+                numbers[at] = math.nan
+            values = verdicts.pack_numbers(numbers)
+        return made, values, len(gone)
 
-    def fp40(self, blob: bytes) -> tuple[bytes, int]:
-        """A set of fingerprints, and how many of them were erased."""
+    def fp40(self, blob: bytes, values: bytes | None = None) -> tuple[bytes, bytes | None, int]:
+        """A set of fingerprints, as `ids`."""
         held = [fingerprint for fingerprint in self._fingerprints if verdicts.contains(blob, fingerprint)]
         if not held:
-            return blob, 0
+            return blob, values, 0
         known = verdicts.decode(blob)
-        others = [fingerprint for fingerprint in known if fingerprint not in self._fingerprints]
-        gone = [fingerprint for fingerprint in known if fingerprint in self._fingerprints]
-        return verdicts.encode([*others, *(verdicts.hash64(self._fingerprints[each]) for each in gone)]), len(gone)
+        gone = [at for at, fingerprint in enumerate(known) if fingerprint in self._fingerprints]
+        hashes = array("Q", known)
+        for at in gone:
+            hashes[at] = verdicts.hash64(self._fingerprints[known[at]])
+        if values is None:
+            return verdicts.encode(hashes), None, len(gone)
+        numbers = verdicts.numbers_of(values)
+        for at in gone:
+            numbers[at] = math.nan
+        return *verdicts.encode_with(hashes, numbers), len(gone)
 
     def samples(self, text: bytes) -> bytes | None:
         """The text of a record of samples without those of erased items; None where it holds none."""
@@ -225,23 +240,32 @@ def erased_chunk(erasure: Erasure, head: Sequence[Any], data: bytes, *, fp40: in
     """A stored chunk of verdicts without the erased.
 
     Args:
-        head: [outcome code, reason, n, form, offset, length] of each set; `fp40`: the form of fingerprints.
+        head: [outcome code, reason, n, form, offset, length] of each set, and where its values lie, if it has any;
+        `fp40`: the form of fingerprints.
 
     Returns:
         the head and the data as they are now, and how often an erased item stood in each set, by (outcome code, reason).
     """
-    now, blobs, at = [], [], 0
+    now: list[Any] = []
+    blobs: list[bytes] = []
+    at = 0
     changed: Counter[Any] = Counter()
-    for code, reason, n, form, offset, length in head:
+    for code, reason, n, form, offset, length, *declared in head:
         blob = bytes(data[offset : offset + length])
+        values, limit = unpack_values(declared, data)
         if form == fp40:
-            blob, times = erasure.fp40(blob)
+            blob, values, times = erasure.fp40(blob, values)
         else:
-            ids, times = erasure.ids(decode_json(blob))
+            ids, values, times = erasure.ids(decode_json(blob), values)
             blob = encode_json(ids) if times else blob
         if times:
             changed[code, reason] += times
         now.append([code, reason, n, form, at, len(blob)])
         blobs.append(blob)
         at += len(blob)
+        if values is not None:
+            packed = pack_values(values)
+            now[-1] += [at, len(packed), limit]
+            blobs.append(packed)
+            at += len(packed)
     return now, b"".join(blobs), changed

@@ -160,10 +160,10 @@ def _verdicts(record: VerdictsRecord, erasure: Erasure | None) -> VerdictsRecord
         return record
     sets = []
     for each in record.sets:
-        ids, blob = each.ids, each.fp40
+        ids, blob, values = each.ids, each.fp40, each.values
         if ids is not None:
-            ids, _ = erasure.ids(ids)
+            ids, values, _ = erasure.ids(ids, values)
         if blob is not None:
-            blob, _ = erasure.fp40(blob)
-        sets.append(VerdictSet(each.outcome, each.n, each.reason, ids, blob))
+            blob, values, _ = erasure.fp40(blob, values)
+        sets.append(VerdictSet(each.outcome, each.n, each.reason, ids, blob, values, each.limit))
     return VerdictsRecord(record.v, record.run_id, record.step_id, sets, record.attempt, record.part, record.chunk)

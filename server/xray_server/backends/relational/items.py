@@ -12,7 +12,8 @@ from xray_core import verdicts
 from xray_core.journey import LookedUp
 from xray_core.model import item_id_text
 from xray_server.backends.relational.database import Database, run_pk
-from xray_server.backends.relational.rows import FP40, SET_NAMES, values_of
+from xray_server.backends.relational.rows import FP40, SET_NAMES
+from xray_server.records.documents import unpack_values
 from xray_server.store import Sighting, StoredSet
 
 
@@ -78,7 +79,7 @@ def sets(db: Database, project: str, run_id: str, step_id: str | None) -> Iterat
         for code, reason, n, form, offset, length, *declared in chunk.head:
             blob = chunk.data[offset : offset + length]
             ids, fp40 = (None, blob) if form == FP40 else (msgspec.json.decode(blob), None)
-            values, limit = values_of(declared, chunk.data)
+            values, limit = unpack_values(declared, chunk.data)
             yield StoredSet(chunk.step_id, chunk.attempt, SET_NAMES[code], reason, n, ids, fp40, values, limit)
 
 

@@ -6,7 +6,6 @@ cost one row; sums are kept as new minus old, so that a resent record counts onc
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -20,6 +19,7 @@ from xray_server.records.documents import (
     SAMPLE_FIELDS,
     STEP_FIELDS,
     pack,
+    pack_values,
     run_values,
     sample_values,
     step_values,
@@ -41,7 +41,6 @@ STATUS_NAMES: Final = {rank: name for name, rank in STATUS_RANK.items()}
 SET_CODES: Final = {name: code for code, name in enumerate((*OUTCOMES, ITEMS_IN, ITEMS_OUT))}
 SET_NAMES: Final = {code: name for name, code in SET_CODES.items()}
 IDS, FP40 = 1, 2
-_VALUES_LEVEL: Final = 1  # prices and scores take 2 to 5 bytes in place of 8 at every level
 # What `step_columns` gives, and the document.
 STEP_ROW_COLUMNS: Final = (
     "pipeline, name, type, status, position, at_us, duration_us, "
@@ -184,19 +183,11 @@ def verdict_documents(record: VerdictsRecord) -> tuple[bytes, bytes]:
         data.append(blob)
         at += len(blob)
         if each.values is not None:
-            packed = zlib.compress(each.values, _VALUES_LEVEL)
+            packed = pack_values(each.values)
             head[-1] = (*head[-1], at, len(packed), each.limit)
             data.append(packed)
             at += len(packed)
     return pack(head), b"".join(data)
-
-
-def values_of(declared: Sequence[Any], data: Any) -> tuple[bytes | None, float | None]:
-    """The declared values of a set, and their limit, by what stands behind the first six fields of its place in the head."""
-    if not declared:
-        return None, None
-    offset, length, limit = declared
-    return zlib.decompress(data[offset : offset + length]), limit
 
 
 def gathered_samples(rows: Iterable[tuple[K, bytes]]) -> dict[K, list[Mapping[str, Any]]]:

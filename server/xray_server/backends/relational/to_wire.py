@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from xray_server.backends.relational.rows import FP40, SET_NAMES, values_of
-from xray_server.records.documents import RUN_FIELDS, SAMPLE_FIELDS, STEP_FIELDS, sample_values, unpack
+from xray_server.backends.relational.rows import FP40, SET_NAMES
+from xray_server.records.documents import RUN_FIELDS, SAMPLE_FIELDS, STEP_FIELDS, sample_values, unpack, unpack_values
 from xray_server.records.schema import read_samples
 
 Wire = dict[str, Any]
@@ -31,7 +31,7 @@ def wire_verdicts(key: Mapping[str, Any], part: str, chunk: str, head: bytes, da
     for code, reason, n, form, offset, length, *declared in unpack(head):
         blob = data[offset : offset + length]
         held: Wire = {"fp40": base64.b64encode(blob).decode()} if form == FP40 else {"ids": msgspec.json.decode(blob)}
-        values, limit = values_of(declared, data)
+        values, limit = unpack_values(declared, data)
         if values is not None:
             held |= {"values": base64.b64encode(values).decode()} | ({} if limit is None else {"limit": limit})
         sets.append({"outcome": SET_NAMES[code], "reason": reason, "n": n, **held})

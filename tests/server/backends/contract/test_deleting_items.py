@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import threading
+from array import array
 from typing import Any
 
 from xray_server.records.erasure import PLACE
-from xray_server.records.schema import Record, decode_record
+from xray_server.records.schema import Record, VerdictSet, VerdictsRecord, decode_record
 from xray_server.store import Batch, DumpedRun, Store
 
 from xray_core import verdicts
@@ -147,6 +149,32 @@ def test_what_still_arrives_of_it_is_kept_without_it(store: Store) -> None:
     assert len(store.item_runs("default", GONE, pipeline=None, limit=9).items) == 1
     assert store.item_deleted_us("default", GONE) == LATER
     assert store.item_deleted_us("default", KEPT) is None
+
+
+def test_declared_values_of_others_stay_with_them_and_those_of_the_item_go(store: Store) -> None:
+    many = {verdicts.hash64(item): float(n) for n, item in enumerate((*MANY, GONE))}
+    blob, values = verdicts.encode_with(array("Q", many), array("d", many.values()))
+
+    def sets(run_id: str) -> Record:
+        return VerdictsRecord(1, run_id, "s0", [
+            VerdictSet("rejected", 2, "dear", [GONE, KEPT], None, verdicts.pack_numbers(array("d", [7, 8])), 5.0),
+            VerdictSet("accepted", len(many), None, None, blob, values),
+        ], 1, "a", "values")  # fmt: skip
+
+    write(store, [*records("r"), sets("r")])
+    assert store.delete_item("default", GONE, LATER) == 1
+    write(store, [*records("later"), sets("later")])
+    for run_id in ("r", "later"):
+        named, hashed = [each for each in store.sets("default", run_id, "s0") if each.values is not None]
+        assert named.limit == 5.0
+        value_of = dict(zip(named.ids or (), verdicts.numbers_of(named.values or b"")))
+        assert value_of.pop(KEPT) == 8
+        ((place, gone),) = value_of.items()
+        assert place.startswith(PLACE)
+        assert math.isnan(gone)
+        left = dict(zip(verdicts.decode(hashed.fp40 or b""), verdicts.numbers_of(hashed.values or b"")))
+        assert all(left[verdicts.fingerprint(item)] == n for n, item in enumerate(MANY))
+        assert sum(map(math.isnan, left.values())) == 1
 
 
 def test_an_item_that_no_run_holds_is_not_remembered(store: Store) -> None:
