@@ -107,7 +107,7 @@ def test_sqlite_moves_the_samples_of_an_older_schema(tmp_path: Path) -> None:
     _to_before(
         sqlite3.connect(path),
         "sqlite",
-        "DROP TABLE deleted_run; DROP TABLE sample_block; DROP TABLE step_block; DROP INDEX item_segment_last; "
+        "DROP TABLE deleted_item; DROP TABLE deleted_run; DROP TABLE sample_block; DROP TABLE step_block; DROP INDEX item_segment_last; "
         "ALTER TABLE item_segment DROP COLUMN last; PRAGMA user_version = 4",
     )
     with sqlite3.connect(path) as db:
@@ -136,7 +136,7 @@ def _postgresql_moves(url: str) -> None:
         _to_before(
             db,
             "postgres",
-            "DROP TABLE deleted_run, sample_block, item_tail, item_large, item_segment; DELETE FROM schema_version WHERE number >= 4",
+            "DROP TABLE deleted_item, deleted_run, sample_block, item_tail, item_large, item_segment; DELETE FROM schema_version WHERE number >= 4",
         )
         db.execute("CREATE TABLE week PARTITION OF sample_chunk DEFAULT")
         for step, chunk, samples in _OLD_ROWS:
