@@ -67,6 +67,9 @@ class Captured:
 
     def __init__(self) -> None:
         self._payloads: list[bytes] = []
+        self._read = 0  # how many of them are among the records of each run
+        self._of_run: dict[str, list[Record]] = {}
+        self._merged: dict[str, tuple[int, _Run]] = {}  # with the number of records that it was made of
         self._xray: XRay | None = None
 
     # ------------------------------------------------------------------ a sink, for the recorder
@@ -95,17 +98,17 @@ class Captured:
     @property
     def records(self) -> list[Record]:
         """Everything captured so far, as the server would get it."""
-        return [wire.from_line(wire.to_line(payload)) for payload in list(self._payloads)]
+        return [_as_received(payload) for payload in list(self._payloads)]
 
     @property
     def run_ids(self) -> list[str]:
         """The runs captured, in the order in which they began."""
-        return list(dict.fromkeys(record["run_id"] for record in self.records if "run_id" in record))
+        return list(self._records_of_runs())
 
     def why(self, item_id: str | int, run: str | None = None) -> Why:
         """What became of an item: `.outcome`, `.reason`, `.details`, `.sentence`, `.journey`."""
         text = item_id_text(item_id)
-        held = _Run(self.records, self._run_id(run))
+        held = self._run(run)
         return explain(
             text,
             run_id=held.run_id,
@@ -148,16 +151,16 @@ class Captured:
             tolerance: relative difference up to which numbers are equal (default 1e-9).
             ignore: paths to leave out, as in "input.request_id".
         """
-        sides = [_Run(self.records, self._run_id(each)) for each in (a, b)]
+        sides = [self._run(each) for each in (a, b)]
         return compare(sides[0].side, sides[1].side, _Source(sides), options(tolerance, ignore))
 
     def gaps(self, run: str | None = None) -> list[Gap]:
         """What was lost between steps, and what went into a step twice."""
-        held = _Run(self.records, self._run_id(run))
+        held = self._run(run)
         return gaps(held.steps, lambda key: held.sets.get(key, []))
 
     def _steps(self, name: str, run: str | None) -> list[Record]:
-        steps = _Run(self.records, self._run_id(run)).steps
+        steps = self._run(run).steps
         last = {step["step_id"]: step for step in sorted(steps, key=lambda s: s["attempt"])}
         found = [step for step in last.values() if step["name"] == name]
         if not found:
@@ -165,13 +168,33 @@ class Captured:
             raise NotFoundError(f"no step {name!r} was captured; there are: {names}")
         return found
 
-    def _run_id(self, run: str | None) -> str:
-        known = self.run_ids
+    def _run(self, run: str | None) -> _Run:
+        """A run as it is known by now: merged once, and again when more of it was captured."""
+        known = self._records_of_runs()
         if not known:
             raise NotFoundError("nothing was captured: was the pipeline run inside `with capture()`?")
-        if run is not None and run not in known:
+        run_id = next(reversed(known)) if run is None else run
+        if run_id not in known:
             raise NotFoundError(f"no run {run!r} was captured")
-        return known[-1] if run is None else run
+        records = known[run_id]
+        made = self._merged.get(run_id)
+        if made is None or made[0] != len(records):
+            made = self._merged[run_id] = (len(records), _Run(records, run_id))
+        return made[1]
+
+    def _records_of_runs(self) -> dict[str, list[Record]]:
+        """The records of each run, in the order in which the runs began; each is read once, however much is asked."""
+        new = self._payloads[self._read :]
+        self._read += len(new)
+        for record in map(_as_received, new):
+            if "run_id" in record:
+                self._of_run.setdefault(record["run_id"], []).append(record)
+        return self._of_run
+
+
+def _as_received(payload: bytes) -> Record:
+    """A record as the server would get it."""
+    return wire.from_line(wire.to_line(payload))
 
 
 class _Run:
@@ -184,8 +207,6 @@ class _Run:
         self.sets: dict[_StepKey, list[_Set]] = {}
         chunks: dict[tuple[Any, ...], Record] = {}
         for record in records:
-            if record.get("run_id") != run_id:
-                continue
             kind, part = record["kind"], record["part"]
             key = (record.get("step_id", ""), record.get("attempt", 1))
             if kind == "run":

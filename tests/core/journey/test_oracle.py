@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 from tests.core.journey.pipelines import ITEMS, StepPlan, Truth, all_accept, perform
 from xray_core.model import Ledger, make_ledger
 from xray_core.testing import Captured, capture
+from xray_core.xray import XRay
+
+CLIENT = XRay("test", disable_plugins=("*",))  # one for all examples: `capture` diverts what any client captures
 
 OUTCOMES = ("accepted", "rejected", "not_selected", "errored", "lost", "kept_silently")
 
@@ -62,7 +65,7 @@ def check_item(result: Captured, run_id: str, item: str, truth: Truth) -> None:
 
 def check(plan: list[StepPlan], start: set[str]) -> None:
     with capture() as result:
-        run_id, truth = perform(result.xray, plan, start)
+        run_id, truth = perform(CLIENT, plan, start)
     for item in [*ITEMS, "stranger"]:
         check_item(result, run_id, item, truth)
     for name, step in zip(truth.names, plan):
@@ -117,8 +120,8 @@ def test_certain_answers_are_those_of_the_oracle_in_ten_thousand_pipelines(
 @given(plan=plans, start=starts)
 def test_a_run_compared_with_its_repetition_is_blamed_for_nothing(plan: list[StepPlan], start: set[str]) -> None:
     with capture() as result:
-        a, _ = perform(result.xray, plan, start)
-        b, _ = perform(result.xray, plan, start)
+        a, _ = perform(CLIENT, plan, start)
+        b, _ = perform(CLIENT, plan, start)
     diff = result.diff(a, b)
     assert diff.parted_at is None
     assert diff.flipped_count == 0
@@ -136,8 +139,8 @@ def test_one_changed_verdict_is_found_where_it_was_made(
     other = [replace(p, fate=dict(p.fate)) for p in plan]
     plan[at].fate[item], other[at].fate[item] = "accepted", "rejected"
     with capture() as result:
-        a, truth = perform(result.xray, plan, start)
-        b, _ = perform(result.xray, other, start)
+        a, truth = perform(CLIENT, plan, start)
+        b, _ = perform(CLIENT, other, start)
     diff = result.diff(a, b)
     if item not in truth.entered[at]:
         assert diff.parted_at is None
