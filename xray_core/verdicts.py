@@ -177,13 +177,12 @@ def decode(blob: bytes) -> list[int]:
         return [int.from_bytes(blob[i : i + 5], "big") for i in range(1, len(blob), 5)]
     if kind == b"\x02" and len(blob) >= 1 + _TABLE_BYTES and (len(blob) - 1) % 4 == 0:
         offsets = _array(blob[1 : 1 + _TABLE_BYTES])
-        lows = _array(blob[1 + _TABLE_BYTES :])
-        if offsets[-1] == len(lows) and all(a <= b for a, b in pairwise(offsets)):
-            return [bucket << 32 | low for bucket in range(256) for low in lows[offsets[bucket] : offsets[bucket + 1]]]
+        if offsets[-1] == (len(blob) - 1 - _TABLE_BYTES) // 4 and all(a <= b for a, b in pairwise(offsets)):
+            return _with_buckets(blob[1 + _TABLE_BYTES :], offsets).tolist()
     raise ValueError("not an fp40 set of fingerprints")
 
 
-def decode_below(blob: bytes, buckets: int) -> list[int]:
+def decode_below(blob: bytes, buckets: int) -> Sequence[int]:
     """Of a blob, the fingerprints whose top 8 bits are below `buckets`, sorted: a share of buckets / 256, read alone.
 
     Raises:
@@ -193,10 +192,10 @@ def decode_below(blob: bytes, buckets: int) -> list[int]:
         values = decode(blob)
         return values if buckets >= 256 else values[: bisect_left(values, buckets << 32)]
     offsets = _array(blob[1 : 1 + _TABLE_BYTES])
-    lows = _array(blob[1 + _TABLE_BYTES : 1 + _TABLE_BYTES + 4 * offsets[buckets]])
-    if len(lows) < offsets[buckets]:
+    lows = blob[1 + _TABLE_BYTES : 1 + _TABLE_BYTES + 4 * offsets[buckets]]
+    if len(lows) < 4 * offsets[buckets]:
         raise ValueError("not an fp40 set of fingerprints")
-    return [bucket << 32 | low for bucket in range(buckets) for low in lows[offsets[bucket] : offsets[bucket + 1]]]
+    return _with_buckets(lows, offsets[: buckets + 1])
 
 
 def false_positive_probability(set_sizes: Sequence[int]) -> float:
@@ -225,6 +224,21 @@ def _little(values: array[int]) -> bytes:
     if sys.byteorder == "big":  # pragma: no cover
         values.byteswap()
     return values.tobytes()
+
+
+def _with_buckets(lows: bytes, offsets: array[int]) -> array[int]:
+    """Fingerprints of their low 32 bits and the buckets that these are in, put together byte by byte of all: a third of the
+    time that shifting each takes.
+    """
+    planes = bytearray(8 * (len(lows) // 4))
+    for byte in range(4):
+        planes[byte::8] = lows[byte::4]
+    planes[4::8] = b"".join(bytes((bucket,)) * (end - start) for bucket, (start, end) in enumerate(pairwise(offsets)))
+    fingerprints = array("Q")
+    fingerprints.frombytes(planes)
+    if sys.byteorder == "big":  # pragma: no cover
+        fingerprints.byteswap()
+    return fingerprints
 
 
 def _array(data: bytes) -> array[int]:
