@@ -21,6 +21,7 @@ class Pair:
 
     Attributes:
         upstream: the pairs that it depends on, where that was recorded.
+        earlier: of each run, the attempts before the last one, the first in front.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Pair:
     parent: Pair | None = None
     children: list[Pair] = field(default_factory=list)
     upstream: list[Pair] = field(default_factory=list)
+    earlier: tuple[Sequence[State], Sequence[State]] = ((), ())
 
     @property
     def path(self) -> str:
@@ -49,6 +51,7 @@ def align(a: Sequence[State], b: Sequence[State]) -> list[Pair]:
     """The roots of the aligned trees, in an order that keeps the order of both runs as far as they agree."""
     children = [_children(_last_attempts(side)) for side in (a, b)]
     roots = _aligned(children, (None, None), None)
+    earlier = [_earlier_attempts(side) for side in (a, b)]
     by_id: dict[tuple[int, str], Pair] = {}
     for pair in in_order(roots):
         for side, state in enumerate((pair.a, pair.b)):
@@ -62,6 +65,12 @@ def align(a: Sequence[State], b: Sequence[State]) -> list[Pair]:
             for up in state["upstream"] or ()
             if (side, up) in by_id
         ]
+        if any(earlier):
+            one, other = (
+                earlier[side].get(state["step_id"], []) if state is not None else []
+                for side, state in enumerate((pair.a, pair.b))
+            )
+            pair.earlier = one[:-1], other[:-1]
         pair.upstream = list({id(up): up for up in ups}.values())
     return roots
 
@@ -98,6 +107,18 @@ def _last_attempts(states: Sequence[State]) -> list[State]:
         at_us = state["started_us"] or 0
         first_start[state["step_id"]] = min(at_us, first_start.get(state["step_id"], at_us))
     return sorted(last.values(), key=lambda s: (first_start[s["step_id"]], s["index"] or 0, s["step_id"]))
+
+
+def _earlier_attempts(states: Sequence[State]) -> dict[str, list[State]]:
+    """Step id -> its attempts in order, of steps that have several."""
+    attempts: dict[str, list[State]] = {}
+    for state in states:
+        attempts.setdefault(state["step_id"], []).append(state)
+    return {
+        step_id: sorted(several, key=lambda state: state["attempt"])
+        for step_id, several in attempts.items()
+        if len(several) > 1
+    }
 
 
 def _children(states: Sequence[State]) -> dict[str | None, list[State]]:

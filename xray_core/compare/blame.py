@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
-from xray_core.compare import evidence
+from xray_core.compare import evidence, members
 from xray_core.compare.align import Pair, in_order
 from xray_core.compare.changes import step_changes
 from xray_core.compare.choosing import names_all, only_chose
@@ -128,6 +128,11 @@ class Blame:
         judged.inputs = evidence.inputs_equal(a, b, self._options, self.marks, begins=source_step)
         keys: list[StepKey] = [(state["step_id"], state["attempt"]) for state in (a, b)]
         judged.outputs = evidence.outputs_equal(a, b, self._options, self.marks, partial(self._samples, keys))
+        over_attempts = members.over_attempts(judged.pair, self._source)
+        if over_attempts is not None:
+            judged.inputs, judged.outputs = over_attempts
+            if a["status"] != b["status"] and "failed" in (a["status"], b["status"]):
+                judged.outputs = Equality("differs", (*judged.outputs.what, "status"))
         judged.changed = self._parameters_changed(judged.pair)
         return begins and not (_tells_items(a) or _tells_items(b))
 

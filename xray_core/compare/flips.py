@@ -15,12 +15,12 @@ from typing import Any, Final
 
 from xray_core import verdicts
 from xray_core.compare.align import Pair
-from xray_core.compare.types import Flip, HeldSet, Source, State
+from xray_core.compare.members import MAX_NAMES, OutcomeReason, judged_before, members_of
+from xray_core.compare.types import Flip, Source, State
 from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES
 
 MAX_FLIPPED: Final = 100
 MAX_READ: Final = 1_000_000  # fingerprints of the steps after the first: about half a second
-MAX_NAMES: Final = 200_000
 _BUCKETS: Final = 256
 ABSENT: Final = "absent"
 # Of several outcomes of one item at one step the strongest counts.
@@ -30,7 +30,6 @@ _STRENGTH: Final = {
 
 _OPPOSITE: Final = ({"accepted", "rejected"}, {"accepted", "errored"})
 
-OutcomeReason = tuple[str, str | None]  # outcome, reason
 _EMPTY: Final[set[int]] = set()
 
 
@@ -107,8 +106,9 @@ def differing_sets(pair: Pair) -> set[tuple[str, str | None]]:
     """(outcome, reason) of the sets that may differ; empty when all are equal."""
     assert pair.a is not None
     assert pair.b is not None
+    anything = judged_before(pair)
     figures: list[dict[tuple[str, str], tuple[int, str | None]]] = []
-    for state in (pair.a, pair.b):
+    for state in (pair.a, pair.b, *(pair.earlier[0] if anything else ()), *(pair.earlier[1] if anything else ())):
         sums = state["sums"] or {}
         figures.append({
             (outcome, reason): (n, sums.get(outcome, {}).get(reason))
@@ -118,8 +118,8 @@ def differing_sets(pair: Pair) -> set[tuple[str, str | None]]:
         })  # fmt: skip
     different = {
         key
-        for key in figures[0].keys() | figures[1].keys()
-        if figures[0].get(key) != figures[1].get(key) or figures[0][key][1] is None
+        for key in set[tuple[str, str]]().union(*figures)
+        if anything or figures[0].get(key) != figures[1].get(key) or figures[0][key][1] is None
     }
     return {(outcome, reason or None) for outcome, reason in different}
 
@@ -147,7 +147,7 @@ def _compare(
     for side, state in enumerate((pair.a, pair.b)):
         assert state is not None
         key = (state["step_id"], state["attempt"])
-        held.append(_members(source.sets(side, key), wanted, share, names))
+        held.append(members_of(pair, side, source, wanted, share, names))
         for sample in source.samples(side, key) if len(names) < MAX_NAMES else ():
             names.setdefault(verdicts.fingerprint(sample["item_id"]), sample["item_id"])
     changed: set[int] = set()
@@ -159,25 +159,6 @@ def _compare(
             a, b = (_strongest(members, fingerprint) for members in held)
             if a[0] != b[0]:
                 into[fingerprint] = (pair, a, b)
-
-
-def _members(
-    sets: Iterable[HeldSet], wanted: set[OutcomeReason], share: int, names: dict[int, str]
-) -> dict[OutcomeReason, set[int]]:
-    """The fingerprints of the wanted sets, of the share that is read; ids met on the way name fingerprints."""
-    members: dict[OutcomeReason, set[int]] = {}
-    for each in sets:
-        outcome_reason = (each.outcome, each.reason)
-        if each.ids is not None:
-            named = {verdicts.fingerprint(item_id): item_id for item_id in each.ids}
-            if len(names) < MAX_NAMES:
-                names.update(named)
-            if outcome_reason in wanted:
-                found = (fingerprint for fingerprint in named if fingerprint >> 32 < share)
-                members.setdefault(outcome_reason, set()).update(found)
-        elif outcome_reason in wanted and each.fp40 is not None:
-            members.setdefault(outcome_reason, set()).update(verdicts.decode_below(each.fp40, share))
-    return members
 
 
 def _strongest(members: Mapping[OutcomeReason, set[int]], fingerprint: int) -> OutcomeReason:
