@@ -20,6 +20,7 @@ from xray_server.errors import NotDeliveredError, TargetRefusedError
 
 TIMEOUT_S: Final = 30.0
 _SENT, _FAILED, _UNKNOWN, _REFUSED = 0, 3, 4, 5
+_NO_SUCH: Final = "Apprise knows no such address; https://github.com/caronc/apprise/wiki lists them"
 _NEEDED: Final = "Apprise is not installed on the server: pip install 'xray-pipelines[alerts]'"
 
 
@@ -39,21 +40,43 @@ def send(target: str, title: str, text: str, *, allow_private: bool, timeout_s: 
         raise NotDeliveredError(_NEEDED)
     asked = json.dumps({"target": target, "title": title, "text": text, "allow_private": allow_private})
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "xray_server.alerts.apprise_target"],
-            input=asked.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=timeout_s, check=False,
-            env={name: value for name, value in os.environ.items() if not name.startswith("XRAY_")},
-        )  # fmt: skip
+        code = _child(asked, timeout_s)
     except subprocess.TimeoutExpired:
         raise NotDeliveredError(f"took longer than {timeout_s:g} s") from None
-    if done.returncode == _UNKNOWN:
-        raise TargetRefusedError("Apprise knows no such address; https://github.com/caronc/apprise/wiki lists them")
-    if done.returncode == _REFUSED:
+    if code == _UNKNOWN:
+        raise TargetRefusedError(_NO_SUCH)
+    if code == _REFUSED:
         raise TargetRefusedError(
             f"it leads to an address that is not public; {ALLOW_PRIVATE}=1 on the server allows it"
         )
-    if done.returncode != _SENT:
+    if code != _SENT:
         raise NotDeliveredError("the service did not take the message")
+
+
+def check(target: str) -> None:
+    """Refuse an address that Apprise does not know. Starts a process, for about a second; asks no network.
+
+    Raises:
+        TargetRefusedError: no such kind of address, or Apprise is not installed.
+    """
+    if not installed():
+        raise TargetRefusedError(f"this server delivers to http(s) webhooks alone. {_NEEDED}")
+    asked = json.dumps({"target": target, "check": True, "allow_private": False})
+    try:
+        code = _child(asked, TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return  # not known: the first message tells
+    if code == _UNKNOWN:
+        raise TargetRefusedError(_NO_SUCH)
+
+
+def _child(asked: str, timeout_s: float) -> int:
+    done = subprocess.run(
+        [sys.executable, "-m", "xray_server.alerts.apprise_target"],
+        input=asked.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=timeout_s, check=False,
+        env={name: value for name, value in os.environ.items() if not name.startswith("XRAY_")},
+    )  # fmt: skip
+    return done.returncode
 
 
 def main() -> int:
@@ -64,6 +87,8 @@ def main() -> int:
     service = apprise.Apprise()
     if not service.add(asked["target"]):
         return _UNKNOWN
+    if asked.get("check"):
+        return _SENT
     refused: list[str] = []
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:

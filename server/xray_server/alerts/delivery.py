@@ -68,6 +68,14 @@ class Deliverer:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
+    def try_now(self, delivery: Delivery) -> str | None:
+        """Send a message that waits nowhere, once; why it did not arrive, or None. Blocks for the time of one try."""
+        try:
+            self._send(delivery)
+        except (TargetRefusedError, NotDeliveredError) as error:
+            return str(error)
+        return None
+
     def _run(self) -> None:
         pause_s = 0.0
         while not self._closing.is_set():

@@ -14,11 +14,15 @@ from xray_server.times import iso
 
 MAX_LOOKED_AT: Final = 20_000
 MAX_EVENTS: Final = 200
+MAX_POINTS: Final = 500
 
 
 @dataclass(slots=True)
 class DryRun:
-    """The messages that would have been sent, oldest first; `complete` is False when there was more history than is looked at."""
+    """The messages that would have been sent, oldest first; `complete` is False when there was more history than is looked at.
+
+    `points` are what was judged, oldest first, the newest of them: when, the value, and "breach", "fine" or "unsaid".
+    """
 
     judged: int = 0
     breaches: int = 0
@@ -26,6 +30,7 @@ class DryRun:
     suppressed: int = 0
     complete: bool = True
     events: list[dict[str, Any]] = field(default_factory=list)
+    points: list[dict[str, Any]] = field(default_factory=list)
     fired: int = 0
 
 
@@ -47,6 +52,7 @@ def dry_run(store: Store, project: str, rule: Rule, *, since_us: int, until_us: 
                 past[each.series] = [*past[each.series], each][-3 * rule.window :]
         judgement = judge(rule, each, before)
         result.judged += 1
+        result.points.append({"at": iso(each.ended_us), "value": judgement.value, "state": judgement.state})
         result.breaches += judgement.state == "breach"
         result.unsaid += judgement.state == "unsaid"
         after, event = advance(
@@ -62,6 +68,7 @@ def dry_run(store: Store, project: str, rule: Rule, *, since_us: int, until_us: 
                     "step_id": each.step_id, "attempt": each.attempt, "sentence": judgement.sentence, "value": judgement.value,
                 }
             )  # fmt: skip
+    result.points = result.points[-MAX_POINTS:]
     return result
 
 

@@ -76,7 +76,34 @@ def event_of(
         },
         "fired": {"run_id": state.run_id, "since": iso(state.since_at_us), "breaches": state.breaches, "sentence": state.sentence},
     }  # fmt: skip
-    return Event(event_id, stored.project, stored.rule_id, kind, now_us, body, rule.to if kind != "suppressed" else ())
+    targets = () if kind == "suppressed" or rule.muted(now_us) else rule.to
+    return Event(event_id, stored.project, stored.rule_id, kind, now_us, body, targets)
+
+
+def test_body(stored: StoredRule, *, event_id: str, now_us: int, base_url: str) -> dict[str, Any]:
+    """A message that says that messages of a rule arrive. Its shape is that of all others."""
+    rule = stored.rule
+    ledger = {"input": 0, "accepted": 0, "rejected": 0, "unaccounted": 0}
+    return {
+        "event_id": event_id,
+        "kind": "test",
+        "at": iso(now_us),
+        "title": f"{_TITLES['test']}: {rule.name}",
+        "rule": {"rule_id": stored.rule_id, "name": rule.name, "metric": rule.metric, "says": rule.words()},
+        "project": stored.project,
+        "pipeline": rule.pipeline,
+        "run_id": "test",
+        "step_id": None,
+        "attempt": None,
+        "step": rule.step,
+        "step_type": rule.step_type,
+        "status": "completed",
+        "ended_at": iso(now_us),
+        "value": None,
+        "link": f"{base_url}/ui/alerts/{path_segment(stored.rule_id)}",
+        "why": {"sentence": "A test: messages of this rule arrive here.", "ledger": ledger, "reasons": {}, "items": []},
+        "fired": {"run_id": None, "since": None, "breaches": 0, "sentence": None},
+    }
 
 
 def telling_items(store: Store, stored: StoredRule, found: Figures) -> list[str]:

@@ -23,6 +23,7 @@ Metric = Literal[
 ]
 MAX_RULES: Final = 500  # of a project
 MAX_TARGETS: Final = 10
+FOREVER_US: Final = 253_402_300_799_000_000  # the end of 9999
 # Below these many items a metric says nothing: with one item the rate is always 0 or 1.
 DEFAULT_MIN_ITEMS: Final[dict[str, int]] = {
     "rejection_rate": 20,
@@ -67,6 +68,9 @@ class Rule(BaseModel):
     secret: Annotated[str, StringConstraints(min_length=16, max_length=256)] | None = Field(
         None, description="signs webhooks; made when not given", repr=False
     )
+    muted_until_us: int | None = Field(
+        None, ge=0, le=FOREVER_US, description="until then no message is sent: microseconds since the epoch"
+    )
 
     @field_validator("to")
     @classmethod
@@ -94,6 +98,16 @@ class Rule(BaseModel):
     def of_runs(self) -> bool:
         """Whether the rule judges runs; else it judges steps."""
         return self.metric in ("failed", "duration") and self.step is None and self.step_type is None
+
+    @property
+    def subject(self) -> tuple[object, ...]:
+        """What decides whether something is a breach: with another one, what was found so far says nothing."""
+        told = ("name", "to", "secret", "muted_until_us", "cooldown_s")
+        return tuple(repr(value) for name, value in self if name not in told)
+
+    def muted(self, now_us: int) -> bool:
+        """Whether no message is sent."""
+        return self.muted_until_us is not None and now_us < self.muted_until_us
 
     @property
     def least_items(self) -> int:

@@ -86,6 +86,9 @@ class AlertStore(Protocol):
     def add_rule(self, rule: StoredRule) -> None:
         """Keep a rule."""
 
+    def replace_rule(self, rule: StoredRule, *, forget_states: bool) -> bool:
+        """Keep another rule under the same id; False when there is none. `forget_states`: what was firing fires no more."""
+
     def rules(self) -> list[StoredRule]:
         """The rules of all projects, oldest first."""
 

@@ -32,6 +32,47 @@ def register(subparsers: Any) -> None:
     add = commands.add_parser("add", help="add a rule; the secret that signs its webhooks is printed once")
     add.add_argument("name", help="what messages are titled")
     add.add_argument("metric", choices=_METRICS)
+    _add_fields(add)
+    add.add_argument("--dry-run", action="store_true", help="do not add it: say when it would have fired")
+    add.set_defaults(run=_add)
+    edit = commands.add_parser("edit", help="change a rule: what is given; all else stays")
+    edit.add_argument("rule", metavar="RULE", help="a rule's name or id")
+    edit.add_argument("--name", help="what messages are titled")
+    edit.add_argument("--metric", choices=_METRICS)
+    _add_fields(edit)
+    edit.set_defaults(run=_edit)
+    for name, run, what in (
+        ("send", _send, "send a test message to each target of a rule"),
+        ("unmute", _mute, "send the messages of a rule again"),
+        ("mute", _mute, "send no message of a rule; what fires is in the history"),
+    ):
+        command = commands.add_parser(name, help=what)
+        command.add_argument("rule", metavar="RULE", help="a rule's name or id")
+        command.set_defaults(run=run, for_s=0.0)
+        if name == "mute":
+            command.add_argument(
+                "--for", type=_seconds, dest="for_s", default=None, metavar="TIME", help="as in 8h; else until unmuted"
+            )
+        command.add_argument("--json", action="store_true", help="the server's answer as it is")
+    listing = commands.add_parser("list", help="the rules, and what is firing")
+    listing.set_defaults(run=_list)
+    test = commands.add_parser("test", help="when a rule would have fired; sends nothing")
+    test.add_argument("rule", metavar="RULE", help="a rule's name or id")
+    test.set_defaults(run=_test)
+    remove = commands.add_parser("remove", help="remove a rule")
+    remove.add_argument("rule", metavar="RULE", help="a rule's name or id")
+    remove.set_defaults(run=_remove)
+    history = commands.add_parser("history", help="what fired and resolved, newest first")
+    history.add_argument("--limit", type=int, default=20)
+    history.set_defaults(run=_history)
+    for each in (add, test):
+        each.add_argument("--since", default="7d", help="of history: a time, or how long ago (default: %(default)s)")
+    for each in (add, edit, listing, test, remove, history):
+        each.add_argument("--json", action="store_true", help="the server's answer as it is")
+
+
+def _add_fields(add: Any) -> None:
+    """What a rule may say beside its name and its metric."""
     for name, what in (
         ("pipeline", "its name"),
         ("step", "its name"),
@@ -51,23 +92,6 @@ def register(subparsers: Any) -> None:
     add.add_argument(
         "--to", action="append", metavar="URL", help="a webhook, or an address of Apprise; may be repeated"
     )
-    add.add_argument("--dry-run", action="store_true", help="do not add it: say when it would have fired")
-    add.set_defaults(run=_add)
-    listing = commands.add_parser("list", help="the rules, and what is firing")
-    listing.set_defaults(run=_list)
-    test = commands.add_parser("test", help="when a rule would have fired; sends nothing")
-    test.add_argument("rule", metavar="RULE", help="a rule's name or id")
-    test.set_defaults(run=_test)
-    remove = commands.add_parser("remove", help="remove a rule")
-    remove.add_argument("rule", metavar="RULE", help="a rule's name or id")
-    remove.set_defaults(run=_remove)
-    history = commands.add_parser("history", help="what fired and resolved, newest first")
-    history.add_argument("--limit", type=int, default=20)
-    history.set_defaults(run=_history)
-    for each in (add, test):
-        each.add_argument("--since", default="7d", help="of history: a time, or how long ago (default: %(default)s)")
-    for each in (add, listing, test, remove, history):
-        each.add_argument("--json", action="store_true", help="the server's answer as it is")
 
 
 def _seconds(text: str) -> float:
@@ -83,10 +107,55 @@ def _reader() -> HttpReader:
     return HttpReader(settings.load())
 
 
+_FIELDS: Final = (
+    "name", "metric", "pipeline", "step", "step_type", "reason", "above", "below", "min_items", "window", "min_runs",
+    "min_change", "cooldown_s", "to",
+)  # fmt: skip
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in _FIELDS if getattr(arguments, name) is not None}
+
+
+def _edit(arguments: argparse.Namespace) -> int:
+    reader = _reader()
+    rule = _find(reader, arguments.rule)
+    body = {name: rule[name] for name in _FIELDS} | _given(arguments)
+    answer = reader.send("PUT", "alerts", "rules", rule["rule_id"], body=body)
+    if arguments.json:
+        return _print_json(answer)
+    print(f"changed {_plain(answer['name'])}: {_plain(answer['says'])} ({answer['rule_id']})")
+    for warning in answer["warnings"]:
+        print(f"warning: {_plain(warning)}", file=sys.stderr)
+    return 0
+
+
+def _mute(arguments: argparse.Namespace) -> int:
+    reader = _reader()
+    rule = _find(reader, arguments.rule)
+    answer = reader.send("POST", "alerts", "rules", rule["rule_id"], "mute", for_s=arguments.for_s)
+    if arguments.json:
+        return _print_json(answer)
+    until = f"until {answer['muted_until']}" if answer["muted_until"] else "until you unmute it"
+    print(f"{_plain(answer['name'])} is muted {until}" if answer["muted"] else f"{_plain(answer['name'])} is not muted")
+    return 0
+
+
+def _send(arguments: argparse.Namespace) -> int:
+    reader = _reader()
+    rule = _find(reader, arguments.rule)
+    answer = reader.send("POST", "alerts", "rules", rule["rule_id"], "send")
+    if arguments.json:
+        return _print_json(answer)
+    for each in answer["deliveries"]:
+        print(f"{_plain(each['to'])} {'took it' if each['sent'] else 'did not: ' + _plain(each['note'])}")
+    if not answer["deliveries"]:
+        print("it tells nobody but the history: `xray alerts edit RULE --to URL` says whom")
+    return 0 if all(each["sent"] for each in answer["deliveries"]) else 1
+
+
 def _add(arguments: argparse.Namespace) -> int:
-    fields = ("name", "metric", "pipeline", "step", "step_type", "reason", "above", "below", "min_items", "window", "min_runs",
-              "min_change", "cooldown_s", "to")  # fmt: skip
-    body = {name: getattr(arguments, name) for name in fields if getattr(arguments, name) is not None}
+    body = _given(arguments)
     if arguments.dry_run:
         return _show_test(arguments, _reader().send("POST", "alerts", "test", body=body, since=arguments.since))
     answer = _reader().send("POST", "alerts", "rules", body=body)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from anyio import to_thread
 from fastapi import FastAPI, Query, Request, Response
@@ -15,13 +17,14 @@ from xray_server.access.admission import Project
 from xray_server.alerts.rules import Rule, rule_problem
 from xray_server.alerts.service import Alerts
 from xray_server.answers import JsonResponse
-from xray_server.errors import HTTPError, TooManyRulesError
+from xray_server.errors import HTTPError, TargetRefusedError, TooManyRulesError
 from xray_server.http.bodies import read_small
 from xray_server.http.openapi import errors, request_body
 from xray_server.http.params import NoParameters, Parameters, When
 from xray_server.times import parse_time
 
 MAX_RULE_BYTES: Final = 64 * 1024
+T = TypeVar("T")
 _RULE_BODY: Final = request_body("application/json", Rule.model_json_schema(), "a rule (docs/alerts.md)")
 
 
@@ -40,6 +43,14 @@ class TestParameters(Parameters):
     until: When | None = None
 
 
+class MuteParameters(Parameters):
+    """Of muting a rule."""
+
+    for_s: float | None = Field(
+        None, ge=0, le=31_622_400, allow_inf_nan=False, description="for so long; left out: until it is unmuted"
+    )
+
+
 def add_alert_routes(app: FastAPI, alerts: Alerts | None) -> None:
     """Mount the routes. Without alerts (a store that keeps none) each answers 503."""
 
@@ -47,10 +58,8 @@ def add_alert_routes(app: FastAPI, alerts: Alerts | None) -> None:
     async def post_rule(request: Request, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """Add a rule; the answer holds the secret that signs its webhooks, this once."""
         kept, rule = alerts_of(alerts), await _read_rule(request)
-        try:
+        with _refusals():
             return JsonResponse(await to_thread.run_sync(kept.add, project, rule))
-        except TooManyRulesError as error:
-            raise HTTPError(422, str(error)) from None
 
     @app.post("/alerts/test", openapi_extra=_RULE_BODY, responses=errors(403, 413, 422, 503), tags=["alerts"])
     async def post_test(request: Request, project: Project, query: Annotated[TestParameters, Query()]) -> Response:
@@ -86,6 +95,50 @@ def add_alert_routes(app: FastAPI, alerts: Alerts | None) -> None:
             project, limit=query.limit, before=query.cursor, rule_id=query.rule_id
         )
         return JsonResponse({"events": events, "next_cursor": next_cursor})
+
+    _add_one_rule_routes(app, alerts)
+
+
+def _add_one_rule_routes(app: FastAPI, alerts: Alerts | None) -> None:
+    """What is done to a rule that is kept."""
+
+    @app.put(
+        "/alerts/rules/{rule_id:id}", openapi_extra=_RULE_BODY, responses=errors(403, 404, 413, 422, 503), tags=["alerts"]
+    )  # fmt: skip
+    async def put_rule(
+        rule_id: str, request: Request, project: Project, _: Annotated[NoParameters, Query()]
+    ) -> Response:
+        """Put a rule in the place of another. Targets as they are shown, masked, and a secret that is left out stay."""
+        kept, rule = alerts_of(alerts), await _read_rule(request)
+        with _refusals():
+            return JsonResponse(_found(await to_thread.run_sync(kept.edit, project, rule_id, rule), rule_id))
+
+    @app.post("/alerts/rules/{rule_id:id}/send", responses=errors(403, 404, 422, 503), tags=["alerts"])
+    def post_send(rule_id: str, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
+        """Send a test message to each target of a rule; what became of each."""
+        return JsonResponse({"deliveries": _found(alerts_of(alerts).send_test(project, rule_id), rule_id)})
+
+    @app.post("/alerts/rules/{rule_id:id}/mute", responses=errors(403, 404, 422, 503), tags=["alerts"])
+    def post_mute(rule_id: str, project: Project, query: Annotated[MuteParameters, Query()]) -> Response:
+        """Send no message of a rule for some time; what fires meanwhile is in the history. `for_s=0` ends it."""
+        return JsonResponse(_found(alerts_of(alerts).mute(project, rule_id, query.for_s), rule_id))
+
+
+def _found(answer: T | None, rule_id: str) -> T:
+    if answer is None:
+        raise _no_rule(rule_id)
+    return answer
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What a rule may be refused for, as 422."""
+    try:
+        yield
+    except TooManyRulesError as error:
+        raise HTTPError(422, str(error)) from None
+    except TargetRefusedError as error:
+        raise HTTPError(422, f"to: {error}", field="to") from None
 
 
 def alerts_of(alerts: Alerts | None) -> Alerts:

@@ -11,10 +11,20 @@ from typing import Any
 
 import httpx
 import pytest
-from xray_server.alerts.apprise_target import installed
 from xray_server.alerts.targets import foreseen_refusal, is_public, masked
 
-from tests.server.alerts.conftest import RULE, SECRET, Receiver, add_rule, eventually, ingest, judged, step
+from tests.server.alerts.conftest import (
+    RULE,
+    SECRET,
+    SLACK,
+    Receiver,
+    add_rule,
+    eventually,
+    ingest,
+    judged,
+    needs_apprise,
+    step,
+)
 from tests.server.conftest import LoopbackServer
 from xray_core.cli import main as xray
 
@@ -41,9 +51,10 @@ def test_a_wrong_rule_is_refused_in_words(http: httpx.Client, fields: dict[str, 
     assert http.get("/alerts/rules").json() == {"rules": []}
 
 
+@needs_apprise
 def test_secrets_are_shown_once_and_targets_masked(http: httpx.Client) -> None:
     made = http.post(
-        "/alerts/rules", json={**RULE, "secret": None, "to": ["https://hooks.example/T0KEN", "slack://T0KEN/B/C"]}
+        "/alerts/rules", json={**RULE, "secret": None, "to": ["https://hooks.example/T0KEN", SLACK]}
     ).json()
     assert len(made["secret"]) == 64
     ingest(http, step("r1", rejected=95, accepted=5))
@@ -53,6 +64,7 @@ def test_secrets_are_shown_once_and_targets_masked(http: httpx.Client) -> None:
         text = http.get(path).text
         assert made["secret"] not in text
         assert "T0KEN" not in text
+        assert SLACK[8:] not in text
     assert masked("https://hooks.example:8443/T0KEN?x=y") == "https://hooks.example:8443/***"
 
 
@@ -166,9 +178,6 @@ def test_public_addresses_are_public() -> None:
     assert all(map(is_public, ("1.1.1.1", "2606:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101")))
 
 
-needs_apprise = pytest.mark.skipif(not installed(), reason="install apprise: pip install 'xray-pipelines[alerts]'")
-
-
 @needs_apprise
 def test_apprise_delivers_what_people_read(allowed: httpx.Client, receiver: Receiver) -> None:
     add_rule(allowed, to=[receiver.url.replace("http://", "json://")])
@@ -182,19 +191,18 @@ def test_apprise_delivers_what_people_read(allowed: httpx.Client, receiver: Rece
 
 @needs_apprise
 def test_apprise_may_not_reach_a_private_address_or_start_a_program(http: httpx.Client, receiver: Receiver) -> None:
-    add_rule(http, to=[receiver.url.replace("http://", "json://"), "no-such-service://x"])
+    add_rule(http, to=[receiver.url.replace("http://", "json://")])
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         datagrams.bind(("127.0.0.1", 0))
         datagrams.settimeout(0.01)
         add_rule(http, to=[f"rsyslog://127.0.0.1:{datagrams.getsockname()[1]}/daemon"])
         ingest(http, step("r1", rejected=95, accepted=5))
-        eventually(lambda: http.get("/health").json()["alerts"]["given_up"] == 3, "not all were given up", within_s=60)
+        eventually(lambda: http.get("/health").json()["alerts"]["given_up"] == 2, "not all were given up", within_s=60)
         with pytest.raises(TimeoutError):
             datagrams.recv(100)
     assert receiver.requests == []
     notes = [each["note"] for event in http.get("/alerts/history").json()["events"] for each in event["deliveries"]]
     assert sorted(note.split(";")[0] for note in notes) == [
-        "Apprise knows no such address",
         "it leads to an address that is not public",
         "it leads to an address that is not public",
     ]

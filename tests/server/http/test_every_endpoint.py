@@ -62,6 +62,15 @@ TABLE: dict[tuple[str, str], Endpoint] = {
     ("POST", "/alerts/rules"): Endpoint("admin", "/alerts/rules", '{"name": "n", "metric": "failed"}'),
     ("POST", "/alerts/test"): Endpoint("admin", "/alerts/test", '{"name": "n", "metric": "failed"}'),
     ("GET", "/alerts/rules/{rule_id:id}/test"): Endpoint("read", f"/alerts/rules/{RULE}/test?since=2025-10-01"),
+    ("PUT", "/alerts/rules/{rule_id:id}"): Endpoint(
+        "admin", f"/alerts/rules/{RULE}", f'{{"name": "{MARK}-rule", "metric": "failed"}}'
+    ),
+    ("POST", "/alerts/rules/{rule_id:id}/mute"): Endpoint("admin", f"/alerts/rules/{RULE}/mute"),
+    ("POST", "/alerts/rules/{rule_id:id}/send"): Endpoint("admin", f"/alerts/rules/{RULE}/send"),
+    ("GET", "/ui/alerts/{rule_id:id}"): Endpoint("read", f"/ui/alerts/{RULE}?since=30d"),
+    ("POST", "/ui/alerts/{rule_id:id}"): Endpoint("admin", f"/ui/alerts/{RULE}", f"name={MARK}-rule&metric=failed"),
+    ("POST", "/ui/alerts/{rule_id:id}/mute"): Endpoint("admin", f"/ui/alerts/{RULE}/mute", "hours=0"),
+    ("POST", "/ui/alerts/{rule_id:id}/send"): Endpoint("admin", f"/ui/alerts/{RULE}/send", ""),
     ("DELETE", "/alerts/rules/{rule_id:id}"): Endpoint("admin", f"/alerts/rules/{RULE}"),
     ("GET", "/alerts/history"): Endpoint("read", "/alerts/history"),
     ("GET", "/health"): Endpoint(None, "/health"),

@@ -81,8 +81,19 @@ class SQLAlertStore(ABC):
         with self.using() as db:
             db.execute(
                 "INSERT INTO alert_rule (id, project, created_us, doc) VALUES (?, ?, ?, ?)",
-                (rule.rule_id, rule.project, rule.created_us, rule.rule.model_dump_json()),
+                (rule.rule_id, rule.project, rule.created_us, rule.rule.model_dump_json(exclude_none=True)),
             )
+
+    def replace_rule(self, rule: StoredRule, *, forget_states: bool) -> bool:
+        """As `AlertStore.replace_rule`."""
+        with self.using(writing=True) as db:
+            changed = db.execute(
+                "UPDATE alert_rule SET doc = ? WHERE project = ? AND id = ?",
+                (rule.rule.model_dump_json(exclude_none=True), rule.project, rule.rule_id),
+            ).rowcount
+            if changed and forget_states:
+                db.execute("DELETE FROM alert_state WHERE rule = ?", (rule.rule_id,))
+            return bool(changed)
 
     def rules(self) -> list[StoredRule]:
         """As `AlertStore.rules`."""
