@@ -1,4 +1,4 @@
-"""The commands that ask about many items and many runs: items, item, decisions, trends."""
+"""The commands that ask about many items and many runs: items, item, whatif, decisions, trends."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ _MAX_PAGES: Final = 200  # of a history that is looked through for what fits
 
 def register(subparsers: Any) -> None:
     """Add the commands; each sets `run`, called with the parsed arguments."""
+    _register_items(subparsers)
+    _register_searches(subparsers)
+
+
+def _register_items(subparsers: Any) -> None:
     parser = command(
         subparsers, "items", _items, "the items of a run's step, all of them",
         "xray items last --step filter --reason price_too_high --csv > items.csv",
@@ -51,6 +56,21 @@ def register(subparsers: Any) -> None:
     )
     times(parser)
 
+    parser = command(
+        subparsers, "whatif", _whatif, "who would change at a step if its limit were another",
+        "xray whatif last --step gate --limit 120",
+    )  # fmt: skip
+    parser.add_argument("run_id", metavar="RUN", help="a run id, its beginning, or 'last'")
+    parser.add_argument("--step", required=True, help="name or id of the step")
+    parser.add_argument("--limit", type=float, help="the new limit; without it: what is near the one it had")
+    parser.add_argument("--reason", help="whose limit, where several reasons declare values")
+    parser.add_argument("--item", help="what would become of this item")
+    parser.add_argument("--pipeline", help="'last' of this pipeline")
+    parser.add_argument("--rows", type=int, default=20, help="how many items at most (default: %(default)s)")
+    parser.add_argument("--cursor", help="go on where the last page ended")
+
+
+def _register_searches(subparsers: Any) -> None:
     parser = command(
         subparsers, "decisions", _decisions, "search inside samples, and how many items match in truth",
         "xray decisions --reason price_too_high 'price>100' 'flight.dest=BUR'",
@@ -88,6 +108,13 @@ def _items(arguments: argparse.Namespace) -> int:
             return 0
         answer = server.get("runs", run_id, "items", **where, limit=arguments.limit, cursor=arguments.cursor)
     return out(arguments, answer, tables.items)
+
+
+def _whatif(arguments: argparse.Namespace) -> int:
+    where = {name: getattr(arguments, name) for name in ("step", "limit", "reason", "item", "rows", "cursor")}
+    with reader(arguments) as server:
+        answer = server.get("runs", resolve(server, arguments.run_id, arguments.pipeline), "whatif", **where)
+    return out(arguments, answer, tables.what_if)
 
 
 def _item(arguments: argparse.Namespace) -> int:

@@ -36,6 +36,30 @@ def items(answer: Mapping[str, Any]) -> None:
     more(answer)
 
 
+def what_if(answer: Mapping[str, Any]) -> None:
+    """The sentence, then who would change; without a new limit, what is near the present one."""
+    out = console()
+    out.print(plain(answer["sentence"]), style="bold", soft_wrap=True)
+    if answer["changes"] is None:
+        rows = [*reversed(answer["near"]["accepted"]), *answer["near"]["rejected"]]
+        if rows:
+            out.print("nearest to it:")
+    else:
+        rows = answer["items"]
+    if not rows:
+        return
+    found = new_table("item", "value", "was", *(["would be"] if answer["changes"] is not None else []))
+    for each in rows:
+        found.add_row(
+            plain(each["item_id"] or f"fingerprint {each['fingerprint']}"),
+            number(each["value"]),
+            plain(each["was"]),
+            *([plain(each["now"] or "not known")] if answer["changes"] is not None else []),
+        )
+    out.print(found)
+    more(answer)
+
+
 def item(answer: Mapping[str, Any]) -> None:
     """A row a run: what became of the item in it."""
     if not answer["runs"]:

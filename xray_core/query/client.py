@@ -194,6 +194,26 @@ class Items(Page[RunItem]):
     total: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatIf:
+    """What another limit would do at a step: `changes` {pass, fail, not_known, rejected {was, now}}, `items` that would change
+    [{item_id, fingerprint, step_id, value, was, now}], `near` {rejected, accepted}: the nearest to the present limit.
+    """
+
+    sentence: str
+    certainty: str
+    step: str
+    reason: str | None = None
+    limit: float | None = None
+    limits: list[float] = field(default_factory=list)
+    rejects: str | None = None
+    changes: Mapping[str, Any] | None = None
+    items: list[Mapping[str, Any]] = field(default_factory=list)
+    near: Mapping[str, Any] = field(default_factory=dict)
+    next_cursor: str | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
 class Client:
     """Asks one server. Blocks up to `timeout_s` a question; one thread at a time.
 
@@ -269,6 +289,24 @@ class Client:
         answer = self._reader.get("runs", run, "items", step=step, **filters)
         rows = [_made(RunItem, each) for each in answer["items"]]
         return Items(rows, answer["next_cursor"], answer["sentence"], answer["certainty"], answer["total"])
+
+    def whatif(
+        self,
+        run: str,
+        step: str,
+        limit: float | None = None,
+        *,
+        reason: str | None = None,
+        item: str | None = None,
+        rows: int = 50,
+        cursor: str | None = None,
+    ) -> WhatIf:
+        """Who would change at a step if its limit were another; without one, what is near the limit it had."""
+        answer = self._reader.get(
+            "runs", run, "whatif", step=step, limit=limit, reason=reason, item=item, rows=rows, cursor=cursor
+        )
+        made: WhatIf = _made(WhatIf, answer)
+        return made
 
     def runs(self, **filters: Any) -> Page[RunResult]:
         """Runs, newest first: pipeline, status, since, until, tag, q, limit, cursor."""

@@ -73,6 +73,19 @@ class ItemsParameters(Parameters):
         )
 
 
+class WhatIfParameters(Parameters):
+    """Of another limit."""
+
+    step: Text = Field(description="name or id of the step")
+    limit: float | None = Field(
+        None, allow_inf_nan=False, description="the new limit; none: what is near the present one"
+    )
+    reason: Text | None = Field(None, description="whose limit, where several reasons declare values")
+    item: Text | None = Field(None, description="keep the list to this item")
+    rows: int = Field(50, ge=1, le=1000, description="items on a page")
+    cursor: str | None = Field(None, max_length=4_000, description="`next_cursor` of the page before")
+
+
 class DiffParameters(Parameters):
     """Of a comparison: with which run, how close numbers count as equal, what is left out."""
 

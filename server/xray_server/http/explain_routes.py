@@ -11,18 +11,17 @@ from fastapi import FastAPI, Query, Request, Response
 
 from xray_server.access.admission import Project
 from xray_server.answers import JsonResponse
-from xray_server.http import downloads
 from xray_server.http.explain_params import (
     DecisionsParameters,
     DiffParameters,
     ItemParameters,
-    ItemsParameters,
     TrendsParameters,
     decisions_parameters,
 )
+from xray_server.http.many_routes import add_many_routes
 from xray_server.http.openapi import NOT_FOUND, READ_ERRORS
 from xray_server.http.params import NoParameters
-from xray_server.read import diff, item_history, item_list, sample_search, trends, why
+from xray_server.read import diff, item_history, sample_search, trends, why
 from xray_server.store import Store
 
 _ERRORS: Final = NOT_FOUND | READ_ERRORS
@@ -48,6 +47,7 @@ _DECISIONS: Final[dict[str, Any]] = {
 
 def add_explain_routes(app: FastAPI, store: Store) -> None:
     """Mount the routes on the application."""
+    add_many_routes(app, store)
 
     @app.get("/runs/{run_id:id}/items/{item_id:id}", responses=_ERRORS, tags=["explain"])
     def get_why(run_id: str, item_id: str, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
@@ -68,15 +68,6 @@ def add_explain_routes(app: FastAPI, store: Store) -> None:
         return JsonResponse(
             item_history.history(store, project, item_id, query.chosen(), limit=query.limit, cursor=query.cursor)
         )
-
-    @app.get("/runs/{run_id:id}/items", responses=_ERRORS, tags=["explain"])
-    def get_items(run_id: str, project: Project, query: Annotated[ItemsParameters, Query()]) -> Response:
-        """All items of a run, of a step, outcome or reason: by name where names are kept, sorted by it."""
-        if query.format == "json":
-            found = item_list.page(store, project, run_id, query.chosen(), limit=query.limit, cursor=query.cursor)
-            return JsonResponse(found)
-        found = item_list.page(store, project, run_id, query.chosen(), limit=None)
-        return downloads.table(found["items"], query.format, f"items-{run_id}")
 
     @app.get("/decisions", responses=_ERRORS, tags=["explain"], openapi_extra=_DECISIONS)
     def get_decisions(request: Request, project: Project) -> Response:

@@ -9,9 +9,10 @@ from fastapi.responses import Response
 
 from xray_core.model import OUTCOMES
 from xray_server.access.admission import Project
+from xray_server.errors import NotKnownError
 from xray_server.pages.rendering import Pages
-from xray_server.pages.views import HistoryView, ItemsView
-from xray_server.read import item_history, item_list, runs
+from xray_server.pages.views import HistoryView, ItemsView, WhatIfView
+from xray_server.read import item_history, item_list, runs, what_if
 from xray_server.read.why import known_run
 from xray_server.store import Store
 
@@ -36,6 +37,18 @@ def add_item_pages(app: FastAPI, store: Store, pages: Pages) -> None:
             valued=any(each["value"] is not None for each in found["items"]),
             outcomes=[*OUTCOMES, "in", "out"],
         )
+
+    @app.get("/ui/runs/{run_id:id}/whatif", include_in_schema=False)
+    def get_what_if(run_id: str, request: Request, project: Project, query: Annotated[WhatIfView, Query()]) -> Response:
+        run = store.run(project, run_id)
+        if run is None:
+            return pages.missing(request, "run", run_id)
+        found, problem = None, ""
+        try:
+            found = what_if.what_if(store, project, run_id, **query.model_dump())
+        except NotKnownError as error:
+            problem = str(error)
+        return pages.page("whatif.html", request, run=runs.run_json(run), found=found, problem=problem)
 
     @app.get("/ui/items/{item_id:id}", include_in_schema=False)
     def get_history(

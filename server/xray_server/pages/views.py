@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from xray_server.http.explain_params import ItemParameters, ItemsParameters
+from xray_server.http.explain_params import ItemParameters, ItemsParameters, WhatIfParameters
 from xray_server.http.params import Cursor, Parameters, RunsFilter, SearchBudget, StepsFilter, Text
 from xray_server.read.text_search import BUDGET_MS
 
@@ -48,6 +48,10 @@ class ItemsView(_FromForm, ItemsParameters):
 
 class HistoryView(_FromForm, ItemParameters):
     """Of one item over time."""
+
+
+class WhatIfView(_FromForm, WhatIfParameters):
+    """Of another limit."""
 
 
 class CompareView(_FromForm, Parameters):

@@ -69,7 +69,7 @@ def page(
         UnknownRunError, NotKnownError: no such run, or no such step in it.
         BadCursorError: not a cursor of this list.
     """
-    after = None if cursor is None else _parse(cursor)
+    after = None if cursor is None else _Key(*parse_cursor(cursor, tuple[int, str, str, str, str]))
     run = known_run(store, project, run_id)
     steps = steps_of(store, project, run_id, where)
     rows: dict[_Key, _Row] = {}
@@ -103,7 +103,7 @@ def page(
             "not_captured": missing,
         },
         "items": _items_json(store, project, run_id, shown, rows),
-        "next_cursor": _cursor(shown[-1]) if limit is not None and len(first) > limit else None,
+        "next_cursor": cursor_of(shown[-1]) if limit is not None and len(first) > limit else None,
     }  # fmt: skip
 
 
@@ -228,15 +228,18 @@ def _sentence(where: ItemFilter, items: int, named: int, fingerprints: int, miss
     return f"{said}: {', '.join(known)}" if known and named != items else said
 
 
-def _cursor(key: _Key) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(list(key))).decode().rstrip("=")
+def cursor_of(place: tuple[Any, ...]) -> str:
+    """A place in a sorted list as the cursor of the next page."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(list(place))).decode().rstrip("=")
 
 
-def _parse(cursor: str) -> _Key:
+def parse_cursor(cursor: str, kind: Any) -> Any:
+    """The place that `cursor_of` was given, a tuple of this type.
+
+    Raises:
+        BadCursorError: it is none.
+    """
     try:
-        return _Key(*msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=_Fields))
+        return msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=kind)
     except (msgspec.DecodeError, binascii.Error, ValueError):
         raise BadCursorError("not a cursor of this list") from None
-
-
-_Fields = tuple[int, str, str, str, str]

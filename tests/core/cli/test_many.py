@@ -122,3 +122,21 @@ def test_the_python_client_asks_the_same(api_url: str) -> None:
         assert page.total["items"] == 9
         assert len(client.to_pandas("run_items", run=RUNS[0], rows=1_000)) == 40
         assert [run.run_id for run in client.items("p25", outcome="rejected")] == [RUNS[2], RUNS[1]]
+
+
+def test_what_another_limit_would_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["whatif", RUNS[1], "--step", "gate", "--limit", "22"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("gate with a limit of 22 in place of 20: 2 more of 40 items would pass it\n")
+    assert "p22      22  rejected  accepted" in shown
+    assert main(["whatif", RUNS[1], "--step", "gate"]) == 0
+    shown = capsys.readouterr().out
+    assert "gate had a limit of 20, rejected what is above it: 19 of 40 items" in shown
+    assert "p21" in shown
+    assert main(["whatif", RUNS[1], "--step", "gate", "--limit", "5", "--item", "p07", "--json"]) == 0
+    assert [each["now"] for each in json.loads(capsys.readouterr().out)["items"]] == ["rejected"]
+    assert main(["whatif", RUNS[1], "--step", "gates", "--limit", "5"]) == 1
+    with Client() as client:
+        assert client.whatif(RUNS[1], "gate", 22).changes == {
+            "pass": 2, "fail": 0, "not_known": 0, "rejected": {"was": 19, "now": 17}
+        }  # fmt: skip

@@ -84,3 +84,16 @@ def test_a_run_that_is_not_there_and_a_wrong_parameter_are_said(live: Live, run_
     assert live.http.get(f"/ui/runs/{run_id}/items?step=none").status_code == 404
     wrong = live.http.get(f"/runs/{run_id}/items?outcome=maybe")
     assert (wrong.status_code, wrong.json()["detail"][0]["field"]) == (422, "outcome")
+
+
+def test_the_step_page_leads_to_another_limit_and_its_two_ends(live: Live, run_id: str) -> None:
+    step_id = live.get(f"/runs/{run_id}")["steps"][0]["step_id"]
+    assert f"/ui/runs/{run_id}/whatif?step={step_id}" in live.http.get(f"/ui/runs/{run_id}/steps/{step_id}").text
+    page = live.http.get(f"/ui/runs/{run_id}/whatif", params={"step": "gate"}).text
+    assert "gate had a limit of -1" in page or "Gate had a limit of -1" in page
+    assert "limit=0.0&amp;reason=dear" in page
+    assert "limit=149.0&amp;reason=dear" in page
+    tried = live.http.get(f"/ui/runs/{run_id}/whatif", params={"step": "gate", "limit": "2.5", "reason": ""}).text
+    assert "rejected 150 → 147" in tried
+    none = live.http.get(f"/ui/runs/{run_id}/whatif", params={"step": "gate", "reason": "late"}).text
+    assert "declared no values" in none or "do not tell" in none

@@ -1,0 +1,35 @@
+"""The routes that ask about many items and many runs. The answers are made in `xray_server.read`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import FastAPI, Query, Response
+
+from xray_server.access.admission import Project
+from xray_server.answers import JsonResponse
+from xray_server.http import downloads
+from xray_server.http.explain_params import ItemsParameters, WhatIfParameters
+from xray_server.http.openapi import NOT_FOUND, READ_ERRORS
+from xray_server.read import item_list, what_if
+from xray_server.store import Store
+
+_ERRORS: Final = NOT_FOUND | READ_ERRORS
+
+
+def add_many_routes(app: FastAPI, store: Store) -> None:
+    """Mount the routes on the application."""
+
+    @app.get("/runs/{run_id:id}/items", responses=_ERRORS, tags=["explain"])
+    def get_items(run_id: str, project: Project, query: Annotated[ItemsParameters, Query()]) -> Response:
+        """All items of a run, of a step, outcome or reason: by name where names are kept, sorted by it."""
+        if query.format == "json":
+            found = item_list.page(store, project, run_id, query.chosen(), limit=query.limit, cursor=query.cursor)
+            return JsonResponse(found)
+        found = item_list.page(store, project, run_id, query.chosen(), limit=None)
+        return downloads.table(found["items"], query.format, f"items-{run_id}")
+
+    @app.get("/runs/{run_id:id}/whatif", responses=_ERRORS, tags=["explain"])
+    def get_what_if(run_id: str, project: Project, query: Annotated[WhatIfParameters, Query()]) -> Response:
+        """Who would change at a step if its limit were another, by the values that its verdicts declared."""
+        return JsonResponse(what_if.what_if(store, project, run_id, **query.model_dump()))
