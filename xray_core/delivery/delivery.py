@@ -95,6 +95,7 @@ class Delivery:
     def _reset(self) -> None:
         self._process = mark_process()
         self._started = False
+        self._threadless = False  # no thread can be started here
         self._start_again_at = 0.0
         self._starting = native.make_lock()
         self._sending = native.make_lock()
@@ -136,14 +137,17 @@ class Delivery:
         try:
             # Not threading.Thread: its start() takes locks of the threading module, which a signal handler or
             # __del__ that captures may have interrupted.
-            self._started = True
+            self._started, self._threadless = True, False
             native.start_thread(self._run_sender, ())
             native.start_thread(self._run_ticker, ())
             in_multiprocessing_child(write_down=_tick_all, close=_close_all)
-        except RuntimeError:
-            # No more threads, or the interpreter is ending: the records are in the spool, for the next process.
-            self._started = False
+        except RuntimeError as error:
+            # No more threads, a subinterpreter, or the interpreter is ending: the records are in the spool, for `flush` and
+            # `close`, which send them in the caller's thread, or for the next process.
+            self._started, self._threadless = False, True
             self._start_again_at = time.monotonic() + _RESTART_S
+            if "shutdown" not in str(error):
+                safety.swallow("starting the sender (no thread runs here: flush() and close() send instead)", error)
         finally:
             self._starting.release()
 
@@ -175,10 +179,24 @@ class Delivery:
         while not self._spool.passed(checkpoint):
             if time.monotonic() >= deadline:
                 return False
-            self._sender_wake.set()
-            time.sleep(pause_s)
-            pause_s = min(0.05, pause_s * 1.5)
+            if not self._threadless:
+                self._sender_wake.set()
+                time.sleep(pause_s)
+                pause_s = min(0.05, pause_s * 1.5)
+            else:
+                self._send_here(deadline)
         return True
+
+    def _send_here(self, deadline: float) -> None:
+        """One round in the caller's thread, where no other can be started."""
+        left_s = deadline - time.monotonic()
+        if self._sending.acquire(timeout=max(0.0, left_s)):
+            try:
+                outcome = self._sender.round(timeout_s=left_s, hurry=True)
+            finally:
+                self._sending.release()
+            if outcome != "sent":
+                time.sleep(max(0.0, min(_FLUSH_RETRY_S, deadline - time.monotonic())))
 
     def sync(self, progress: Callable[[int, int], None] | None = None) -> dict[str, int]:
         """Deliver what any process on this machine left behind for this server, and what this one has not sent yet.
@@ -259,6 +277,9 @@ class Delivery:
             ended = self._sender_ended.wait(max(0.0, until - time.monotonic()))
             if ended:
                 self._sender_ended.set()  # for a second close
+        elif self._threadless and not self._spool.confirmed():
+            with safety.guard("sending at exit"):
+                self._send_the_rest()
         self._report_losses()
         self._spool.close()
         if ended:
