@@ -45,7 +45,7 @@ class Settings(BaseModel):
         16_384, ge=256, le=1_048_576, description="size of one stored input, output or details"
     )
     spool_dir: Path = Field(default_factory=lambda: _default_spool_dir(), description="where unsent records wait")
-    spool_max_bytes: int = Field(256 * 1024 * 1024, ge=1024 * 1024, description="size cap of the spool")
+    spool_max_bytes: int = Field(256 * 1024 * 1024, ge=1024 * 1024, le=1 << 50, description="size cap of the spool")
     durability: Literal["process", "fsync"] = Field(
         "process", description="survive the death of the process, or a power cut too (160 us a record)"
     )

@@ -6,9 +6,10 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Final, ParamSpec, TypeVar, overload
 
 from xray_core import native
+from xray_core.bounds import number
 from xray_core.capture import context
 from xray_core.capture.decorator import step_around
 from xray_core.capture.recorder import Recorder
@@ -16,7 +17,7 @@ from xray_core.capture.run import Run
 from xray_core.capture.sampling import Sampler
 from xray_core.capture.step import Step
 from xray_core.delivery import Delivery
-from xray_core.errors import DeliveryError
+from xray_core.errors import ConfigurationError, DeliveryError
 from xray_core.item_ids import ItemId
 from xray_core.model import Capture, Origin
 from xray_core.plugins.host import PluginHost
@@ -28,6 +29,8 @@ from xray_core.transport.surrounded import Surrounded
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_MAX_WAIT_S: Final = 1e6  # more than a lock of Python's can be waited for on some systems
 
 _clients: weakref.WeakSet[XRay] = weakref.WeakSet()
 
@@ -58,14 +61,19 @@ class XRay:
     ) -> None:
         self.settings: Settings = load(settings)
         self.plugins = PluginHost(disabled=self.settings.disable_plugins, discover=self.settings.enabled)
-        for plugin in plugins:
-            self.plugins.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
+        for plugin in _each(plugins):
+            name = _attribute(plugin, "__name__")
+            self.plugins.register(plugin, name if type(name) is str else type(plugin).__name__)
         self.plugins.configure(self.settings)
-        transport = (
-            transport
-            or self.plugins.first("xray_make_transport", settings=self.settings)
-            or HttpTransport(self.settings.api_url, api_key=self.settings.api_key)
-        )
+        if transport is None:
+            transport = self.plugins.first("xray_make_transport", settings=self.settings)
+        if transport is None:
+            transport = HttpTransport(self.settings.api_url, api_key=self.settings.api_key)
+        if sampler is None:
+            sampler = self.plugins.first("xray_make_sampler", settings=self.settings)
+        _has(transport, "transport", "send", "close")
+        if sampler is not None:
+            _has(sampler, "sampler", "step")
         self._delivery = Delivery(
             self.settings,
             Surrounded(transport, self.plugins.sending) if self.plugins.surrounds_sending else transport,
@@ -77,7 +85,7 @@ class XRay:
             self.settings,
             self._delivery,
             hooks=self.plugins,
-            sampler=sampler or self.plugins.first("xray_make_sampler", settings=self.settings),
+            sampler=sampler,
         )
         self.pipeline = self._recorder.sanitizer.name(pipeline)
         self._closed = False
@@ -189,22 +197,24 @@ class XRay:
 
     # ------------------------------------------------------------------ delivery
 
+    @guarded("flush", default=False)
     def flush(self, timeout_s: float | None = None) -> bool:
         """Write down what is open and wait until the server has confirmed everything; whether it has in time."""
         self._tick()
-        return self._delivery.flush(timeout_s)
+        return self._delivery.flush(_seconds(timeout_s))
 
     def sync_offline(self, progress: Callable[[int, int], None] | None = None) -> dict[str, int]:
         """Deliver what any process on this machine left behind: `{"synced": n, "failed": m}`, in records."""
         self._tick()
         return self._delivery.sync(progress)
 
+    @guarded("close")
     def close(self, timeout_s: float | None = None) -> None:
         """Write down what is open, deliver within `timeout_s` (default `shutdown_timeout_s`), leave the rest on disk."""
         if self._closed:
             return
         self._closed = True
-        self._delivery.close(timeout_s)
+        self._delivery.close(_seconds(timeout_s))
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -257,6 +267,40 @@ class XRay:
         except Exception as error:  # noqa: BLE001
             swallow("finding what a run is a child of", error)
             return None, None
+
+
+def _each(plugins: Any) -> Iterable[object]:
+    if isinstance(plugins, str | Mapping):
+        plugins = None  # no list of plugin objects, though it can be gone through
+    try:
+        return list(plugins)
+    except Exception:  # noqa: BLE001  # whatever an object may raise that is no collection
+        raise ConfigurationError("X-Ray: plugins= takes a list of plugin objects (docs/hooks.md)") from None
+
+
+def _has(made: object, name: str, *methods: str) -> None:
+    missing = [method for method in methods if not callable(_attribute(made, method))]
+    if missing:
+        raise ConfigurationError(
+            f"X-Ray: {name}= takes an object with the methods {' and '.join(methods)}; "
+            f"a {type(made).__name__} lacks {' and '.join(missing)}"
+        )
+
+
+def _attribute(of: object, name: str) -> object:
+    try:
+        return getattr(of, name, None)
+    except Exception:  # noqa: BLE001  # an attribute that raises is none
+        return None
+
+
+def _seconds(given: object) -> float | None:
+    """A time to wait; None, which is the settings', for what is no number of seconds."""
+    seconds = number(given) if given is not None else None
+    if given is not None and (seconds is None or seconds < 0):
+        swallow("a timeout", ValueError("timeout_s= takes a number of seconds; the setting's is used"))
+        return None
+    return seconds if seconds is None else min(seconds, _MAX_WAIT_S)
 
 
 def _probe_of(client: XRay) -> Callable[[], bool]:

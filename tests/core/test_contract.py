@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from tests.core.capturing import Captured
 from tests.core.hostile import ALL, anything, made, number, plain, text
 from tests.live import Live
-from xray_core import Origin, XRay, carry, wire
+from xray_core import Client, ConfigurationError, Origin, XRay, carry, wire
 from xray_core.capture.run import Run
 from xray_core.capture.step import Step
+from xray_core.settings import Settings
 from xray_core.transport.memory import MemoryTransport
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -199,3 +200,49 @@ def test_row_37_the_client_and_what_wraps_functions_take_any_argument() -> None:
             client.attach_run("r", "p", **{name: value}).detach()
     client.close(0)
     assert not client._recorder.open_things
+
+
+def _short(value: Any) -> bool:
+    """Whether it is no number of seconds that a test would have to wait for."""
+    return not (isinstance(value, (int, float)) and value == value and value > 1)
+
+
+@pytest.mark.swallows
+@pytest.mark.parametrize("call", ["flush", "close", "sync_offline"])
+def test_row_37_what_ends_a_program_takes_any_argument(call: str) -> None:
+    for value in filter(_short, ALL):
+        client = XRay("p", transport=MemoryTransport())
+        with client.run() as run, run.step("s") as step:
+            step.reject("a", "late")
+        getattr(client, call)(value)
+        client.close(0)
+
+
+@pytest.mark.swallows
+@pytest.mark.parametrize("argument", ["transport", "sampler", "plugins"])
+def test_row_37_what_is_plugged_in_breaks_no_run(argument: str) -> None:
+    for value in ALL:
+        try:
+            client = XRay("p", **{argument: value})
+        except ConfigurationError:
+            continue
+        with client.run() as run, run.step("s") as step:
+            step.reject("a", "late")
+        client.close(0)
+
+
+@pytest.mark.swallows
+@pytest.mark.parametrize("setting", Settings.__annotations__)
+def test_row_37_a_setting_is_taken_or_refused_by_its_name(setting: str) -> None:
+    for value in ALL:
+        for make in (XRay, Client) if setting in ("api_url", "api_key", "timeout_s") else (XRay,):
+            pipeline = ("p",) if make is XRay else ()
+            transport = {"transport": MemoryTransport()} if make is XRay else {}
+            try:
+                client = make(*pipeline, **transport, **{setting: value})
+            except ConfigurationError as error:
+                named = setting in str(error)
+            else:
+                named = True
+                client.close(*((0,) if make is XRay else ()))
+            assert named, (setting, value)

@@ -231,7 +231,8 @@ class Delivery:
                 else:
                     attempts = 0
                 if progress is not None:
-                    progress(synced, synced + self._spool.waiting())
+                    with safety.guard("telling the progress of a sync"):
+                        progress(synced, synced + self._spool.waiting())
             synced = self._sender.counters.get("sent", 0) - before.get("sent", 0)
             refused = self._sender.counters.get("quarantined", 0) - before.get("quarantined", 0)
             return {"synced": synced, "failed": self._spool.waiting() + refused}
