@@ -196,7 +196,7 @@ def _trend(arguments: argparse.Namespace) -> int:
 def _why(arguments: argparse.Namespace) -> int:
     with reader(arguments) as server:
         run_id = resolve(server, arguments.run_id, arguments.pipeline)
-        answer = server.get("runs", run_id, "items", arguments.item_id)
+        answer = server.get("runs", run_id, "items", server.item(arguments.item_id))
     code = out(arguments, answer, render.answer if arguments.brief else render.why)
     return 1 if answer.get("outcome") == "never_entered" else code
 

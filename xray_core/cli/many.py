@@ -121,12 +121,14 @@ def _item(arguments: argparse.Namespace) -> int:
     where = filters(arguments, "pipeline", "step", "reason", "outcome")
     wanted = where.pop("limit")
     with reader(arguments) as server:
-        answer = server.get("items", arguments.item_id, **where, limit=min(wanted, 200))
+        answer = server.get("items", server.item(arguments.item_id), **where, limit=min(wanted, 200))
         for _ in range(_MAX_PAGES):  # what fits may be far back: pages may be short, and empty
             if answer["next_cursor"] is None or len(answer["runs"]) >= wanted:
                 break
             left = min(wanted - len(answer["runs"]), 200)
-            page = server.get("items", arguments.item_id, **{**where, "cursor": answer["next_cursor"]}, limit=left)
+            page = server.get(
+                "items", server.item(arguments.item_id), **{**where, "cursor": answer["next_cursor"]}, limit=left
+            )
             answer = {**page, "runs": answer["runs"] + page["runs"]}
     code = out(arguments, answer, tables.item)
     return code if answer["runs"] else 1

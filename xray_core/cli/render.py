@@ -99,8 +99,13 @@ def run(answer: Mapping[str, Any], *, each: bool = False) -> None:
     for step in steps:
         for flag in step["ledger"]["flags"]:
             if flag == "unaccounted":
-                n = count(step["ledger"]["unaccounted"])
-                out.print(f"[yellow]{escape(step['name'])}: {n} items went in and nothing says what became of them[/]")
+                n = step["ledger"]["unaccounted"]
+                what = (
+                    "1 item went in and nothing says what became of it"
+                    if n == 1
+                    else (f"{count(n)} items went in and nothing says what became of them")
+                )
+                out.print(f"[yellow]{escape(step['name'])}: {what}[/]")
             elif flag == "contradiction":
                 out.print(f"[yellow]{escape(step['name'])}: the counts given and the verdicts contradict each other[/]")
         for what, n in (step.get("dropped") or {}).items():

@@ -239,7 +239,7 @@ class Client:
             if not newest.items:
                 raise NotFoundError(f"there is no run{f' of {pipeline!r}' if pipeline else ''} yet", status=404)
             run = newest.items[0].run_id
-        return Why.from_json(self._reader.get("runs", run, "items", str(item_id)))
+        return Why.from_json(self._reader.get("runs", run, "items", self._reader.item(item_id)))
 
     def diff(
         self,
@@ -279,7 +279,7 @@ class Client:
     ) -> Page[ItemRun]:
         """The runs that hold an item, those whose verdicts arrived last first: all, or those with such a verdict on it."""
         answer = self._reader.get(
-            "items", str(item_id), pipeline=pipeline, outcome=outcome, reason=reason, step=step, since=since, until=until,
+            "items", self._reader.item(item_id), pipeline=pipeline, outcome=outcome, reason=reason, step=step, since=since, until=until,
             limit=limit, cursor=cursor,
         )  # fmt: skip
         return Page([_made(ItemRun, each) for each in answer["runs"]], answer["next_cursor"])

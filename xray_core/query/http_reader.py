@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from xray_core.addresses import path_segment
 from xray_core.errors import ApiError, NotFoundError
+from xray_core.item_ids import ItemId, item_id_text
+from xray_core.objects.redaction import Redactor
 from xray_core.transport.http import session_for
 
 if TYPE_CHECKING:
@@ -41,6 +43,15 @@ class HttpReader:
         """The answer to GET as text, where it is a file. Raises as `get` does."""
         answer = self._answer("GET", path, parameters, None)
         return answer.content.decode() if answer.ok else str(self._decoded(answer))
+
+    def item(self, item_id: ItemId) -> str:
+        """An item's id as it may stand in an address, which servers and proxies log: of one that is a secret the name under
+        which the item is kept.
+
+        Raises:
+            TypeError, ValueError: it cannot be an id.
+        """
+        return Redactor(self._settings.redact).item_id(item_id_text(item_id))
 
     def _ask(self, method: str, path: tuple[str, ...], parameters: Mapping[str, Any], body: Any) -> dict[str, Any]:
         return self._decoded(self._answer(method, path, parameters, body))

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from xray_server.backends.sqlite.store import SQLiteStore
 
@@ -68,7 +69,15 @@ def test_show_draws_the_funnel_and_says_what_is_unaccounted(run_id: str, capsys:
     assert main(["show", run_id, "--pipeline", "nightly"]) == 0
     shown = capsys.readouterr().out
     assert "price_too_high 2" in shown
-    assert "1 items went in and nothing says what became of them" in shown
+    assert "filter: 1 item went in and nothing says what became of it" in shown
+
+
+def test_show_says_that_a_record_of_the_run_was_refused(api_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run = '{"v": 1, "kind": "run", "run_id": "r-9", "part": "a", "rev": 1, "pipeline": "p", "status": "completed"}'
+    bad = '{"v": 1, "kind": "step", "run_id": "r-9", "step_id": "s", "name": "filter", "counts": {"accepted": -1}}'
+    assert httpx.post(f"{api_url}/ingest", content=f"{run}\n{bad}").json()["accepted"] == 1
+    assert main(["show", "r-9"]) == 0
+    assert "refused: step filter: counts[...]: Expected int >= 0" in capsys.readouterr().out
 
 
 def test_exit_code_1_says_that_there_is_no_such_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +11,9 @@ import pytest
 import requests
 import responses
 
-from xray_core import ApiError, NotFoundError
+from tests.core.objects import made_up_secrets
+from xray_core import ApiError, Client, NotFoundError, cli
+from xray_core.objects.redaction import masked_item_id
 from xray_core.query.http_reader import HttpReader
 from xray_core.settings import load
 
@@ -76,3 +80,28 @@ def test_a_server_that_is_away_is_named_with_what_to_do(http: responses.Requests
     with pytest.raises(ApiError, match=f"cannot reach the X-Ray server at {URL}.*xray serve") as raised:
         reader.get("runs")
     assert raised.value.status is None
+
+
+def test_an_item_whose_id_is_a_secret_stands_in_no_address(http: responses.RequestsMock, reader: HttpReader) -> None:
+    secret = made_up_secrets.secret(0, 0)
+    http.get(re.compile(f"{URL}/.*"), json={})
+    for item_id in (secret, "o-17", 17):
+        reader.get("items", reader.item(item_id))
+    paths = [requests.utils.unquote(call.request.url or "") for call in http.calls]
+    assert paths == [f"{URL}/items/{name}" for name in (masked_item_id(secret), "o-17", "17")]
+
+
+@pytest.mark.parametrize("call", ["why", "items", "command line"])
+def test_no_question_about_an_item_puts_a_secret_into_an_address(http: responses.RequestsMock, call: str) -> None:
+    secret = made_up_secrets.secret(0, 0)
+    http.get(re.compile(f"{URL}/.*"), json={"items": [], "runs": [], "error": "none"}, status=404)
+    client = Client(api_url=URL)
+    with contextlib.suppress(ApiError):
+        if call == "why":
+            client.why(secret, "r-1")
+        elif call == "items":
+            client.items(secret)
+        else:
+            cli.main(["why", secret, "--run", "r-1", "--api-url", URL])
+    assert http.calls
+    assert all(secret not in requests.utils.unquote(call.request.url or "") for call in http.calls)
