@@ -210,6 +210,7 @@ def diff_sentences() -> Iterator[str]:
     yield _new_data(said=True)
     yield _two_faults(masked=True)
     yield _two_faults(masked=False)
+    yield _told_less()
     yield compare.say("baseline", run="0199f2a1", why='the last run marked good, "as ordered"')
 
 
@@ -282,6 +283,19 @@ def _two_faults(*, masked: bool) -> str:
                     step.set_input(log if masked else 1)
                     step.set_output(limit)
                 run.set_output(limit)
+        return result.diff("a", "b").sentence
+
+
+def _told_less() -> str:
+    with capture() as result:
+        for name, limit in (("a", 3), ("b", 2)):
+            with result.xray.run(input=1, run_id=name) as run:
+                with run.step("load") as step:
+                    step.set_output({f"p{n}": n for n in range(6)})
+                with run.step("filter", metadata={"limit": limit}) as step:
+                    step.set_input({"rows": 6})
+                    for n, item in enumerate(ITEMS):
+                        step.accept(item) if n < limit else step.reject(item, "too_many")
         return result.diff("a", "b").sentence
 
 

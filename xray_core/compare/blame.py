@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from xray_core.compare import evidence, members
 from xray_core.compare.align import Pair, in_order
 from xray_core.compare.changes import step_changes
-from xray_core.compare.choosing import names_all, only_chose
 from xray_core.compare.evidence import SAME, UNKNOWN, Equality
 from xray_core.compare.options import DEFAULT, Options
 from xray_core.compare.stored import RunMarks, is_generated
@@ -36,6 +35,7 @@ class Judged:
         weak: only in order, or only in what went in.
         reached: its difference may have reached the output of the run.
         from_run: what the runs were given explains it.
+        begins: items begin in it.
     """
 
     pair: Pair
@@ -47,6 +47,7 @@ class Judged:
     weak: bool = False
     reached: bool = False
     from_run: bool = False
+    begins: bool = False
     role: Literal["origin", "consequence"] | None = None
 
     @property
@@ -67,14 +68,6 @@ class Judged:
         )
 
 
-class Doubts(NamedTuple):
-    """What is not known to be equal before a step: what the runs were given, and the paths of steps."""
-
-    run: bool
-    unknown: Sequence[str]
-    differing: Sequence[str]
-
-
 Alive = frozenset[int]  # ids of pairs whose difference may still be on its way; 0 stands for the input of the run
 _RUN: Final = 0
 _NOTHING: Final[Alive] = frozenset()
@@ -88,15 +81,16 @@ class Blame:
         origins: those that differ by themselves, the one to be named first in front.
         run_inputs, run_outputs: of the runs themselves.
         marks: what each run leaves of itself in values.
+        of: id(pair) -> what is known of it.
     """
 
     def __init__(self, roots: Sequence[Pair], a: Side, b: Side, source: Source, options: Options = DEFAULT) -> None:
-        self._source, self._options = source, options
+        self.source, self.options = source, options
         self.marks = RunMarks((a.run["started_us"], b.run["started_us"]), (a.run_id, b.run_id))
         self.run_inputs = _of_runs(a.run, b.run, "input", options, self.marks)
         self.run_outputs = _of_runs(a.run, b.run, "output", options, self.marks)
-        self._of = {id(pair): Judged(pair) for pair in in_order(roots)}
-        self.judged = [self._of[id(pair)] for pair in in_order(roots)]
+        self.of = {id(pair): Judged(pair) for pair in in_order(roots)}
+        self.judged = [self.of[id(pair)] for pair in in_order(roots)]
         begins = True
         for each in self.judged:
             begins = self._compare(each, begins=begins) and begins
@@ -125,10 +119,11 @@ class Blame:
         if a is None or b is None:
             return begins and not _tells_items(a or b)
         source_step = any(_is_source(state, begins) for state in (a, b))
-        judged.inputs = evidence.inputs_equal(a, b, self._options, self.marks, begins=source_step)
+        judged.begins = source_step
+        judged.inputs = evidence.inputs_equal(a, b, self.options, self.marks, begins=source_step)
         keys: list[StepKey] = [(state["step_id"], state["attempt"]) for state in (a, b)]
-        judged.outputs = evidence.outputs_equal(a, b, self._options, self.marks, partial(self._samples, keys))
-        over_attempts = members.over_attempts(judged.pair, self._source)
+        judged.outputs = evidence.outputs_equal(a, b, self.options, self.marks, partial(self._samples, keys))
+        over_attempts = members.over_attempts(judged.pair, self.source)
         if over_attempts is not None:
             judged.inputs, judged.outputs = over_attempts
             if a["status"] != b["status"] and "failed" in (a["status"], b["status"]):
@@ -137,13 +132,13 @@ class Blame:
         return begins and not (_tells_items(a) or _tells_items(b))
 
     def _samples(self, keys: list[StepKey]) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
-        return self._source.samples(0, keys[0]), self._source.samples(1, keys[1])
+        return self.source.samples(0, keys[0]), self.source.samples(1, keys[1])
 
     def _parameters_changed(self, pair: Pair) -> list[str]:
         changed = [
             change.path
             for each in (pair, *pair.ancestors())
-            for change in step_changes(each, self._options)
+            for change in step_changes(each, self.options)
             if not is_generated(change, self.marks)
         ]
         # what was captured at all is no parameter of the step, and neither is what came of it
@@ -172,10 +167,10 @@ class Blame:
                 started = frozenset().union(
                     *(self._carried.get(id(up), _NOTHING) for up in pair.upstream), alive & {_RUN}
                 )
-                known = _weakest([self._came_out(up) for up in pair.upstream])
-            left = self._visit(self._of[id(pair)], started, known)
+                known = _weakest([self.came_out(up) for up in pair.upstream])
+            left = self._visit(self.of[id(pair)], started, known)
             self._carried[id(pair)] = left
-            before = _weakest([before, self._came_out(pair)])
+            before = _weakest([before, self.came_out(pair)])
             if pair.map_index is not None:
                 left = passed[pair.name] = passed.get(pair.name, _NOTHING) | left
             alive = left
@@ -214,13 +209,13 @@ class Blame:
             return alive
         if judged.inputs.declared:
             return _NOTHING
-        return frozenset(each for each in alive if each != _RUN and "scores" in self._of[each].outputs.what)
+        return frozenset(each for each in alive if each != _RUN and "scores" in self.of[each].outputs.what)
 
     def _missing(self, judged: Judged, alive: Alive) -> Alive:
         chosen = self._chosen[0 if judged.pair.a is None else 1]
         if chosen is not None and judged.pair.name not in chosen:
             return alive  # it was not asked to run: its results are those of an earlier run
-        if self._strong(alive) or (judged.pair.parent is not None and self._of[id(judged.pair.parent)].missing):
+        if self._strong(alive) or (judged.pair.parent is not None and self.of[id(judged.pair.parent)].missing):
             return alive
         judged.own = True
         judged.from_run = _RUN in alive
@@ -258,16 +253,16 @@ class Blame:
         return alive - {_RUN} | {id(judged.pair)}
 
     def _strong(self, alive: Alive) -> bool:
-        return any(each != _RUN and not self._of[each].weak for each in alive)
+        return any(each != _RUN and not self.of[each].weak for each in alive)
 
-    def _came_out(self, pair: Pair) -> Equality:
+    def came_out(self, pair: Pair) -> Equality:
         """What is known of what a step put out; a step that only groups others put out what they did."""
-        judged = self._of[id(pair)]
+        judged = self.of[id(pair)]
         if judged.missing:
             return UNKNOWN
         if judged.outputs.state == "unknown":
             if pair.children:
-                return _weakest([self._came_out(child) for child in pair.children])
+                return _weakest([self.came_out(child) for child in pair.children])
             if all(state is not None and state["status"] == "skipped" for state in (pair.a, pair.b)):
                 return SAME
         return judged.outputs
@@ -291,45 +286,6 @@ class Blame:
         """Whether an order that may be that of a set or of threads is seen to have changed what came after."""
         return not (judged.outputs.weak or judged.inputs.weak) or id(judged.pair) in self._seen
 
-    def doubts(self, judged: Judged) -> Doubts:
-        """The steps before one, and inside it, that are not known to have come out equal in value."""
-        pair = judged.pair
-        around = {id(each) for each in pair.ancestors()}
-        doubtful = []
-        for each in self.judged:
-            if each is judged:
-                break
-            if id(each.pair) in around or self._beside(each.pair, pair):
-                continue
-            came_out = self._came_out(each.pair)
-            if came_out.state != "same" or came_out.generated:
-                doubtful.append(each)
-        if (
-            doubtful
-            and judged.inputs.state == "same"
-            and judged.inputs.declared
-            and self._chosen_and_named(doubtful, pair)
-        ):
-            doubtful = []
-        doubtful += [self._of[id(child)] for child in in_order(pair.children) if self._came_out(child).state != "same"]
-        return Doubts(
-            run=self.run_inputs.state != "same" or bool(self.run_inputs.generated),
-            unknown=[each.pair.path for each in doubtful if not each.outputs.differs],
-            differing=[each.pair.path for each in doubtful if each.outputs.differs],
-        )
-
-    def _chosen_and_named(self, doubtful: Sequence[Judged], pair: Pair) -> bool:
-        """Whether these steps only chose among the same items, and what went into `pair` names all that came out of the last."""
-        for each in doubtful:
-            a, b = each.pair.a, each.pair.b
-            if a is None or b is None or not only_chose(a, b, each.inputs, each.outputs, self._options.tolerance):
-                return False
-        last = doubtful[-1].pair.a
-        assert last is not None
-        return pair.a is not None and names_all(
-            pair.a["input"], self._source.sets(0, (last["step_id"], last["attempt"]))
-        )
-
     def new_data(self, judged: Judged) -> bool:
         """Whether a step in which items begin brought others, and nothing that was captured of its own input tells why."""
         a, b = judged.pair.a, judged.pair.b
@@ -345,11 +301,6 @@ class Blame:
         """Whether nothing of the run came before a step, but the steps around it."""
         around = {id(each) for each in judged.pair.ancestors()}
         return all(id(each.pair) in around for each in self.judged[: self.judged.index(judged)])
-
-    @staticmethod
-    def _beside(one: Pair, other: Pair) -> bool:
-        """Whether two steps are different instances of one mapped step."""
-        return one.map_index is not None and one.name == other.name and one.parent is other.parent
 
 
 def _of_runs(a: State, b: State, side: Literal["input", "output"], options: Options, marks: RunMarks) -> Equality:

@@ -157,6 +157,19 @@ def given(state: State, side: Literal["input", "output"]) -> int | None:
     return None if items is None else int(items["n"])
 
 
+def rows_known(a: State, b: State, side: Literal["input", "output"]) -> bool:
+    """Whether item sets tell the values of all that went in or came out, beside the ids."""
+    name = "in" if side == "input" else "out"
+    return all(((state["items"] or {}).get(name) or {}).get("rows") is not None for state in (a, b))
+
+
+def handled(state: State, side: Literal["input", "output"]) -> int | None:
+    """How many items a step was given, or put out, as far as it said."""
+    counts = state["counts"] or {}
+    told = sum(counts.values()) if side == "input" else counts.get("accepted", 0) + counts.get("selected", 0)
+    return given(state, side) or told or None
+
+
 def outcome_sums(state: State) -> dict[str, tuple[int, int | None]]:
     """Outcome -> (number of verdicts, sum of their hashes or None where it is not known)."""
     sums = state["sums"] or {}

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from xray_core.compare.align import Pair
 from xray_core.compare.blame import Blame, Judged
+from xray_core.compare.certainty import doubts
 from xray_core.compare.changes import run_changes
 from xray_core.compare.columns import OTHER_VALUES, PRESENT, VALUES
 from xray_core.compare.options import Options
@@ -83,7 +84,7 @@ def _kind(first: Judged, changed: Sequence[str]) -> Kind:
 
 def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
     """Why it is not certain that the difference began there; empty where it is."""
-    before = blame.doubts(first)
+    before = doubts(blame, first)
     reasons = []
     if before.unknown:
         reasons.append(say("before_unknown", steps=listed(before.unknown)))
@@ -94,11 +95,15 @@ def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
         return reasons
     if before.run and not first.from_run:
         reasons.append(say("inputs_differ"))
-    if (kind != "missing_step" and (first.inputs.state != "same" or first.inputs.generated)) or (
-        kind != "missing_step" and first.inferred and not blame.is_first(first)
-    ):
-        reasons.insert(0, say("given_others" if first.inputs.differs else "values_unknown"))
+    if before.given and kind != "missing_step":
+        reasons.insert(0, _not_told(first))
     return reasons
+
+
+def _not_told(first: Judged) -> str:
+    if first.inputs.differs:
+        return say("given_others")
+    return say("given_less" if first.inputs.state == "same" and not first.inferred else "values_unknown")
 
 
 def _lost_before(first: Judged, kind: Kind, b: Side, source: Source) -> list[str]:

@@ -39,6 +39,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "masked": "; {step} was given something else, and its code or parameters changed too",
     "uncertain": "; not certain: {reason}",
     "values_unknown": "the values that went into it were not captured",
+    "given_less": "more went into it than what was captured of its input",
     "given_others": "what went into it differs as well",
     "before_unknown": "{steps} may differ before it, too little was captured",
     "before_differs": "{steps} {differs} before it",

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import pandas as pd
+import polars as pl
+
 from xray_core import XRay
 
 ITEMS = [f"i{n}" for n in range(12)]
@@ -24,6 +27,7 @@ class StepPlan:
         padding: items beside ours that are rejected first: beyond a thousand, the rest is kept as fingerprints.
         shape: "silent" says nothing of items; "mapped" is two instances; "nested" has a step around it; "retried" fails
             once and begins again; "resumed" fails once and goes on with the second half.
+        frames: the library in whose frames items come in, are judged and go out; "" for lists.
     """
 
     fate: dict[str, str]
@@ -33,6 +37,7 @@ class StepPlan:
     padding: int = 0
     shape: str = "plain"
     step_type: str | None = None
+    frames: str = ""
 
 
 class End(NamedTuple):
@@ -136,17 +141,20 @@ class _Performed:
         plan, left = self.plan, set(items)
         padding = [f"pad-{path}-{attempt}-{n}" for n in range(plan.padding)]
         if plan.tells_input:
-            step.set_input_items((items if given is None else given) + padding)
+            self._give(step.set_input_items, (items if given is None else given) + padding)
         step.reject_many(padding, "padding")
         silent = not (plan.tells_input or plan.tells_output or padding)
         for item in items:
             fate = plan.fate[item]
             silent = silent and fate in ("lost", "kept_silently")
-            _verdict(step, item, fate)
+            if not plan.frames:
+                _verdict(step, item, fate)
             if fate not in ("accepted", "kept_silently"):
                 left.discard(item)
+        if plan.frames:
+            _judge_frame(step, items, plan)
         if plan.tells_output:
-            step.set_output_items(sorted(left))
+            self._give(step.set_output_items, sorted(left))
         for item in items:
             said = {"lost": "dropped", "kept_silently": "accepted"}.get(plan.fate[item], plan.fate[item])
             self.truth.fates[item][path, attempt] = said
@@ -155,6 +163,33 @@ class _Performed:
             else:
                 self.truth.ended[item] = End(self.name, said, silent)
         return left
+
+    def _give(self, set_items: Any, ids: list[str]) -> None:
+        """Items as the step has them: a list, or a frame with a key."""
+        if self.plan.frames:
+            set_items(frame_of(ids, self.plan.frames), key="id")
+        else:
+            set_items(ids)
+
+
+def frame_of(ids: Sequence[str], library: str) -> Any:
+    """One row for each id."""
+    columns = {"id": list(ids), "price": [len(item) for item in ids]}
+    return pl.DataFrame(columns, schema={"id": str, "price": int}) if library == "polars" else pd.DataFrame(columns)
+
+
+def _judge_frame(step: Any, items: list[str], plan: StepPlan) -> None:
+    """Accepts and rejects by masks of one frame, the other outcomes by columns of ids."""
+    of = {fate: [item for item in items if plan.fate[item] == fate] for fate in set(plan.fate.values())}
+    judged = [item for item in items if plan.fate[item] in ("accepted", "rejected")]
+    if judged:
+        step.filter(
+            frame_of(judged, plan.frames), {"because": [plan.fate[item] == "rejected" for item in judged]}, key="id"
+        )
+    if of.get("not_selected"):
+        step.decide("pick", selected=None, alternatives=frame_of(of["not_selected"], plan.frames))
+    for item in of.get("errored", ()):
+        step.errored(item, "broken")
 
 
 def _verdict(step: Any, item: str, fate: str) -> None:

@@ -33,6 +33,7 @@ plans = st.lists(
         padding=st.sampled_from([0, 0, 0, 0, 0, 0, 0, 1_200]),
         shape=st.sampled_from(["plain", "plain", "plain", "silent", "mapped", "nested", "retried", "resumed"]),
         step_type=st.sampled_from([None, None, "filter"]),
+        frames=st.sampled_from(["", "", "", "pandas", "polars"]),
     ),
     min_size=1,
     max_size=5,

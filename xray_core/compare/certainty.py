@@ -1,0 +1,90 @@
+"""What keeps a blame from being certain: whatever is not known to be equal in value before the step, and in what it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from xray_core.compare import evidence
+from xray_core.compare.align import Pair, in_order
+from xray_core.compare.blame import Blame, Judged
+from xray_core.compare.choosing import names_all, only_chose
+from xray_core.compare.coverage import can_be_all
+
+
+class Doubts(NamedTuple):
+    """What is not known to be equal: what the runs were given, what went into the step, and paths of steps before it."""
+
+    run: bool
+    given: bool
+    unknown: Sequence[str]
+    differing: Sequence[str]
+
+
+def doubts(blame: Blame, judged: Judged) -> Doubts:
+    """Why it is not certain that a difference began in one step; see `Doubts`."""
+    before = [each for each in _before(blame, judged) if not _came_out_whole(blame, each)]
+    given = (
+        judged.missing or _whole(blame, judged, "input") or (judged.inputs.state == "same" and blame.is_first(judged))
+    )
+    if (
+        before
+        and judged.inputs.declared
+        and judged.inputs.state == "same"
+        and _chosen_and_named(blame, before, judged.pair)
+    ):
+        before, given = [], True
+    inside = [blame.of[id(child)] for child in in_order(judged.pair.children)]
+    before += [each for each in inside if not _came_out_whole(blame, each)]
+    return Doubts(
+        run=blame.run_inputs.state != "same" or bool(blame.run_inputs.generated),
+        given=not given,
+        unknown=[each.pair.path for each in before if not each.outputs.differs],
+        differing=[each.pair.path for each in before if each.outputs.differs],
+    )
+
+
+def _before(blame: Blame, judged: Judged) -> list[Judged]:
+    """The steps before one, without those around it and other instances of it."""
+    around = {id(each) for each in judged.pair.ancestors()}
+    before = blame.judged[: blame.judged.index(judged)]
+    return [each for each in before if id(each.pair) not in around and not _beside(each.pair, judged.pair)]
+
+
+def _beside(one: Pair, other: Pair) -> bool:
+    """Whether two steps are different instances of one mapped step."""
+    return one.map_index is not None and one.name == other.name and one.parent is other.parent
+
+
+def _came_out_whole(blame: Blame, judged: Judged) -> bool:
+    """Whether all that a step put out is known to be equal in value."""
+    pair = judged.pair
+    if judged.outputs.state == "unknown" and pair.children and not judged.missing:
+        return all(_came_out_whole(blame, blame.of[id(child)]) for child in pair.children)
+    if blame.came_out(pair).state != "same":
+        return False
+    return judged.outputs.state == "unknown" or _whole(blame, judged, "output")  # one that was skipped put nothing out
+
+
+def _whole(blame: Blame, judged: Judged, side: Literal["input", "output"]) -> bool:
+    """Whether one side is known to be equal in value, and by evidence that can be of all of it."""
+    found = judged.inputs if side == "input" else judged.outputs
+    a, b = judged.pair.a, judged.pair.b
+    if found.state != "same" or found.generated or a is None or b is None or (judged.inferred and side == "input"):
+        return False
+    if evidence.rows_known(a, b, side) or a[side] is None:
+        return True
+    begins = side == "input" and judged.begins  # then what it judged is what it put out
+    return can_be_all(a[side], None if begins else evidence.handled(a, side))
+
+
+def _chosen_and_named(blame: Blame, steps: Sequence[Judged], pair: Pair) -> bool:
+    """Whether these steps only chose among the same items, and what went into `pair` names all that came out of the last."""
+    for each in steps:
+        a, b = each.pair.a, each.pair.b
+        if a is None or b is None or not only_chose(a, b, each.inputs, each.outputs, blame.options.tolerance):
+            return False
+    last = steps[-1].pair.a
+    assert last is not None
+    held = blame.source.sets(0, (last["step_id"], last["attempt"]))
+    return pair.a is not None and names_all(pair.a["input"], held)
