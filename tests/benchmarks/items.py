@@ -10,6 +10,7 @@ import statistics
 import time
 from typing import Any
 
+from xray_core.capture.budget import Budget
 from xray_core.capture.inference import Observed
 from xray_core.objects.sanitize import Sanitizer
 
@@ -43,10 +44,12 @@ def main() -> None:
 def _median_ms(value: Any, took_s: float) -> tuple[float, str]:
     times = []
     for _ in range(ROUNDS):
-        observed = Observed(None, Sanitizer())
-        observed.see_result(value)
+        budget = Budget()
+        observed = Observed(None, Sanitizer(), budget.tick)
         before = time.thread_time()
-        found = observed.infer(took_s, failed=False)
+        with budget.look(took_s):
+            observed.see_result(value)
+            found = observed.infer(failed=False)
         times.append(1e3 * (time.thread_time() - before))
     side = found.related.came_out if found is not None else None
     if side is None:

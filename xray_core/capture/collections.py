@@ -9,32 +9,32 @@ from __future__ import annotations
 
 import types
 from array import array
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from xray_core.capture import columns
+from xray_core.capture.budget import OverBudgetError, Tick, no_tick
 from xray_core.capture.columns import Ids
-from xray_core.objects.structure import is_data_object
+from xray_core.objects.structure import is_data_object, known_size
 
 MAX_ITEMS: Final = 1_000_000
 MAX_PARTS: Final = 1_000  # collections in one list, or named outputs
 MAX_FIELDS: Final = 500
 MAX_ID_CHARS: Final = 128  # of a text in a list: longer ones are texts, not ids
 CHUNK: Final = 1 << 13  # rows read between two looks at the clock
+# What a value costs at least, on a machine of today: what cannot be done in time is not begun.
+_COPY_S: Final[dict[type, float]] = {list: 4e-9, tuple: 0.0, dict: 15e-9, set: 15e-9, frozenset: 0.0}
+_COPY_OF_NUMBER_S: Final = 2e-9
+_COPY_OF_OBJECT_S: Final = 8e-9
+_COLUMN_S: Final = 40e-6  # to take one out of a frame of pandas and copy it
+_COLUMN: Final = 200  # rows that are read while one is taken out
+_KIND_S: Final = 20e-9
+_FIELD_S: Final = 0.25e-6  # of a record; one is read at least
+_BARE_S: Final = {int: 40e-9, str: 150e-9}
+_KEY_S: Final = 100e-9
 
 _SEQUENCES: Final = (list, tuple)
 _SETS: Final = (set, frozenset)
-
-
-class OverBudgetError(Exception):
-    """The time for looking at items is up."""
-
-
-class Tick(Protocol):
-    """A look at the clock."""
-
-    def __call__(self, cost_s: float = 0.0) -> None:
-        """Raise OverBudgetError when the time is up, or does not suffice for so many seconds more."""
 
 
 Reader = Callable[[Sequence[Any]], list[Any]]  # the values of one field of some records
@@ -111,7 +111,7 @@ class HeldFrame(NamedTuple):
     columns: dict[str, Any]
 
 
-def hold(value: Any, wanted: Callable[[str], bool]) -> Any:
+def hold(value: Any, wanted: Callable[[str], bool], tick: Tick = no_tick) -> Any:
     """A value so that what the program does to its containers does not show: a shallow copy of the known kinds.
 
     Args:
@@ -119,17 +119,29 @@ def hold(value: Any, wanted: Callable[[str], bool]) -> Any:
             it would make the program's next assignment copy the frame.
 
     Returns:
-        the copy, or None for what is no collection of items by its type alone.
+        the copy, or None for what is no collection of items by its type, or that of its first element, alone.
+
+    Raises:
+        whatever `tick` raises.
     """
     kind = type(value)
-    if kind in _SEQUENCES or kind in _SETS or kind is dict:
-        return kind(value) if len(value) <= MAX_ITEMS else value
+    if kind in _COPY_S:
+        if value and not _begins_with_items(value, kind):
+            return None
+        if len(value) > MAX_ITEMS:
+            return value
+        tick(len(value) * _COPY_S[kind])
+        return kind(value)
     library = _library_of_frame(kind)
     if library == "pandas":
         held = _pandas_columns(value)
-        if len(held) > MAX_FIELDS:
+        if held is None:
             return None
-        return HeldFrame(int(value.shape[0]), {name: held[name].copy(deep=True) for name in held if wanted(name)})
+        names = [name for name in held if wanted(name)]
+        tick(len(names) * _COLUMN_S)
+        copied = {name: held[name] for name in names}
+        tick(sum(map(_copy_of_column_s, copied.values())))
+        return HeldFrame(int(value.shape[0]), {name: column.copy(deep=True) for name, column in copied.items()})
     if library == "polars":
         return value.clone()
     if library == "pyarrow" or is_record(kind):
@@ -137,11 +149,30 @@ def hold(value: Any, wanted: Callable[[str], bool]) -> Any:
     return None
 
 
-def find(held: Any, *, nested: bool = True) -> Collection | None:
+def _begins_with_items(value: Any, kind: type) -> bool:
+    """Whether the first element allows that all are items."""
+    if kind is dict:
+        first = next(iter(value.values()))
+        return len(value) <= MAX_FIELDS or is_record(type(first)) or _may_hold_items(type(first))
+    first = value[0] if kind in _SEQUENCES else next(iter(value))
+    if type(first) is str:
+        return _may_be_an_id(first)
+    return type(first) is int or is_record(type(first)) or _may_hold_items(type(first))
+
+
+def _copy_of_column_s(column: Any) -> float:
+    each = _COPY_OF_NUMBER_S if getattr(column.dtype, "kind", "O") in "iufbMm" else _COPY_OF_OBJECT_S
+    return len(column) * each
+
+
+def find(held: Any, *, nested: bool = True, tick: Tick = no_tick) -> Collection | None:
     """The items in a value that `hold` gave; None where it holds none.
 
     Args:
         nested: whether a list (or dict) of collections counts as one.
+
+    Raises:
+        whatever `tick` raises.
     """
     kind = type(held)
     if kind is HeldFrame:
@@ -149,12 +180,37 @@ def find(held: Any, *, nested: bool = True) -> Collection | None:
     if _library_of_frame(kind) is not None:
         return _frame(held, kind)
     if kind is dict:
-        return _dict(held, nested=nested)
+        return _dict(held, tick, nested=nested)
     if kind in _SEQUENCES or kind in _SETS:
-        return _list(held, nested=nested)
+        return _list(held, tick, nested=nested)
     if is_record(kind):
         return _records([held], {kind}, "one")
     return None
+
+
+def outline(value: Any) -> Collection | None:
+    """What is known of a collection without reading it: its size, and the fields of its first record. None where there are none."""
+    kind = type(value)
+    if kind is HeldFrame or _library_of_frame(kind) is not None:
+        return find(value)
+    if kind not in _COPY_S or not value:
+        return None
+    first = next(iter(value.values() if kind is dict else value))
+    if not is_record(type(first)):
+        return None
+    read = _reader_of(type(first), first)
+    return None if read is None else Collection("records", len(value), tuple(read[0][:MAX_FIELDS]), None)
+
+
+def most_to_read(value: Any) -> int | None:
+    """How many rows, or of frames of pandas values, there are to be read at most; None where that is not known."""
+    if type(value) in _COPY_S and 0 < len(value) <= MAX_PARTS:
+        parts = list(value.values() if type(value) is dict else value)
+        if _may_hold_items(type(parts[0])):
+            return sum(known_size(part) or 1 for part in parts)
+    if _library_of_frame(type(value)) == "pandas":
+        return (int(value.shape[0]) + _COLUMN) * int(value.shape[1])  # each column is copied
+    return known_size(value)
 
 
 def is_frame(kind: type) -> bool:
@@ -172,41 +228,75 @@ def is_namedtuple(kind: type) -> bool:
     return issubclass(kind, tuple) and type(kind.__dict__.get("_fields")) is tuple
 
 
+class FrameColumns(Mapping[str, Any]):
+    """The columns of a frame by name, taken out of it when they are asked for: of a wide one that takes milliseconds."""
+
+    __slots__ = ("_frame", "_index", "_names")
+
+    def __init__(self, frame: Any, names: Sequence[str], index: str | None = None) -> None:
+        self._frame = frame
+        self._index = index  # what the index of a frame of pandas is called
+        self._names = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._frame.index if name == self._index else self._frame[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 def _frame(frame: Any, kind: type) -> Collection | None:
-    library = _library_of_frame(kind)
-    if library == "pandas":
+    if _library_of_frame(kind) == "pandas":
         held, size = _pandas_columns(frame), int(frame.shape[0])
     else:
-        size = int(frame.num_rows if library == "pyarrow" else frame.shape[0])
-        held = {name: frame[name] for name in columns.names_of(frame)[:MAX_FIELDS] if type(name) is str}
-    return None if len(held) > MAX_FIELDS else Collection("frame", size, tuple(held), held)
+        size = int(frame.num_rows if hasattr(kind, "num_rows") else frame.shape[0])
+        held = FrameColumns(frame, [name for name in columns.names_of(frame)[:MAX_FIELDS] if type(name) is str])
+    return None if held is None else Collection("frame", size, tuple(held), held)
 
 
-def _pandas_columns(frame: Any) -> dict[str, Any]:
-    """The columns that have a name of their own, and an index that has one."""
+def _pandas_columns(frame: Any) -> FrameColumns | None:
+    """The columns that have a name of their own, and an index that has one; None where they are too many."""
+    if frame.shape[1] > MAX_FIELDS:
+        return None
     names = list(frame.columns)
     single = [name for name in names if type(name) is str] if len(set(names)) == len(names) else []
-    held = {name: frame[name] for name in single}
     index = frame.index
-    if type(index.name) is str and index.name not in held and type(index).__name__ not in ("RangeIndex", "MultiIndex"):
-        held = {index.name: index, **held}
-    return held
+    if (
+        type(index.name) is str
+        and index.name not in single
+        and type(index).__name__ not in ("RangeIndex", "MultiIndex")
+    ):
+        return FrameColumns(frame, [index.name, *single], index.name)
+    return FrameColumns(frame, single)
 
 
-def _dict(value: dict[Any, Any], *, nested: bool) -> Collection | None:
+def _dict(value: dict[Any, Any], tick: Tick, *, nested: bool) -> Collection | None:
     if not value:
         return None
+    tick(len(value) * (_FIELD_S if is_record(type(next(iter(value.values())))) else _KIND_S))
     kinds = set(map(type, value.values()))
     if len(kinds) == 1:
         (kind,) = kinds
-        if is_record(kind) and all(map(_may_name_an_item, value)):
+        if is_record(kind) and _may_name_items(value, tick):
             found = _records(list(value.values()), kinds, "mapping")
             return None if found is None else found._replace(fields=("", *found.fields), held=value)
     if nested and len(value) <= MAX_PARTS and all(_may_hold_items(each) for each in kinds):
-        parts = _parts(list(value.values()))
+        parts = _parts(list(value.values()), tick)
         if parts is not None:
             return parts
     return _records([value], {dict}, "one")
+
+
+def _may_name_items(keys: dict[Any, Any], tick: Tick) -> bool:
+    if not _may_name_an_item(next(iter(keys))):
+        return False
+    tick(len(keys) * _KEY_S)
+    return all(map(_may_name_an_item, keys))
 
 
 def _may_name_an_item(key: Any) -> bool:
@@ -214,23 +304,28 @@ def _may_name_an_item(key: Any) -> bool:
     return type(key) is int or (type(key) is str and any(map(str.isdigit, key)))
 
 
-def _list(value: Any, *, nested: bool) -> Collection | None:
+def _list(value: Any, tick: Tick, *, nested: bool) -> Collection | None:
     if not value:
         return EMPTY
+    tick(len(value) * (_FIELD_S if is_record(type(next(iter(value)))) else _KIND_S))
     kinds = set(map(type, value))
     if len(kinds) == 1:
         (kind,) = kinds
         if kind is str or kind is int:
-            return _bare_ids(value, kind)
+            return _bare_ids(value, kind, tick)
         if is_record(kind):
             return None if type(value) in _SETS else _records(value, kinds, "records")
     if nested and type(value) in _SEQUENCES and len(value) <= MAX_PARTS and all(map(_may_hold_items, kinds)):
-        return _parts(value)
+        return _parts(value, tick)
     return None
 
 
-def _bare_ids(value: Any, kind: type) -> Collection | None:
-    """A list of ids: different ones, and texts only that look like no sentence."""
+def _bare_ids(value: Any, kind: type, tick: Tick) -> Collection | None:
+    """A list of ids: different ones, and texts only that look like no sentence. For a long one there may be no time to see that."""
+    try:
+        tick(len(value) * _BARE_S[kind])
+    except OverBudgetError:
+        return None  # no field of it can be named: there is nothing to say
     if len(value) <= MAX_ITEMS and len(set(value)) < len(value):
         return None
     if kind is str and not all(map(_may_be_an_id, value)):
@@ -251,9 +346,9 @@ def _records(value: Sequence[Any], kinds: set[type], name: str) -> Collection | 
     return Collection(name, len(value), tuple(fields[:MAX_FIELDS]), value, readers)
 
 
-def _parts(values: Sequence[Any]) -> Collection | None:
+def _parts(values: Sequence[Any], tick: Tick) -> Collection | None:
     """Several collections as one: the results of mapped tasks, the parts of a split."""
-    parts = [find(each, nested=False) for each in values]
+    parts = [find(each, nested=False, tick=tick) for each in values]
     return None if None in parts else together(parts)
 
 

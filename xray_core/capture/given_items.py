@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from xray_core.capture import collections, item_values
+from xray_core.capture.budget import no_tick
 from xray_core.capture.columns import Ids
 from xray_core.capture.inference.id_sets import IdSet
 from xray_core.safety import guard
@@ -23,7 +24,7 @@ def given_about(items: Any, key: Any, ids: Ids, hashes: array[int]) -> dict[str,
         with guard("reading what items hold"):
             found = collections.find(items, nested=False)
             if found is not None:
-                read = item_values.read(found, _no_tick, _names(about))
+                read = item_values.read(found, no_tick, _names(about))  # the user asked for it
                 about.update(item_values.summed(read, hashes, ids.rows, _names(about)))
     return about
 
@@ -31,7 +32,3 @@ def given_about(items: Any, key: Any, ids: Ids, hashes: array[int]) -> dict[str,
 def _names(about: dict[str, Any]) -> list[str]:
     key = about.get("key", [])
     return [key] if isinstance(key, str) else key
-
-
-def _no_tick(cost_s: float = 0.0) -> None:
-    """The user asked for it: it takes the time that it takes."""

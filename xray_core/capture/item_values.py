@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 import xxhash
 
 from xray_core.capture import columns as reading
-from xray_core.capture.collections import Collection, OverBudgetError, Tick
+from xray_core.capture.budget import OverBudgetError, Tick
+from xray_core.capture.collections import Collection
 from xray_core.capture.columns import hash_all
 from xray_core.model import HASH_MODULUS
 from xray_core.objects.fingerprint import fingerprint
@@ -24,19 +25,23 @@ from xray_core.objects.structure import view
 from xray_core.verdicts import sum64
 
 MAX_COLUMNS: Final = 64
+FEW: Final = 1_000  # values, all columns together: numbers and texts are read without a look at the clock
+FEW_COLUMNS: Final = 20
 MAX_CELLS: Final = 4_000_000  # read for one set, however long that may take
 _CHUNK: Final = 1 << 13  # values read between two looks at the clock
 # What a value costs at least, its sums included: what cannot be done in time is not begun.
+_COST_OF_A_COLUMN_S: Final = 100e-6
 _COST_OF_A_NUMBER_S: Final = 0.1e-6
 _COST_OF_A_TEXT_S: Final = 0.3e-6
 _COST_IN_RECORDS_S: Final = 0.4e-6
+_COST_WITHOUT_NUMPY_S: Final = 1.5e-6  # of a text; a number, whose sums are more, costs twice as much
 _MASK: Final = HASH_MODULUS - 1
 _NULL: Final = 0x6E756C6C6E756C6C
 _K1, _K2, _K3 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB  # splitmix64 (Steele, Lea, Flood 2014)
 _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 _TEXT_SEED: Final = 1
 _EXACT: Final = 1 << 53
-_MANY: Final = 4_096  # rows from which numpy pays
+_MANY: Final = 128  # rows from which numpy pays
 _PROJECTIONS: Final = (1, 2)
 _ROOT: Final = 2.0**-53
 
@@ -61,12 +66,13 @@ def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> Read:
 
     Args:
         tick: told before each column what it costs at least; raises when there is not so much time. That column is omitted, and
-            those after it are tried: numbers cost less than texts.
+            those after it are tried: numbers cost less than texts. A few numbers and texts are read in any case.
     """
     columns: dict[str, Column] = {}
     omitted = cells = 0
     if found.kind not in ("frame", "records", "one"):
         return Read(columns, omitted)
+    few = found.size * len(found.fields) <= FEW and len(found.fields) <= FEW_COLUMNS
     for name in found.fields:
         if name in but:
             continue
@@ -74,11 +80,13 @@ def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> Read:
         try:
             if cells > MAX_CELLS or len(columns) >= MAX_COLUMNS:
                 raise OverBudgetError
-            tick(found.size * _cost_of(found, name))
+            if not few:
+                tick(_COST_OF_A_COLUMN_S)
+                tick(found.size * _cost_of(found, name))
             values = (
                 found.held[name] if found.kind == "frame" else found.readers(name)(found.held) if found.readers else []
             )
-            columns[name] = _column(values, tick)
+            columns[name] = _column(values, tick, few=few)
         except OverBudgetError:
             omitted += 1
     return Read(columns, omitted)
@@ -86,11 +94,13 @@ def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> Read:
 
 def _cost_of(found: Collection, name: str) -> float:
     """Seconds for each value, sums included, on a machine of today."""
+    if "numpy" not in sys.modules:
+        return _COST_WITHOUT_NUMPY_S
     if found.kind != "frame":
         return _COST_IN_RECORDS_S
     values = found.held[name]
     numeric = getattr(getattr(values, "dtype", None), "kind", None) in ("i", "u", "f", "b") or _is_numeric(values)
-    return _COST_OF_A_NUMBER_S if numeric and "numpy" in sys.modules else _COST_OF_A_TEXT_S
+    return _COST_OF_A_NUMBER_S if numeric else _COST_OF_A_TEXT_S
 
 
 def summed(given: Read, ids: array[int], rows: Sequence[int] | None, key: Sequence[str]) -> dict[str, Any]:
@@ -117,7 +127,7 @@ def sums_of_numbers(numbers: array[float], ids: array[int]) -> dict[str, Any]:
     return _sums_of(Column(_hashes_of_numbers(numbers), numbers, _count_nan(numbers)), ids)
 
 
-def _column(values: Any, tick: Tick) -> Column:
+def _column(values: Any, tick: Tick, *, few: bool) -> Column:
     if type(values) in (list, tuple) and not set(map(type, values)) <= _PLAIN:
         values = list(map(_plain, values))
     numbers = _numbers(values)
@@ -127,12 +137,13 @@ def _column(values: Any, tick: Tick) -> Column:
     texts = set(map(type, plain)) == {str}
     hashes = array("Q")
     for at in range(0, len(plain), _CHUNK):
-        tick()
+        if not few:
+            tick()
         chunk = plain[at : at + _CHUNK] if len(plain) > _CHUNK else plain
         if texts:
             hashes.extend(hash_all([each.encode("utf-8", "surrogatepass") for each in chunk], _TEXT_SEED))
         else:
-            hashes.extend(map(_hash, chunk))
+            hashes.extend([_hash(each, tick) for each in chunk])
     if texts:
         return Column(hashes, None, 0)
     return Column(hashes, None, sum(each == _NULL for each in hashes))
@@ -180,15 +191,22 @@ def _is_numeric(values: Any) -> bool:
     return name.startswith(("int", "uint", "float", "double", "bool"))
 
 
-def _hash(value: Any) -> int:
+def _hash(value: Any, tick: Tick) -> int:
+    """The hash of one value, whatever it is.
+
+    Raises:
+        OverBudgetError: it cannot be read whole, or not in time: nothing is known of its column then.
+    """
     if value is None or value != value:
         return _NULL
     if type(value) is str:
         return xxhash.xxh3_64_intdigest(value.encode("utf-8", "surrogatepass"), _TEXT_SEED)
     if type(value) in (int, float, bool) and abs(value) < _EXACT:
         return _hashes_of_numbers(array("d", [value]))[0]
-    exact: str = fingerprint(value)["exact"]
-    return int(exact, 16) & _MASK
+    made = fingerprint(value, tick)
+    if made["partial"]:
+        raise OverBudgetError
+    return int(made["exact"], 16) & _MASK
 
 
 def _hashes_of_numbers(numbers: array[float]) -> array[int]:

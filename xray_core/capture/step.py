@@ -40,10 +40,7 @@ class Step(StepValues):
         part: names what this object captures of the step: several objects of one id are several parts.
     """
 
-    __slots__ = (
-        "__weakref__", "_clock_start", "_process", "_tokens", "attempt", "name",
-        "part", "step_id", "step_type",
-    )  # fmt: skip
+    __slots__ = ("__weakref__", "_process", "_tokens", "attempt", "part", "step_id", "step_type")
 
     def __init__(
         self,

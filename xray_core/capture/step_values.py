@@ -7,7 +7,7 @@ how a step opens and closes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from xray_core.capture.inference import Observed, writing
 from xray_core.capture.step_items import StepItems
@@ -15,12 +15,15 @@ from xray_core.item_keys import Key, key_of
 from xray_core.model import Origin
 from xray_core.safety import guarded, swallow
 
+_BEFORE: Final = 0.5  # of the time that is left for looking, before the step begins: the rest is for what comes out
+
 
 class StepValues(StepItems):
     """The values of one step attempt, beside its items. `Step` adds identity and the life of the step."""
 
-    __slots__ = ("_item_key", "_observed", "_released", "name")
+    __slots__ = ("_clock_start", "_item_key", "_observed", "_released", "name")
 
+    _clock_start: int  # of the recorder's clock
     _item_key: Key | None  # by a tag of the framework's
     _observed: Observed | None  # what adapters saw, until the end of the step
     _released: bool  # ended, and its values are dropped
@@ -66,14 +69,16 @@ class StepValues(StepItems):
         """For adapters: what the framework passed in: its type and known size, the value itself at capture level full only.
         A size is no count of items.
         """
+        self._hold({"input": value})
         self._values.observe_input(value)
-        self._observe({"input": value})
+        self._read({"input": value})
 
     @guarded("step.observe_inputs")
     def observe_inputs(self, arguments: Mapping[str, Any]) -> None:
         """For adapters: what a function was called with; see `observe_input`."""
+        self._hold(arguments)
         self._values.observe_inputs(arguments)
-        self._observe(arguments)
+        self._read(arguments)
 
     @guarded("step.observe_output")
     def observe_output(self, value: Any, *, name: str | None = None) -> None:
@@ -81,10 +86,12 @@ class StepValues(StepItems):
 
         A step with several outputs gives each by its name, as they come: none is held on to. At most 100 are kept.
         """
-        self._values.observe_output(value, name)
+        took_s = (self._recorder.clock_ns() - self._clock_start) / 1e9
+        self._values.observe_output(value, name, took_s)
         observed = self._observing()
         if observed is not None:
-            observed.see_result(value, one_of_several=name is not None)
+            with self._values.budget.look(took_s):
+                observed.see_result(value, one_of_several=name is not None)
 
     @guarded("step.observe_output_size")
     def observe_output_size(self, n: int, *, kind: str = "generator") -> None:
@@ -104,19 +111,29 @@ class StepValues(StepItems):
             key = self._item_key
             if key is None:
                 key = self._recorder.item_keys.of(self.run.pipeline, self.name)
-            self._observed = Observed(key, self._recorder.sanitizer, fields=self._item_fields)
+            tick = self._values.budget.tick
+            self._observed = Observed(key, self._recorder.sanitizer, tick, fields=self._item_fields)
         return self._observed
 
-    def _observe(self, arguments: Mapping[str, Any]) -> None:
+    def _hold(self, arguments: Mapping[str, Any]) -> None:
         observed = self._observing()
         if observed is not None:
-            observed.see_arguments(arguments)
+            with self._values.budget.look():
+                observed.see_arguments(arguments)
+
+    def _read(self, arguments: Mapping[str, Any]) -> None:
+        if self._observed is not None:
+            with self._values.budget.look(share=_BEFORE):
+                self._observed.read_arguments(arguments)
 
     @guarded("inferring the items of a step")
     def _infer(self, took_s: float, *, failed: bool) -> None:
         """The items that went in and came out, as far as arguments and results tell."""
         observed, self._observed = self._observed, None
-        found = observed.infer(took_s, failed=failed) if observed is not None else None
+        if observed is None:
+            return
+        with self._values.budget.look(took_s):
+            found = observed.infer(failed=failed)
         if found is not None:
             writing.write(found, self._verdicts(), self._values, self._recorder)
 

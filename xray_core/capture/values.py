@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from xray_core.bounds import CLAMPED, count, moment_us, name_text
+from xray_core.capture.budget import Budget
 from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
 from xray_core.objects.fingerprint import VERSION, fingerprint
 from xray_core.objects.redaction import REDACTED, learn
@@ -20,6 +21,7 @@ from xray_core.objects.structure import known_size, secret_in, type_name
 MAX_DECISIONS: Final = 100
 MAX_METADATA: Final = 100
 MAX_NAMED_OUTPUTS: Final = 100
+_FINGERPRINT: Final = 0.5  # of the time that is left for looking at values; the rest is for the items in them
 _TEXTS_OF_ORIGIN: Final = ("framework", "kind", "url", "state")
 
 Held = tuple[Any, dict[str, Any]]  # the value as it may be stored, and the fingerprint of the whole
@@ -38,7 +40,7 @@ class CapturedValues:
     """
 
     __slots__ = (
-        "_decisions", "_full", "_named_outputs", "_sanitizer", "changed", "counts", "dropped", "error", "inference", "input",
+        "_budget", "_decisions", "_full", "_named_outputs", "_sanitizer", "changed", "counts", "dropped", "error", "inference", "input",
         "items", "metadata", "origin", "output", "relation",
     )  # fmt: skip
 
@@ -46,6 +48,7 @@ class CapturedValues:
         self._sanitizer = sanitizer
         self._full = full
         self._named_outputs: dict[str, Held] = {}
+        self._budget: Budget | None = None
         self.changed = False
         self.counts: dict[str, int] = {}
         self.dropped: dict[str, int] = {}
@@ -58,6 +61,13 @@ class CapturedValues:
         self._decisions: list[dict[str, Any]] = []
         self.origin: dict[str, Any] | None = None
         self.error: dict[str, Any] | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """The time that looking at what adapters saw may take. Made with the first look: of most steps of a script there is none."""
+        if self._budget is None:
+            self._budget = Budget()
+        return self._budget
 
     def hold(self, value: Any) -> Held:
         """A value as it may be stored, and its fingerprint."""
@@ -171,18 +181,19 @@ class CapturedValues:
             for value in given.values():
                 learn(secret_in(value))
             shown = given if self._full else {name: about(value, known_size(value)) for name, value in given.items()}
-            self.input = (self._sanitizer.clean(shown), fingerprint(given))
+            with self.budget.look(share=_FINGERPRINT):
+                self.input = (self._sanitizer.clean(shown), fingerprint(given, self.budget.tick))
             self.changed = True
 
-    def observe_output(self, value: Any, name: str | None) -> None:
-        """What a framework got back; named where there are several."""
+    def observe_output(self, value: Any, name: str | None, took_s: float = 0.0) -> None:
+        """What a framework got back; named where there are several. `took_s`: how long the step has run."""
         if name is None:
             if self.output is None:
-                self.output = self._observed(value)
+                self.output = self._observed(value, took_s)
         elif len(self._named_outputs) >= MAX_NAMED_OUTPUTS:
             self.count_dropped("outputs")
         else:
-            self._named_outputs[name] = self._observed(value)
+            self._named_outputs[name] = self._observed(value, took_s)
 
     def observe_output_size(self, kind: str, n: int) -> None:
         """How many came out of what was not held: shown as a size, like that of a collection."""
@@ -238,10 +249,11 @@ class CapturedValues:
             fields["dropped"] = dict(self.dropped)
         return fields
 
-    def _observed(self, value: Any) -> Held:
+    def _observed(self, value: Any, took_s: float = 0.0) -> Held:
         self.changed = True
         shown = self._sanitizer.clean(value) if self._full else about(value, known_size(value))
-        return shown, fingerprint(value)
+        with self.budget.look(took_s, share=_FINGERPRINT):
+            return shown, fingerprint(value, self.budget.tick)
 
     def _several_outputs(self) -> Held | None:
         """The named outputs as one value, and the fingerprint of all."""

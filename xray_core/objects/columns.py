@@ -25,6 +25,13 @@ _TIME: Final = 0x1405_7B7E_F767_814F
 _xxh3 = xxhash.xxh3_64_intdigest
 _digest = xxhash.xxh3_64_digest
 
+# What values cost at least, on a machine of today.
+_COST_OF_NUMBER_S: Final = 20e-9
+_COST_OF_BARE_NUMBER_S: Final = 2e-9
+_COST_OF_TEXT_S: Final = 100e-9
+_COST_OF_COLUMN_S: Final = 20e-6
+
+Tick = Callable[[float], None] | None
 Pair = tuple[bytes, bytes]
 CellHash = Callable[[Any], int]
 
@@ -33,12 +40,13 @@ class _TooLargeError(Exception):
     """More cells than the bounds allow."""
 
 
-def read(value: Any, cell: CellHash, nodes: int) -> Pair | list[Any] | None:
+def read(value: Any, cell: CellHash, nodes: int, tick: Tick = None) -> Pair | list[Any] | None:
     """A frame's or array's fingerprint (exact, whatever the order of the rows); a small column's values; None: not read.
 
     Args:
         cell: hashes a value of no known column type.
         nodes: how many values may be given out as a list, or be handed to `cell`.
+        tick: told what the reading costs at least, in seconds; raises where there is no time for it.
     """
     kind = type(value)
     if _root(kind) not in _LIBRARIES:
@@ -46,6 +54,8 @@ def read(value: Any, cell: CellHash, nodes: int) -> Pair | list[Any] | None:
     known = {base.__name__ for base in type.__dict__["__mro__"].__get__(kind) if _root(base) in _LIBRARIES}
     numpy = sys.modules.get("numpy")
     budget = _Budget(numpy, cell, nodes)
+    if tick is not None and (numpy is not None or not known & _FRAMES):
+        tick(_cost_s(value, known))
     try:
         if known & _FRAMES:
             return None if numpy is None else _frame(value, budget)
@@ -60,6 +70,22 @@ def read(value: Any, cell: CellHash, nodes: int) -> Pair | list[Any] | None:
     except _TooLargeError:
         pass
     return None
+
+
+def _cost_s(value: Any, known: set[str]) -> float:
+    """What reading a frame, array or column costs at least, in seconds."""
+    if "ndarray" in known:
+        return float(value.size * (_COST_OF_NUMBER_S if value.size <= MAX_NUMBERS else _COST_OF_BARE_NUMBER_S))
+    if not known & _FRAMES:
+        return len(value) * _cost_of_value_s(_type_name(value))
+    types = list(value.schema.types if hasattr(value, "schema") and hasattr(value.schema, "types") else value.dtypes)
+    if len(types) > MAX_COLUMNS:
+        return 0.0  # which is not read
+    return sum(_COST_OF_COLUMN_S + len(value) * _cost_of_value_s(str(each).lower()) for each in types)
+
+
+def _cost_of_value_s(type_name: str) -> float:
+    return _COST_OF_TEXT_S if _is_of_texts(type_name) or type_name == "object" else _COST_OF_NUMBER_S
 
 
 def _frame(frame: Any, budget: _Budget) -> Pair:
@@ -182,8 +208,11 @@ def _kind_of(column: Any) -> str:
         return "numbers"
     if name.startswith(("datetime", "timestamp", "date32", "date64")) or name == "date":
         return "times"
-    texts = name.startswith(("str", "large_string", "<u", "utf8"))
-    return "texts" if texts or (name == "object" and _all_texts(column)) else "others"
+    return "texts" if _is_of_texts(name) or (name == "object" and _all_texts(column)) else "others"
+
+
+def _is_of_texts(name: str) -> bool:
+    return name.startswith(("str", "large_string", "<u", "utf8"))
 
 
 def _type_name(column: Any) -> str:

@@ -6,14 +6,14 @@ do not matter; the order of lists does, and is known: `unordered` is equal when 
 lists (or rows) alone. Frames and arrays are read whole (`columns.py`).
 
 Bounded: beyond 20,000 nodes, or at an object whose contents cannot be read without running user code, the fingerprint is
-`partial`, and equality of partial ones proves nothing. Nor do fingerprints of two versions (`v`): in 0.1,
+`partial`, and equality of partial ones proves nothing. Where the time is bounded too (`tick`), what would be partial is not read. Nor do fingerprints of two versions (`v`): in 0.1,
 which wrote none, [1, 2] was not equal to [1.0, 2.0].
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -28,12 +28,24 @@ MAX_DEPTH: Final = 32
 _STRINGS: Final[frozenset[type]] = frozenset({str})
 _MAX_DIGITS: Final = 1_000  # of a Decimal written out
 _INTS: Final[frozenset[type]] = frozenset({int})
+_FEW: Final = 500  # values read in any case
+_BETWEEN_LOOKS: Final = 100  # values, between two looks at the clock
+_LONG: Final = 100_000
+# What values cost at least, on a machine of today.
+_COST_S: Final = 0.5e-6
+_COST_OF_ID_S: Final = 0.05e-6  # in a list of nothing but texts or whole numbers
+_COST_OF_BYTE_S: Final = 0.5e-9
 _digest = xxhash.xxh3_64_digest
 
 
-def fingerprint(value: Any) -> dict[str, Any]:
-    """`{v: 2, exact: 16 hex digits, unordered: 16 hex digits, partial: bool}`. Never calls user code, never raises."""
-    walk = _Walk()
+def fingerprint(value: Any, tick: Callable[[float], None] | None = None) -> dict[str, Any]:
+    """`{v: 2, exact: 16 hex digits, unordered: 16 hex digits, partial: bool}`. Never calls user code, never raises.
+
+    Args:
+        tick: told what the next part costs at least, in seconds; raises where there is no time for it. Then the fingerprint is
+            partial, and says nothing of the value.
+    """
+    walk = _Walk(tick)
     try:
         exact, unordered = walk.hash(value, 0)
     except Exception:  # noqa: BLE001  # e.g. a collection that changed under our hands: unknown, and said so
@@ -42,15 +54,22 @@ def fingerprint(value: Any) -> dict[str, Any]:
     return {"v": VERSION, "exact": exact.hex(), "unordered": unordered.hex(), "partial": walk.partial}
 
 
-class _Walk:
-    __slots__ = ("nodes", "partial")
+class _TooLargeError(Exception):
+    """More values than the bounds allow: what is partial proves nothing, so it need not be read at all."""
 
-    def __init__(self) -> None:
+
+class _Walk:
+    __slots__ = ("nodes", "partial", "tick")
+
+    def __init__(self, tick: Callable[[float], None] | None) -> None:
         self.nodes = MAX_NODES
         self.partial = False
+        self.tick = tick
 
     def hash(self, value: Any, depth: int) -> tuple[bytes, bytes]:
         self.nodes -= 1
+        if self.tick is not None:
+            self._ask_for_time(self.tick, value)
         if self.nodes < 0 or depth > MAX_DEPTH:
             self.partial = True
             return b"", b""
@@ -73,6 +92,22 @@ class _Walk:
         if seen_as.kind == "map":
             return self._map(seen_as.value, depth)
         return self._sequence(seen_as.value, depth, ordered=seen_as.kind == "sequence")
+
+    def _ask_for_time(self, tick: Callable[[float], None], value: Any) -> None:
+        kind = type(value)
+        if kind is list or kind is tuple or kind is dict or kind is set or kind is frozenset:
+            if len(value) > self.nodes:
+                raise _TooLargeError
+            if len(value) > _FEW:
+                example = next(iter(value))
+                each = 1 + len(example) if type(example) in (dict, list, tuple) else 1
+                tick(
+                    len(value) * each * (_COST_OF_ID_S if type(example) in (str, int) and kind is not dict else _COST_S)
+                )
+        elif (kind is str or kind is bytes or kind is bytearray) and len(value) > _LONG:
+            tick(len(value) * _COST_OF_BYTE_S)
+        if not self.nodes % _BETWEEN_LOOKS and self.nodes < MAX_NODES - _FEW:
+            tick(0.0)
 
     def _sequence(self, elements: Sequence[Any], depth: int, *, ordered: bool) -> tuple[bytes, bytes]:
         kinds = frozenset(map(type, elements))
@@ -110,7 +145,7 @@ class _Walk:
         if type(value) in (bytes, bytearray):
             one = _digest(b"b" + bytes(value))
             return one, one
-        read = columns.read(value, self._cell, self.nodes)
+        read = columns.read(value, self._cell, self.nodes, self.tick)
         if isinstance(read, list):  # a small column is as a list of its values
             return self._sequence(read, 0, ordered=True)
         if read is not None:

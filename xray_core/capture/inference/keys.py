@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
-from xray_core.capture.collections import Collection, Tick
+from xray_core.capture.budget import Tick
+from xray_core.capture.collections import Collection
 from xray_core.capture.columns import Ids, NotIdsError, hash_all
 from xray_core.capture.inference.id_sets import IdSet
 from xray_core.item_keys import Key
@@ -63,10 +65,16 @@ class Candidate(NamedTuple):
 
 def rank_of(name: str, sanitizer: Sanitizer) -> int | None:
     """How well a field's name suits a key, 0 best; None where it does not, or where it names a person or a secret."""
+    rank = _rank_by_words(name)
+    return None if rank == 1 and sanitizer.key(name)[1] else rank
+
+
+@lru_cache(maxsize=4_096)
+def _rank_by_words(name: str) -> int | None:
     if name.lower() in _FIRST:
         return 0
     words = [word.lower() for word in _WORDS.findall(name)]
-    if not words or words[-1] not in _LAST_WORDS or sanitizer.key(name)[1]:
+    if not words or words[-1] not in _LAST_WORDS:
         return None
     return None if _PERSONAL & set(words) else 1
 

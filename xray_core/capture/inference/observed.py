@@ -1,27 +1,25 @@
 """What an adapter saw of one step: its arguments and its result, held until the step ends, and the items found in them.
 
-Spends 2% of the step's own time or 5 ms, whichever is more, by the clock of this thread's CPU time (on a busy machine a step would
-be read in one run and not in the next), looked at between chunks; few items, and a key that the user named, are read whatever
-it takes. Knows nothing of records.
+Looks at the clock it is given before whatever takes longer than a moment (see `capture.budget`); few items, and those whose key or
+fields the user named, are told whatever it takes, what they hold as long as there is time. Knows nothing of records.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from xray_core.capture import collections as found_in
 from xray_core.capture import item_fields, item_values
-from xray_core.capture.collections import Collection, OverBudgetError, Tick
+from xray_core.capture.budget import OverBudgetError, Tick, no_tick
+from xray_core.capture.collections import Collection
 from xray_core.capture.inference.keys import MAX_CANDIDATES, SELF, Candidate, candidates, rank_of
 from xray_core.capture.inference.relation import Related, Side, relate
 from xray_core.item_keys import Key
 from xray_core.objects.sanitize import Sanitizer
+from xray_core.objects.structure import known_size
 
-SHARE: Final = 0.02  # of the step's own time
-LEAST_S: Final = 0.005
-MAX_CELLS_AT_ONCE: Final = 5_000  # of an argument, read before the step begins: about a millisecond
+MAX_CELLS_AT_ONCE: Final = 5_000  # of an argument, read before the step begins
 FEW: Final = 4_096  # fields read, all rows together: read without a look at the clock
 MAX_ARGUMENTS: Final = 50
 # What reading a row of one field costs at least, on a machine of today: what cannot be done in time is not begun.
@@ -42,108 +40,121 @@ class Observed:
     Args:
         key: the fields that name items by the user's word, or None.
         sanitizer: says which fields are secret.
+        tick: raises OverBudgetError when there is no time left for looking.
         fields: those to be kept of the items (see `item_fields`), or None.
     """
 
     __slots__ = (
-        "_arguments",
-        "_clock",
-        "_deadline",
-        "_fields",
-        "_kept",
-        "_key",
-        "_outputs",
-        "_result",
-        "_sanitizer",
-        "_values",
+        "_arguments", "_fields", "_is_asked", "_kept", "_key", "_outputs", "_result", "_sanitizer", "_tick", "_unread", "_values",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        key: Key | None,
-        sanitizer: Sanitizer,
-        *,
-        fields: Key | None = None,
-        clock: Callable[[], float] = time.thread_time,
-    ) -> None:
+    def __init__(self, key: Key | None, sanitizer: Sanitizer, tick: Tick, *, fields: Key | None = None) -> None:
         self._key = key
         self._fields = fields
         self._kept: dict[str, item_fields.Held] = {}  # of each argument, as it was before the step began
         self._sanitizer = sanitizer
-        self._clock = clock
-        self._deadline: float | None = None
+        self._tick = tick
+        self._is_asked = key is not None or fields not in (None, item_fields.ALL)
         self._arguments: dict[str, Any] = {}
         self._result: Any = None
         self._outputs: list[Any] = []
         self._values: dict[str, item_values.Read] = {}
+        self._unread: list[Collection] = []  # for which there was no time
 
     def see_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Hold what may be items among what a function was called with."""
         for name, value in arguments.items():
-            held = found_in.hold(value, self._holds)
+            held = self._hold(value)
             if held is not None and len(self._arguments) < MAX_ARGUMENTS:
                 name = str(name)[:200]
                 self._arguments[name] = held
                 if self._fields is not None:
                     found = found_in.find(held)
                     self._kept[name] = item_fields.taken(found, self._fields, self._sanitizer.clean) if found else {}
-                if type(held) is found_in.HeldFrame or type(held) in (list, tuple, dict):
-                    self._read_now(name, value)
+
+    def read_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Read what the items of arguments hold that the program may change meanwhile, if they are few."""
+        for name, value in arguments.items():
+            name = str(name)[:200]
+            held = self._arguments.get(name)
+            if type(held) is found_in.HeldFrame or type(held) in (list, tuple, dict):
+                self._read_now(name, value)
+
+    def _hold(self, value: Any) -> Any:
+        try:
+            return found_in.hold(value, self._holds, self._tick_for(found_in.most_to_read(value)))
+        except OverBudgetError:
+            self._not_read(value)
+            return None
+
+    def _not_read(self, value: Any) -> None:
+        outline = found_in.outline(value)
+        if outline is not None:
+            self._unread.append(outline)
 
     def _read_now(self, name: str, value: Any) -> None:
-        """What the items of an argument hold that the program may change meanwhile, if they are few."""
+        if (known_size(value) or 0) > MAX_CELLS_AT_ONCE:
+            return
         found = found_in.find(value, nested=False)
         if found is not None and found.size * len(found.fields) <= MAX_CELLS_AT_ONCE:
-            self._values[name] = item_values.read(found, _no_tick)
+            self._values[name] = item_values.read(found, self._tick)
 
     def see_result(self, value: Any, *, one_of_several: bool = False) -> None:
         """Hold what came out; of a step with several outputs, one of them."""
-        held = value if found_in.is_frame(type(value)) else found_in.hold(value, self._holds)
+        held = value if found_in.is_frame(type(value)) else self._hold(value)
         if not one_of_several:
             self._result = held
         elif held is not None and len(self._outputs) < found_in.MAX_PARTS:
             self._outputs.append(held)
 
-    def infer(self, took_s: float, *, failed: bool) -> Inferred | None:
+    def infer(self, *, failed: bool) -> Inferred | None:
         """The items that went in and came out; None where nothing was seen that could be any.
 
         Args:
-            took_s: how long the step took.
-            failed: it did, so nothing came out.
+            failed: the step did, so nothing came out.
         """
+        if self._unread:  # what is known of the others may be about something else
+            return Inferred(Related(), self._skipped("budget", self._unread))
         if not self._arguments and self._result is None and not self._outputs:
             return None
-        asked = self._key
-        until = self._clock() + max(LEAST_S, SHARE * took_s)
-        self._deadline = None
         seen: list[Collection] = []
         try:
-            arguments = {name: found_in.find(held) for name, held in self._arguments.items()}
+            arguments = {name: self._find(held) for name, held in self._arguments.items()}
             result = self._found_result() if not failed else None
             seen = [each for each in (*arguments.values(), result) if each is not None]
-            fields = sum(each.size * self._fields_of(each) for each in seen)
-            if asked is None and self._fields in (None, item_fields.ALL) and fields > FEW:
-                self._deadline = until
             if any(each.size > found_in.MAX_ITEMS for each in seen):
                 return Inferred(Related(), self._skipped("too_many", seen))
-            return self._related(arguments, result, failed=failed)
+            return self._related(arguments, result, seen, failed=failed)
         except OverBudgetError:
-            return Inferred(Related(), self._skipped("budget", seen))
+            return Inferred(Related(), self._skipped("budget", seen or self._unread))
 
     def _found_result(self) -> Collection | None:
         if self._outputs:
-            return found_in.together([found_in.find(each) for each in self._outputs])
-        return found_in.find(self._result) if self._result is not None else None
+            return found_in.together([self._find(each) for each in self._outputs])
+        return self._find(self._result) if self._result is not None else None
+
+    def _find(self, held: Any) -> Collection | None:
+        try:
+            return found_in.find(held, tick=self._tick_for(found_in.most_to_read(held)))
+        except OverBudgetError:
+            self._not_read(held)
+            raise
 
     def _related(
-        self, arguments: Mapping[str, Collection | None], result: Collection | None, *, failed: bool
+        self,
+        arguments: Mapping[str, Collection | None],
+        result: Collection | None,
+        seen: Sequence[Collection],
+        *,
+        failed: bool,
     ) -> Inferred | None:
+        tick = self._tick_for(sum(each.size * self._fields_of(each) for each in seen))
         went_in = {
-            name: self._candidates(each)
+            name: self._candidates(each, tick)
             for name, each in arguments.items()
             if each is not None and each.kind != "empty"
         }
-        came_out = None if result is None or result.kind == "empty" else self._candidates(result)
+        came_out = None if result is None or result.kind == "empty" else self._candidates(result, tick)
         as_list = any(
             each is not None and each.kind in ("records", "ids", "parts", "empty") for each in arguments.values()
         )
@@ -179,17 +190,17 @@ class Observed:
         chosen = side.chosen
         return side._replace(values=item_values.summed(values, chosen.hashes, chosen.ids.rows, chosen.key))
 
-    def _candidates(self, found: Collection) -> list[Candidate]:
-        self._tick(found.size * self._fields_of(found) * _COST_S.get(found.kind, _COST_OF_RECORDS_S))
-        return candidates(found, self._key, self._sanitizer, self._tick)
+    def _candidates(self, found: Collection, tick: Tick) -> list[Candidate]:
+        tick(found.size * self._fields_of(found) * _COST_S.get(found.kind, _COST_OF_RECORDS_S))
+        return candidates(found, self._key, self._sanitizer, tick)
 
     def _fields_of(self, found: Collection) -> int:
         """How many fields are to be read."""
         return 1 if self._key is not None else min(MAX_CANDIDATES, sum(map(self._wants, found.fields)))
 
-    def _tick(self, cost_s: float = 0.0) -> None:
-        if self._deadline is not None and self._clock() + cost_s > self._deadline:
-            raise OverBudgetError
+    def _tick_for(self, n: int | None) -> Tick:
+        """The clock for reading so many fields; few are read in any case."""
+        return no_tick if self._is_asked or (n is not None and n <= FEW) else self._tick
 
     def _holds(self, name: str) -> bool:
         return self._wants(name) or (
@@ -216,10 +227,6 @@ class Observed:
         return {"skipped": "ambiguous", "keys": keys, "note": note}
 
 
-def _no_tick(cost_s: float = 0.0) -> None:
-    """Few cells are read without a look at the clock."""
-
-
 def _how(keys: Sequence[str]) -> str:
     return f"XRAY_ITEM_KEY={keys[0] if keys else 'NAME'}"
 
@@ -231,4 +238,4 @@ def key_in_words(candidate: Candidate) -> str | list[str] | None:
     return candidate.key[0] if len(candidate.key) == 1 else list(candidate.key)
 
 
-__all__ = ["Inferred", "Observed", "Side", "Tick", "key_in_words"]
+__all__ = ["Inferred", "Observed", "Side", "key_in_words"]

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from tests.core.capture.inference.seen import seen
-from xray_core.capture.inference import Observed
+from xray_core.capture.budget import Budget
+from xray_core.capture.inference import Inferred, Observed
 from xray_core.errors import ConfigurationError
 from xray_core.objects.sanitize import Sanitizer
 from xray_core.settings import load
@@ -17,32 +18,78 @@ from xray_core.settings import load
 ROWS = [{"id": n} for n in range(50_000)]
 
 
-def observed(key: tuple[str, ...] | None = None, *, step_s: float = 1e-3) -> tuple[Observed, list[float]]:
-    """One with a clock that goes on by `step_s` whenever it is looked at."""
-    now = [0.0]
+class Watch:
+    """One step that is looked at, with a clock that goes on by `step_s` whenever it is looked at."""
 
-    def clock() -> float:
-        now[0] += step_s
-        return now[0]
+    def __init__(self, key: tuple[str, ...] | None = None, *, step_s: float = 1e-3) -> None:
+        self.now, self._step_s = 0.0, step_s
+        self._budget = Budget(self._clock)
+        self._observed = Observed(key, Sanitizer(), self._budget.tick)
 
-    return Observed(key, Sanitizer(), clock=clock), now
+    def _clock(self) -> float:
+        self.now += self._step_s
+        return self.now
+
+    def see_arguments(self, **arguments: Any) -> None:
+        with self._budget.look():
+            self._observed.see_arguments(arguments)
+
+    def see_result(self, value: Any) -> None:
+        with self._budget.look():
+            self._observed.see_result(value)
+
+    def infer(self, took_s: float) -> Inferred:
+        with self._budget.look(took_s):
+            found = self._observed.infer(failed=False)
+        assert found is not None
+        return found
 
 
 def test_beyond_2_percent_of_the_step_or_5_ms_it_stops_and_says_how_to_go_on() -> None:
-    seen_by, now = observed()
-    seen_by.see_arguments({"rows": ROWS})
-    found = seen_by.infer(0.001, failed=False)
-    assert found is not None
+    hasty = Watch()
+    hasty.see_arguments(rows=ROWS)
+    found = hasty.infer(0.001)
     assert found.related.came_in is None
     assert found.inference is not None
     assert (found.inference["skipped"], found.inference["keys"]) == ("budget", ["id"])
     assert "XRAY_ITEM_KEY=id" in found.inference["note"]
-    assert now[0] < 0.01
-    patient, _ = observed(step_s=1e-4)
-    patient.see_arguments({"rows": ROWS})
-    found = patient.infer(60.0, failed=False)
-    assert found is not None
-    assert found.related.came_in is not None
+    assert hasty.now < 0.01
+    patient = Watch(step_s=1e-4)
+    patient.see_arguments(rows=ROWS)
+    assert patient.infer(60.0).related.came_in is not None
+
+
+def test_all_looks_at_one_step_together_take_no_longer() -> None:
+    """A quarter of the time goes before the step, another with its result, and what is left does not suffice for the rest."""
+    watch = Watch(step_s=0.65e-3)
+    watch.see_arguments(rows=[{"id": n} for n in range(5_000)])
+    watch.see_result([{"id": n} for n in range(5_000)])
+    found = watch.infer(0.0)
+    assert found.inference is not None
+    assert found.inference["skipped"] == "budget"
+    assert watch.now < 0.005 + 4 * 0.65e-3
+
+
+@pytest.mark.parametrize("rows", [[{"id": n} for n in range(500_000)], pd.DataFrame({"id": ["a"] * 500_000})])
+def test_what_would_take_too_long_to_hold_is_not_held_and_nothing_is_said_of_the_others(rows: Any) -> None:
+    watch = Watch(step_s=4e-3)
+    few = [{"customer_id": n} for n in range(9)]
+    watch.see_arguments(rows=rows, few=few)
+    watch.see_result(few)
+    found = watch.infer(60.0)
+    assert (found.related.came_in, found.related.came_out) == (None, None)
+    assert found.inference is not None
+    assert (found.inference["skipped"], found.inference["keys"]) == ("budget", ["id"])
+    assert "500,000 items" in found.inference["note"]
+
+
+def test_a_long_list_that_begins_with_no_id_is_nothing_to_be_said() -> None:
+    for values in ([0.5] * 10**6, ["a b"] * 10**6, [None] * 10**6, {str(n): 1 for n in range(10**6)}):
+        watch = Watch(step_s=2e-3)
+        watch.see_arguments(values=values, rows=ROWS[:9])
+        found = watch.infer(0.0)
+        assert found.inference is None
+        assert found.related.came_in is not None
 
 
 def test_columns_for_which_there_is_no_time_are_left_out_one_by_one_and_counted() -> None:
@@ -50,26 +97,23 @@ def test_columns_for_which_there_is_no_time_are_left_out_one_by_one_and_counted(
     frame = pl.DataFrame({"id": range(n), "city": ["Rome"] * n, "price": range(n), "street": ["a"] * n})
 
     def columns(took_s: float, step_s: float) -> tuple[set[str], int, bool]:
-        by, _ = observed(step_s=step_s)
+        by = Watch(step_s=step_s)
         by.see_result(frame)
-        found = by.infer(took_s, failed=False)
-        assert found is not None
+        found = by.infer(took_s)
         assert found.related.came_out is not None
         values = found.related.came_out.values
         return set(values["columns"]), values.get("columns_omitted", 0), "rows" in values
 
     assert columns(60.0, 1e-6) == ({"city", "price", "street"}, 0, True)
     assert columns(1.0, 1e-6) == ({"price"}, 2, False), "texts would take longer than there is time"
-    assert columns(10.0, 0.006) == ({"city", "price"}, 1, False), "the clock is looked at within a column"
+    assert columns(11.0, 0.006) == ({"city", "price"}, 1, False), "the clock is looked at within a column"
 
 
 def test_few_items_and_a_key_that_the_user_named_are_read_whatever_it_takes() -> None:
     for key, rows in ((None, ROWS[:1_000]), (("id",), ROWS)):
-        slow, _ = observed(key, step_s=1.0)
-        slow.see_arguments({"rows": rows})
-        found = slow.infer(0.0, failed=False)
-        assert found is not None
-        assert found.related.came_in is not None
+        slow = Watch(key, step_s=1.0)
+        slow.see_arguments(rows=rows)
+        assert slow.infer(0.0).related.came_in is not None
 
 
 def test_more_than_a_million_items_are_not_looked_at() -> None:
