@@ -23,7 +23,7 @@ from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.process.serve import listen
 from xray_server.store import Store
 
-from tests.server import postgresql
+from tests.server import clickhouse, postgresql
 
 
 @pytest.fixture
@@ -130,6 +130,13 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
 def postgres_url() -> Iterator[str]:
     """A real PostgreSQL server; see postgresql.py."""
     with postgresql.running() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def clickhouse_url() -> Iterator[str]:
+    """A real ClickHouse server; see clickhouse.py."""
+    with clickhouse.running() as url:
         yield url
 
 

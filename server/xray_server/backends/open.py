@@ -18,6 +18,7 @@ _BACKENDS: Final = {
     "sqlite": ("xray_server.backends.sqlite.store", "SQLiteStore", "server"),
     "postgresql": ("xray_server.backends.postgres.store", "PostgresStore", "postgres"),
     "postgres": ("xray_server.backends.postgres.store", "PostgresStore", "postgres"),
+    "clickhouse": ("xray_server.backends.clickhouse.store", "ClickHouseStore", "clickhouse"),
 }
 
 
@@ -25,7 +26,8 @@ def open_store(url: str, *, plugins: PluginHost | None = None) -> Store:
     """The store that an address names, its schema brought up to date: a plugin's (`xray_make_store`), else one of ours.
 
     Args:
-        url: `sqlite:///FILE`, `postgresql://user@host/database`, or an address that a plugin knows.
+        url: `sqlite:///FILE`, `postgresql://user@host/database`, `clickhouse://user@host:8123/database`, or an address that a
+            plugin knows.
         plugins: asked first; None asks none.
 
     Raises:
@@ -40,8 +42,8 @@ def open_store(url: str, *, plugins: PluginHost | None = None) -> Store:
     if not mark or scheme not in _BACKENDS:
         named = repr(scheme) if mark else "what has no ://"  # which may be a password
         raise ConfigurationError(
-            f"XRAY_DATABASE_URL: {named} is not a kind of store X-Ray has; it has sqlite:///FILE ({DEFAULT_DATABASE}) "
-            "and postgresql://user@host/database"
+            f"XRAY_DATABASE_URL: {named} is not a kind of store X-Ray has; it has sqlite:///FILE ({DEFAULT_DATABASE}), "
+            "postgresql://user@host/database and clickhouse://user@host:8123/database"
         )
     module, name, extra = _BACKENDS[scheme]
     try:
@@ -50,5 +52,6 @@ def open_store(url: str, *, plugins: PluginHost | None = None) -> Store:
         raise ConfigurationError(
             f"XRAY_DATABASE_URL: {scheme} needs its extra: pip install 'xray-pipelines[{extra}]' ({error})"
         ) from None
-    opened: Store = backend.from_url(url)
+    # one that keeps only records has a second store for the rest
+    opened: Store = backend.from_url(url, open_store) if scheme == "clickhouse" else backend.from_url(url)
     return opened

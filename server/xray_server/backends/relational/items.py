@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, cast
 
@@ -11,7 +11,7 @@ import msgspec
 from xray_core import verdicts
 from xray_core.journey import LookedUp
 from xray_core.model import item_id_text
-from xray_server.backends.relational.database import Database, run_pk
+from xray_server.backends.relational.database import Chunk, Database, run_pk
 from xray_server.backends.relational.rows import FP40, SET_NAMES
 from xray_server.records.documents import unpack_values
 from xray_server.store import Sighting, StoredSet
@@ -47,11 +47,18 @@ class _SetsOfStep:
 
 
 def look_up(db: Database, project: str, run_id: str, item_id: str) -> list[LookedUp]:
-    """All sets of a run, and whether each holds the item: ids are compared, fingerprints are searched where they lie."""
+    """All sets of a run, and whether each holds the item."""
+    return look_up_in(db.chunks(run_pk(db, project, run_id)), item_id)
+
+
+def look_up_in(chunks: Iterable[Chunk], item_id: str) -> list[LookedUp]:
+    """All sets in the chunks of a run, and whether each holds the item: ids are compared, fingerprints are searched where
+    they lie.
+    """
     text = item_id_text(item_id)
     fingerprint = verdicts.fingerprint(text)
     found: dict[tuple[int, int, str | None], _SetsOfStep] = {}
-    for step, step_id, attempt, head, data in db.chunks(run_pk(db, project, run_id)):
+    for step, step_id, attempt, head, data in chunks:
         for code, reason, n, form, offset, length, *_ in head:
             key = (step, code, reason)
             sets = found.get(key)
@@ -75,7 +82,12 @@ def look_up(db: Database, project: str, run_id: str, item_id: str) -> list[Looke
 
 def sets(db: Database, project: str, run_id: str, step_id: str | None) -> Iterator[StoredSet]:
     """All sets of one run, or of one step: verdicts and the item sets given."""
-    for chunk in db.chunks(run_pk(db, project, run_id), step_id):
+    return sets_of(db.chunks(run_pk(db, project, run_id), step_id))
+
+
+def sets_of(chunks: Iterable[Chunk]) -> Iterator[StoredSet]:
+    """All sets in these chunks."""
+    for chunk in chunks:
         for code, reason, n, form, offset, length, *declared in chunk.head:
             blob = chunk.data[offset : offset + length]
             ids, fp40 = (None, blob) if form == FP40 else (msgspec.json.decode(blob), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import shutil
 from collections import deque
@@ -9,11 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
 import pytest
+from xray_server.backends import open_store
 from xray_server.backends.postgres.store import PostgresStore
 from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.store import Store
 
-from tests.server import postgresql
+from tests.server import clickhouse, postgresql
 
 MakeStore = Callable[[], Store]
 
@@ -54,10 +56,50 @@ def postgres_stores(request: pytest.FixtureRequest, opened: ExitStack) -> MakeSt
     return make
 
 
+@pytest.fixture(scope="session")
+def clickhouse_pair(
+    clickhouse_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[int], tuple[str, Store]]]:
+    """Two stores, made when they are first asked for: eleven tables take longer than most tests."""
+    with ExitStack() as opened:
+
+        @functools.cache
+        def store(number: int) -> tuple[str, Store]:
+            control = tmp_path_factory.mktemp("control") / "control.db"
+            own = opened.enter_context(clickhouse.database(clickhouse_url, control))
+            return own, opened.enter_context(closing(open_store(own)))
+
+        yield store
+
+
+def clickhouse_stores(request: pytest.FixtureRequest, opened: ExitStack) -> MakeStore:
+    """Two stores in turn, emptied, each in a database of its own; keys and alerts in a file beside it."""
+    pair: Callable[[int], tuple[str, Store]] = request.getfixturevalue("clickhouse_pair")
+    turns = itertools.count()
+
+    def make() -> Store:
+        address, store = pair(next(turns) % 2)
+        clickhouse.empty(address)
+        return store
+
+    return make
+
+
 STORES: dict[str, Callable[[pytest.FixtureRequest, ExitStack], MakeStore]] = {
     "sqlite": sqlite_stores,
+    "clickhouse": clickhouse_stores,
     "postgresql": postgres_stores,
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """ClickHouse is asked in milliseconds what the others are in microseconds: in the quick tests the questions alone."""
+    for item in items:
+        if "clickhouse" in item.name and "/contract/" in str(item.path) and item.path.name not in _QUICK_ON_CLICKHOUSE:
+            item.add_marker(pytest.mark.stack)
+
+
+_QUICK_ON_CLICKHOUSE = ("test_questions.py", "test_keeping_keys.py")
 
 
 @pytest.fixture(params=sorted(STORES))

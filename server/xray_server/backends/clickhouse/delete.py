@@ -1,0 +1,48 @@
+"""Deleting runs from one shard for good: what still arrives of them is not kept."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from xray_server.backends.clickhouse.cluster import Shard
+from xray_server.backends.clickhouse.parts import RunName
+from xray_server.backends.clickhouse.sql import bind
+from xray_server.store.questions import digest_of
+
+OF_RUNS: Final = (
+    "sample",
+    "verdict",
+    "item",
+    "step_list",
+    "run_list",
+    "step",
+    "run",
+)  # the run last: it says what is left
+
+
+def delete_run(shard: Shard, project: str, run_id: str, at_us: int) -> bool:
+    """Delete a run with all that hangs on it; False when there is no such run."""
+    if not shard.rows(bind("SELECT 1 FROM run WHERE project = ? AND run_id = ? LIMIT 1", project, run_id)):
+        return False
+    # first: whoever writes after this sees it, and whoever wrote before is found by what follows
+    shard.insert("deleted_run", [(project, digest_of(run_id).hex(), at_us)])
+    forget_runs(shard, [(project, run_id)])
+    return True
+
+
+def forget_runs(shard: Shard, names: Collection[RunName]) -> None:
+    """Remove all rows of these runs and wait until their parts are rewritten without."""
+    for table in OF_RUNS:
+        shard.command(
+            bind(f"ALTER TABLE {table} DELETE WHERE (project, run_id) IN ? SETTINGS mutations_sync = 2", list(names))
+        )
+
+
+def deleted_among(shard: Shard, names: Sequence[RunName]) -> set[RunName]:
+    """Those of these runs that were deleted."""
+    if not names:
+        return set()
+    digests = {(project, digest_of(run_id).hex()): (project, run_id) for project, run_id in names}
+    rows = shard.rows(bind("SELECT project, digest FROM deleted_run WHERE (project, digest) IN ?", list(digests)))
+    return {digests[project, digest] for project, digest in rows}

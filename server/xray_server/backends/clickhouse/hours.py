@@ -1,0 +1,151 @@
+"""Hourly sums. They are made of what the steps say, never by adding: a step that comes again or changes cannot count twice.
+
+Each write of steps of an hour is counted (`hour_touched`). Sums that were made at a count hold while it is the count; the
+background makes them of hours that are quiet, and of the others they are made as they are asked.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from xray_core.model import STATUS_RANK
+from xray_core.safety import swallow
+from xray_server.backends.clickhouse.cluster import Cluster, Shard
+from xray_server.backends.clickhouse.sql import bind
+from xray_server.backends.relational.rows import HOUR_US
+from xray_server.records.schema import MAX_DURATION_US
+from xray_server.store import TrendPoint
+
+QUIET_US: Final = 60_000_000  # an hour that nobody wrote to for so long is worth adding up for good
+_FIGURES: Final = 10  # columns of figures
+_COLUMNS: Final = (
+    "steps, failed, input, accepted, rejected, not_selected, errored, selected, unaccounted, duration_us, reasons"
+)
+# The rows as they are now: FINAL is right here, since the key holds all that is tested and the partition follows from it.
+_SUMS: Final = f"""
+    SELECT toUInt32(intDiv(at_us, {HOUR_US})) AS hour, coalesce(pipeline, '') AS pipeline_name, coalesce(name, '') AS step_name,
+        count() AS steps, countIf(status = {STATUS_RANK["failed"]}) AS failed, sum(counted_input) AS input,
+        sum(step.accepted) AS accepted, sum(step.rejected) AS rejected, sum(step.not_selected) AS not_selected,
+        sum(step.errored) AS errored, sum(step.selected) AS selected, sum(step.unaccounted) AS unaccounted,
+        sum(least(coalesce(step.duration_us, 0), {MAX_DURATION_US})) AS duration_us, sumMap(step.reasons) AS reasons
+    FROM step_list AS step FINAL WHERE TEST AND gone = 0 AND known = 1 GROUP BY hour, pipeline_name, step_name
+"""  # noqa: S608  # constants
+
+
+def trend(
+    cluster: Cluster, project: str, *, pipeline: str | None, name: str | None, since_us: int, until_us: int
+) -> list[TrendPoint]:
+    """Hourly sums per pipeline and step name, oldest first."""
+    first, last = max(0, since_us // HOUR_US), min(-(-until_us // HOUR_US), 1 << 31)
+    sums: dict[tuple[int, str, str], list[Any]] = {}
+    for rows in cluster.each(lambda shard: _of_shard(shard, project, pipeline, name, first, last)):
+        for hour, pipeline_name, step_name, *figures, reasons in rows:
+            known = sums.setdefault((hour, pipeline_name, step_name), [*[0] * _FIGURES, {}])
+            known[:_FIGURES] = [a + b for a, b in zip(known, figures)]
+            for reason, n in reasons.items():
+                if n:
+                    known[-1][reason] = known[-1].get(reason, 0) + n
+    return [
+        TrendPoint._make((hour * HOUR_US, pipeline_name, step_name, *figures))
+        for (hour, pipeline_name, step_name), figures in sorted(sums.items())
+    ]
+
+
+def _of_shard(
+    shard: Shard, project: str, pipeline: str | None, name: str | None, first: int, last: int
+) -> Sequence[Sequence[Any]]:
+    between = bind("project = ? AND hour >= ? AND hour < ?", project, first, last)
+    touched: dict[int, int] = dict(shard.rows(f"SELECT hour, sum(n) FROM hour_touched WHERE {between} GROUP BY hour"))  # noqa: S608
+    if not touched:
+        return []
+    made: dict[int, int] = dict(shard.rows(f"SELECT hour, max(touched) FROM hourly WHERE {between} GROUP BY hour"))  # noqa: S608
+    good = [(hour, n) for hour, n in touched.items() if made.get(hour) == n]
+    found: list[Sequence[Any]] = []
+    if good:
+        tests = [bind("project = ? AND (hour, touched) IN ?", project, good)]
+        tests += [
+            bind(f"{column} = ?", word) for column, word in (("pipeline", pipeline), ("name", name)) if word is not None
+        ]
+        found += shard.rows(
+            f"SELECT hour, pipeline, name, {_COLUMNS} FROM hourly WHERE {' AND '.join(tests)} "  # noqa: S608
+            "LIMIT 1 BY hour, pipeline, name"
+        )
+    others = sorted(touched.keys() - {hour for hour, _ in good})
+    for start, end in _stretches(others):
+        test = _hours_test(project, start, end)
+        test += "".join(
+            bind(f" AND coalesce({column}, '') = ?", word)
+            for column, word in (("pipeline", pipeline), ("name", name))
+            if word is not None
+        )
+        found += shard.rows(_SUMS.replace("TEST", test))
+    return found
+
+
+def _hours_test(project: str, start: int, end: int) -> str:
+    return bind("project = ? AND at_us >= ? AND at_us < ?", project, start * HOUR_US, end * HOUR_US)
+
+
+def _stretches(hours: Sequence[int]) -> list[tuple[int, int]]:
+    """Hours that follow one another, each from (inclusive) and to (exclusive)."""
+    found: list[tuple[int, int]] = []
+    for hour in hours:
+        if found and found[-1][1] == hour:
+            found[-1] = found[-1][0], hour + 1
+        else:
+            found.append((hour, hour + 1))
+    return found
+
+
+def add_up(shard: Shard, *, quiet_before_us: int, stop: Callable[[], bool] = lambda: False) -> int:
+    """Make the sums of the hours that were not written to since; how many hours."""
+    waiting = shard.rows(
+        bind(
+            "SELECT project, hour, t.n FROM (SELECT project, hour, sum(n) AS n, max(last_us) AS last_us FROM hour_touched "
+            "GROUP BY project, hour HAVING last_us < ?) AS t LEFT ANTI JOIN (SELECT DISTINCT project, hour, touched AS n FROM hourly) AS h "
+            "USING (project, hour, n) ORDER BY hour DESC",
+            quiet_before_us,
+        )
+    )
+    for done, (project, hour, n) in enumerate(waiting):
+        if stop():
+            return done
+        insert = f"INSERT INTO hourly (project, hour, pipeline, name, touched, {_COLUMNS})"
+        select = bind(" SELECT ?, hour, pipeline_name, step_name, ?, ", project, n)
+        sums = _SUMS.replace("TEST", _hours_test(project, hour, hour + 1))
+        shard.command(f"{insert}{select}{_COLUMNS} FROM ({sums})")
+    return len(waiting)
+
+
+class HourKeeper:
+    """Adds up hours that are quiet, in the background, now and then. What it does not come to costs time, no answer."""
+
+    def __init__(self, cluster: Cluster, *, every_s: float = 15.0) -> None:
+        self._cluster, self._every_s = cluster, every_s
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin, where it has not begun."""
+        with self._lock:
+            if self._thread is None and not self._closed.is_set():
+                self._thread = threading.Thread(target=self._run, name="xray-hours", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._every_s):
+            for shard in self._cluster.shards:
+                try:
+                    add_up(shard, quiet_before_us=time.time_ns() // 1000 - QUIET_US, stop=self._closed.is_set)
+                except Exception as error:  # noqa: BLE001  # a node that is away: the next round tries again
+                    swallow("adding up hours", error)
+
+    def close(self) -> None:
+        """Finish what is under way and stop."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join(30)

@@ -1,0 +1,63 @@
+"""Migrations of ClickHouse: brings the tables of one node up to date when the store is opened.
+
+Each file is a number of statements; ClickHouse has no transaction over them, so each must be one that may be begun again:
+the number is written down after the last.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+from typing import Final
+
+from xray_core.errors import ConfigurationError
+from xray_server.backends.clickhouse.cluster import Node
+from xray_server.backends.relational.migrations import log_migration
+
+_COMMENT: Final = re.compile(r"^\s*--.*$", re.MULTILINE)
+_DURABLE: Final = "fsync_after_insert = 1, fsync_part_directory = 1"  # what was acknowledged survives a power cut
+_PATH: Final = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'"
+
+
+def statements(text: str, *, replicated: bool) -> list[str]:
+    """The statements of a migration, with the engines written out."""
+    for name, plain, arguments in (
+        ("{replacing}(", "ReplacingMergeTree(", _PATH + ", "),
+        ("{aggregating}", "AggregatingMergeTree", _PATH),
+    ):
+        engine = plain
+        if replicated:
+            engine = f"Replicated{plain}{arguments}" if plain.endswith("(") else f"Replicated{plain}({arguments})"
+        text = text.replace(name, engine)
+    text = _COMMENT.sub("", text.replace("{durable}", _DURABLE))
+    found = [each.strip() for each in text.split(";")]
+    return [each.replace("CREATE TABLE ", "CREATE TABLE IF NOT EXISTS ", 1) for each in found if each]
+
+
+def migrate(node: Node, location: str, *, replicated: bool) -> None:
+    """Bring the tables of a node up to date.
+
+    Raises:
+        ConfigurationError: the database was written by a newer X-Ray.
+    """
+    files = sorted(
+        (int(file.name.split("_", 1)[0]), file)
+        for file in resources.files("xray_server.backends.clickhouse").joinpath("migrations").iterdir()
+        if file.name.endswith(".sql")
+    )
+    node.command(
+        "CREATE TABLE IF NOT EXISTS schema_version (number UInt32, at DateTime DEFAULT now()) "
+        "ENGINE = MergeTree ORDER BY number"
+    )
+    ((version,),) = node.rows("SELECT max(number) FROM schema_version")
+    if version > files[-1][0]:
+        raise ConfigurationError(
+            f"XRAY_DATABASE_URL: {location} was written by a newer X-Ray (schema {version}; this one knows "
+            f"{files[-1][0]}): upgrade X-Ray, or name another database"
+        )
+    log_migration(location, version, files[-1][0])
+    for number, file in files:
+        if number > version:
+            for statement in statements(file.read_text(encoding="utf-8"), replicated=replicated):
+                node.command(statement)
+            node.command(f"INSERT INTO schema_version (number) VALUES ({number})")  # noqa: S608  # a number

@@ -1,0 +1,122 @@
+"""What is stored of runs and step attempts: the newest revision of each part, read by identity, and the state they merge into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from xray_server.backends.clickhouse.cluster import Shard
+from xray_server.backends.clickhouse.sql import bind
+from xray_server.backends.relational.rows import Parts, place_us, run_state, step_state
+from xray_server.records.schema import decode_json
+from xray_server.store import StoredRun, StoredStep
+
+RunName: TypeAlias = tuple[str, str]  # project, run id
+StepName: TypeAlias = tuple[str, str, str, int]  # project, run id, step id, attempt
+HEARD, PART, SUM = 0, 1, 2  # of a row: heard of, a part, the sum of several parts
+MAX_VER: Final = (1 << 64) - 1
+
+
+@dataclass(slots=True)
+class Stored:
+    """What is stored of one run or step attempt.
+
+    Attributes:
+        parts: those that count.
+        vers: of every part that was ever written.
+        received_us: when it was first heard of.
+        day: of the partition in which its run lies.
+    """
+
+    received_us: int
+    day: int
+    parts: Parts = field(default_factory=dict)
+    vers: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def ver(self) -> int:
+        """Grows with every part and every revision: of two rows about it, the one that knows more has the greater."""
+        return total_ver(self.vers)
+
+    def add(self, known: int, part: str, ver: int, received_us: int, doc: bytes) -> None:
+        """Take in a row; those of one part newest first, the others are passed over."""
+        self.received_us = min(self.received_us, received_us)
+        if known == PART and part not in self.vers:
+            self.vers[part] = ver
+            if doc:
+                self.parts[part] = decode_json(doc)
+
+
+def total_ver(vers: Mapping[str, int]) -> int:
+    """The version of what these parts come to."""
+    return min(sum(vers.values()) + len(vers), MAX_VER)
+
+
+def stored_runs(shard: Shard, names: Sequence[RunName]) -> dict[RunName, Stored]:
+    """What is stored of these runs, of those that are there."""
+    found: dict[RunName, Stored] = {}
+    if names:
+        for project, run_id, day, known, part, ver, received_us, doc in shard.rows(
+            bind(
+                "SELECT project, run_id, day, known, part, ver, received_us, doc FROM run WHERE (project, run_id) IN ? "
+                "ORDER BY ver DESC LIMIT 1 BY project, run_id, known, part",
+                names,
+            )
+        ):
+            of = found.setdefault((project, run_id), Stored(received_us, day))
+            of.add(known, part, ver, received_us, doc)
+    return found
+
+
+def stored_steps(shard: Shard, names: Sequence[StepName]) -> dict[StepName, Stored]:
+    """What is stored of these step attempts, of those that are there."""
+    return _steps(shard, bind("(project, run_id, step_id, attempt) IN ?", names)) if names else {}
+
+
+def steps_of_run(shard: Shard, project: str, run_id: str, step_id: str | None = None) -> dict[StepName, Stored]:
+    """All that is stored of the steps of a run, or of the attempts of one step."""
+    test = bind("project = ? AND run_id = ?", project, run_id)
+    return _steps(shard, test if step_id is None else test + bind(" AND step_id = ?", step_id))
+
+
+def _steps(shard: Shard, test: str) -> dict[StepName, Stored]:
+    found: dict[StepName, Stored] = {}
+    for project, run_id, step_id, attempt, day, known, part, ver, received_us, doc in shard.rows(
+        "SELECT project, run_id, step_id, attempt, day, known, part, ver, received_us, doc FROM step "  # noqa: S608  # bound
+        f"WHERE {test} ORDER BY ver DESC LIMIT 1 BY project, run_id, step_id, attempt, known, part"
+    ):
+        of = found.setdefault((project, run_id, step_id, attempt), Stored(received_us, day))
+        of.add(known, part, ver, received_us, doc)
+    return found
+
+
+def run_of(run_id: str, stored: Stored, figures: tuple[int, int]) -> StoredRun:
+    """A run as merged from its parts; `figures` are its steps, and those with a flag."""
+    state = run_state(stored.parts)
+    return StoredRun(run_id, place_us(state, stored.received_us), state, *figures, known=bool(stored.parts))
+
+
+def step_of(name: StepName, stored: Stored) -> StoredStep:
+    """A step attempt as merged from its parts."""
+    _, run_id, step_id, attempt = name
+    state = step_state(stored.parts)
+    at_us = place_us(state.values, stored.received_us)
+    state.values.update(run_id=run_id, step_id=step_id, attempt=attempt)
+    return StoredStep(run_id, step_id, attempt, at_us, state.values, state.ledger, state.rejection_rate)
+
+
+def step_counts(shard: Shard, names: Sequence[RunName], suspect_flags: int) -> dict[RunName, tuple[int, int]]:
+    """(steps, steps with one of these flags) of each of these runs that has steps."""
+    if not names:
+        return {}
+    rows = shard.rows(
+        bind(
+            "SELECT project, run_id, count(), countIf(known > 0 AND bitAnd(flags, ?) != 0) FROM ("
+            "SELECT project, run_id, known, flags FROM step WHERE (project, run_id) IN ? "
+            "ORDER BY known DESC, ver DESC LIMIT 1 BY project, run_id, step_id, attempt) GROUP BY project, run_id",
+            suspect_flags,
+            names,
+        )
+    )
+    return {(project, run_id): (steps, flagged) for project, run_id, steps, flagged in rows}

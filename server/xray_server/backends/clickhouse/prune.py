@@ -1,0 +1,125 @@
+"""Removing what is too old from one shard, a day of runs at a time: a partition as a whole where all of it is too old.
+
+What lists say of runs that are gone is passed over (`lists.py`), so a list's partition goes when its own day is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from xray_server.backends.clickhouse.cluster import Cluster, Shard
+from xray_server.backends.clickhouse.sql import bind
+from xray_server.store import Prune
+
+DAY_US: Final = 86_400_000_000
+_TABLES: Final = {
+    "details": ("sample",),
+    "verdicts": ("sample", "verdict", "item"),
+    "ledgers": ("sample", "verdict", "item", "step", "run"),
+}
+_NAMES_AT_ONCE: Final = 2_000
+
+
+def prune(cluster: Cluster, order: Prune, cursor: str | None) -> tuple[int, str | None]:
+    """One step: what is too old of one day of one shard.
+
+    Returns:
+        rows removed, and where to go on (None: done).
+    """
+    number, _, after = (cursor or "0.-1").partition(".")
+    shard = cluster.shards[int(number)]
+    day = _next_day(shard, order, int(after))
+    if day is not None:
+        return _of_day(shard, order, day), f"{number}.{day}"
+    removed = _lists(shard, order) if order.kind == "ledgers" and order.nobody_keeps_longer else 0
+    following = int(number) + 1
+    return removed, f"{following}.-1" if following < len(cluster.shards) else None
+
+
+def _expired(order: Prune) -> str:
+    """The test that a run is too old and one of those that are meant."""
+    test = bind("at_us < ? AND at_us >= ?", order.before_us, order.from_us)
+    if order.pipeline is not None:
+        test += bind(" AND pipeline = ?", order.pipeline)
+    elif order.but:
+        test += bind(" AND coalesce(pipeline, '') NOT IN ?", list(order.but))
+    return f"({test})"
+
+
+def _next_day(shard: Shard, order: Prune, after: int) -> int | None:
+    rows = shard.rows(
+        f"SELECT min(day) FROM run_list FINAL WHERE gone = 0 AND {_expired(order)} AND day > {after} HAVING count() > 0"  # noqa: S608
+    )
+    return int(rows[0][0]) if rows else None
+
+
+def _of_day(shard: Shard, order: Prune, day: int) -> int:
+    """Remove what is too old of a day; how many rows."""
+    ((others,),) = shard.rows(
+        f"SELECT count() FROM run_list FINAL WHERE gone = 0 AND day = {day} AND NOT {_expired(order)}"  # noqa: S608
+    )
+    removed = 0
+    if not others:
+        for table in _TABLES[order.kind]:
+            removed += _drop(shard, table, day)
+        if order.kind != "ledgers":
+            return removed
+    names = [
+        (project, run_id)
+        for project, run_id in shard.rows(
+            f"SELECT project, run_id FROM run_list FINAL WHERE gone = 0 AND day = {day} AND {_expired(order)}"  # noqa: S608
+        )
+    ]
+    for start in range(0, len(names), _NAMES_AT_ONCE):
+        removed += _runs(shard, order, day, names[start : start + _NAMES_AT_ONCE])
+    return removed
+
+
+def _runs(shard: Shard, order: Prune, day: int, names: Sequence[tuple[str, str]]) -> int:
+    removed = 0
+    these = bind("(project, run_id) IN ?", names)
+    for table in _TABLES[order.kind]:
+        test = f"day = {day} AND {these}"
+        ((rows,),) = shard.rows(f"SELECT count() FROM {table} WHERE {test}")  # noqa: S608
+        if rows:  # deleting rewrites what a part says of its rows, even where there are none
+            shard.command(f"DELETE FROM {table} IN PARTITION {day} WHERE {these}")  # noqa: S608
+            removed += int(rows)
+    if order.kind == "ledgers":
+        # their hours are to be added up again, without them
+        shard.command(
+            "INSERT INTO hour_touched SELECT DISTINCT project, toUInt32(intDiv(at_us, 3600000000)), 1, "  # noqa: S608
+            f"toUnixTimestamp64Micro(now64(6)) FROM step_list WHERE {these}"
+        )
+        for table in ("step_list", "run_list"):
+            shard.command(f"DELETE FROM {table} WHERE {these}")  # noqa: S608
+    return removed
+
+
+def _lists(shard: Shard, order: Prune) -> int:
+    """Drop the days of lists and sums that lie wholly before the limit."""
+    removed = 0
+    for table in ("step_list", "run_list", "hourly", "hour_touched"):
+        for (partition,) in shard.rows(
+            bind(
+                "SELECT DISTINCT partition_id FROM system.parts WHERE database = currentDatabase() AND table = ? AND active",
+                table,
+            )
+        ):
+            if (int(partition) + 1) * DAY_US <= order.before_us:
+                removed += _drop(shard, table, int(partition))
+    return removed
+
+
+def _drop(shard: Shard, table: str, partition: int) -> int:
+    """Drop a partition; how many rows were in it."""
+    ((rows,),) = shard.rows(
+        bind(
+            "SELECT sum(rows) FROM system.parts WHERE database = currentDatabase() AND table = ? AND active AND partition_id = ?",
+            table,
+            str(partition),
+        )
+    )
+    if rows:
+        shard.command(f"ALTER TABLE {table} DROP PARTITION ID '{partition}'")
+    return int(rows or 0)

@@ -1,0 +1,223 @@
+"""Writing into one shard of ClickHouse: parts are inserted, then what the lists say of them, from all that is there by then.
+
+There is no transaction over tables or processes. What keeps answers right without one:
+
+- every row has a key and a version, so a group that failed half way is written again and comes to the same;
+- the lists are made after the parts, from the parts: a writer looks whether another wrote a part of the same run or step
+  meanwhile, and whoever looks last sees all;
+- a row of a list is a hint (`lists.py`), and a sum of an hour holds for the count of writes that it was made at (`hours.py`).
+
+Owned by the writer thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import xxhash
+
+from xray_server.backends.clickhouse import parts
+from xray_server.backends.clickhouse.cluster import Shard
+from xray_server.backends.clickhouse.delete import deleted_among, forget_runs
+from xray_server.backends.clickhouse.erase import erase_from_runs, erased_items
+from xray_server.backends.clickhouse.parts import PART, SUM, RunName, StepName, Stored
+from xray_server.backends.clickhouse.rows import (
+    KNOWN,
+    Written,
+    fingerprints_of,
+    run_list_rows,
+    run_rows,
+    step_list_rows,
+    step_rows,
+)
+from xray_server.backends.clickhouse.sql import bind
+from xray_server.backends.relational.deleted import without
+from xray_server.backends.relational.erase import erase_from_batch
+from xray_server.backends.relational.rows import (
+    HOUR_US,
+    REV,
+    Folded,
+    Parts,
+    client_document,
+    fold,
+    merged,
+    place_us,
+    run_state,
+    verdict_documents,
+)
+from xray_server.records import states
+from xray_server.store import Batch
+
+N = TypeVar("N", RunName, StepName)
+DAY_US: Final = 86_400_000_000
+_GENERATION_BITS: Final = 8
+_LAST: Final = (1 << 63) - 1
+
+
+class ShardWriter:
+    """Turns batches into rows of one shard."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._projects: dict[str, int] = {}
+
+    def write(self, batches: Sequence[Batch]) -> None:
+        """Write all batches, but for what is of deleted runs. Written again, they come to the same.
+
+        Raises:
+            StoreUnavailableError: some of it may be written.
+        """
+        self._projects.clear()
+        folded = fold(batches, self._number)
+        names = [self._run_name(key) for key in folded.runs]
+        if gone := deleted_among(self._shard, names):
+            keys = {(self._projects[project], run_id) for project, run_id in gone}
+            folded = fold(without(batches, keys, self._number), self._number)
+        erased = erased_items(self._shard, list(self._projects))
+        if erased:
+            of = {self._projects[project]: items for project, items in erased.items()}
+            erase_from_batch(folded, of, self._place_of)
+        self._write(folded)
+        # what was deleted while this was written
+        if deleted := deleted_among(self._shard, names):
+            forget_runs(self._shard, deleted)
+        since = erased_items(self._shard, list(self._projects))
+        if since != erased:
+            erase_from_runs(self._shard, names, since)
+
+    def _write(self, folded: Folded) -> None:
+        names = list(self._projects)
+        runs = self._merge(
+            {self._run_name(key): of for key, of in folded.runs.items()}, folded, parts.stored_runs, states.run_part
+        )
+        steps = self._merge(
+            {(names[key[0]], *key[1:]): of for key, of in folded.steps.items()},
+            folded,
+            parts.stored_steps,
+            states.step_part,
+        )
+        for run in runs.values():
+            if run.before is None:
+                run.now.day = place_us(run_state(run.now.parts), run.now.received_us) // DAY_US
+        for key, step in steps.items():
+            step.now.day = runs[key[:2]].now.day
+        self._insert_sets(folded, runs)
+        self._shard.insert("step", [row for name, step in steps.items() for row in step_rows(name, step)])
+        self._shard.insert("run", [row for name, run in runs.items() for row in run_rows(name, run)])
+        self._insert_clients(folded)
+        self._meet_others(runs, steps)
+        self._insert_lists(runs, steps)
+
+    def _place_of(self, key: tuple[int, str]) -> int | None:
+        """When a stored run started, or was first heard of."""
+        name = self._run_name(key)
+        stored = parts.stored_runs(self._shard, [name]).get(name)
+        return None if stored is None else place_us(run_state(stored.parts), stored.received_us)
+
+    def _number(self, project: str) -> int:
+        return self._projects.setdefault(project, len(self._projects))
+
+    def _run_name(self, key: tuple[int, str]) -> RunName:
+        return list(self._projects)[key[0]], key[1]
+
+    def _merge(
+        self,
+        incoming: Mapping[N, Parts],
+        folded: Folded,
+        stored: Callable[[Shard, Sequence[N]], dict[N, Stored]],
+        as_part: Any,
+    ) -> dict[N, Written]:
+        """What is stored of these, and the same with this group's records."""
+        known = stored(self._shard, list(incoming))
+        written: dict[N, Written] = {}
+        for name, given in incoming.items():
+            before = known.get(name)
+            received_us = folded.received[self._projects[name[0]], name[1]]
+            now = Stored(received_us, 0) if before is None else Stored(min(before.received_us, received_us), before.day)
+            old = {} if before is None else before.parts
+            now.parts, changed = merged(old, given, as_part)
+            now.vers = {} if before is None else dict(before.vers)
+            for part in changed:
+                ver = int(now.parts[part][REV]) << _GENERATION_BITS if part in now.parts else 0
+                now.vers[part] = max(ver, now.vers.get(part, -1) + 1)
+            written[name] = Written(before, now, changed, bool(given))
+        return written
+
+    def _insert_sets(self, folded: Folded, runs: Mapping[RunName, Written]) -> None:
+        names = list(self._projects)
+        verdict_rows: list[tuple[Any, ...]] = []
+        items: dict[tuple[Any, ...], int] = {}
+        for place, ((project, run_id, step_id, attempt), each) in enumerate(folded.verdicts):
+            key = (names[project], runs[names[project], run_id].now.day)
+            received_us = folded.received[project, run_id]
+            head, data = verdict_documents(each)
+            times = (_LAST - received_us, received_us)
+            verdict_rows.append((*key, run_id, step_id, attempt, each.part, each.chunk, *times, place, head, data))
+            for fingerprint in fingerprints_of(head, data):
+                item = (*key, fingerprint, run_id)
+                items[item] = received_us
+        self._shard.insert("verdict", verdict_rows)
+        self._shard.insert("item", [(*item, received_us) for item, received_us in items.items()])
+        sample_rows = []
+        for (project, run_id, step_id, attempt), record in folded.samples:
+            text = bytes(record.samples)
+            ver = record.rev << 64 | xxhash.xxh3_64_intdigest(text)
+            key = (names[project], runs[names[project], run_id].now.day)
+            sample_rows.append((*key, run_id, step_id, attempt, record.part, record.chunk, record.rev, ver, text))
+        self._shard.insert("sample", sample_rows)
+
+    def _insert_clients(self, folded: Folded) -> None:
+        names = list(self._projects)
+        rows = []
+        for project, record, received_us in folded.clients:
+            document = client_document(record)
+            ver = record.rev << 64 | xxhash.xxh3_64_intdigest(document)
+            rows.append((names[project], record.part, ver, received_us, document))
+        self._shard.insert("client", rows)
+
+    def _meet_others(self, runs: dict[RunName, Written], steps: dict[StepName, Written]) -> None:
+        """Take in the parts that other processes wrote of the same runs and steps since these were read."""
+        self._take_in("run", "project, run_id", runs, parts.stored_runs)
+        met = self._take_in("step", "project, run_id, step_id, attempt", steps, parts.stored_steps)
+        rows = [row for name in met for row in step_rows(name, steps[name]) if row[KNOWN] == SUM]
+        self._shard.insert("step", rows)
+
+    def _take_in(
+        self,
+        table: str,
+        columns: str,
+        written: dict[N, Written],
+        stored: Callable[[Shard, Sequence[N]], dict[N, Stored]],
+    ) -> list[N]:
+        """The names of those of which others wrote parts."""
+        said = [name for name, each in written.items() if each.said]
+        if not said:
+            return []
+        found: dict[Any, dict[str, int]] = {}
+        for *name, part, ver in self._shard.rows(
+            bind(
+                f"SELECT {columns}, part, max(ver) FROM {table} "  # noqa: S608  # constants
+                f"WHERE known = {PART} AND ({columns}) IN ? GROUP BY {columns}, part",
+                said,
+            )
+        ):
+            found.setdefault(tuple(name), {})[part] = ver
+        others = [name for name in said if found.get(name) != written[name].now.vers]
+        met = stored(self._shard, others)
+        for each, now in met.items():
+            written[each].now = now
+        return list(met)
+
+    def _insert_lists(self, runs: Mapping[RunName, Written], steps: Mapping[StepName, Written]) -> None:
+        listed = [row for name, run in runs.items() if run.said or run.new for row in run_list_rows(name, run)]
+        self._shard.insert("run_list", listed)
+        rows = [row for name, step in steps.items() if step.said or step.new for row in step_list_rows(name, step)]
+        self._shard.insert("step_list", rows)
+        touched: dict[tuple[str, int], int] = {}
+        for row in rows:
+            hour = row[0], row[1] // HOUR_US
+            touched[hour] = touched.get(hour, 0) + 1
+        now_us = time.time_ns() // 1000
+        self._shard.insert("hour_touched", [(*hour, n, now_us) for hour, n in touched.items()])

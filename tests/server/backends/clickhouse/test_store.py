@@ -1,0 +1,160 @@
+"""What is ClickHouse's own: its address, its statements, migrations, several writers, the control database.
+
+Tests store.py, address.py, alerts.py, cluster.py, migrate.py, sql.py, places.py, health.py, delete.py, dump.py, erase.py,
+figures.py, items.py, names.py and prune.py of clickhouse; what all stores answer is in the contract.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from xray_server.alerts.store import KeepsAlerts
+from xray_server.backends import open_store
+from xray_server.backends.clickhouse.address import DEFAULT_CONTROL, parse_address
+from xray_server.backends.clickhouse.migrate import statements
+from xray_server.backends.clickhouse.places import make_place, parse_place
+from xray_server.backends.clickhouse.sql import bind, literal
+from xray_server.backends.clickhouse.store import ClickHouseStore
+from xray_server.records.schema import Record, RunRecord, StepRecord
+from xray_server.store import BadCursorError, Batch, RunFilter, StepFilter
+
+from xray_core.errors import ConfigurationError
+
+NOW = 1_764_000_000_000_000
+
+
+def test_an_address_names_shards_replicas_a_database_and_where_keys_are_kept() -> None:
+    plain = parse_address("clickhouse://ana:p%40ss@db.example/xray")
+    assert plain.shards == ((("db.example", 8123),),)
+    assert (plain.database, plain.user, plain.password) == ("xray", "ana", "p@ss")
+    assert plain.control == DEFAULT_CONTROL
+    assert "p@ss" not in plain.location
+    many = parse_address(
+        "clickhouse://u@/x?shards=a:1,b:2|c,[::1]:4&control=postgresql%3A%2F%2Fh%2Fd&secure=1&replicated=1"
+    )
+    assert many.shards == ((("a", 1), ("b", 2)), (("c", 8443), ("::1", 4)))
+    assert (many.control, many.secure, many.replicated) == ("postgresql://h/d", True, True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "clickhouse://h",
+        "clickhouse://h:port/x",
+        "clickhouse://h/a/b",
+        "clickhouse://h/x?shards=a:1,,b",
+        "clickhouse://h/x?shard=a",
+    ],
+)
+def test_an_address_that_cannot_be_read_says_what_to_write(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="write clickhouse://user@host:8123/xray"):
+        parse_address(url)
+
+
+def test_a_server_that_does_not_answer_is_a_mistake_that_is_told_at_the_start(control: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot open clickhouse://127\.0\.0\.1:1/x"):
+        open_store(f"clickhouse://127.0.0.1:1/x?control=sqlite:///{control}")
+
+
+def test_values_are_bound_whatever_is_in_them(store: ClickHouseStore) -> None:
+    (node,) = store._cluster.shards[0].nodes
+    for value in ("it's", "a\\'b", "?", "\0", "\n\t\r", "ü🛫", "%s", "{x:String}", ""):
+        assert node.rows(bind("SELECT ? AS a, length(?)", value, value))[0][0] == value
+    assert literal(("a",)) == "('a',)"
+    assert node.rows(bind("SELECT 1 WHERE ('a', 1) IN ?", [("a", 1)])) != []
+    with pytest.raises(ValueError, match="1 marks and 2 values"):
+        bind("?", 1, 2)
+    with pytest.raises(TypeError):
+        literal(object())
+
+
+def test_a_place_in_a_list_comes_back_and_another_is_refused() -> None:
+    assert parse_place(make_place(NOW, "r?", "s", 1), "issi") == [NOW, "r?", "s", 1]
+    for types in ("iss", "iiii", "issii"):
+        with pytest.raises(BadCursorError):
+            parse_place(make_place(NOW, "r?", "s", 1), types)
+
+
+def test_the_replicated_form_of_every_table_names_its_path_and_replica() -> None:
+    files = resources.files("xray_server.backends.clickhouse").joinpath("migrations").iterdir()
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        plain, replicated = statements(text, replicated=False), statements(text, replicated=True)
+        assert len(plain) == len(replicated)
+        assert not any("{" in each for each in plain)
+        for each in replicated:
+            assert "Replicated" in each
+            assert "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'" in each
+            assert "{replacing}" not in each
+
+
+def test_a_database_of_a_newer_xray_is_not_opened(store: ClickHouseStore, address: str) -> None:
+    (node,) = store._cluster.shards[0].nodes
+    node.command("INSERT INTO schema_version (number) VALUES (999)")
+    try:
+        with pytest.raises(ConfigurationError, match="written by a newer X-Ray"):
+            open_store(address)
+    finally:
+        node.command("ALTER TABLE schema_version DELETE WHERE number = 999 SETTINGS mutations_sync = 2")
+
+
+def step(part: str, rejected: int, rev: int = 1) -> Record:
+    return StepRecord(v=1, run_id="r", step_id="s", attempt=1, part=part, rev=rev, name="n", pipeline="p", status="completed",
+                      started_us=NOW, counts={"rejected": rejected}, reasons={"rejected": {part: rejected}})  # fmt: skip
+
+
+def test_two_processes_that_write_parts_of_one_step_at_once_list_it_as_both_say(
+    store: ClickHouseStore, address: str
+) -> None:
+    """Each reads before the other has written; whoever looks last sees both."""
+    with closing(open_store(address)) as other:
+        assert isinstance(other, ClickHouseStore)
+        first, second = store._writers[0], other._writers[0]
+        met = second._meet_others
+
+        def meanwhile(runs: object, steps: object) -> None:
+            first.write([Batch([step("a", 3), RunRecord(v=1, run_id="r", part="a", tags={"a": "x"})], "default", NOW)])
+            met(runs, steps)  # type: ignore[arg-type]
+
+        second._meet_others = meanwhile  # type: ignore[method-assign,assignment]
+        second.write([Batch([step("b", 4), RunRecord(v=1, run_id="r", part="b", tags={"b": "y"})], "default", NOW)])
+    (found,) = store.steps("default", StepFilter(reason="a"), limit=9).items
+    assert found.ledger.rejected == 7
+    assert store.steps("default", StepFilter(reason="b"), limit=9).items == [found]
+    assert [run.run_id for run in store.runs("default", RunFilter(tag="a:x"), limit=9).items] == ["r"]
+    assert [run.run_id for run in store.runs("default", RunFilter(tag="b:y"), limit=9).items] == ["r"]
+    (group,) = store.step_groups("default", "r")
+    assert group.rejected == 7
+    (point,) = store.trend("default", pipeline=None, name=None, since_us=0, until_us=NOW * 2)
+    assert point.reasons == {"a": 3, "b": 4}
+
+
+def test_what_is_to_be_judged_is_noted_in_the_control_database_after_the_records(store: ClickHouseStore) -> None:
+    assert isinstance(store, KeepsAlerts)
+    alerts = store.alert_store()
+    seen: list[bool] = []
+
+    def select(batches: object) -> list[bytes]:
+        seen.append(store.run("default", "r") is not None)
+        return [b"note"]
+
+    alerts.watch(select)
+    try:
+        store.write([Batch([step("a", 1)], "default", NOW)])
+    finally:
+        alerts.watch(None)
+    assert seen == [True]
+    assert [note for _, note in alerts.notes(9)] == [b"note"]
+    assert alerts.leads()
+
+
+def test_health_says_how_many_parts_there_are_and_how_much_room(store: ClickHouseStore) -> None:
+    store.write([Batch([step("a", 1), RunRecord(v=1, run_id="r", part="a", started_us=NOW)], "default", NOW)])
+    health = store.health()
+    assert (health.kind, health.runs, health.newest_us) == ("clickhouse", 1, NOW)
+    assert health.details["parts"] >= 6
+    assert health.details["free_bytes"] > 0
+    assert store.check() == []
