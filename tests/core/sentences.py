@@ -34,6 +34,8 @@ def why_sentences() -> Iterator[str]:
         _why("p9 never entered: it is not among the items of filter"), "0199f2a1", "2026-01-31"
     )
     yield known.sentence
+    yield journey.say("waits_in_part", run="0199f2a1")
+    yield journey.say("newer_waits", runs="2 runs", wait="wait")
     inner = _why("p9 was rejected at check: too_old", step="check", outcome="rejected", run="0199f2b7")
     yield journey.with_child_runs(_why("p9 never entered"), [inner]).sentence
     yield journey.with_child_runs(_why("p9 was accepted at load", step="load", outcome="accepted"), [inner]).sentence
@@ -211,6 +213,8 @@ def diff_sentences() -> Iterator[str]:
     yield _two_faults(masked=True)
     yield _two_faults(masked=False)
     yield _told_less()
+    yield compare.say("waits_in_part", run="0199f2a1")
+    yield compare.say("baseline_waits", runs="1 run", wait="waits")
     yield compare.say("baseline", run="0199f2a1", why='the last run marked good, "as ordered"')
 
 

@@ -8,15 +8,20 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from xray_core.cli import render
 from xray_core.cli.delivering import say_what_waits
 from xray_core.cli.markdown import diff_markdown
 from xray_core.errors import ApiError, NotFoundError
 from xray_core.query.http_reader import HttpReader
+from xray_core.query.waiting import diff_with_waiting, why_with_waiting
+
+if TYPE_CHECKING:
+    from xray_core.settings import Settings
 
 DIFFERS: Final = 3  # exit code of `xray diff --exit-code`
+LAST: Final = ("last", "latest")
 
 
 def register(subparsers: Any) -> None:
@@ -75,7 +80,11 @@ def _register_answers(subparsers: Any) -> None:
     parser.add_argument("--pipeline", help="'last' of this pipeline")
 
     parser = command(
-        subparsers, "diff", _diff, "where two runs first differ", "xray diff 01993f2a --baseline good --exit-code"
+        subparsers,
+        "diff",
+        _with_what_waits(_diff),
+        "where two runs first differ",
+        "xray diff 01993f2a --baseline good --exit-code",
     )
     parser.add_argument("run_id", metavar="A", help="a run id, its beginning, or 'last'")
     parser.add_argument("other", metavar="B", nargs="?", help="the run to compare with")
@@ -126,18 +135,21 @@ def times(parser: argparse.ArgumentParser) -> None:
 
 def reader(arguments: argparse.Namespace) -> HttpReader:
     """A reader of the server that the arguments and the environment name."""
+    return HttpReader(settings_of(arguments))
+
+
+def settings_of(arguments: argparse.Namespace) -> Settings:
+    """The settings of the environment, with the server that the arguments name."""
     from xray_core.settings import load
 
-    return HttpReader(load({"api_url": arguments.api_url}))
+    return load({"api_url": arguments.api_url})
 
 
 def _with_what_waits(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
     """The command, and a line about what waits on this machine: what it did not find may be among that."""
 
     def run(arguments: argparse.Namespace) -> int:
-        from xray_core.settings import load
-
-        settings = load({"api_url": arguments.api_url})
+        settings = settings_of(arguments)
         try:
             return command(arguments)
         finally:
@@ -197,6 +209,7 @@ def _why(arguments: argparse.Namespace) -> int:
     with reader(arguments) as server:
         run_id = resolve(server, arguments.run_id, arguments.pipeline)
         answer = server.get("runs", run_id, "items", server.item(arguments.item_id))
+    answer = why_with_waiting(answer, settings_of(arguments), newest=arguments.run_id in LAST)
     code = out(arguments, answer, render.answer if arguments.brief else render.why)
     return 1 if answer.get("outcome") == "never_entered" else code
 
@@ -216,6 +229,7 @@ def _diff(arguments: argparse.Namespace) -> int:
             )
         else:
             answer = server.get("runs", run_id, "diff", resolve(server, arguments.other, arguments.pipeline), **chosen)
+    answer = diff_with_waiting(answer, settings_of(arguments))
     if arguments.markdown:
         print(diff_markdown(answer))
         code = 0
@@ -246,7 +260,7 @@ def resolve(server: HttpReader, run_id: str, pipeline: str | None = None) -> str
         NotFoundError: there is none.
         ApiError: the beginning fits several.
     """
-    if run_id in ("last", "latest"):
+    if run_id in LAST:
         runs = server.get("runs", limit=1, pipeline=pipeline)["runs"]
         if not runs:
             of = f" of pipeline {pipeline!r}" if pipeline else ""

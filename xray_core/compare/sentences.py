@@ -44,6 +44,8 @@ TEMPLATES: Final[dict[str, str]] = {
     "before_unknown": "{steps} may differ before it, too little was captured",
     "before_differs": "{steps} {differs} before it",
     "inputs_differ": "the runs were given different inputs",
+    "waits_in_part": "; a part of {run} waits on this machine",
+    "baseline_waits": "; the baseline may be older: {runs} {wait} on this machine",
     "baseline": "; compared with {run}, {why}",
 }
 

@@ -159,6 +159,7 @@ class Diff:
         options: {tolerance, ignore}: how they were compared.
         baseline: {run_id, how, started_at, mark, note} where `a` was chosen as the baseline.
         unusual: {step, figure, share, usual: [low, high], runs, sentence} of what is far from the last runs of the pipeline.
+        waiting: runs that wait on this machine and could change the answer: one of the two, or one that the baseline may be.
         ignore_proposed: paths of the input that had another value in each of the last runs.
         flipped_count: all of them; an estimate where `flipped_exact` is False, with its standard error.
     """
@@ -181,6 +182,7 @@ class Diff:
     baseline: Mapping[str, Any] | None = None
     unusual: Sequence[Mapping[str, Any]] = ()
     ignore_proposed: Sequence[str] = ()
+    waiting: Sequence[str] = ()
 
     def __str__(self) -> str:
         return markup.diff_text(self)
@@ -190,7 +192,10 @@ class Diff:
 
     def as_json(self) -> Json:
         """The answer as the server sends it."""
-        return asdict(self)
+        answer = asdict(self)
+        if not self.waiting:  # no server knows of it
+            del answer["waiting"]
+        return answer
 
     @classmethod
     def from_json(cls, answer: Mapping[str, Any]) -> Diff:

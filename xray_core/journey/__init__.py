@@ -7,7 +7,7 @@ on. The rule above all others: an item is called absent only where a complete se
 
 from xray_core.journey.conservation import Gap, gaps
 from xray_core.journey.explain import explain, with_child_runs, with_known_run
-from xray_core.journey.sentences import details_text
+from xray_core.journey.sentences import details_text, say
 from xray_core.journey.types import NEGATIVE, Certainty, Entry, LookedUp, State, StepKey, Why
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "details_text",
     "explain",
     "gaps",
+    "say",
     "with_child_runs",
     "with_known_run",
 ]

@@ -43,6 +43,8 @@ TEMPLATES: Final[dict[str, str]] = {
     "child_run": "; in its child run {run}: {sentence}",
     "in_child_run": " (in its child run {run})",
     "known_run": "; run {run} of {at} knows it",
+    "waits_in_part": "; a part of {run} waits on this machine",
+    "newer_waits": "; this may not be the newest run: {runs} {wait} on this machine",
     # of a run: what is not conserved between its steps
     "lost_between_steps": "{n} of {of} items that came out of {step} did not go into {later} or a step after it{names}",
     "inferred": " (inferred: nobody said so)",

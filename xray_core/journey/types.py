@@ -98,6 +98,7 @@ class Why:
             before the first that the item never entered; or between the last that had it and the first that had not.
         child_runs: {run_id, pipeline, outcome, sentence} of runs that began inside this one and know the item.
         inferred: the outcome follows from items that an adapter found; nobody said so.
+        waiting: runs that wait on this machine and could change the answer: this one, or newer ones of its pipeline.
         known_run: {run_id, started_at} of the newest run of the pipeline that knows the item, where this one does not.
     """
 
@@ -120,6 +121,7 @@ class Why:
     child_runs: Sequence[Mapping[str, Any]] = ()
     known_run: Mapping[str, Any] | None = None
     inferred: bool = False
+    waiting: Sequence[str] = ()
 
     def __str__(self) -> str:
         return markup.why_text(self)
@@ -130,6 +132,8 @@ class Why:
     def as_json(self) -> Json:
         """The answer as the server sends it."""
         answer = {each.name: getattr(self, each.name) for each in fields(self)}
+        if not self.waiting:  # no server knows of it
+            del answer["waiting"]
         answer["journey"] = [{each.name: getattr(entry, each.name) for each in fields(entry)} for entry in self.journey]
         return answer
 

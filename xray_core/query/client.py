@@ -21,6 +21,7 @@ from xray_core.errors import ConfigurationError, NotFoundError
 from xray_core.journey import Why
 from xray_core.query import frames
 from xray_core.query.http_reader import HttpReader
+from xray_core.query.waiting import diff_with_waiting, why_with_waiting
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -230,16 +231,19 @@ class Client:
         from xray_core.settings import load
 
         given = {"api_url": api_url, "api_key": api_key, "timeout_s": timeout_s}
-        self._reader = HttpReader(load({name: value for name, value in given.items() if value is not None}))
+        self._settings = load({name: value for name, value in given.items() if value is not None})
+        self._reader = HttpReader(self._settings)
 
     def why(self, item_id: str | int, run: str | None = None, *, pipeline: str | None = None) -> Why:
         """What became of an item in a run; in the newest one (of `pipeline`) where none is given."""
+        named = run is not None
         if run is None:
             newest = self.runs(pipeline=pipeline, limit=1)
             if not newest.items:
                 raise NotFoundError(f"there is no run{f' of {pipeline!r}' if pipeline else ''} yet", status=404)
             run = newest.items[0].run_id
-        return Why.from_json(self._reader.get("runs", run, "items", self._reader.item(item_id)))
+        answer = self._reader.get("runs", run, "items", self._reader.item(item_id))
+        return Why.from_json(why_with_waiting(answer, self._settings, newest=not named))
 
     def diff(
         self,
@@ -258,7 +262,7 @@ class Client:
             ignore: paths to leave out, as in "input.request_id".
         """
         chosen = {"baseline": baseline, "tolerance": tolerance, "ignore": ",".join(ignore) or None}
-        return Diff.from_json(self._reader.get("runs", a, "diff", b, **chosen))
+        return Diff.from_json(diff_with_waiting(self._reader.get("runs", a, "diff", b, **chosen), self._settings))
 
     def mark(self, run: str, mark: str, note: str | None = None) -> None:
         """Mark a run "good" or "bad", with a note; "none" takes the mark away."""

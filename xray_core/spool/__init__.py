@@ -12,8 +12,9 @@ from xray_core.spool.report import SpoolReport, Waiting, left_behind, spool_repo
 from xray_core.spool.segment import Disk, Item, Segment
 from xray_core.spool.spool import Spool
 from xray_core.spool.taking import Taken
+from xray_core.spool.waiting_runs import WaitingRun, waiting_runs
 
 __all__ = [
-    "Disk", "Item", "Quarantine", "Segment", "Spool", "SpoolReport", "Taken", "Waiting", "directory_for", "left_behind",
-    "spool_report",
+    "Disk", "Item", "Quarantine", "Segment", "Spool", "SpoolReport", "Taken", "Waiting", "WaitingRun", "directory_for",
+    "left_behind", "spool_report", "waiting_runs",
 ]  # fmt: skip

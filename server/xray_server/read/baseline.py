@@ -46,6 +46,7 @@ class Baseline:
         mark, note = mark_of(self.run)
         return {
             "run_id": self.run.run_id,
+            "pipeline": self.run.state["pipeline"],
             "how": self.how,
             "started_at": iso(self.run.state["started_us"] or self.run.at_us),
             "mark": mark,
