@@ -1,4 +1,4 @@
-"""The commands that ask about many items and many runs: items, item, whatif, decisions, trends."""
+"""The commands that ask about many items and many runs: items, item, whatif, compare, decisions, trends."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _MAX_PAGES: Final = 200  # of a history that is looked through for what fits
 def register(subparsers: Any) -> None:
     """Add the commands; each sets `run`, called with the parsed arguments."""
     _register_items(subparsers)
+    _register_groups(subparsers)
     _register_searches(subparsers)
 
 
@@ -70,6 +71,20 @@ def _register_items(subparsers: Any) -> None:
     parser.add_argument("--cursor", help="go on where the last page ended")
 
 
+def _register_groups(subparsers: Any) -> None:
+    parser = command(
+        subparsers, "compare", _compare, "what differs between two groups of runs, since when, and where",
+        "xray compare --pipeline checkout --a since=14d,until=4d --b since=4d --by carrier,country",
+    )  # fmt: skip
+    parser.add_argument("--pipeline", help="of both groups")
+    for name in ("a", "b"):
+        parser.add_argument(
+            f"--{name}", required=True, metavar="GROUP", help="as in since=14d,until=4d or tag=model:v3"
+        )
+    parser.add_argument("--by", metavar="FIELD,...", help="fields of details: where the change lies, from samples")
+    parser.add_argument("--runs", type=int, help="of each group at most, the newest (default: 5000)")
+
+
 def _register_searches(subparsers: Any) -> None:
     parser = command(
         subparsers, "decisions", _decisions, "search inside samples, and how many items match in truth",
@@ -115,6 +130,13 @@ def _whatif(arguments: argparse.Namespace) -> int:
     with reader(arguments) as server:
         answer = server.get("runs", resolve(server, arguments.run_id, arguments.pipeline), "whatif", **where)
     return out(arguments, answer, tables.what_if)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    where = {name: getattr(arguments, name) for name in ("pipeline", "a", "b", "by", "runs")}
+    with reader(arguments) as server:
+        answer = server.get("groups", "diff", **where)
+    return out(arguments, answer, tables.groups)
 
 
 def _item(arguments: argparse.Namespace) -> int:

@@ -60,6 +60,44 @@ def what_if(answer: Mapping[str, Any]) -> None:
     more(answer)
 
 
+def groups(answer: Mapping[str, Any]) -> None:
+    """The sentence, the steps side by side, what else changed."""
+    out = console()
+    out.print(plain(answer["sentence"]), style="bold", soft_wrap=True)
+    for side in ("a", "b"):
+        group = answer[side]
+        more_runs = "" if group["complete"] else ", the newest of more"
+        first, last = (str(group[at] or "")[:16].replace("T", " ") for at in ("first_at", "last_at"))
+        span = f", {first} to {last}" if group["runs"] else ""
+        out.print(plain(f"{side.upper()}: {group['where']}: {group['runs']:,} runs{more_runs}{span}"), style="dim")
+    if not answer["a"]["runs"] or not answer["b"]["runs"]:
+        return
+    found = new_table("step", "in", "rejected", "", "p", "reasons, more and less than before")
+    for step in answer["steps"]:
+        rate = step["rejected"]
+        reasons = [each for each in step["reasons"] if each.get("changed")]
+        found.add_row(
+            plain(step["step"]),
+            plain(f"{count(step['ledger']['a'].get('input'))} -> {count(step['ledger']['b'].get('input'))}"),
+            plain(f"{percent(rate['rate_a']) or '-'} -> {percent(rate['rate_b']) or '-'}"),
+            plain("changed" if rate["changed"] or reasons else ""),
+            plain("" if rate["p"] is None else "< 1e-6" if rate["p"] < 1e-6 else f"{rate['p']:.1g}"),
+            plain(", ".join(f"{each['reason'] or '(no reason)'} {each['excess']:+,.0f}" for each in reasons[:4])),
+        )
+    out.print(found)
+    for step in answer["steps"]:
+        for what, words in (("items_in", "items a run"), ("duration", "time taken")):
+            if step[what].get("changed"):
+                out.print(plain(f"{step['step']}: {words} x {step[what]['factor']:.2f}"))
+    for each in answer["changes"]:
+        at = f"{each['step']}: " if each["step"] else ""
+        out.print(
+            plain(
+                f"{at}{each['what']} was {each['a']}, is {each['b']} ({each['share_a']:.0%} -> {each['share_b']:.0%})"
+            )
+        )
+
+
 def item(answer: Mapping[str, Any]) -> None:
     """A row a run: what became of the item in it."""
     if not answer["runs"]:

@@ -215,6 +215,21 @@ class WhatIf:
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupsDiff:
+    """Two groups of runs compared: `lead` is the step that differs most surely; `steps`, `segment` and `changes` as in JSON."""
+
+    sentence: str
+    certainty: str
+    lead: str | None = None
+    a: Mapping[str, Any] = field(default_factory=dict)
+    b: Mapping[str, Any] = field(default_factory=dict)
+    steps: list[Mapping[str, Any]] = field(default_factory=list)
+    segment: Mapping[str, Any] | None = None
+    changes: list[Mapping[str, Any]] = field(default_factory=list)
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
 class Client:
     """Asks one server. Blocks up to `timeout_s` a question; one thread at a time.
 
@@ -310,6 +325,20 @@ class Client:
             "runs", run, "whatif", step=step, limit=limit, reason=reason, item=item, rows=rows, cursor=cursor
         )
         made: WhatIf = _made(WhatIf, answer)
+        return made
+
+    def compare(
+        self, a: str, b: str, *, pipeline: str | None = None, by: Iterable[str] = (), runs: int | None = None
+    ) -> GroupsDiff:
+        """What differs between two groups of runs.
+
+        Args:
+            a, b: as in "since=14d,until=4d" or "tag=model:v3"; a run in both is in b alone.
+            by: fields of details among whose values the change is looked for.
+            runs: of each group at most, the newest.
+        """
+        answer = self._reader.get("groups", "diff", pipeline=pipeline, a=a, b=b, by=",".join(by) or None, runs=runs)
+        made: GroupsDiff = _made(GroupsDiff, answer)
         return made
 
     def runs(self, **filters: Any) -> Page[RunResult]:

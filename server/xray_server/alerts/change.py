@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from xray_server.statistics import MIN_EXPECTED, f_upper, t_two_sided
+
 ALPHA: Final = (
     0.001  # a rule is asked at every run: one false alarm in a thousand, before the size of the change is looked at
 )
-MIN_EXPECTED: Final = 5.0  # Cochran's rule: below it the approximation does not hold
 OTHER: Final = "(other)"
 
 
@@ -133,41 +134,3 @@ def _lumped(mix: Mapping[str, int], kept: Sequence[str]) -> dict[str, int]:
     lumped = {name: mix.get(name, 0) for name in kept}
     lumped[OTHER] = sum(mix.values()) - sum(lumped.values())
     return lumped
-
-
-def t_two_sided(t: float, degrees: int) -> float:
-    """The probability of |T| >= |t| for Student's t."""
-    return incomplete_beta(degrees / (degrees + t * t), degrees / 2, 0.5)
-
-
-def f_upper(f: float, numerator: int, denominator: int) -> float:
-    """The probability of F >= f."""
-    if f <= 0:
-        return 1.0
-    return incomplete_beta(denominator / (denominator + numerator * f), denominator / 2, numerator / 2)
-
-
-def incomplete_beta(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22, Lentz's method)."""
-    if x <= 0 or x >= 1:
-        return 0.0 if x <= 0 else 1.0
-    if x > (a + 1) / (a + b + 2):
-        return 1.0 - incomplete_beta(1 - x, b, a)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
-    tiny = 1e-300
-    c, d = 1.0, 1.0 - (a + b) * x / (a + 1)
-    d = 1.0 / (d if abs(d) > tiny else tiny)
-    fraction = d
-    for m in range(1, 500):
-        for term in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d = 1.0 + term * d
-            d = 1.0 / (d if abs(d) > tiny else tiny)
-            c = 1.0 + term / c
-            c = c if abs(c) > tiny else tiny
-            fraction *= c * d
-        if abs(c * d - 1.0) < 1e-12:
-            break
-    return min(1.0, front * fraction / a)

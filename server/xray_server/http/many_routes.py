@@ -10,8 +10,9 @@ from xray_server.access.admission import Project
 from xray_server.answers import JsonResponse
 from xray_server.http import downloads
 from xray_server.http.explain_params import ItemsParameters, WhatIfParameters
+from xray_server.http.many_params import GroupsParameters
 from xray_server.http.openapi import NOT_FOUND, READ_ERRORS
-from xray_server.read import item_list, what_if
+from xray_server.read import groups, item_list, what_if
 from xray_server.store import Store
 
 _ERRORS: Final = NOT_FOUND | READ_ERRORS
@@ -33,3 +34,10 @@ def add_many_routes(app: FastAPI, store: Store) -> None:
     def get_what_if(run_id: str, project: Project, query: Annotated[WhatIfParameters, Query()]) -> Response:
         """Who would change at a step if its limit were another, by the values that its verdicts declared."""
         return JsonResponse(what_if.what_if(store, project, run_id, **query.model_dump()))
+
+    @app.get("/groups/diff", responses=_ERRORS, tags=["explain"])
+    def get_groups(project: Project, query: Annotated[GroupsParameters, Query()]) -> Response:
+        """What differs between two groups of runs: steps, reasons, since when, where, and what else changed."""
+        a, b = query.groups()
+        found = groups.compare_groups(store, project, a, b, (query.a, query.b), by=query.fields(), max_runs=query.runs)
+        return JsonResponse(found)

@@ -19,6 +19,7 @@ from xray_server.access.admission import Asker, Project
 from xray_server.http.health import HealthReport
 from xray_server.http.prefix import base
 from xray_server.pages import compare, formatting, run, search
+from xray_server.pages.groups import add_group_pages
 from xray_server.pages.items import add_item_pages
 from xray_server.pages.rendering import HERE, Given, Pages
 from xray_server.pages.views import CompareView, GroupView, ItemView, RunsView, RunView, SearchView, StepsView, StepView
@@ -34,6 +35,7 @@ def add_pages(app: FastAPI, store: Store, pages: Pages, health: HealthReport) ->
     _add_step_pages(app, store, pages)
     _add_question_pages(app, store, pages)
     add_item_pages(app, store, pages)
+    add_group_pages(app, store, pages)
 
     @app.get("/ui/health", include_in_schema=False)
     def get_health(request: Request, asker: Asker) -> Response:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from xray_server.http.explain_params import ItemParameters, ItemsParameters, WhatIfParameters
+from xray_server.http.many_params import GroupsParameters
 from xray_server.http.params import Cursor, Parameters, RunsFilter, SearchBudget, StepsFilter, Text
 from xray_server.read.text_search import BUDGET_MS
 
@@ -52,6 +53,13 @@ class HistoryView(_FromForm, ItemParameters):
 
 class WhatIfView(_FromForm, WhatIfParameters):
     """Of another limit."""
+
+
+class GroupsView(_FromForm, GroupsParameters):
+    """Of two groups of runs; none yet, on the empty page."""
+
+    a: str = Field("", max_length=1_000)
+    b: str = Field("", max_length=1_000)
 
 
 class CompareView(_FromForm, Parameters):

@@ -25,7 +25,7 @@ _FIRST_PAGE: Final = 50  # steps looked into at once: as few as may be enough,
 _FURTHER_PAGES: Final = 150  # then more, since each asking has a price of its own
 BUDGET_MS: Final = 1_000  # for finding a page
 ESTIMATE_MS: Final = 25  # for going on once it is full, to estimate how many there are in all
-_ABSENT: Final = object()
+ABSENT: Final = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,10 @@ class DetailTest:
 
     def holds(self, details: Any) -> bool:
         """Whether a sample's details meet the condition."""
-        found = _at(details, self.path)
+        found = value_at(details, self.path)
         if self.comparison == "exists":
-            return (found is not _ABSENT and found is not None) == (self.value == "true")
-        if found is _ABSENT:
+            return (found is not ABSENT and found is not None) == (self.value == "true")
+        if found is ABSENT:
             return False
         if self.comparison == "eq":
             return _equal(found, self.value)
@@ -194,7 +194,7 @@ def _decision_json(step: SampledStep, sample: Mapping[str, Any]) -> Json:
     }
 
 
-def _at(details: Any, path: str) -> Any:
+def value_at(details: Any, path: str) -> Any:
     """The value at a path with dots; a key that has dots itself is found too."""
     if isinstance(details, Mapping):
         if path in details:
@@ -202,16 +202,16 @@ def _at(details: Any, path: str) -> Any:
         key, dot, rest = path.partition(".")
         while dot:
             if key in details:
-                found = _at(details[key], rest)
-                if found is not _ABSENT:
+                found = value_at(details[key], rest)
+                if found is not ABSENT:
                     return found
             more, dot, rest = rest.partition(".")
             key = f"{key}.{more}"
     elif isinstance(details, Sequence) and not isinstance(details, str):
         key, dot, rest = path.partition(".")
         if key.isascii() and key.isdigit() and len(key) < 10 and int(key) < len(details):
-            return _at(details[int(key)], rest) if dot else details[int(key)]
-    return _ABSENT
+            return value_at(details[int(key)], rest) if dot else details[int(key)]
+    return ABSENT
 
 
 def _equal(found: Any, wanted: str) -> bool:

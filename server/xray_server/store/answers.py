@@ -115,6 +115,37 @@ class NameCount:
     n: int
 
 
+class StepFigures(NamedTuple):
+    """A step attempt by its figures: what is compared over thousands of runs. Items are None where they are not known.
+
+    `reasons`: {outcome: {reason: n}}; `metadata`: of one of its parts.
+    """
+
+    step_id: str
+    attempt: int
+    name: str
+    status: str
+    at_us: int
+    duration_us: int | None
+    input: int | None
+    accepted: int | None
+    rejected: int
+    not_selected: int
+    errored: int
+    selected: int
+    reasons: Mapping[str, Mapping[str, int]]
+    code_version: str | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """A run, and the figures of the last attempts of its steps, in the order in which they started."""
+
+    run: StoredRun
+    steps: Sequence[StepFigures]
+
+
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """One item in one set of a step attempt, seen from the item.

@@ -7,7 +7,8 @@ from collections import Counter
 
 import httpx
 import pytest
-from xray_server.alerts.change import f_upper, incomplete_beta, mix_change, rate_change, t_two_sided
+from xray_server.alerts.change import mix_change, rate_change
+from xray_server.statistics import f_upper, incomplete_beta, t_two_sided
 
 from tests.server.alerts.conftest import Receiver, add_rule, eventually, ingest, judged, step
 

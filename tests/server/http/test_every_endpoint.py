@@ -58,6 +58,8 @@ TABLE: dict[tuple[str, str], Endpoint] = {
     ("GET", "/ui/runs/{run_id:id}/whatif"): Endpoint("read", f"/ui/runs/{RUN}/whatif?step={STEP}"),
     ("GET", "/runs/{a:id}/diff/{b:id}"): Endpoint("read", f"/runs/{RUN}/diff/{RUN}-2"),
     ("GET", "/items/{item_id:id}"): Endpoint("read", f"/items/{ITEM}"),
+    ("GET", "/groups/diff"): Endpoint("read", "/groups/diff?a=until=2025-10-09&b=since=2025-10-09"),
+    ("GET", "/ui/groups"): Endpoint("read", "/ui/groups?a=until=2025-10-09&b=since=2025-10-09"),
     ("GET", "/decisions"): Endpoint("read", "/decisions?limit=5"),
     ("GET", "/trends"): Endpoint("read", "/trends?since=2025-10-01T00:00:00Z&until=2025-10-20T00:00:00Z"),
     ("GET", "/alerts/rules"): Endpoint("read", "/alerts/rules"),

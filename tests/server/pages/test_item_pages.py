@@ -1,6 +1,6 @@
 """The pages of all items of a step and of one item over time.
 
-Tests pages/items.py and http/downloads.py.
+Tests pages/items.py, http/downloads.py and many_routes.py.
 """
 
 from __future__ import annotations

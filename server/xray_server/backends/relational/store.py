@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from xray_core.journey import LookedUp
-from xray_server.backends.relational import dump, figures, items, keys, lists, names, samples, stored
+from xray_server.backends.relational import dump, figures, items, keys, lists, names, run_figures, samples, stored
 from xray_server.backends.relational.cursors import make_cursor, parse_cursor
 from xray_server.backends.relational.database import Database, project_id
 from xray_server.backends.relational.erase import hash_key
@@ -22,6 +22,7 @@ from xray_server.store import (
     Key,
     NameCount,
     Page,
+    RunFigures,
     RunFilter,
     SampledStep,
     StepFilter,
@@ -111,6 +112,10 @@ class RelationalStore(ABC, Generic[D]):
     def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
         """The steps of one run, added up by name."""
         return self._read(lambda db: figures.step_groups(db, project, run_id))
+
+    def run_figures(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunFigures]:
+        """Runs with the figures of their steps."""
+        return self._read(lambda db: run_figures.run_figures(db, project, where, limit=limit, cursor=cursor))
 
     def steps(
         self,
