@@ -74,7 +74,7 @@ def _contenders(run: Any, texts: list[str]) -> dict[str, Callable[[], None]]:
                 step.set_output(value)
 
     def without() -> None:
-        with patch.object(secret_hints, "may_hold_secret", lambda payload, any_name=False: False):
+        with patch.object(secret_hints, "may_hold_secret", lambda payload, **_: False):
             redacted()
 
     return {"redacted": redacted, "not": without}
