@@ -9,9 +9,9 @@ from typing import Final
 import xxhash
 
 from xray_core import verdicts
+from xray_core.capture.caller import caller_id
 from xray_core.capture.declared import Declared
 from xray_core.capture.sampling import ReasonSampler
-from xray_core.capture.teller import teller
 from xray_core.model import HASH_MODULUS
 
 # The first items of each reason are kept by their ids: exact answers, and names to show in lists. Per reason and not per
@@ -24,7 +24,19 @@ class Bucket:
     """The items of one (outcome, reason): those not yet written down, and how many were."""
 
     __slots__ = (
-        "declared", "hashes", "ids", "names_left", "order", "outcome", "reason", "sampler", "slow", "teller", "ticks", "total", "unnamed",
+        "caller",
+        "declared",
+        "hashes",
+        "ids",
+        "names_left",
+        "order",
+        "outcome",
+        "reason",
+        "sampler",
+        "slow",
+        "ticks",
+        "total",
+        "unnamed",
         "written",
     )  # fmt: skip
 
@@ -41,8 +53,8 @@ class Bucket:
         self.unnamed = 0  # items whose id could not be read: counted, without a verdict
         self.written = 0  # verdicts already drained
         self.total = 0  # sum of the drained hashes
-        # Of outcomes whose order may be the answer: who tells of the items, 0 once there are several, whose order is chance.
-        self.teller = teller() if outcome in IN_ORDER else 0
+        # Of outcomes whose order may be the answer: which thread or task captures them, 0 once there are several.
+        self.caller = caller_id() if outcome in IN_ORDER else 0
         self.order: xxhash.xxh3_64 | None = None  # of the sequence of the drained hashes
 
     def n(self) -> int:
@@ -50,16 +62,16 @@ class Bucket:
         n = self.written + len(self.hashes) + len(self.ids) + len(self.ticks) + self.unnamed
         return n if self.declared is None else n + self.declared.n()
 
-    def told(self) -> None:
-        """Items come: whether from the one that told of the others too."""
-        if self.teller and self.teller != teller():
-            self.teller = 0
+    def note_caller(self) -> None:
+        """Before items are added: whether the thread or task is still the one of the others."""
+        if self.caller and self.caller != caller_id():
+            self.caller = 0
 
     def took(self, hashes: array[int]) -> None:
         """The hashes of drained items, in order."""
         self.written += len(hashes)
         self.total = (self.total + verdicts.sum64(hashes)) % HASH_MODULUS
-        if self.teller:
+        if self.caller:
             if self.order is None:
                 self.order = xxhash.xxh3_64()
             self.order.update(hashes.tobytes())
@@ -71,12 +83,12 @@ FastPath = tuple[Callable[[int], None], ReasonSampler, int, Bucket]
 
 
 def orders(buckets: list[Bucket]) -> dict[str, str]:
-    """The order of the items of an outcome, where one teller told of them all, under one reason."""
+    """The order of the items of an outcome, where one caller captured them all, under one reason."""
     outcomes = [bucket.outcome for bucket in buckets]
     return {
         bucket.outcome: bucket.order.hexdigest()
         for bucket in buckets
-        if bucket.teller
+        if bucket.caller
         and bucket.order is not None
         and bucket.n() == bucket.written
         and outcomes.count(bucket.outcome) == 1

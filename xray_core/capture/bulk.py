@@ -107,7 +107,7 @@ def _declare(
     with_values = {b: kept for b, rows in groups.items() if (kept := [row for row in rows if numbers[row] is not None])}
     for bucket, n_named in _names(log, with_values).items():
         rows = with_values[bucket]
-        bucket.told()
+        bucket.note_caller()
         declared, limit = log.declared(bucket, limits.get(bucket))
         declared.named.extend([Named(ids.texts[row].decode(), numbers[row] or 0.0, limit) for row in rows[:n_named]])
         if len(rows) > n_named:
@@ -123,7 +123,7 @@ def _add(log: VerdictLog, groups: dict[Bucket, Sequence[int]], texts: list[bytes
     """Names for the first items of each reason, fingerprints for the others."""
     for bucket, n_named in _names(log, groups).items():
         rows = groups[bucket]
-        bucket.told()
+        bucket.note_caller()
         bucket.ids.extend([texts[row].decode() for row in rows[:n_named]])
         if len(rows) > n_named:
             bucket.slow = False

@@ -136,8 +136,8 @@ class VerdictLog:
         if type(item_id) is not str or len(item_id) > MAX_ITEM_ID_CHARS or not item_id.isascii():
             item_id = item_id_text(item_id)
         data = item_id.encode()
-        if bucket.teller:
-            bucket.told()
+        if bucket.caller:
+            bucket.note_caller()
         if declared is not None and (number := finite(declared[0])) is not None:
             self._declare(bucket, item_id, data, number, declared[1])
         elif declared is not None and declared[0] is not None:

@@ -33,7 +33,7 @@ def chunks(outcome: str, reason: str | None, hashes: array[int], taken: Taken | 
 def take_declared(bucket: Bucket, declared: Declared, raw: list[RawSet]) -> list[Named]:
     """The items of a bucket that have a value: the hashed ones are added to `raw`, the named ones returned."""
     if bucket.written > declared.taken or not declared.one_limit():
-        bucket.teller = 0  # they lie in several places: in which order they came is not known
+        bucket.caller = 0  # they lie in several places: in which order they came is not known
     named = declared.take_named()
     if named:
         bucket.took(hashed([each.item_id for each in named]))

@@ -96,11 +96,11 @@ def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
     if before.run and not first.from_run:
         reasons.append(say("inputs_differ"))
     if before.given and kind != "missing_step":
-        reasons.insert(0, _not_told(first))
+        reasons.insert(0, _not_captured(first))
     return reasons
 
 
-def _not_told(first: Judged) -> str:
+def _not_captured(first: Judged) -> str:
     if first.inputs.differs:
         return say("given_others")
     return say("given_less" if first.inputs.state == "same" and not first.inferred else "values_unknown")

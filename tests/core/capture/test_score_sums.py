@@ -1,6 +1,6 @@
 """Scores are summed over all items and orders are told, sampled or not; a blame that follows from either names the step.
 
-Tests capture/score_sums.py and teller.py.
+Tests capture/score_sums.py and caller.py.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def test_the_order_is_that_of_the_whole_sequence_written_down_in_parts_or_at_onc
     assert at_once != state_of(lambda step: step.accept_many([*IDS[:-2], IDS[-1], IDS[-2]]))["orders"]
 
 
-def test_an_order_that_is_chance_is_not_told() -> None:
+def test_an_order_that_is_chance_is_not_captured() -> None:
     def two_threads(step: Any) -> None:
         step.accept("a")
         thread = threading.Thread(target=step.accept, args=("b",))

@@ -1,4 +1,4 @@
-"""Who tells of an item: a thread, or within it a task of asyncio's. What several tell comes in an order that is chance."""
+"""Which thread captures an item, or which task of asyncio's within it. Items of several come in an order that is chance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from threading import get_ident
 
 
-def teller() -> int:
+def caller_id() -> int:
     """A number of the thread, or of the task that runs in it: never 0, and of no meaning to another process."""
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None:
