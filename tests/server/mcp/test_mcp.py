@@ -44,7 +44,13 @@ CALLS: dict[str, dict[str, Any]] = {
     "search_steps": {"step_type": "filter", "rejection_rate_gt": 0.5},
     "search_decisions": {"details": {"price_gt": 130}},
     "items": {"item": "a"},
+    "step_items": {"run": "run-1", "step": "price", "outcome": "rejected"},
     "trends": {"pipeline": "shop", "since": "2026-10-01T00:00:00Z"},
+    "compare_groups": {
+        "pipeline": "shop",
+        "a": "since=2026-10-01T00:00:00Z,until=2026-10-02T00:00:00Z",
+        "b": "since=2026-10-02T00:00:00Z",
+    },
 }
 SEVERAL = {"runs", "steps", "decisions", "trends"}
 
