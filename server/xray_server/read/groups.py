@@ -27,6 +27,8 @@ MAX_REASONS: Final = 20  # of a step that are tested, the most frequent
 MIN_RATIO: Final = 1.1  # a mean of sizes or durations that differs by less is no change
 _SAMPLES_MS: Final = 300  # of reading samples for segments, a group
 _MAX_VALUE_CHARS: Final = 100
+_LEDGER: Final = ("input", "accepted", "rejected", "not_selected", "errored", "selected")
+_NO_REASONS: Final[Mapping[str, int]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +57,37 @@ class _Side:
     reasons: list[tuple[Mapping[str, int], int]] = field(default_factory=list)
     inputs: list[float] = field(default_factory=list)
     durations: list[float] = field(default_factory=list)
-    ledger: dict[str, int] = field(default_factory=dict)
+    sums: list[int] = field(default_factory=lambda: [0] * len(_LEDGER))
 
     def add(self, steps: Sequence[StepFigures]) -> None:
         """The steps of this name in one run."""
         reasons: dict[str, int] = {}
-        sums = dict.fromkeys(("input", "accepted", "rejected", "not_selected", "errored", "selected"), 0)
-        known = [step for step in steps if step.input is not None]
+        entered = rejected = errored = 0
+        sums = self.sums
         for step in steps:
-            for name in sums:
-                sums[name] += getattr(step, name) or 0
-        for step in known:
-            for reason, n in step.reasons.get("rejected", {}).items():
+            sums[0] += step.input or 0
+            sums[1] += step.accepted or 0
+            sums[2] += step.rejected
+            sums[3] += step.not_selected
+            sums[4] += step.errored
+            sums[5] += step.selected
+            if step.duration_us is not None:
+                self.durations.append(math.log(max(1, step.duration_us)))
+            if step.input is None:
+                continue
+            entered, rejected, errored = entered + step.input, rejected + step.rejected, errored + step.errored
+            for reason, n in step.reasons.get("rejected", _NO_REASONS).items():
                 reasons[reason] = reasons.get(reason, 0) + n
-        for name, n in sums.items():
-            self.ledger[name] = self.ledger.get(name, 0) + n
-        self.durations += [math.log(max(1, step.duration_us)) for step in steps if step.duration_us is not None]
-        entered = sum(step.input or 0 for step in known)
         if entered > 0:
-            self.rejected.append((sum(step.rejected for step in known), entered))
-            self.errored.append((sum(step.errored for step in known), entered))
+            self.rejected.append((rejected, entered))
+            self.errored.append((errored, entered))
             self.reasons.append((reasons, entered))
             self.inputs.append(math.log(entered))
+
+    @property
+    def ledger(self) -> dict[str, int]:
+        """The sums over all runs; nothing where there were none."""
+        return dict(zip(_LEDGER, self.sums)) if self.durations or self.rejected or any(self.sums) else {}
 
     def of_reason(self, reason: str) -> list[Hits]:
         """How many items each run rejected for it."""
