@@ -49,6 +49,7 @@ from xray_server.store import (
     NameCount,
     Page,
     Prune,
+    RunFigures,
     RunFilter,
     SampledStep,
     StepFilter,
@@ -60,6 +61,7 @@ from xray_server.store import (
     StoreHealth,
     TrendPoint,
 )
+from xray_server.store.figures import from_steps
 
 _LIMITS: Final = (ClickHouseError, OverflowError, ValueError, TypeError)
 
@@ -167,6 +169,10 @@ class ClickHouseStore:
     def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
         """The steps of one run, added up by name."""
         return figures.step_groups(self._cluster.of(run_id), project, run_id)
+
+    def run_figures(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunFigures]:
+        """Runs with the figures of their steps, run by run."""
+        return from_steps(self, project, where, limit=limit, cursor=cursor)
 
     def steps(
         self,
