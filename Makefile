@@ -55,7 +55,7 @@ format: $(VENV)/.dev   ## put the code in shape
 bench: $(VENV)/.dev    ## cost per step and per item, beside OpenTelemetry and structlog
 	@$(BIN)/python -m tests.benchmarks $(ONLY)
 
-bench-store: $(VENV)/.dev  ## both stores: ingest rate, bytes a step, latency of every query; ARGS="--steps 10000000"
+bench-store: $(VENV)/.dev  ## the stores: ingest rate, bytes a step, latency of every query; ARGS="--steps 10000000"
 	@$(BIN)/python -m tests.benchmarks.store $(ARGS)
 
 bench-peers: $(VENV)/.dev  ## an MLflow server beside ours: what each takes in and keeps of the same runs; installs MLflow into .peers

@@ -32,10 +32,11 @@ from xray_server.backends import open_store
 from xray_server.ingest.ndjson import decode
 from xray_server.store import Batch, Store
 
-from tests.server import postgresql
+from tests.server import clickhouse, postgresql
 from xray_core import verdicts
 from xray_core.model import new_id
 
+KINDS = ["sqlite", "postgresql", "clickhouse"]
 STEPS_A_RUN = 8
 DAYS = 30
 DAY_US = 86_400_000_000
@@ -231,6 +232,9 @@ def ask(address: str, times: int = 15) -> dict[str, tuple[float, float]]:
 
 
 def size_bytes(url: str) -> int:
+    if url.startswith("clickhouse://"):
+        with closing(open_store(url)) as store:
+            return int(store.health().details["bytes"])
     if url.startswith("sqlite:///"):
         path = Path(url.removeprefix("sqlite:///"))
         return sum(each.stat().st_size for each in path.parent.glob(path.name + "*"))
@@ -248,7 +252,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=2, help="a step, of what is loaded (default: %(default)s)")
     parser.add_argument("--http-steps", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2, help="processes of the server (default: %(default)s)")
-    parser.add_argument("--store", choices=["sqlite", "postgresql"], action="append")
+    parser.add_argument("--store", choices=KINDS, action="append")
     parser.add_argument("--directory", type=Path, default=None, help="where the databases are made, and removed again")
     arguments = parser.parse_args(argv or [])
     out = Console(width=110)
@@ -257,11 +261,14 @@ def main(argv: list[str] | None = None) -> int:
     results: dict[str, dict[str, tuple[float, float]]] = {}
     numbers = count()
     try:
-        for kind in arguments.store or ["sqlite", "postgresql"]:
+        for kind in arguments.store or KINDS:
             with ExitStack() as opened:
                 url = f"sqlite:///{directory}/xray.db"
                 if kind == "postgresql":
                     url = opened.enter_context(postgresql.running(settings=postgresql.AS_IN_PRODUCTION))
+                if kind == "clickhouse":
+                    (node,) = opened.enter_context(clickhouse.nodes(1, on_disk=True))
+                    url = f"{node.url}?control=sqlite:///{directory}/control.db"
                 data = Data(next(numbers), time.time_ns() // 1000)
                 empty = size_bytes(url) if kind == "postgresql" else 0
                 with Progress(*columns, console=Console(stderr=True)) as bar:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -118,9 +118,23 @@ def database(url: str, control: Path) -> Iterator[str]:
     parts = urlsplit(url)
     name = f"xray_test_{os.getpid()}_{next(_numbers)}"
     query = "&".join(filter(None, (parts.query, f"control={quote(f'sqlite:///{control}')}")))
-    yield urlunsplit(parts._replace(path=f"/{name}", query=query))
+    own = urlunsplit(parts._replace(path=f"/{name}", query=query))
+    yield own
+    drop(own)
+
+
+def cluster_url(nodes: Sequence[Node], control: Path) -> str:
+    """The address of a cluster of shards of two replicas each."""
+    hosts = [f"127.0.0.1:{node.port}" for node in nodes]
+    shards = "|".join(",".join(hosts[n : n + 2]) for n in range(0, len(hosts), 2))
+    return f"clickhouse:///xray?shards={shards}&control={quote(f'sqlite:///{control}')}"
+
+
+def drop(url: str) -> None:
+    """Remove a database from every node, of which some may have been killed since they were last spoken to."""
+    _client.cache_clear()
     for node in _clients(url):
-        node.command(f"DROP DATABASE IF EXISTS {name} SYNC")
+        node.command(f"DROP DATABASE IF EXISTS {parse_address(url).database} SYNC")
 
 
 def empty(url: str) -> None:

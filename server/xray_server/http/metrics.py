@@ -24,6 +24,19 @@ from xray_server.store import StoreHealth, StoreUnavailableError
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _STORE_WITHIN_S: Final = 0.5
+# What some stores say of themselves: key of their details -> metric.
+_STORE_FIGURES: Final = {
+    "free_bytes": ("xray_store_free_bytes", "Room left on the store's disk"),
+    "parts": ("xray_store_parts", "ClickHouse: parts of all tables"),
+    "parts_in_fullest_partition": (
+        "xray_store_parts_in_fullest_partition",
+        "ClickHouse: it slows inserts down at 1,000 and refuses them at 3,000",
+    ),
+    "replicas_behind": ("xray_store_replicas_behind", "ClickHouse: replicas that missed writes and have not caught up"),
+    "replica_lag_s": ("xray_store_replica_lag_seconds", "ClickHouse: of the replicated table that is furthest behind"),
+    "rows_an_insert": ("xray_store_rows_an_insert", "ClickHouse: rows of the last insert into the steps' table"),
+    "shards_away": ("xray_store_shards_away", "ClickHouse: shards of which no replica answers"),
+}
 _BUCKETS_S: Final = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -111,3 +124,6 @@ class _Figures(Collector):
         yield GaugeMetricFamily("xray_store_runs", "Runs kept", value=about.runs)
         if isinstance(size_bytes := about.details.get("bytes"), int):
             yield GaugeMetricFamily("xray_store_bytes", "Size of what is kept", value=size_bytes)
+        for key, (name, words) in _STORE_FIGURES.items():
+            if isinstance(figure := about.details.get(key), (int, float)):
+                yield GaugeMetricFamily(name, words, value=figure)

@@ -33,6 +33,7 @@ from xray_server.http.errors import RenderError, is_page, wants_html
 from xray_server.http.logs import REQUEST_ID, log_audit, log_request, place_of, request_id
 from xray_server.http.metrics import Metrics
 from xray_server.store import StoreUnavailableError
+from xray_server.store.incomplete import noting_missing
 
 _HEADERS: Final = [
     (b"x-content-type-options", b"nosniff"),
@@ -73,6 +74,7 @@ class Guard:
         keep_escaped_slashes(scope)
         began_s = time.monotonic()
         status = 0
+        missing: list[str] = []
         name = request_id(dict(scope["headers"]))
         token = REQUEST_ID.set(name)
 
@@ -82,13 +84,16 @@ class Guard:
                 status = message["status"]
                 sent = [_under_prefix(*header) for header in message.get("headers", ())]
                 headers = [*sent, *_HEADERS, (b"x-request-id", name.encode())]
+                if missing:  # a client that adds up must know that it was not told all
+                    headers.append((b"x-xray-incomplete", "; ".join(missing).encode("ascii", "replace")))
                 if not scope["path"].startswith("/static/") and all(name != b"cache-control" for name, _ in headers):
                     headers.append(_PRIVATE)
                 message["headers"] = headers
             await send(message)
 
         try:
-            await self._answer(scope, receive, send_with_headers)
+            with noting_missing() as missing:
+                await self._answer(scope, receive, send_with_headers)
         except Exception as error:  # logged once per site; the client gets a plain answer
             swallow(f"server {scope['method'][:10]} {route_of(scope)}", RequestFailedError(place_of(error)))
             if status:

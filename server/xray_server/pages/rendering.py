@@ -16,6 +16,7 @@ from xray_server.access.admission import SIGN_OUT, Identity
 from xray_server.errors import HTTPError
 from xray_server.http.prefix import base
 from xray_server.pages import charts, formatting
+from xray_server.store.incomplete import left_out
 
 HERE: Final = Path(__file__).parent
 LIVE_EVERY_MS: Final = 1_500
@@ -76,6 +77,7 @@ class Pages:
         self._templates.tests.update(flat=formatting.is_flat)
         self._templates.globals.update(
             base=base,
+            left_out=left_out,
             completeness=formatting.completeness,
             plural=formatting.plural,
             ledger_warnings=formatting.ledger_warnings,

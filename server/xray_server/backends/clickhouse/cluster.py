@@ -1,179 +1,160 @@
-"""ClickHouse servers over HTTP: one node, the replicas of a shard, and all shards.
+"""The shards of a cluster, and the replicas of each: who is written to, and who is asked.
 
 A run lies on one shard, chosen by a hash of its id; every insert is synchronous and goes to that shard's own tables, so that
-what was written is read at once. Owns connections, errors and who is asked; knows no table.
+what was written is read at once. A replica that misses a write is entered in `missed` on the others before the write is
+answered, and is not asked until it has caught up (`replicas.py`).
 """
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-import clickhouse_connect
 import xxhash
-from clickhouse_connect.driver import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
-from urllib3.exceptions import HTTPError as TransportError
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from xray_core.errors import ConfigurationError
+from xray_core.safety import log
 from xray_server.backends.clickhouse.address import Address
+from xray_server.backends.clickhouse.node import Node
 from xray_server.store import StoreUnavailableError
+from xray_server.store.incomplete import note_missing
 
 T = TypeVar("T")
-BYTES: Final[Mapping[str, str | dict[str, str]]] = dict.fromkeys(("doc", "head", "data", "text"), "bytes")
-_CODE: Final = re.compile(r"code: (\d+)", re.IGNORECASE)
-# What ClickHouse says where trying again may help: time, memory, parts, disk, replicas, connections.
-_PASSING: Final = frozenset(
-    (159, 164, 202, 203, 209, 210, 236, 241, 242, 243, 244, 252, 279, 285, 286, 290, 305, 319, 394, 439, 473, 999)
-)
-_NO_DATABASE: Final = 81
-_SETTINGS: Final = {
-    "async_insert": 0,  # an answer before the insert is on disk would be one that a crash takes back
-    "insert_deduplicate": 0,  # keys and versions make inserts idempotent; a token would lose what differs in silence
-    "max_partitions_per_insert_block": 0,
-    "max_query_size": 64 * 1024 * 1024,  # keys of a group are bound into the text
-    "max_ast_elements": 10_000_000,
-    "max_expanded_ast_elements": 10_000_000,
-    "max_execution_time": 60,
-}
-_DOWN_S: Final = 2.0  # for so long a node that did not answer is not asked where another can be
-
-
-def unavailable(error: Exception) -> bool:
-    """Whether trying again later may help."""
-    if isinstance(error, ClickHouseError):
-        code = _CODE.search(str(error))
-        return int(code[1]) in _PASSING if code else isinstance(error, OperationalError)
-    return isinstance(error, (TransportError, OSError))
-
-
-class Node:
-    """One server. Any thread; each call is one HTTP request on a pooled connection."""
-
-    def __init__(self, host: str, port: int, address: Address) -> None:
-        self.name = f"{host}:{port}"
-        self._host, self._port, self._address = host, port, address
-        self._lock = threading.Lock()
-        self._client: Client | None = None
-        self._types: dict[str, tuple[list[str], list[str]]] = {}
-        self.down_until_s = 0.0
-
-    @property
-    def client(self) -> Client:
-        """The connection, made at the first use."""
-        with self._lock:
-            if self._client is None:
-                self._client = self._connect(self._address.database)
-            return self._client
-
-    def _connect(self, database: str) -> Client:
-        address = self._address
-        return clickhouse_connect.get_client(
-            host=self._host, port=self._port, username=address.user, password=address.password, database=database,
-            secure=address.secure, compress="lz4", connect_timeout=3, send_receive_timeout=120, query_retries=0,
-            autogenerate_session_id=False, client_name="xray", settings=dict(_SETTINGS),
-        )  # fmt: skip
-
-    def make_database(self) -> None:
-        """Make the database where it is not there."""
-        client = self._connect("default")
-        try:
-            client.command(f"CREATE DATABASE IF NOT EXISTS `{self._address.database}`")
-        finally:
-            client.close()
-
-    def rows(self, statement: str) -> Sequence[Any]:
-        """All rows of a statement."""
-        return self._asked(lambda client: client.query(statement, column_formats=dict(BYTES)).result_rows)
-
-    def command(self, statement: str) -> None:
-        """Run a statement that returns nothing."""
-        self._asked(lambda client: client.command(statement))
-
-    def lines(self, statement: str) -> list[list[str]]:
-        """What a statement that is no SELECT prints: the fields of each line, as text."""
-        printed = self._asked(lambda client: client.raw_query(statement))
-        return [line.split("\t") for line in printed.decode("utf-8", "replace").splitlines()]
-
-    def insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Insert whole rows; returns when they are on disk."""
-        self._asked(lambda client: self._insert(client, table, rows))
-
-    def _insert(self, client: Client, table: str, rows: Sequence[Sequence[Any]]) -> None:
-        if table not in self._types:
-            described = client.query(f"DESCRIBE TABLE {table}").result_rows
-            self._types[table] = [row[0] for row in described], [row[1] for row in described]
-        names, types = self._types[table]
-        client.insert(table, rows, column_names=names, column_type_names=types)
-
-    def _asked(self, ask: Callable[[Client], T]) -> T:
-        try:
-            answer = ask(self.client)
-        except (ClickHouseError, TransportError, OSError) as error:
-            if unavailable(error):
-                if not isinstance(error, ClickHouseError) or isinstance(error, OperationalError):
-                    self.down_until_s = time.monotonic() + _DOWN_S
-                raise StoreUnavailableError(f"ClickHouse {self.name} cannot answer just now: {error}") from error
-            raise
-        self.down_until_s = 0.0
-        return answer
-
-    def close(self) -> None:
-        """Close its connections. No call may follow."""
-        with self._lock:
-            if self._client is not None:
-                self._client.close()
-                self._client = None
+_KNOWN_S: Final = 1.0  # for so long it is believed which replicas are behind
 
 
 class Shard:
-    """The replicas that hold the same runs: each is written to, and one that answers is asked."""
+    """The replicas that hold the same runs. Any thread."""
 
-    def __init__(self, number: int, nodes: Sequence[Node]) -> None:
+    def __init__(self, number: int, nodes: Sequence[Node], *, copied: bool = False) -> None:
         self.number, self.nodes = number, tuple(nodes)
+        self._copied = copied  # the servers copy among themselves: one is written to
+        self._behind: frozenset[str] = frozenset()
+        self._behind_until_s = 0.0
+        self._lock = threading.Lock()
 
     @property
     def name(self) -> str:
         """What messages call it."""
         return f"shard {self.number + 1} ({', '.join(node.name for node in self.nodes)})"
 
-    def rows(self, statement: str) -> Sequence[Any]:
-        """All rows of a statement, from one replica."""
-        return self._first(lambda node: node.rows(statement))
+    @property
+    def by_itself(self) -> bool:
+        """Whether X-Ray writes to several replicas, and has to see that they hold the same."""
+        return len(self.nodes) > 1 and not self._copied
 
-    def _first(self, ask: Callable[[Node], T]) -> T:
-        now_s = time.monotonic()
+    def rows(self, statement: str) -> Sequence[Any]:
+        """All rows of a statement, from one replica that holds all."""
+        return self.ask_one(lambda one: one.nodes[0].rows(statement))
+
+    def ask_one(self, ask: Callable[[Shard], T]) -> T:
+        """What one replica answers, with which `ask` may speak several times.
+
+        Raises:
+            StoreUnavailableError: none that holds all of the shard answers.
+        """
+        behind = self.behind()
+        current = [node for node in self.nodes if node.name not in behind]
         failed: StoreUnavailableError | None = None
-        for node in sorted(self.nodes, key=lambda each: each.down_until_s > now_s):
+        for node in sorted(current, key=lambda each: each.is_down):
             try:
-                return ask(node)
+                return ask(self if len(self.nodes) == 1 else Shard(self.number, [node]))
             except StoreUnavailableError as error:
                 failed = failed or error
-        raise failed or StoreUnavailableError(f"{self.name} has no node")
+        raise StoreUnavailableError(
+            f"{self.name} does not answer: {failed or 'no replica holds all of it'}"
+        ) from failed
+
+    def group(self) -> Group:
+        """What writes to the replicas."""
+        return Group(self.number, self.nodes, self.behind(), copied=self._copied)
+
+    def each_node(self) -> list[Shard]:
+        """Its replicas as shards by themselves: what each has to do alone."""
+        return [Shard(self.number, [node]) for node in (self.nodes[:1] if self._copied else self.nodes)]
+
+    def behind(self, *, look: bool = False) -> frozenset[str]:
+        """The names of the replicas that missed writes and have not caught up."""
+        if not self.by_itself:
+            return frozenset()
+        with self._lock:
+            if look or time.monotonic() >= self._behind_until_s:
+                found: set[str] = set()
+                for node in self.nodes:
+                    if not node.is_down or look:
+                        try:
+                            found.update(name for (name,) in node.rows("SELECT DISTINCT node FROM missed"))
+                        except StoreUnavailableError:
+                            found.update(name for name in self._behind if name != node.name)  # nobody can say otherwise
+                self._behind = frozenset(found)
+                self._behind_until_s = time.monotonic() + _KNOWN_S
+            return self._behind
+
+
+class Group(Shard):
+    """The replicas of a shard while something is written to them: those that fail are left out, and that is written down."""
+
+    def __init__(self, number: int, nodes: Sequence[Node], behind: frozenset[str], *, copied: bool) -> None:
+        super().__init__(number, nodes, copied=copied)
+        self._known_behind = behind
+        self._live = list(nodes)
+        if len(nodes) > 1 and not copied:
+            for node in nodes:
+                if node.is_down:
+                    self._leave_out(node, None)
+
+    def behind(self, *, look: bool = False) -> frozenset[str]:
+        """Those that were behind, or failed since."""
+        return self._known_behind | {node.name for node in self.nodes if node not in self._live}
 
     def insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Insert rows into a table of each replica."""
+        """Insert whole rows; returns when they are on disk."""
         if rows:
-            for node in self.nodes:
-                node.insert(table, rows)
+            self._tell(lambda node: node.insert(table, rows))
 
     def command(self, statement: str) -> None:
-        """Run a statement on each replica."""
-        for node in self.nodes:
-            node.command(statement)
+        """Run a statement that changes something."""
+        self._tell(lambda node: node.command(statement))
+
+    def close(self, names: Sequence[tuple[str, str]]) -> None:
+        """Write down which replicas missed something of these runs. Only then is what was written acknowledged."""
+        while missing := [node for node in self.nodes if node not in self._live]:
+            at_us = time.time_ns() // 1000
+            rows = [(node.name, *name, at_us) for node in missing for name in names or [("", "")]]
+            self.insert("missed", rows)
+            if missing == [node for node in self.nodes if node not in self._live]:
+                return
+
+    def _tell(self, tell: Callable[[Node], None]) -> None:
+        if self._copied:
+            self.ask_one(lambda one: tell(one.nodes[0]))
+            return
+        for node in list(self._live):
+            try:
+                tell(node)
+            except StoreUnavailableError as error:
+                self._leave_out(node, error)
+
+    def _leave_out(self, node: Node, error: StoreUnavailableError | None) -> None:
+        left = [each for each in self._live if each is not node]
+        if not any(each.name not in self._known_behind for each in left):
+            if error is None:  # it is the last: whether it answers is seen when it is asked
+                return
+            raise error
+        self._live = left
 
 
 class Cluster:
     """All shards. What lies on several is asked of all at once."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, prepare: Callable[[Node], None]) -> None:
         self.address = address
         self.shards = tuple(
-            Shard(number, [Node(host, port, address) for host, port in shard])
+            Shard(number, [Node(host, port, address, prepare) for host, port in shard], copied=address.replicated)
             for number, shard in enumerate(address.shards)
         )
         self._pool = ThreadPoolExecutor(max(4, 4 * len(self.shards)), "xray-clickhouse")
@@ -189,30 +170,46 @@ class Cluster:
         return int(xxhash.xxh3_64_intdigest(run_id.encode("utf-8", "surrogatepass")) % len(self.shards))
 
     def each(self, ask: Callable[[Shard], T]) -> list[T]:
-        """What every shard answers, in order.
+        """What the shards answer, in order; one that does not answer is left out, and noted (`store.incomplete`).
 
         Raises:
-            StoreUnavailableError: one of them cannot.
+            StoreUnavailableError: none of them answers.
         """
         if len(self.shards) == 1:
             return [ask(self.shards[0])]
-        return list(self._pool.map(ask, self.shards))
+        asked = [(shard, self._pool.submit(ask, shard)) for shard in self.shards]
+        answers, failed = [], []
+        for shard, future in asked:
+            try:
+                answers.append(future.result())
+            except StoreUnavailableError as error:
+                failed.append((shard.name, error))
+        if not answers:
+            raise failed[0][1]
+        for name, _ in failed:
+            note_missing(name)
+        return answers
 
-    def open(self, prepare: Callable[[Node], None]) -> None:
-        """Make the database on every node, and prepare it.
+    def open(self) -> None:
+        """Connect to every node and bring its tables up to date. A node that does not answer is left for later.
 
         Raises:
-            ConfigurationError: a node does not answer, or does not let us in.
+            ConfigurationError: none answers, or one does not let us in, or was written to by a newer X-Ray.
         """
-        for shard in self.shards:
-            for node in shard.nodes:
-                try:
-                    node.make_database()
-                    prepare(node)
-                except (ClickHouseError, StoreUnavailableError, TransportError, OSError) as error:
-                    raise ConfigurationError(
-                        f"XRAY_DATABASE_URL: cannot open {self.address.location} on {node.name}: {error}"
-                    ) from error
+        away = []
+        nodes = [node for shard in self.shards for node in shard.nodes]
+        for node in nodes:
+            try:
+                node.rows("SELECT 1")
+            except StoreUnavailableError as error:
+                away.append(error)
+                log.warning("X-Ray: %s", error)
+            except ClickHouseError as error:
+                raise ConfigurationError(
+                    f"XRAY_DATABASE_URL: cannot open {self.address.location} on {node.name}: {error}"
+                ) from error
+        if len(away) == len(nodes):
+            raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.address.location}: {away[0]}") from away[0]
 
     def close(self) -> None:
         """Close all connections. No call may follow."""

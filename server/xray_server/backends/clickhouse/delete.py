@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from xray_server.backends.clickhouse.cluster import Shard
+from xray_server.backends.clickhouse.cluster import Group, Shard
 from xray_server.backends.clickhouse.parts import RunName
 from xray_server.backends.clickhouse.sql import bind
 from xray_server.store.questions import digest_of
@@ -26,15 +26,17 @@ def delete_run(shard: Shard, project: str, run_id: str, at_us: int) -> bool:
     if not shard.rows(bind("SELECT 1 FROM run WHERE project = ? AND run_id = ? LIMIT 1", project, run_id)):
         return False
     # first: whoever writes after this sees it, and whoever wrote before is found by what follows
-    shard.insert("deleted_run", [(project, digest_of(run_id).hex(), at_us)])
-    forget_runs(shard, [(project, run_id)])
+    group = shard.group()
+    group.insert("deleted_run", [(project, digest_of(run_id).hex(), at_us)])
+    forget_runs(group, [(project, run_id)])
+    group.close([(project, run_id)])
     return True
 
 
-def forget_runs(shard: Shard, names: Collection[RunName]) -> None:
+def forget_runs(group: Group, names: Collection[RunName]) -> None:
     """Remove all rows of these runs and wait until their parts are rewritten without."""
     for table in OF_RUNS:
-        shard.command(
+        group.command(
             bind(f"ALTER TABLE {table} DELETE WHERE (project, run_id) IN ? SETTINGS mutations_sync = 2", list(names))
         )
 
@@ -42,6 +44,8 @@ def forget_runs(shard: Shard, names: Collection[RunName]) -> None:
 def deleted_among(shard: Shard, names: Sequence[RunName]) -> set[RunName]:
     """Those of these runs that were deleted."""
     if not names:
+        return set()
+    if not shard.rows("SELECT 1 FROM deleted_run LIMIT 1"):
         return set()
     digests = {(project, digest_of(run_id).hex()): (project, run_id) for project, run_id in names}
     rows = shard.rows(bind("SELECT project, digest FROM deleted_run WHERE (project, digest) IN ?", list(digests)))

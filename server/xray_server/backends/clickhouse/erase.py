@@ -14,7 +14,7 @@ from typing import Any, Final
 from xray_core import verdicts
 from xray_core.item_ids import item_id_text
 from xray_server.backends.clickhouse import parts
-from xray_server.backends.clickhouse.cluster import Cluster, Shard
+from xray_server.backends.clickhouse.cluster import Cluster, Group, Shard
 from xray_server.backends.clickhouse.parts import RunName, Stored
 from xray_server.backends.clickhouse.rows import LARGE, Written, fingerprints_of, run_list_rows, run_rows, step_rows
 from xray_server.backends.clickhouse.sql import bind
@@ -45,7 +45,10 @@ def delete_item(cluster: Cluster, project: str, item_id: str, at_us: int) -> int
     erasure = Erasure([erased_item(key, at_us)], text)
     erased = 0
     for shard in cluster.shards:
-        erased += _from_runs(shard, _suspects(shard, project, verdicts.fingerprint(text)), lambda _: erasure)
+        group = shard.group()
+        suspects = _suspects(group, project, verdicts.fingerprint(text))
+        erased += _from_runs(group, suspects, lambda _: erasure)
+        group.close(suspects)
     if not erased:
         for shard in cluster.shards:
             _remember(shard, project, key, _NOT_DELETED if before is None else before)
@@ -75,7 +78,7 @@ def erased_items(shard: Shard, projects: Sequence[str]) -> dict[str, list[Erased
     return found
 
 
-def erase_from_runs(shard: Shard, names: Sequence[RunName], items: Mapping[str, Sequence[ErasedItem]]) -> None:
+def erase_from_runs(shard: Group, names: Sequence[RunName], items: Mapping[str, Sequence[ErasedItem]]) -> None:
     """Take deleted items out of these runs, as far as they are from before."""
     stored = parts.stored_runs(shard, names)
 
@@ -87,7 +90,9 @@ def erase_from_runs(shard: Shard, names: Sequence[RunName], items: Mapping[str, 
 
 
 def _remember(shard: Shard, project: str, key: bytes, at_us: int) -> None:
-    shard.insert("deleted_item", [(project, key.hex(), at_us, time.time_ns())])
+    group = shard.group()
+    group.insert("deleted_item", [(project, key.hex(), at_us, time.time_ns())])
+    group.close([])
 
 
 def _suspects(shard: Shard, project: str, fingerprint: int) -> list[RunName]:
@@ -98,7 +103,7 @@ def _suspects(shard: Shard, project: str, fingerprint: int) -> list[RunName]:
     return [(project, run_id) for (run_id,) in rows]
 
 
-def _from_runs(shard: Shard, names: Iterable[RunName], erasure_of: Any) -> int:
+def _from_runs(shard: Group, names: Iterable[RunName], erasure_of: Any) -> int:
     erased = []
     for name in names:
         erasure = erasure_of(name)
@@ -114,7 +119,7 @@ def _from_runs(shard: Shard, names: Iterable[RunName], erasure_of: Any) -> int:
     return len(erased)
 
 
-def _from_run(shard: Shard, name: RunName, erasure: Erasure) -> bool:
+def _from_run(shard: Group, name: RunName, erasure: Erasure) -> bool:
     """Write anew what a run holds of deleted items; False where it holds none."""
     verdict_rows, changed = _chunks(shard, name, erasure)
     sample_rows = _samples(shard, name, erasure)

@@ -22,6 +22,7 @@ def health(cluster: Cluster) -> StoreHealth:
     """Figures over all shards; one that does not answer is named under `unavailable`."""
     runs, newest_us, away = 0, None, []
     details: dict[str, Any] = {"bytes": 0, "free_bytes": None, "parts": 0, "parts_in_fullest_partition": 0}
+    details["replicas_behind"] = sum(len(shard.behind()) for shard in cluster.shards)
     for shard in cluster.shards:
         try:
             of_shard, newest = _of_shard(shard, details)
@@ -32,6 +33,7 @@ def health(cluster: Cluster) -> StoreHealth:
         newest_us = newest if newest_us is None else max(newest_us, newest or 0)
     if len(away) == len(cluster.shards):
         raise StoreUnavailableError(f"ClickHouse does not answer: {', '.join(away)}")
+    details["shards_away"] = len(away)
     if away:
         details["unavailable"] = away
     return StoreHealth("clickhouse", cluster.address.location, runs, newest_us, details)

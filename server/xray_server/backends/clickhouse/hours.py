@@ -17,7 +17,7 @@ from xray_server.backends.clickhouse.cluster import Cluster, Shard
 from xray_server.backends.clickhouse.sql import bind
 from xray_server.backends.relational.rows import HOUR_US
 from xray_server.records.schema import MAX_DURATION_US
-from xray_server.store import TrendPoint
+from xray_server.store import StoreUnavailableError, TrendPoint
 
 QUIET_US: Final = 60_000_000  # an hour that nobody wrote to for so long is worth adding up for good
 _FIGURES: Final = 10  # columns of figures
@@ -41,7 +41,9 @@ def trend(
     """Hourly sums per pipeline and step name, oldest first."""
     first, last = max(0, since_us // HOUR_US), min(-(-until_us // HOUR_US), 1 << 31)
     sums: dict[tuple[int, str, str], list[Any]] = {}
-    for rows in cluster.each(lambda shard: _of_shard(shard, project, pipeline, name, first, last)):
+    for rows in cluster.each(
+        lambda shard: shard.ask_one(lambda one: _of_shard(one, project, pipeline, name, first, last))
+    ):
         for hour, pipeline_name, step_name, *figures, reasons in rows:
             known = sums.setdefault((hour, pipeline_name, step_name), [*[0] * _FIGURES, {}])
             known[:_FIGURES] = [a + b for a, b in zip(known, figures)]
@@ -101,7 +103,7 @@ def _stretches(hours: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def add_up(shard: Shard, *, quiet_before_us: int, stop: Callable[[], bool] = lambda: False) -> int:
-    """Make the sums of the hours that were not written to since; how many hours."""
+    """Make the sums of the hours that were not written to since, on one node; how many hours."""
     waiting = shard.rows(
         bind(
             "SELECT project, hour, t.n FROM (SELECT project, hour, sum(n) AS n, max(last_us) AS last_us FROM hour_touched "
@@ -116,7 +118,7 @@ def add_up(shard: Shard, *, quiet_before_us: int, stop: Callable[[], bool] = lam
         insert = f"INSERT INTO hourly (project, hour, pipeline, name, touched, {_COLUMNS})"
         select = bind(" SELECT ?, hour, pipeline_name, step_name, ?, ", project, n)
         sums = _SUMS.replace("TEST", _hours_test(project, hour, hour + 1))
-        shard.command(f"{insert}{select}{_COLUMNS} FROM ({sums})")
+        shard.nodes[0].command(f"{insert}{select}{_COLUMNS} FROM ({sums})")
     return len(waiting)
 
 
@@ -138,10 +140,12 @@ class HourKeeper:
 
     def _run(self) -> None:
         while not self._closed.wait(self._every_s):
-            for shard in self._cluster.shards:
+            for one in [node for shard in self._cluster.shards for node in shard.each_node()]:
                 try:
-                    add_up(shard, quiet_before_us=time.time_ns() // 1000 - QUIET_US, stop=self._closed.is_set)
-                except Exception as error:  # noqa: BLE001  # a node that is away: the next round tries again
+                    add_up(one, quiet_before_us=time.time_ns() // 1000 - QUIET_US, stop=self._closed.is_set)
+                except StoreUnavailableError:
+                    pass  # away: the next round tries again
+                except Exception as error:  # noqa: BLE001  # a mistake here must not end the thread
                     swallow("adding up hours", error)
 
     def close(self) -> None:

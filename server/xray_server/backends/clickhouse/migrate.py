@@ -11,7 +11,7 @@ from importlib import resources
 from typing import Final
 
 from xray_core.errors import ConfigurationError
-from xray_server.backends.clickhouse.cluster import Node
+from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.relational.migrations import log_migration
 
 _COMMENT: Final = re.compile(r"^\s*--.*$", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Removing what is too old from one shard, a day of runs at a time: a partition as a whole where all of it is too old.
+"""Removing what is too old, node by node, a day of runs at a time: a partition as a whole where all of it is too old.
 
 What lists say of runs that are gone is passed over (`lists.py`), so a list's partition goes when its own day is over.
 """
@@ -10,7 +10,7 @@ from typing import Final
 
 from xray_server.backends.clickhouse.cluster import Cluster, Shard
 from xray_server.backends.clickhouse.sql import bind
-from xray_server.store import Prune
+from xray_server.store import Prune, StoreUnavailableError
 
 DAY_US: Final = 86_400_000_000
 _TABLES: Final = {
@@ -22,19 +22,27 @@ _NAMES_AT_ONCE: Final = 2_000
 
 
 def prune(cluster: Cluster, order: Prune, cursor: str | None) -> tuple[int, str | None]:
-    """One step: what is too old of one day of one shard.
+    """One step: what is too old of one day on one node. A node that does not answer is passed over: its turn comes again.
 
     Returns:
         rows removed, and where to go on (None: done).
     """
+    nodes = [node for shard in cluster.shards for node in shard.each_node()]
     number, _, after = (cursor or "0.-1").partition(".")
-    shard = cluster.shards[int(number)]
-    day = _next_day(shard, order, int(after))
+    following = f"{int(number) + 1}.-1" if int(number) + 1 < len(nodes) else None
+    try:
+        return _on_node(nodes[int(number)], order, int(number), int(after), following)
+    except StoreUnavailableError:
+        if len(nodes) == 1:
+            raise
+        return 0, following
+
+
+def _on_node(shard: Shard, order: Prune, number: int, after: int, following: str | None) -> tuple[int, str | None]:
+    day = _next_day(shard, order, after)
     if day is not None:
         return _of_day(shard, order, day), f"{number}.{day}"
-    removed = _lists(shard, order) if order.kind == "ledgers" and order.nobody_keeps_longer else 0
-    following = int(number) + 1
-    return removed, f"{following}.-1" if following < len(cluster.shards) else None
+    return _lists(shard, order) if order.kind == "ledgers" and order.nobody_keeps_longer else 0, following
 
 
 def _expired(order: Prune) -> str:
@@ -83,16 +91,16 @@ def _runs(shard: Shard, order: Prune, day: int, names: Sequence[tuple[str, str]]
         test = f"day = {day} AND {these}"
         ((rows,),) = shard.rows(f"SELECT count() FROM {table} WHERE {test}")  # noqa: S608
         if rows:  # deleting rewrites what a part says of its rows, even where there are none
-            shard.command(f"DELETE FROM {table} IN PARTITION {day} WHERE {these}")  # noqa: S608
+            shard.nodes[0].command(f"DELETE FROM {table} IN PARTITION {day} WHERE {these}")  # noqa: S608
             removed += int(rows)
     if order.kind == "ledgers":
         # their hours are to be added up again, without them
-        shard.command(
+        shard.nodes[0].command(
             "INSERT INTO hour_touched SELECT DISTINCT project, toUInt32(intDiv(at_us, 3600000000)), 1, "  # noqa: S608
             f"toUnixTimestamp64Micro(now64(6)) FROM step_list WHERE {these}"
         )
         for table in ("step_list", "run_list"):
-            shard.command(f"DELETE FROM {table} WHERE {these}")  # noqa: S608
+            shard.nodes[0].command(f"DELETE FROM {table} WHERE {these}")  # noqa: S608
     return removed
 
 
@@ -121,5 +129,5 @@ def _drop(shard: Shard, table: str, partition: int) -> int:
         )
     )
     if rows:
-        shard.command(f"ALTER TABLE {table} DROP PARTITION ID '{partition}'")
+        shard.nodes[0].command(f"ALTER TABLE {table} DROP PARTITION ID '{partition}'")
     return int(rows or 0)

@@ -36,6 +36,13 @@ class Written:
     now: Stored
     changed: set[str]
     said: bool
+    _state: tuple[Stored, StepState] | None = None
+
+    def step_state(self) -> StepState:
+        """What a step's parts come to, worked out once: several rows say it."""
+        if self._state is None or self._state[0] is not self.now:
+            self._state = self.now, step_state(self.now.parts)
+        return self._state[1]
 
     @property
     def new(self) -> bool:
@@ -61,7 +68,7 @@ def step_rows(name: StepName, step: Written) -> Iterable[tuple[Any, ...]]:
     """The rows of `step`: the parts that changed, or that the step was heard of; of several parts also their sum."""
     project, run_id, step_id, attempt = name
     now = step.now
-    state = step_state(now.parts)
+    state = step.step_state()
     figures = _figures(state, place_us(state.values, now.received_us))
     key = (project, now.day, run_id, step_id, attempt)
     if step.before is None and not now.parts:
@@ -102,7 +109,7 @@ def step_list_rows(name: StepName, step: Written) -> Iterable[tuple[Any, ...]]:
     """The rows of `step_list`: its place, and that it left another."""
     project, run_id, step_id, attempt = name
     now = step.now
-    state = step_state(now.parts)
+    state = step.step_state()
     values, ledger = state.values, state.ledger
     at_us = place_us(values, now.received_us)
     if step.before is not None:

@@ -31,8 +31,10 @@ from xray_server.backends.clickhouse import (
 )
 from xray_server.backends.clickhouse.address import parse_address
 from xray_server.backends.clickhouse.alerts import ControlAlertStore
-from xray_server.backends.clickhouse.cluster import Cluster, unavailable
+from xray_server.backends.clickhouse.cluster import Cluster
 from xray_server.backends.clickhouse.migrate import migrate
+from xray_server.backends.clickhouse.node import unavailable
+from xray_server.backends.clickhouse.replicas import ReplicaKeeper
 from xray_server.backends.clickhouse.write import ShardWriter
 from xray_server.backends.relational.alerts import SQLAlertStore
 from xray_server.backends.relational.items import look_up_in, sets_of
@@ -82,8 +84,9 @@ class ClickHouseStore:
     def __init__(self, url: str, control: Control) -> None:
         address = parse_address(url)
         self._control = control
-        self._cluster = Cluster(address)
-        self._cluster.open(lambda node: migrate(node, address.location, replicated=address.replicated))
+        self._cluster = Cluster(address, lambda node: migrate(node, address.location, replicated=address.replicated))
+        self._cluster.open()
+        self._replicas = ReplicaKeeper(self._cluster)
         self._writers = [ShardWriter(shard) for shard in self._cluster.shards]
         self._hours = hours.HourKeeper(self._cluster)
         self._select: Select | None = None
@@ -283,5 +286,6 @@ class ClickHouseStore:
     def close(self) -> None:
         """Close all connections. No call may follow."""
         self._hours.close()
+        self._replicas.close()
         self._cluster.close()
         self._control.close()

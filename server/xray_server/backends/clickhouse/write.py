@@ -60,7 +60,8 @@ class ShardWriter:
     """Turns batches into rows of one shard."""
 
     def __init__(self, shard: Shard) -> None:
-        self._shard = shard
+        self._of = shard
+        self._shard = shard.group()  # of the write that is under way
         self._projects: dict[str, int] = {}
 
     def write(self, batches: Sequence[Batch]) -> None:
@@ -70,6 +71,7 @@ class ShardWriter:
             StoreUnavailableError: some of it may be written.
         """
         self._projects.clear()
+        self._shard = self._of.group()
         folded = fold(batches, self._number)
         names = [self._run_name(key) for key in folded.runs]
         if gone := deleted_among(self._shard, names):
@@ -86,6 +88,7 @@ class ShardWriter:
         since = erased_items(self._shard, list(self._projects))
         if since != erased:
             erase_from_runs(self._shard, names, since)
+        self._shard.close(names)
 
     def _write(self, folded: Folded) -> None:
         names = list(self._projects)

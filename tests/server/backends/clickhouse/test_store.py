@@ -1,6 +1,6 @@
 """What is ClickHouse's own: its address, its statements, migrations, several writers, the control database.
 
-Tests store.py, address.py, alerts.py, cluster.py, migrate.py, sql.py, places.py, health.py, delete.py, dump.py, erase.py,
+Tests store.py, address.py, alerts.py, cluster.py, node.py, replicas.py, migrate.py, sql.py, places.py, health.py, delete.py, dump.py, erase.py,
 figures.py, items.py, names.py and prune.py of clickhouse; what all stores answer is in the contract.
 """
 

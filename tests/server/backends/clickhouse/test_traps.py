@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
-from xray_server.backends.clickhouse.cluster import Node
 from xray_server.backends.clickhouse.hours import add_up
+from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.clickhouse.store import ClickHouseStore
 from xray_server.records.schema import Record, RunRecord, SamplesRecord, StepRecord
 from xray_server.store import Batch, RunFilter, StepFilter

@@ -91,3 +91,9 @@ CREATE TABLE deleted_item (
     project LowCardinality(String), hash String, at_us Int64, ver UInt64
 ) ENGINE = {replacing}(ver) ORDER BY (project, hash)
 SETTINGS {durable};
+
+-- Runs of which a replica missed something that was written to this one.
+CREATE TABLE missed (
+    node String, project LowCardinality(String), run_id String, at_us Int64
+) ENGINE = {replacing}(at_us) ORDER BY (node, project, run_id)
+SETTINGS {durable};

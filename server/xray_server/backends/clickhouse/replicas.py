@@ -1,0 +1,105 @@
+"""Replicas that missed writes catch up: the rows of the runs they missed are copied from one that holds all.
+
+Only where X-Ray writes to several replicas itself; Replicated tables copy by themselves.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from xray_core.safety import log, swallow
+from xray_server.backends.clickhouse.cluster import Cluster, Shard
+from xray_server.backends.clickhouse.delete import OF_RUNS
+from xray_server.backends.clickhouse.node import Node
+from xray_server.backends.clickhouse.sql import bind
+from xray_server.store import StoreUnavailableError
+
+RUNS_AT_ONCE: Final = 500
+_WHOLE: Final = ("deleted_run", "deleted_item", "client")  # small, and of no run
+
+
+def catch_up(shard: Shard, stop: Callable[[], bool] = lambda: False) -> int:
+    """Copy what replicas missed to those that answer again; how many runs."""
+    copied = 0
+    behind = shard.behind(look=True)
+    for target in shard.nodes:
+        if target.name not in behind:
+            continue
+        for source in shard.nodes:
+            if source is not target and source.name not in behind:
+                copied += _from_one(source, target, stop)
+    if copied:
+        shard.behind(look=True)
+    return copied
+
+
+def _from_one(source: Node, target: Node, stop: Callable[[], bool]) -> int:
+    copied = 0
+    while not stop():
+        rows = source.rows(
+            bind(
+                "SELECT project, run_id, max(at_us) FROM missed WHERE node = ? GROUP BY project, run_id "
+                "ORDER BY max(at_us) LIMIT ?",
+                target.name,
+                RUNS_AT_ONCE,
+            )
+        )
+        if not rows:
+            break
+        for table in _WHOLE:
+            target.paste(table, source.copied(f"SELECT * FROM {table}"))  # noqa: S608
+        _copy_runs(source, target, [(project, run_id) for project, run_id, _ in rows if run_id])
+        # what was missed once more meanwhile is later, and stays
+        done = bind("node = ? AND (project, run_id) IN ?", target.name, [row[:2] for row in rows])
+        done += bind(" AND at_us <= ?", max(row[2] for row in rows))
+        source.command(f"DELETE FROM missed WHERE {done}")  # noqa: S608
+        copied += len(rows)
+    if copied:
+        log.warning("X-Ray: ClickHouse %s has caught up with %d runs that it missed.", target.name, copied)
+    return copied
+
+
+def _copy_runs(source: Node, target: Node, names: Sequence[tuple[str, str]]) -> None:
+    if not names:
+        return
+    these = bind("(project, run_id) IN ?", names)
+    hours = f"SELECT DISTINCT project, toUInt32(intDiv(at_us, 3600000000)) FROM step_list WHERE {these}"  # noqa: S608
+    for table in OF_RUNS:
+        # rows that the source has no more, of a run or an item that was deleted, must not come back
+        if any(source.rows(f"SELECT 1 FROM {each} LIMIT 1") for each in ("deleted_run", "deleted_item")):  # noqa: S608
+            target.command(f"DELETE FROM {table} WHERE {these}")  # noqa: S608
+        target.paste(table, source.copied(f"SELECT * FROM {table} WHERE {these}"))  # noqa: S608
+    target.command(
+        f"INSERT INTO hour_touched SELECT *, 1, toUnixTimestamp64Micro(now64(6)) FROM ({hours})"  # noqa: S608
+    )
+
+
+class ReplicaKeeper:
+    """Lets replicas catch up, in the background."""
+
+    def __init__(self, cluster: Cluster, *, every_s: float = 2.0) -> None:
+        self._shards = [shard for shard in cluster.shards if shard.by_itself]
+        self._every_s = every_s
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        if self._shards:
+            self._thread = threading.Thread(target=self._run, name="xray-replicas", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._every_s):
+            for shard in self._shards:
+                try:
+                    catch_up(shard, self._closed.is_set)
+                except StoreUnavailableError:
+                    pass  # still away: the next round tries again
+                except Exception as error:  # noqa: BLE001  # a mistake here must not end the thread
+                    swallow("replicas catching up", error)
+
+    def close(self) -> None:
+        """Finish what is under way and stop."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join(30)
