@@ -19,6 +19,7 @@ from xray_server.access.admission import Access
 from xray_server.access.keys import FRESH_S, Keyring
 from xray_server.access.rates import PER_S, Rates
 from xray_server.access.sessions import Sessions
+from xray_server.access.trusted import TrustedHeader
 from xray_server.alerts.service import Alerts, AlertSettings
 from xray_server.alerts.store import KeepsAlerts
 from xray_server.answers import JsonResponse
@@ -65,6 +66,7 @@ def create_app(
     session_secret: bytes | None = None,
     trace_url: str | None = None,
     root_path: str = "",
+    trusted: TrustedHeader | None = None,
 ) -> FastAPI:
     """The ASGI application over a store. It closes neither the store nor anything else that it was given.
 
@@ -78,6 +80,7 @@ def create_app(
         rate_per_key_s: requests a second that one key may make; 0: no limit.
         root_path: the path under which a proxy serves this, as in /xray; "": as X-Forwarded-Prefix says.
         session_secret: signs the browsers' sessions; processes that share an address share it.
+        trusted: the header by which an authenticating proxy says who asks.
         trace_url: where a trace is in the user's tracing tool, with `{trace_id}` (and `{span_id}`) in it.
     """
     alerts = _alerts(store, alert_settings)
@@ -86,7 +89,7 @@ def create_app(
     )
     bodies = Bodies(timeout_s=body_timeout_s, max_bytes=max_body_bytes, max_decompressed_bytes=max_decompressed_bytes)
     keyring = Keyring(store if isinstance(store, KeyStore) else None, fresh_s=keys_fresh_s)
-    access = Access(keyring, Sessions(session_secret), closed=closed, any_host=any_host)
+    access = Access(keyring, Sessions(session_secret), closed=closed, any_host=any_host, trusted=trusted)
     health = HealthReport(store, committer, alerts, version=_VERSION)
     metrics = Metrics(committer.counters, health.store)
     pages = Pages()

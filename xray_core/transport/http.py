@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import socket
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from xray_core import native
+from xray_core.safety import swallow
 from xray_core.transport import Refusal, Reply, TransportError
 
 if TYPE_CHECKING:
@@ -76,9 +78,9 @@ def session_for(url: str) -> requests.Session:
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.startswith("127.") or host == "::1":
         session.trust_env = False  # no proxy reaches this machine's own loopback
-    elif "REQUESTS_CA_BUNDLE" not in os.environ and "CURL_CA_BUNDLE" not in os.environ:
-        # the name that Python's ssl and most other tools read; requests knows its own two alone
-        session.verify = os.environ.get("SSL_CERT_FILE") or True
+    # requests knows its own two alone, and neither where it trusts no environment; Python's ssl reads the third
+    named = (os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"))
+    session.verify = next(filter(None, named), True)
     return session
 
 
@@ -144,7 +146,7 @@ class HttpTransport:
                     "Content-Type": "application/x-ndjson",
                     "Content-Encoding": "gzip",
                     "Accept": "application/json",
-                    "User-Agent": "xray-core",
+                    "User-Agent": _user_agent(),
                 }
             )
             # Set as `auth`, because a ~/.netrc entry for the host would replace a mere header.
@@ -157,6 +159,20 @@ class HttpTransport:
         if self._api_key:
             request.headers["Authorization"] = f"Bearer {self._api_key}"
         return request
+
+
+def _user_agent() -> str:
+    """Our name and version, the host and the process: the health page of the server shows them."""
+    try:
+        with _importing:
+            from importlib import metadata
+        version = metadata.version("xray-pipelines")
+        name = socket.gethostname()
+    except Exception as error:  # noqa: BLE001  # a name is not worth a delivery
+        swallow("user agent", error)
+        version = name = "unknown"
+    host = "".join(c for c in name if c.isascii() and (c.isalnum() or c in "-._"))[:100]
+    return f"xray-core/{version} ({host}; pid {os.getpid()})"
 
 
 class _OwnTraffic:

@@ -21,6 +21,7 @@ from starlette.types import Scope
 from xray_core.addresses import DOT
 from xray_server.access.keys import SCOPES, Keyring
 from xray_server.access.sessions import Sessions
+from xray_server.access.trusted import TrustedHeader
 from xray_server.errors import HTTPError
 from xray_server.store import DEFAULT_PROJECT, StoreUnavailableError
 from xray_server.store.keys import Key
@@ -58,7 +59,7 @@ class Identity:
 
     project: str
     allowed: frozenset[str]
-    via: Literal["open", "key", "session", "nothing"]
+    via: Literal["open", "key", "session", "header", "nothing"]
     key_id: str | None = None
     key_name: str | None = None
 
@@ -81,11 +82,21 @@ class Access:
         keyring: the keys.
         closed: a key is needed even while there is none: the address can be reached by others.
         any_host: without keys, answer under any name (`--insecure`).
+        trusted: the header by which an authenticating proxy says who asks; None: there is none.
     """
 
-    def __init__(self, keyring: Keyring, sessions: Sessions, *, closed: bool = False, any_host: bool = False) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        sessions: Sessions,
+        *,
+        closed: bool = False,
+        any_host: bool = False,
+        trusted: TrustedHeader | None = None,
+    ) -> None:
         self.keyring = keyring
         self.sessions = sessions
+        self._trusted = trusted
         self._closed = closed
         self._any_host = any_host
         self._refreshing = anyio.Lock()
@@ -94,7 +105,7 @@ class Access:
     @property
     def open(self) -> bool:
         """Whether everybody is let in: no key was ever created, and the address is this machine's alone."""
-        return not (self._closed or self.keyring.any)
+        return not (self._closed or self.keyring.any or self._trusted is not None)
 
     async def refresh(self) -> None:
         """See that the keys are fresh. Raises StoreUnavailableError."""
@@ -138,7 +149,13 @@ class Access:
                 )
             return _OPEN
         method = scope["method"]
-        identity = self._by_key(headers) or self._by_session(method, needed, headers) or NOBODY
+        user = None if self._trusted is None else self._trusted.user(scope)
+        identity = (
+            self._by_key(headers)
+            or self._by_header(user, method, needed, headers)
+            or self._by_session(method, needed, headers)
+            or NOBODY
+        )
         if needed is None or identity.may(needed):
             return identity
         if identity.via == "nothing":
@@ -155,12 +172,25 @@ class Access:
         key = self.keyring.find(text.strip()) if kind.lower() == "bearer" else None
         return None if key is None else _identity(key, "key")
 
+    def _by_header(
+        self, user: str | None, method: str, needed: str | None, headers: dict[bytes, bytes]
+    ) -> Identity | None:
+        # the proxy adds its header to whatever a browser sends, another site's forms included
+        if user is None or self._trusted is None or not _may_write(method, needed, headers):
+            return None
+        return Identity(DEFAULT_PROJECT, self._trusted.allowed(user), "header", key_name=user)
+
     def _by_session(self, method: str, needed: str | None, headers: dict[bytes, bytes]) -> Identity | None:
-        if needed == "ingest" or (method not in _SAFE and not from_own_page(headers)):
-            return None  # records are sent with a key; and what a page sends must be this server's page
+        if not _may_write(method, needed, headers):
+            return None
         key_id = self.sessions.key_id(session_token(headers.get(b"cookie", b"").decode("latin-1")) or "")
         key = self.keyring.by_id(key_id) if key_id else None
         return None if key is None else _identity(key, "session")
+
+
+def _may_write(method: str, needed: str | None, headers: dict[bytes, bytes]) -> bool:
+    """Whether a browser's request counts: records are sent with a key, and what a page sends must be this server's page."""
+    return needed != "ingest" and (method in _SAFE or from_own_page(headers))
 
 
 def _identity(key: Key, via: Literal["key", "session"]) -> Identity:

@@ -64,10 +64,39 @@ def register(subparsers: Any) -> None:
         default="",
         help="the path under which a proxy serves this, such as /xray (default: what X-Forwarded-Prefix says)",
     )
+    _add_trust(parser)
     parser.set_defaults(run=_serve)
     keys.register(subparsers)
     upkeep.register(subparsers)
     alerts.register(subparsers)
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    """The options of sign-in by an authenticating proxy's header."""
+    group = parser.add_argument_group("sign-in by an authenticating proxy (docs/operations.md)")
+    for name, metavar, default, what in (
+        (
+            "header",
+            "NAME",
+            "",
+            "the header in which the proxy names the user, such as X-Forwarded-User (default: none)",
+        ),
+        (
+            "proxies",
+            "ADDRESSES",
+            "",
+            "addresses or networks that the proxy connects from; it is believed from nowhere else",
+        ),
+        ("scope", "SCOPE", "read", "what users may do: read or admin (default: read)"),
+        ("admins", "USERS", "", "users of scope admin, with commas between"),
+    ):
+        variable = f"XRAY_TRUSTED_{name.upper()}"
+        group.add_argument(
+            f"--trusted-{name}",
+            metavar=metavar,
+            default=os.environ.get(variable) or default,
+            help=f"{what}; ${variable}",
+        )
 
 
 def _port(text: str) -> int:
@@ -84,6 +113,7 @@ def _workers(text: str) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     try:
+        from xray_server.access.trusted import trusted_header
         from xray_server.process.serve import serve
         from xray_server.upkeep.retention import parse_policy
     except ImportError as error:
@@ -102,6 +132,12 @@ def _serve(arguments: argparse.Namespace) -> int:
             rate_per_key_s=arguments.rate_per_key,
             trace_url=arguments.trace_url,
             root_path=arguments.root_path,
+            trusted=trusted_header(
+                arguments.trusted_header,
+                arguments.trusted_proxies,
+                scope=arguments.trusted_scope,
+                admins=arguments.trusted_admins,
+            ),
         )
     except ConfigurationError as error:
         print(f"xray: {error}", file=sys.stderr)

@@ -7,11 +7,14 @@ import json
 import os
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xray_core.addresses import without_password
 from xray_core.errors import ConfigurationError
 from xray_server.backends import DEFAULT_DATABASE
+
+if TYPE_CHECKING:
+    from xray_server.store.keys import Key
 
 
 def register(subparsers: Any) -> None:
@@ -66,6 +69,7 @@ def _create(arguments: argparse.Namespace) -> int:
                 )
     except ConfigurationError as error:
         return _wrong(error)
+    _audit("key created", key)
     print(text)
     print(
         f"xray: key {key.name!r} ({key.scope}, project {key.project}) is in {keys.url}. This is the only time it is shown. "
@@ -104,14 +108,31 @@ def _list(arguments: argparse.Namespace) -> int:
 def _revoke(arguments: argparse.Namespace) -> int:
     try:
         with _Opened(arguments) as keys:
+            known = keys.store.keys()
+            ended = next((k for k in known if k.name == arguments.name and k.revoked_us is None), None)
             if not keys.store.revoke_key(arguments.name, time.time_ns() // 1000):
                 raise ConfigurationError(
                     f"no key {arguments.name!r} is in use in {keys.url}; `xray keys list` shows them"
                 )
     except ConfigurationError as error:
         return _wrong(error)
+    if ended is not None:
+        _audit("key revoked", ended)
     print(f"xray: {arguments.name!r} is revoked; a running server refuses it within a second", file=sys.stderr)
     return 0
+
+
+def _audit(what: str, key: Key) -> None:
+    """A line of the audit log, on stderr as the server writes them: who made or ended which key; never its text."""
+    import getpass
+
+    from xray_server.http import logs
+
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = str(os.getuid())
+    logs.print_audit(what, sys.stderr, key=key.name, key_id=key.key_id, scope=key.scope, project=key.project, by=user)
 
 
 class _Opened:

@@ -44,6 +44,14 @@ def log_audit(what: str, **fields: Any) -> None:
     audit_log.warning(what, extra={"fields": fields})
 
 
+def print_audit(what: str, stream: TextIO, **fields: Any) -> None:
+    """The same line from a command, which has no log of its own."""
+    record = logging.makeLogRecord(
+        {"name": audit_log.name, "levelname": "WARNING", "levelno": logging.WARNING, "msg": what, "fields": fields}
+    )
+    print(_Formatter("text").format(record), file=stream)
+
+
 def configure(level: str, kind: Literal["text", "json"], stream: TextIO = sys.stderr) -> None:
     """Send the whole process's log to a stream. Replaces what handlers the root logger had."""
     handler = logging.StreamHandler(stream)

@@ -15,16 +15,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from ipaddress import ip_address
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from xray_core.addresses import without_password
 from xray_core.errors import ConfigurationError
 from xray_core.plugins.host import PluginHost
 from xray_server.access.admission import is_loopback
 from xray_server.access.rates import PER_S
+from xray_server.access.trusted import PEER, TrustedHeader
 from xray_server.alerts.service import AlertSettings
 from xray_server.alerts.targets import ALLOW_PRIVATE
 from xray_server.app import create_app
@@ -74,12 +76,14 @@ def serve(
     rate_per_key_s: float = PER_S,
     trace_url: str | None = None,
     root_path: str = "",
+    trusted: TrustedHeader | None = None,
 ) -> int:
     """Serve until SIGINT or SIGTERM; returns after everything accepted is committed.
 
     Args:
         retain: how long what is kept; None: for ever.
         workers: processes on the one address.
+        trusted: the header by which an authenticating proxy says who asks.
 
     Returns:
         the exit code.
@@ -90,13 +94,9 @@ def serve(
     logs.configure(log_level, log_format)
     disabled = [name.strip() for name in os.environ.get("XRAY_DISABLE_PLUGINS", "").split(",")]
     with closing(open_store(database_url, plugins=PluginHost(disabled=disabled))) as store:
-        closed = _must_be_closed(host, store, database_url, insecure=insecure)
+        closed = trusted is not None or _must_be_closed(host, store, database_url, insecure=insecure)
         sock = listen(host, port)
-        bound = sock.getsockname()
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        address = f"http://{shown}:{bound[1]}"
-        # nobody can follow a link to "every address": the machine's own name is what others may know
-        linked = f"http://{socket.gethostname()}:{bound[1]}" if ip_address(bound[0]).is_unspecified else address
+        address, linked = _addresses(sock)
         app = partial(
             create_app,
             closed=closed,
@@ -104,6 +104,7 @@ def serve(
             rate_per_key_s=rate_per_key_s,
             trace_url=trace_url,
             root_path=root_path,
+            trusted=trusted,
             session_secret=secrets.token_bytes(32),
             alert_settings=_alert_settings(linked),
         )
@@ -123,9 +124,18 @@ def serve(
     return run_workers(workers, serve_one)
 
 
+def _addresses(sock: socket.socket) -> tuple[str, str]:
+    """Where a socket listens, and what links to it begin with."""
+    host, port, *_ = sock.getsockname()
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    # nobody can follow a link to "every address": the machine's own name is what others may know
+    return address, f"http://{socket.gethostname()}:{port}" if ip_address(host).is_unspecified else address
+
+
 def _serve_on(sock: socket.socket, store: Store, app: FastAPI, *, log_level: str, retain: Policy | None) -> None:
     config = uvicorn.Config(
-        app,
+        _Peer(ProxyHeadersMiddleware(app, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1"))),  # type: ignore[arg-type]
+        proxy_headers=False,  # as uvicorn would do, but after it is kept who is connected
         log_level=log_level,
         access_log=False,
         server_header=False,
@@ -182,6 +192,17 @@ def _alert_settings(address: str) -> AlertSettings:
     if allowed not in ("", "0", "1", "true", "false", "yes", "no"):
         raise ConfigurationError(f"{ALLOW_PRIVATE}: {allowed!r} is neither 1 nor 0")
     return AlertSettings(public_url=public_url, allow_private=allowed in ("1", "true", "yes"))
+
+
+class _Peer:
+    """Keeps who is connected, before X-Forwarded-For puts another in the place: sign-in by a header asks for it."""
+
+    def __init__(self, app: ProxyHeadersMiddleware) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope[PEER] = scope.get("client")
+        await self._app(scope, receive, send)
 
 
 class _Server(uvicorn.Server):
