@@ -32,7 +32,11 @@ $(AXE): | $(BIN)/uv    # for the tests of the pages; they say so when it is miss
 demo: $(VENV)/.demo    ## the flights example: two runs, and why the traveller was sent to Buffalo
 	@PORT=$(PORT) $(BIN)/python -m examples.flights.demo
 
-test: $(VENV)/.dev $(AXE)  ## the tests (under 6 minutes)
+GENERATOR := $(VENV)/openapi/bin/openapi-python-client
+$(GENERATOR): | $(BIN)/uv    # generates a client from our OpenAPI document, apart: it wants other versions than ours
+	@$(BIN)/uv venv -q $(VENV)/openapi --python $(BIN)/python && $(BIN)/uv pip install -q --python $(VENV)/openapi/bin/python openapi-python-client || true
+
+test: $(VENV)/.dev $(AXE) $(GENERATOR)  ## the tests (under 6 minutes)
 	@$(BIN)/python -m pytest -q -n 2 -m "not stack" $(addprefix --ignore=,$(APART))
 	@$(MAKE) --no-print-directory -j2 --output-sync=target $(addprefix test-in-,$(notdir $(APART)))
 

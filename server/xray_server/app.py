@@ -20,6 +20,7 @@ from xray_server.access.keys import FRESH_S, Keyring
 from xray_server.access.rates import PER_S, Rates
 from xray_server.access.sessions import Sessions
 from xray_server.access.trusted import TrustedHeader
+from xray_server.alerts.rules import Rule
 from xray_server.alerts.service import Alerts, AlertSettings
 from xray_server.alerts.store import KeepsAlerts
 from xray_server.answers import JsonResponse
@@ -31,12 +32,14 @@ from xray_server.http.health import HealthReport
 from xray_server.http.mcp_routes import McpEndpoint, add_mcp
 from xray_server.http.metrics import Metrics
 from xray_server.http.middleware import Guard
-from xray_server.http.openapi import errors
+from xray_server.http.openapi import add_schemas, errors
 from xray_server.http.operate_routes import add_operate_routes
 from xray_server.http.otlp_routes import add_otlp_routes
 from xray_server.http.read_routes import add_read_routes
 from xray_server.http.representation import Representation, no_repeats
+from xray_server.http.senders import Senders
 from xray_server.http.write_routes import add_write_routes
+from xray_server.ingest import run_document
 from xray_server.ingest.committer import MAX_WAITING_BATCHES, Committer
 from xray_server.ingest.ndjson import MAX_BODY_BYTES, MAX_DECOMPRESSED_BYTES
 from xray_server.pages.alerts import add_alert_pages
@@ -90,7 +93,7 @@ def create_app(
     bodies = Bodies(timeout_s=body_timeout_s, max_bytes=max_body_bytes, max_decompressed_bytes=max_decompressed_bytes)
     keyring = Keyring(store if isinstance(store, KeyStore) else None, fresh_s=keys_fresh_s)
     access = Access(keyring, Sessions(session_secret), closed=closed, any_host=any_host, trusted=trusted)
-    health = HealthReport(store, committer, alerts, version=_VERSION)
+    health = HealthReport(store, committer, alerts, senders := Senders(), version=_VERSION)
     metrics = Metrics(committer.counters, health.store)
     pages = Pages()
 
@@ -102,17 +105,31 @@ def create_app(
         Guard, access=access, rates=Rates(rate_per_key_s), metrics=metrics, render=pages.error, root_path=root_path
     )
     add_error_handlers(app, pages.error)
-    add_write_routes(app, store, committer, bodies)
+    add_write_routes(app, store, committer, bodies, senders)
+    add_schemas(app, {**run_document.json_schemas(), "Rule": Rule.model_json_schema()})
     add_otlp_routes(app, store, committer, bodies, trace_url=trace_url)
     add_read_routes(app, store)
     add_operate_routes(app, committer, metrics=metrics, health=health)
     add_explain_routes(app, store)
     add_alert_routes(app, alerts)
+    _add_pages(app, store, pages, committer=committer, health=health, alerts=alerts, access=access)
+    return app
+
+
+def _add_pages(
+    app: FastAPI,
+    store: Store,
+    pages: Pages,
+    *,
+    committer: Committer,
+    health: HealthReport,
+    alerts: Alerts | None,
+    access: Access,
+) -> None:
     add_pages(app, store, pages, health)
     add_mark_pages(app, store, committer)
     add_alert_pages(app, pages, alerts)
     add_sign_in(app, access, pages)
-    return app
 
 
 def _empty_app(lifespan: _Lifespan) -> FastAPI:
@@ -130,6 +147,7 @@ def _empty_app(lifespan: _Lifespan) -> FastAPI:
             Depends(_each_once),
         ],
         responses=errors(401, 403, 421, 429, 503),
+        generate_unique_id_function=lambda route: route.name,
     )
 
 

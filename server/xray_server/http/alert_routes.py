@@ -18,14 +18,15 @@ from xray_server.alerts.rules import Rule, rule_problem
 from xray_server.alerts.service import Alerts
 from xray_server.answers import JsonResponse
 from xray_server.errors import HTTPError, TargetRefusedError, TooManyRulesError
+from xray_server.http import models
 from xray_server.http.bodies import read_small
-from xray_server.http.openapi import errors, request_body
+from xray_server.http.openapi import answer, errors, request_body
 from xray_server.http.params import NoParameters, Parameters, When
 from xray_server.times import parse_time
 
 MAX_RULE_BYTES: Final = 64 * 1024
 T = TypeVar("T")
-_RULE_BODY: Final = request_body("application/json", Rule.model_json_schema(), "a rule (docs/alerts.md)")
+_RULE_BODY: Final = request_body("application/json", {"$ref": "#/components/schemas/Rule"}, "a rule (docs/alerts.md)")
 
 
 class HistoryParameters(Parameters):
@@ -54,25 +55,37 @@ class MuteParameters(Parameters):
 def add_alert_routes(app: FastAPI, alerts: Alerts | None) -> None:
     """Mount the routes. Without alerts (a store that keeps none) each answers 503."""
 
-    @app.post("/alerts/rules", openapi_extra=_RULE_BODY, responses=errors(403, 413, 422, 503), tags=["alerts"])
+    @app.post(
+        "/alerts/rules",
+        openapi_extra=_RULE_BODY,
+        responses=answer(models.AlertRule) | errors(403, 413, 422, 503),
+        tags=["alerts"],
+    )
     async def post_rule(request: Request, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """Add a rule; the answer holds the secret that signs its webhooks, this once."""
         kept, rule = alerts_of(alerts), await _read_rule(request)
         with _refusals():
             return JsonResponse(await to_thread.run_sync(kept.add, project, rule))
 
-    @app.post("/alerts/test", openapi_extra=_RULE_BODY, responses=errors(403, 413, 422, 503), tags=["alerts"])
+    @app.post(
+        "/alerts/test",
+        openapi_extra=_RULE_BODY,
+        responses=answer(models.DryRun) | errors(403, 413, 422, 503),
+        tags=["alerts"],
+    )
     async def post_test(request: Request, project: Project, query: Annotated[TestParameters, Query()]) -> Response:
         """When a rule that is not kept would have fired, over what the store has. Sends nothing."""
         kept, rule = alerts_of(alerts), await _read_rule(request)
         return JsonResponse(await to_thread.run_sync(partial(_dry_run, kept, project, rule, query)))
 
-    @app.get("/alerts/rules", responses=errors(422, 503), tags=["alerts"])
+    @app.get("/alerts/rules", responses=answer(models.AlertRules) | errors(422, 503), tags=["alerts"])
     def get_rules(project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """The rules, with what is firing."""
         return JsonResponse({"rules": alerts_of(alerts).rules(project)})
 
-    @app.get("/alerts/rules/{rule_id:id}/test", responses=errors(404, 422, 503), tags=["alerts"])
+    @app.get(
+        "/alerts/rules/{rule_id:id}/test", responses=answer(models.DryRun) | errors(404, 422, 503), tags=["alerts"]
+    )
     def get_test(rule_id: str, project: Project, query: Annotated[TestParameters, Query()]) -> Response:
         """When a rule would have fired, over what the store has. Sends nothing."""
         kept = alerts_of(alerts)
@@ -81,14 +94,16 @@ def add_alert_routes(app: FastAPI, alerts: Alerts | None) -> None:
             raise _no_rule(rule_id)
         return JsonResponse(_dry_run(kept, project, rule, query))
 
-    @app.delete("/alerts/rules/{rule_id:id}", responses=errors(403, 404, 422, 503), tags=["alerts"])
+    @app.delete(
+        "/alerts/rules/{rule_id:id}", responses=answer(models.Removed) | errors(403, 404, 422, 503), tags=["alerts"]
+    )
     def delete_rule(rule_id: str, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """Remove a rule; its messages that are not delivered yet are dropped. Its history stays."""
         if not alerts_of(alerts).remove(project, rule_id):
             raise _no_rule(rule_id)
         return JsonResponse({"removed": rule_id})
 
-    @app.get("/alerts/history", responses=errors(422, 503), tags=["alerts"])
+    @app.get("/alerts/history", responses=answer(models.AlertHistory) | errors(422, 503), tags=["alerts"])
     def get_history(project: Project, query: Annotated[HistoryParameters, Query()]) -> Response:
         """What fired and resolved, newest first, and what became of the messages."""
         events, next_cursor = alerts_of(alerts).history(
@@ -103,7 +118,7 @@ def _add_one_rule_routes(app: FastAPI, alerts: Alerts | None) -> None:
     """What is done to a rule that is kept."""
 
     @app.put(
-        "/alerts/rules/{rule_id:id}", openapi_extra=_RULE_BODY, responses=errors(403, 404, 413, 422, 503), tags=["alerts"]
+        "/alerts/rules/{rule_id:id}", openapi_extra=_RULE_BODY, responses=answer(models.AlertRule) | errors(403, 404, 413, 422, 503), tags=["alerts"]
     )  # fmt: skip
     async def put_rule(
         rule_id: str, request: Request, project: Project, _: Annotated[NoParameters, Query()]
@@ -113,12 +128,20 @@ def _add_one_rule_routes(app: FastAPI, alerts: Alerts | None) -> None:
         with _refusals():
             return JsonResponse(_found(await to_thread.run_sync(kept.edit, project, rule_id, rule), rule_id))
 
-    @app.post("/alerts/rules/{rule_id:id}/send", responses=errors(403, 404, 422, 503), tags=["alerts"])
+    @app.post(
+        "/alerts/rules/{rule_id:id}/send",
+        responses=answer(models.TestSent) | errors(403, 404, 422, 503),
+        tags=["alerts"],
+    )
     def post_send(rule_id: str, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """Send a test message to each target of a rule; what became of each."""
         return JsonResponse({"deliveries": _found(alerts_of(alerts).send_test(project, rule_id), rule_id)})
 
-    @app.post("/alerts/rules/{rule_id:id}/mute", responses=errors(403, 404, 422, 503), tags=["alerts"])
+    @app.post(
+        "/alerts/rules/{rule_id:id}/mute",
+        responses=answer(models.AlertRule) | errors(403, 404, 422, 503),
+        tags=["alerts"],
+    )
     def post_mute(rule_id: str, project: Project, query: Annotated[MuteParameters, Query()]) -> Response:
         """Send no message of a rule for some time; what fires meanwhile is in the history. `for_s=0` ends it."""
         return JsonResponse(_found(alerts_of(alerts).mute(project, rule_id, query.for_s), rule_id))

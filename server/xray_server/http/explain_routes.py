@@ -11,6 +11,7 @@ from fastapi import FastAPI, Query, Request, Response
 
 from xray_server.access.admission import Project
 from xray_server.answers import JsonResponse
+from xray_server.http import models
 from xray_server.http.explain_params import (
     DecisionsParameters,
     DiffParameters,
@@ -19,7 +20,7 @@ from xray_server.http.explain_params import (
     decisions_parameters,
 )
 from xray_server.http.many_routes import add_many_routes
-from xray_server.http.openapi import NOT_FOUND, READ_ERRORS
+from xray_server.http.openapi import NOT_FOUND, READ_ERRORS, answer
 from xray_server.http.params import NoParameters
 from xray_server.read import diff, item_history, sample_search, trends, why
 from xray_server.store import Store
@@ -49,12 +50,12 @@ def add_explain_routes(app: FastAPI, store: Store) -> None:
     """Mount the routes on the application."""
     add_many_routes(app, store)
 
-    @app.get("/runs/{run_id:id}/items/{item_id:id}", responses=_ERRORS, tags=["explain"])
+    @app.get("/runs/{run_id:id}/items/{item_id:id}", responses=answer(models.Why) | _ERRORS, tags=["explain"])
     def get_why(run_id: str, item_id: str, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """What became of one item in one run, step by step, and how certain that is."""
         return JsonResponse(why.why(store, project, run_id, item_id).as_json())
 
-    @app.get("/runs/{a:id}/diff/{b:id}", responses=_ERRORS, tags=["explain"])
+    @app.get("/runs/{a:id}/diff/{b:id}", responses=answer(models.Diff) | _ERRORS, tags=["explain"])
     def get_diff(a: str, b: str, project: Project, query: Annotated[DiffParameters, Query()]) -> Response:
         """Where run b first differs from run a. `baseline` for b: where a first differs from the baseline of its pipeline."""
         chosen = query.chosen()
@@ -62,14 +63,14 @@ def add_explain_routes(app: FastAPI, store: Store) -> None:
             return JsonResponse(diff.diff_to_baseline(store, project, a, query.baseline, chosen).as_json())
         return JsonResponse(diff.diff(store, project, a, b, chosen).as_json())
 
-    @app.get("/items/{item_id:id}", responses=_ERRORS, tags=["explain"])
+    @app.get("/items/{item_id:id}", responses=answer(models.ItemAcrossRuns) | _ERRORS, tags=["explain"])
     def get_item(item_id: str, project: Project, query: Annotated[ItemParameters, Query()]) -> Response:
         """The runs that hold an item, with what each step said of it; those whose verdicts arrived last first."""
         return JsonResponse(
             item_history.history(store, project, item_id, query.chosen(), limit=query.limit, cursor=query.cursor)
         )
 
-    @app.get("/decisions", responses=_ERRORS, tags=["explain"], openapi_extra=_DECISIONS)
+    @app.get("/decisions", responses=answer(models.Decisions) | _ERRORS, tags=["explain"], openapi_extra=_DECISIONS)
     def get_decisions(request: Request, project: Project) -> Response:
         """Search inside samples, newest steps first; the first page estimates how many items match in truth."""
         query, tests = decisions_parameters(request.query_params.multi_items())
@@ -84,7 +85,7 @@ def add_explain_routes(app: FastAPI, store: Store) -> None:
             )
         )
 
-    @app.get("/trends", responses=_ERRORS, tags=["explain"])
+    @app.get("/trends", responses=answer(models.Trends) | _ERRORS, tags=["explain"])
     def get_trends(project: Project, query: Annotated[TrendsParameters, Query()]) -> Response:
         """Ledger and reason mix per bucket of time, pipeline and step, oldest first."""
         since_us, until_us = query.times()

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from xray_server.alerts.service import Alerts
 from xray_server.http.probe import Probe
+from xray_server.http.senders import Senders
 from xray_server.ingest.committer import Committer
 from xray_server.store import Store, StoredClient
 from xray_server.times import iso
@@ -22,10 +23,13 @@ _BEHIND_S: Final = 10.0  # a request that has waited so long for its commit mean
 class HealthReport:
     """Makes the report. Any thread; asks the store two questions, and waits for neither longer than it is told."""
 
-    def __init__(self, store: Store, committer: Committer, alerts: Alerts | None, *, version: str) -> None:
+    def __init__(
+        self, store: Store, committer: Committer, alerts: Alerts | None, senders: Senders, *, version: str
+    ) -> None:
         self._store = store
         self._committer = committer
         self._alerts = alerts
+        self._senders = senders
         self._version = version
         self._started_s = time.monotonic()
         self.store: Final = Probe(store.health)
@@ -57,6 +61,7 @@ class HealthReport:
             "ingest": {"lag_s": round(commits.oldest_waiting_s, 3)},
             "clients": [_client_json(client) for client in self._clients_of(project).answer(timeout_s)],
         }
+        report["senders"] = self._senders.report(project)
         if whole:
             report["store"] |= {
                 "location": store.location,

@@ -8,10 +8,10 @@ from fastapi import FastAPI, Query, Response
 
 from xray_server.access.admission import Project
 from xray_server.answers import JsonResponse
-from xray_server.http import downloads
+from xray_server.http import downloads, models
 from xray_server.http.explain_params import ItemsParameters, WhatIfParameters
 from xray_server.http.many_params import GroupsParameters
-from xray_server.http.openapi import NOT_FOUND, READ_ERRORS
+from xray_server.http.openapi import NOT_FOUND, READ_ERRORS, answer
 from xray_server.read import groups, item_list, what_if
 from xray_server.store import Store
 
@@ -21,7 +21,7 @@ _ERRORS: Final = NOT_FOUND | READ_ERRORS
 def add_many_routes(app: FastAPI, store: Store) -> None:
     """Mount the routes on the application."""
 
-    @app.get("/runs/{run_id:id}/items", responses=_ERRORS, tags=["explain"])
+    @app.get("/runs/{run_id:id}/items", responses=answer(models.ItemList) | _ERRORS, tags=["explain"])
     def get_items(run_id: str, project: Project, query: Annotated[ItemsParameters, Query()]) -> Response:
         """All items of a run, of a step, outcome or reason: by name where names are kept, sorted by it."""
         if query.format == "json":
@@ -30,12 +30,12 @@ def add_many_routes(app: FastAPI, store: Store) -> None:
         found = item_list.page(store, project, run_id, query.chosen(), limit=None)
         return downloads.table(found["items"], query.format, f"items-{run_id}")
 
-    @app.get("/runs/{run_id:id}/whatif", responses=_ERRORS, tags=["explain"])
+    @app.get("/runs/{run_id:id}/whatif", responses=answer(models.WhatIf) | _ERRORS, tags=["explain"])
     def get_what_if(run_id: str, project: Project, query: Annotated[WhatIfParameters, Query()]) -> Response:
         """Who would change at a step if its limit were another, by the values that its verdicts declared."""
         return JsonResponse(what_if.what_if(store, project, run_id, **query.model_dump()))
 
-    @app.get("/groups/diff", responses=_ERRORS, tags=["explain"])
+    @app.get("/groups/diff", responses=answer(models.GroupsDiff) | _ERRORS, tags=["explain"])
     def get_groups(project: Project, query: Annotated[GroupsParameters, Query()]) -> Response:
         """What differs between two groups of runs: steps, reasons, since when, where, and what else changed."""
         a, b = query.groups()

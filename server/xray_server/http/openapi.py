@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from fastapi import FastAPI
+
+from xray_server.http.models.operating import ErrorAnswer
+
 Responses = dict[int | str, dict[str, Any]]
 
-_ERROR_SCHEMA: Final = {
-    "type": "object",
-    "required": ["error", "detail"],
-    "properties": {"error": {"type": "string"}, "detail": {"type": "array", "items": {"type": "object"}}},
-}
 _DESCRIPTIONS: Final = {
     400: "bad encoding",
     401: "no valid key",
@@ -26,16 +25,26 @@ _DESCRIPTIONS: Final = {
 }
 
 
+def add_schemas(app: FastAPI, schemas: dict[str, Any]) -> None:
+    """Let the document hold these schemas too, which its bodies refer to."""
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = make()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation says to extend it
+
+
 def errors(*statuses: int) -> Responses:
     """The error answers of these statuses; all have one shape (`xray_server.answers.error_response`)."""
-    content = {"application/json": {"schema": _ERROR_SCHEMA}}
-    return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
+    return {status: {"description": _DESCRIPTIONS[status], "model": ErrorAnswer} for status in statuses}
 
 
-def answer(*fields: str) -> Responses:
-    """A 200 answer: an object with at least these fields."""
-    schema = {"type": "object", "required": list(fields), "properties": {name: {} for name in fields}}
-    return {200: {"description": "as in docs/http-api.md", "content": {"application/json": {"schema": schema}}}}
+def answer(model: Any) -> Responses:
+    """A 200 answer of this shape (`xray_server.http.models`)."""
+    return {200: {"description": model.__doc__, "model": model}}
 
 
 def request_body(media_type: str, schema: dict[str, Any], description: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from fastapi.responses import PlainTextResponse
 from xray_server.access.admission import Asker
 from xray_server.answers import JsonResponse
 from xray_server.errors import HTTPError, StoreUnavailableError
+from xray_server.http import models
 from xray_server.http.health import SOON_S, HealthReport
 from xray_server.http.metrics import CONTENT_TYPE, Metrics
 from xray_server.http.openapi import READ_ERRORS, answer, errors
@@ -25,7 +26,7 @@ def add_operate_routes(app: FastAPI, committer: Committer, *, metrics: Metrics, 
     """Mount the routes on the application. They never wait behind other requests, nor long for the store."""
     threads = CapacityLimiter(8)
 
-    @app.get("/health", responses=answer("status") | READ_ERRORS, tags=["operate"])
+    @app.get("/health", responses=answer(models.Health) | READ_ERRORS, tags=["operate"])
     async def get_health(asker: Asker, _: Annotated[NoParameters, Query()]) -> Response:
         """Whether the server lives; to a key that may read also what it has, how far behind it is, what clients dropped."""
         if not asker.may("read"):
@@ -36,7 +37,7 @@ def add_operate_routes(app: FastAPI, committer: Committer, *, metrics: Metrics, 
         except StoreUnavailableError as error:  # restarting what lives would not bring the store back: see /ready
             return JsonResponse({"status": "store unavailable", "error": str(error)})
 
-    @app.get("/ready", responses=answer("ready") | errors(422, 503), tags=["operate"])
+    @app.get("/ready", responses=answer(models.Ready) | errors(422, 503), tags=["operate"])
     async def get_ready(_: Annotated[NoParameters, Query()]) -> Response:
         """Whether the server can take and answer requests: its store answers and takes records, and its writer runs."""
         await to_thread.run_sync(health.store.answer, READY_WITHIN_S, limiter=threads)

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Query, Response
 from xray_server.access.admission import Project
 from xray_server.answers import JsonResponse
 from xray_server.errors import UnknownRunError
+from xray_server.http import models
 from xray_server.http.openapi import NOT_FOUND, READ_ERRORS, answer
 from xray_server.http.params import RunParameters, RunsParameters, SearchParameters, StepsParameters, chosen_fields
 from xray_server.read import runs, text_search
@@ -18,7 +19,7 @@ from xray_server.store import Store
 def add_read_routes(app: FastAPI, store: Store) -> None:
     """Mount the routes on the application."""
 
-    @app.get("/runs", responses=answer("runs", "next_cursor") | READ_ERRORS, tags=["read"])
+    @app.get("/runs", responses=answer(models.RunList) | READ_ERRORS, tags=["read"])
     def get_runs(project: Project, query: Annotated[RunsParameters, Query()]) -> Response:
         """Runs, newest first."""
         return JsonResponse(
@@ -34,7 +35,7 @@ def add_read_routes(app: FastAPI, store: Store) -> None:
 
     @app.get(
         "/runs/{run_id:id}",
-        responses=answer("run_id", "steps", "next_cursor") | READ_ERRORS | NOT_FOUND,
+        responses=answer(models.Run) | READ_ERRORS | NOT_FOUND,
         tags=["read"],
     )
     def get_run(run_id: str, project: Project, query: Annotated[RunParameters, Query()]) -> Response:
@@ -44,12 +45,12 @@ def add_read_routes(app: FastAPI, store: Store) -> None:
             raise UnknownRunError(run_id)
         return JsonResponse(run)
 
-    @app.get("/search", responses=answer("q", "runs", "looked_back_to") | READ_ERRORS, tags=["read"])
+    @app.get("/search", responses=answer(models.Search) | READ_ERRORS, tags=["read"])
     def get_search(project: Project, query: Annotated[SearchParameters, Query()]) -> Response:
         """Runs, pipelines, tags, steps, reasons, items, error texts and metadata that begin with a text, with counts."""
         return JsonResponse(text_search.search(store, project, query.q, limit=query.limit, budget_ms=query.budget_ms))
 
-    @app.get("/steps", responses=answer("steps", "next_cursor") | READ_ERRORS, tags=["read"])
+    @app.get("/steps", responses=answer(models.StepList) | READ_ERRORS, tags=["read"])
     def get_steps(project: Project, query: Annotated[StepsParameters, Query()]) -> Response:
         """Steps across runs, newest first; all filters given must hold."""
         return JsonResponse(

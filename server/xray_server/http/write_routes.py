@@ -14,10 +14,12 @@ from fastapi import FastAPI, Query, Request, Response
 from xray_server.access.admission import Asker, Identity, Project
 from xray_server.answers import JsonResponse
 from xray_server.errors import HTTPError, QueueFullError, ShapeError, UnknownItemError, UnknownRunError
+from xray_server.http import models
 from xray_server.http.bodies import Bodies
 from xray_server.http.logs import log_audit
 from xray_server.http.openapi import NOT_FOUND, WRITE_ERRORS, answer, errors, request_body
 from xray_server.http.params import NoParameters
+from xray_server.http.senders import Senders
 from xray_server.ingest import run_document
 from xray_server.ingest.committer import Committer
 from xray_server.ingest.ndjson import decode, too_deep
@@ -51,15 +53,13 @@ _MARK_BODY: Final = request_body(
     },
     "a mark",
 )
-_RUN_BODY: Final = request_body("application/json", run_document.json_schema(), "a run with its steps")
+_RUN_BODY: Final = request_body("application/json", {"$ref": "#/components/schemas/PostedRun"}, "a run with its steps")
 
 
-def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: Bodies) -> None:
+def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: Bodies, senders: Senders) -> None:
     """Mount the routes on the application."""
 
-    @app.post(
-        "/ingest", openapi_extra=_INGEST_BODY, responses=answer("accepted", "refused") | WRITE_ERRORS, tags=["write"]
-    )
+    @app.post("/ingest", openapi_extra=_INGEST_BODY, responses=answer(models.Ingested) | WRITE_ERRORS, tags=["write"])
     async def ingest(request: Request, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """Records as NDJSON, gzip'd or plain; answers after the commit, line by line."""
         body = await bodies.read(request)
@@ -69,9 +69,11 @@ def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: B
         for position, why in refused.items():
             decoded.refuse(decoded.lines[position], why)
         lines = [{"line": line, "error": why} for line, why in sorted(decoded.refused)]
-        return JsonResponse({"accepted": len(decoded.records) - len(refused), "refused": lines})
+        accepted = len(decoded.records) - len(refused)
+        senders.heard(request, project, delivered=accepted, refused=len(lines))
+        return JsonResponse({"accepted": accepted, "refused": lines})
 
-    @app.post("/runs", openapi_extra=_RUN_BODY, responses=answer("run_id", "accepted") | WRITE_ERRORS, tags=["write"])
+    @app.post("/runs", openapi_extra=_RUN_BODY, responses=answer(models.Posted) | WRITE_ERRORS, tags=["write"])
     async def post_run(request: Request, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """One run with its steps, or a part of it; sending it again merges."""
         body = await bodies.read(request)
@@ -80,12 +82,13 @@ def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: B
         except ShapeError as error:
             raise HTTPError(422, f"{error.field}: {error}", field=error.field) from None
         refused = await commit(committer, Batch(records, project, now_us()), len(body))
+        senders.heard(request, project, delivered=len(records) - len(refused), refused=len(refused))
         for why in refused.values():
             raise HTTPError(422, why, field="body")
         return JsonResponse({"run_id": run_id, "accepted": len(records)})
 
     @app.post(
-        "/runs/{run_id:id}/mark", openapi_extra=_MARK_BODY, responses=answer("run_id", "mark") | NOT_FOUND | WRITE_ERRORS,
+        "/runs/{run_id:id}/mark", openapi_extra=_MARK_BODY, responses=answer(models.Marked) | NOT_FOUND | WRITE_ERRORS,
         tags=["write"],
     )  # fmt: skip
     async def post_mark(
@@ -107,16 +110,14 @@ def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: B
 def _add_delete_routes(app: FastAPI, store: Store) -> None:
     """What is deleted for good."""
 
-    @app.delete(
-        "/runs/{run_id:id}", responses=answer("run_id", "deleted") | NOT_FOUND | errors(403, 503), tags=["write"]
-    )
+    @app.delete("/runs/{run_id:id}", responses=answer(models.DeletedRun) | NOT_FOUND | errors(403, 503), tags=["write"])
     def delete_run(run_id: str, asker: Asker, _: Annotated[NoParameters, Query()]) -> Response:
         """Delete a run with its steps, verdicts and samples, for good: what still arrives of it is not kept."""
         delete_for_good(store, asker, run_id)
         return JsonResponse({"run_id": run_id, "deleted": True})
 
     @app.delete(
-        "/items/{item_id:id}", responses=answer("item_id", "deleted", "runs") | NOT_FOUND | errors(403, 503), tags=["write"]
+        "/items/{item_id:id}", responses=answer(models.DeletedItem) | NOT_FOUND | errors(403, 503), tags=["write"]
     )  # fmt: skip
     def delete_item(item_id: str, asker: Asker, _: Annotated[NoParameters, Query()]) -> Response:
         """Delete one item from all runs that hold it: its details, samples, ids and fingerprints."""

@@ -319,16 +319,16 @@ def _digest(value: Any) -> str:
     return digest
 
 
-def json_schema() -> dict[str, Any]:
-    """The shape as JSON schema, without references: it goes into the OpenAPI document as it is."""
-    schema, definitions = msgspec.json.schema_components([PostedRun], ref_template="{name}")
+def json_schemas() -> dict[str, Any]:
+    """The shapes as JSON schemas by name, `PostedRun` among them; they refer to each other as components of OpenAPI do."""
+    _, definitions = msgspec.json.schema_components([PostedRun], ref_template="#/components/schemas/{name}")
 
-    def resolved(node: Any) -> Any:
+    def typed(node: Any) -> Any:
+        """With the type of an enumeration, which generators of clients ask for."""
         if isinstance(node, dict):
-            if "$ref" in node:
-                return resolved(definitions[node["$ref"]])
-            return {name: resolved(value) for name, value in node.items()}
-        return [resolved(value) for value in node] if isinstance(node, list) else node
+            known = {name: typed(value) for name, value in node.items()}
+            return {"type": "string", **known} if "enum" in known else known
+        return [typed(value) for value in node] if isinstance(node, list) else node
 
-    result: dict[str, Any] = resolved(schema[0])
+    result: dict[str, Any] = typed(definitions)
     return result

@@ -19,6 +19,7 @@ from xray_server.access.admission import Asker, Project
 from xray_server.http.health import HealthReport
 from xray_server.http.prefix import base
 from xray_server.pages import compare, formatting, run, search
+from xray_server.pages.api import operations
 from xray_server.pages.groups import add_group_pages
 from xray_server.pages.items import add_item_pages
 from xray_server.pages.rendering import HERE, Given, Pages
@@ -43,7 +44,7 @@ def add_pages(app: FastAPI, store: Store, pages: Pages, health: HealthReport) ->
 
     @app.get("/docs", include_in_schema=False)
     def get_docs(request: Request) -> Response:
-        return pages.page("docs.html", request, api=app.openapi())
+        return pages.page("docs.html", request, groups=operations(app.openapi()))
 
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
 

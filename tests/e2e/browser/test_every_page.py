@@ -37,11 +37,14 @@ def addresses(run_id: str, step_id: str, item_id: str) -> list[str]:
 def everywhere(flights: Flights, live: Live) -> list[str]:
     steps = live.get(f"/runs/{flights.buffalo}")["steps"]
     filtering = next(step["step_id"] for step in steps if step["name"] == "filter")
+    rule = live.http.post(
+        "/alerts/rules", json={"name": "most are rejected", "metric": "rejection_rate", "above": 0.9}
+    ).json()
     return [
         "/ui", "/ui/steps", f"/ui/search?q={TRAVELLER}", "/ui/health", "/docs", "/ui/runs/none", "/ui?status=failed",
         *addresses(flights.buffalo, filtering, TRAVELLER),
         f"/ui/runs/{flights.buffalo}/steps?name=filter",
-        "/ui/compare", f"/ui/compare?a={flights.good}&b={flights.buffalo}",
+        "/ui/compare", f"/ui/compare?a={flights.good}&b={flights.buffalo}", "/ui/alerts", f"/ui/alerts/{rule['rule_id']}?since=30d",
     ]  # fmt: skip
 
 

@@ -198,3 +198,16 @@ def test_times_are_relative_and_say_the_absolute_one_on_hover(visit: Callable[..
     title = time.get_attribute("title")
     assert title is not None
     assert title.endswith("UTC")
+
+
+def test_the_api_is_tried_on_its_own_page(visit: Callable[..., Visitor], flights: Flights) -> None:
+    reader = visit()
+    page = reader.page
+    reader.goto("/docs")
+    card = page.locator("#get_run")
+    card.get_by_role("textbox", name="run_id").fill(flights.good)
+    card.get_by_role("textbox", name="samples").fill("0")
+    card.get_by_role("button", name="Try it").click()
+    expect(card.locator("output")).to_contain_text(f'"run_id": "{flights.good}"')
+    expect(card.locator("output")).to_contain_text("200")
+    assert reader.violations() == []

@@ -42,7 +42,7 @@ WRONG = [
     ("GET", "/static/no-such-file.css", 404),
     ("DELETE", "/runs", 405),
     ("POST", "/steps", 405),
-    ("PUT", "/alerts/rules/1", 405),
+    ("PATCH", "/alerts/rules/1", 405),
     ("GET", "/ingest", 405),
     ("GET", "/runs/none", 404),
     ("GET", "/runs/none/items/i", 404),

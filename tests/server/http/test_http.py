@@ -1,7 +1,7 @@
 """The API through a real server on loopback: posted runs are found, and what is wrong is named.
 
 Tests backends/open.py, cli/commands.py, http/params.py, read_routes.py, write_routes.py, ingest/run_document.py,
-and pages/rendering.py.
+pages/api.py and pages/rendering.py.
 """
 
 from __future__ import annotations
@@ -182,6 +182,10 @@ def test_the_documentation_page_needs_nothing_from_outside(http: httpx.Client) -
     text = http.get("/docs").text
     assert "/steps" in text
     assert "https://" not in text
+    row = text[text.index("<code>limit</code>") :]
+    assert "<td>integer from 1 to 1000</td><td>50</td>" in row, "types and defaults"
+    assert "<td>list of RunRow</td>" in text, "the fields of answers"
+    assert 'action="/runs"' in text, "what can be tried without a script"
     assert http.get("/openapi.json").json()["paths"]["/runs"]["post"]
 
 

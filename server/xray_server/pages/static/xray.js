@@ -27,6 +27,34 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = said; }, 1600);
 });
 
+// The forms of /docs: what they ask is answered beneath them. Without a script those without a path to fill in are plain forms.
+document.addEventListener("submit", async (event) => {
+  const form = event.target;
+  if (!(form instanceof HTMLFormElement) || !form.dataset.path) return;
+  event.preventDefault();
+  const root = form.dataset.root;
+  const query = new URLSearchParams();
+  let path = form.dataset.path;
+  for (const field of form.querySelectorAll("[name]")) {
+    if (field.dataset.in === "path") path = path.replace(`{${field.name}}`, encodeURIComponent(field.value));
+    else if (field.dataset.in === "query" && field.value) query.append(field.name, field.value);
+  }
+  const body = form.querySelector("textarea");
+  const out = form.querySelector("output");
+  const address = `${root}${path}${query.size ? `?${query}` : ""}`;
+  out.hidden = false;
+  out.textContent = `${form.dataset.method} ${address} …`;
+  try {
+    const headers = body ? { "Content-Type": body.dataset.type } : {};
+    const answer = await fetch(address, { method: form.dataset.method, headers, body: body?.value });
+    let text = await answer.text();
+    try { text = JSON.stringify(JSON.parse(text), null, 2); } catch { /* as it is */ }
+    out.textContent = `${form.dataset.method} ${address}\n${answer.status} ${answer.statusText}\n\n${text.slice(0, 20000)}`;
+  } catch (error) {
+    out.textContent = `${form.dataset.method} ${address}\n${error.message}`;
+  }
+});
+
 // As formatting.ago: what is two weeks off is left as it stands.
 const ago = (seconds) => {
   if (seconds > -60 && seconds < 3) return "just now";
