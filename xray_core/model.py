@@ -44,7 +44,7 @@ OTHER_ITEMS_COME_OUT: Final = frozenset({"expanded", "aggregated"})
 # Under this prefix it is what came of it instead (row counts, checks passed), which explains nothing by itself.
 RESULT_METADATA: Final = "result."
 # What a step cannot tell of its items, in words: an adapter says it where its framework hides something.
-NOT_CAPTURED: Final = f"{RESULT_METADATA}not_captured"
+ITEMS_UNKNOWN: Final = f"{RESULT_METADATA}items_unknown"
 # Nothing that ran the step captured it: what is known is what its framework reports. Yields to any part that was captured.
 NOT_REACHED: Final = f"{RESULT_METADATA}not_captured"
 

@@ -9,7 +9,7 @@ from xray_core.journey.flow import Flow
 from xray_core.journey.sentences import listed
 from xray_core.journey.step_evidence import StepEvidence
 from xray_core.journey.types import NEGATIVE, POSITIVE, Certainty
-from xray_core.model import NOT_CAPTURED, NOT_REACHED
+from xray_core.model import ITEMS_UNKNOWN, NOT_REACHED
 
 # Items begin in these steps: what they did not put out was never in the run.
 SOURCES: Final = frozenset({"generate", "retrieve"})
@@ -54,9 +54,9 @@ def settle_by_neighbours(step_evidence: Sequence[StepEvidence], flow: Flow) -> N
             m.outcome in POSITIVE | NEGATIVE or m.entered or m.out for m in step_evidence[:position]
         ):
             metadata = evidence.state["metadata"]
-            not_captured = metadata.get(NOT_CAPTURED) or metadata.get(NOT_REACHED)
-            if not_captured:
-                evidence.note = f"it did not come out; {not_captured}"
+            unknown_because = metadata.get(ITEMS_UNKNOWN) or metadata.get(NOT_REACHED)
+            if unknown_because:
+                evidence.note = f"it did not come out; {unknown_because}"
             elif evidence.state["step_type"] in SOURCES:
                 evidence.say("never_entered", "exact")
                 evidence.note = "it is not among the items that this step put out"

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from xray_core.journey import item_fields
 from xray_core.journey.types import Certainty, Entry, Json, LookedUp, State
-from xray_core.model import ITEMS_IN, ITEMS_OUT, NOT_CAPTURED, OTHER_ITEMS_COME_OUT
+from xray_core.model import ITEMS_IN, ITEMS_OUT, ITEMS_UNKNOWN, NOT_REACHED, OTHER_ITEMS_COME_OUT
 from xray_core.verdicts import false_positive_probability
 
 _CHILDREN_SHOWN: Final = 5
@@ -123,9 +123,10 @@ class StepEvidence:
             self.say(hits[0].outcome, hits[0].found or "exact", reason=hits[0].reason)
             self.also = [[each.outcome, each.reason] for each in hits[1:]]
             return
-        not_captured = self.state["metadata"].get(NOT_CAPTURED)
+        metadata = self.state["metadata"]
+        unknown_because = metadata.get(ITEMS_UNKNOWN) or metadata.get(NOT_REACHED)
         if self.silent:
-            self.note = not_captured or "this step tells nothing about items"
+            self.note = unknown_because or "this step tells nothing about items"
         elif self.out:
             self.say("accepted", out_how, implicit=True)
         elif self.state["status"] == "running":
@@ -140,7 +141,7 @@ class StepEvidence:
             self.say("never_entered", "exact")
         else:
             self.without_verdict = True  # neither a no, nor a sign that it was here
-            self.note = not_captured or (
+            self.note = unknown_because or (
                 "not rejected there, and nothing says whether it entered; step.set_input_items() would tell"
             )
 

@@ -1,7 +1,7 @@
 """What one span tells about items: which documents came in and which came out, by the conventions of its dialect.
 
 Owns what a span means in OpenInference, OpenLLMetry and the GenAI conventions of OpenTelemetry. Nobody said a verdict in any
-of them: all that follows from here is inferred, and marked so. What a dialect cannot tell, `not_captured` says.
+of them: all that follows from here is inferred, and marked so. What a dialect cannot tell, `unknown_because` says.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Evidence:
     came_out: Sequence[Document]
     came_in: Sequence[Document] | None = None
     complete: bool = True
-    not_captured: str | None = None
+    unknown_because: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -85,14 +85,14 @@ def evidence_of(span: Span) -> Evidence | None:
     if found is None:
         return None
     documents = [*found.came_out, *(found.came_in or ())]
-    not_captured = found.not_captured
+    unknown_because = found.unknown_because
     if len(documents) > 2 * MAX_DOCUMENTS:
-        return Evidence(found.kind, (), complete=False, not_captured=AT_MOST)
+        return Evidence(found.kind, (), complete=False, unknown_because=AT_MOST)
     if span.dropped:
-        return replace(found, complete=False, not_captured=CUT_OFF)
-    if not_captured is None and documents and not all(each.named for each in documents):
-        not_captured = HASHED
-    return replace(found, not_captured=not_captured)
+        return replace(found, complete=False, unknown_because=CUT_OFF)
+    if unknown_because is None and documents and not all(each.named for each in documents):
+        unknown_because = HASHED
+    return replace(found, unknown_because=unknown_because)
 
 
 def _reranked(span: Span) -> Evidence:
@@ -101,9 +101,9 @@ def _reranked(span: Span) -> Evidence:
     came_out = aligned(came_in, came_out)
     parameters = other_arguments(span.attributes.get("input.value"))
     if not came_in:
-        return Evidence("rank", came_out, complete=False, not_captured=NO_DOCUMENTS, parameters=parameters)
+        return Evidence("rank", came_out, complete=False, unknown_because=NO_DOCUMENTS, parameters=parameters)
     if came_out and not {each.id for each in came_out} & {each.id for each in came_in}:
-        return Evidence("rank", came_out, complete=False, not_captured=NAMED_APART, parameters=parameters)
+        return Evidence("rank", came_out, complete=False, unknown_because=NAMED_APART, parameters=parameters)
     return Evidence("rank", came_out, came_in, complete=whole_in and whole_out, parameters=parameters)
 
 
@@ -121,8 +121,8 @@ def _retrieved(span: Span) -> Evidence:
         return Evidence("retrieve", flat, complete=whole)
     if rich is not None:
         opaque = "gen_ai.retrieval.documents" in attributes
-        return Evidence("retrieve", rich, not_captured=RESULTS_ONLY if opaque else None)
-    return Evidence("retrieve", (), complete=False, not_captured=NO_DOCUMENTS)
+        return Evidence("retrieve", rich, unknown_because=RESULTS_ONLY if opaque else None)
+    return Evidence("retrieve", (), complete=False, unknown_because=NO_DOCUMENTS)
 
 
 def _filtered(span: Span) -> Evidence | None:

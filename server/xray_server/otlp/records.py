@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import xxhash
 
-from xray_core.model import NOT_CAPTURED, RESULT_METADATA
+from xray_core.model import ITEMS_UNKNOWN, RESULT_METADATA
 from xray_core.objects.fingerprint import fingerprint
 from xray_server.otlp.documents import read_json
 from xray_server.otlp.evidence import Evidence, dialect_kind
@@ -138,7 +138,9 @@ def _item_records(span: Span, evidence: Evidence, record: StepRecord) -> list[Re
     at_us = span.end_us or span.start_us
     if not evidence.complete:
         record.dropped = {"items_out": max(1, span.dropped)}
-    record.inference = {"verdicts": True} if evidence.came_out or evidence.complete else {"note": evidence.not_captured}
+    record.inference = (
+        {"verdicts": True} if evidence.came_out or evidence.complete else {"note": evidence.unknown_because}
+    )
     if evidence.complete or evidence.came_out:
         record.items = Items(out=item_set(evidence.came_out))
     samples = samples_of(evidence.came_out, "accepted", scores.kept, at_us)
@@ -267,6 +269,6 @@ def _metadata(span: Span, evidence: Evidence | None) -> dict[str, Any]:
             for name, value in list(evidence.parameters.items())[:_MAX_ATTRIBUTES]
             if len(name) <= 200
         }
-        if evidence.not_captured is not None:
-            metadata[NOT_CAPTURED] = evidence.not_captured
+        if evidence.unknown_because is not None:
+            metadata[ITEMS_UNKNOWN] = evidence.unknown_because
     return metadata

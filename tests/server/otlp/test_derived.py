@@ -126,7 +126,7 @@ def test_a_retriever_whose_contents_are_not_captured_says_what_to_switch_on(http
     answer = why(http, f"{1:032x}", "a")
     assert answer["outcome"] == "not_captured"
     step = http.get(f"/runs/{1:032x}").json()["steps"][0]
-    assert "switched off" in step["metadata"]["result.not_captured"]
+    assert "switched off" in step["metadata"]["result.items_unknown"]
 
 
 def test_chunks_of_one_file_are_told_apart_by_their_place_or_their_text(http: httpx.Client) -> None:
