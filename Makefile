@@ -29,6 +29,10 @@ AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 $(AXE): | $(BIN)/uv    # for the tests of the pages; they say so when it is missing
 	@! command -v npm >/dev/null || npm install --no-save --no-package-lock --silent --prefix $(VENV)/axe axe-core@4 2>/dev/null || true
 
+# Where each run of pytest adds what its diagnosis suite came to.
+SCORE := $(VENV)/diagnosis.jsonl
+test test-in-%: export XRAY_TEST_SCORE := $(abspath $(SCORE))
+
 demo: $(VENV)/.demo    ## the flights example: two runs, and why the traveller was sent to Buffalo
 	@PORT=$(PORT) $(BIN)/python -m examples.flights.demo
 
@@ -37,8 +41,10 @@ $(GENERATOR): | $(BIN)/uv    # generates a client from our OpenAPI document, apa
 	@$(BIN)/uv venv -q $(VENV)/openapi --python $(BIN)/python && $(BIN)/uv pip install -q --python $(VENV)/openapi/bin/python openapi-python-client || true
 
 test: $(VENV)/.dev $(AXE) $(GENERATOR)  ## the tests (under 6 minutes)
+	@rm -f $(SCORE)
 	@$(BIN)/python -m pytest -q -n 2 -m "not stack" $(addprefix --ignore=,$(APART))
 	@$(MAKE) --no-print-directory -j2 --output-sync=target $(addprefix test-in-,$(notdir $(APART)))
+	@$(BIN)/python -m tests.diagnosis.score $(SCORE)
 
 test-in-%:
 	@$(BIN)/python -m pytest -q -m "not stack" $(filter %/$*,$(APART))

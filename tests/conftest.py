@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 from hypothesis import settings
 
-from tests.diagnosis.score import score_of
+from tests.diagnosis.score import keep, score_of
 from xray_core import safety
 
 # A shell's background job is born ignoring Ctrl-C, and so would be every process of the tests that send it.
@@ -79,3 +79,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     score = score_of(each for report in ran for each in report.user_properties)
     if score.faults or score.controls:
         terminalreporter.write_line(f"diagnosis: {score}")
+        if os.environ.get("XRAY_TEST_SCORE") and "PYTEST_XDIST_WORKER" not in os.environ:
+            keep(score, os.environ["XRAY_TEST_SCORE"])

@@ -1,41 +1,77 @@
-"""The score of the diagnosis suite, from what its tests recorded: right step, right cause, false blame, false certainty."""
+"""The score of the diagnosis suites, from what their tests recorded; `python -m tests.diagnosis.score FILE` adds up several.
+
+`make test` runs pytest several times, frameworks apart: each adds its part to the file that XRAY_TEST_SCORE names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import json
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
 
-PROPERTY = "diagnosis"
+PROPERTY: Final = "diagnosis"
+Record = Callable[[str, Any], None]
 
 
+@dataclass
 class Score:
-    """Counts of the cases that ran, and of what came out."""
+    """Counts of the cases that ran, and of what came out.
 
-    def __init__(self) -> None:
-        self.faults = self.right_step = self.right_cause = self.false_certainty = 0
-        self.controls = self.clean = 0
+    Attributes:
+        right_step, right_cause: of the faults; false_blame: another step was named; false_certainty: and called certain.
+        clean: controls in which nothing was blamed.
+    """
 
-    def add(self, verdict: dict[str, Any]) -> None:
-        if verdict["control"]:
-            self.controls += 1
-            self.clean += verdict["clean"]
-        else:
-            self.faults += 1
-            self.right_step += verdict["step"]
-            self.right_cause += verdict["cause"]
-            self.false_certainty += verdict["falsely_certain"]
+    faults: int = 0
+    right_step: int = 0
+    right_cause: int = 0
+    false_blame: int = 0
+    false_certainty: int = 0
+    controls: int = 0
+    clean: int = 0
 
     def __str__(self) -> str:
         return (
             f"{self.faults} planted faults: right step {self.right_step}, right cause {self.right_cause}, "
-            f"false certainty {self.false_certainty}; {self.controls} controls: {self.clean} blamed for nothing"
+            f"false blame {self.false_blame}, false certainty {self.false_certainty}; "
+            f"{self.controls} controls: {self.clean} blamed for nothing"
         )
+
+
+def record_fault(record: Record, *, named: bool, step: bool, cause: bool, certain: bool) -> None:
+    """Keep what was said of a planted fault: whether a step was named, the right one, for its cause, and with certainty."""
+    wrong = named and not step
+    counted = Score(1, int(step), int(step and cause), int(wrong), int(wrong and certain))
+    record(PROPERTY, asdict(counted))
+
+
+def record_control(record: Record, *, clean: bool) -> None:
+    """Keep whether nothing was blamed where nothing is wrong."""
+    record(PROPERTY, asdict(Score(controls=1, clean=int(clean))))
 
 
 def score_of(properties: Iterable[tuple[str, Any]]) -> Score:
     """The score of what `record_property` kept."""
-    score = Score()
-    for name, value in properties:
-        if name == PROPERTY:
-            score.add(value)
-    return score
+    return _added(value for name, value in properties if name == PROPERTY)
+
+
+def _added(several: Iterable[dict[str, int]]) -> Score:
+    total = Score()
+    for each in several:
+        for name, n in each.items():
+            setattr(total, name, getattr(total, name) + n)
+    return total
+
+
+def keep(score: Score, path: str) -> None:
+    """Add the score of this process to a file."""
+    with Path(path).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(score)) + "\n")
+
+
+if __name__ == "__main__":
+    lines = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
+    print(f"diagnosis, all suites: {_added(map(json.loads, lines))}")

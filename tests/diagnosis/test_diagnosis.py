@@ -7,13 +7,12 @@ Tests compare/blame.py and evidence.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.diagnosis.cases import CASES, Case
-from tests.diagnosis.score import PROPERTY
+from tests.diagnosis.score import Record, record_control, record_fault
 from tests.live import Live
 
 
@@ -63,25 +62,20 @@ def problems_of_control(live: Live, case: Case) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
-def test_the_planted_fault_is_found(live: Live, case: Case, record_property: Callable[[str, Any], None]) -> None:
+def test_the_planted_fault_is_found(live: Live, case: Case, record_property: Record) -> None:
     problems = problems_of_fault(live, case)
-    step = not any(problem.startswith("step:") for problem in problems)
-    record_property(
-        PROPERTY,
-        {
-            "control": False,
-            "step": step,
-            "cause": not problems,
-            "falsely_certain": any(problem.startswith("certain") for problem in problems),
-        },
+    record_fault(
+        record_property,
+        named="step: None" not in " ".join(problems),
+        step=not any(problem.startswith("step:") for problem in problems),
+        cause=not problems,
+        certain=any(problem.startswith("certain") for problem in problems),
     )
     assert problems == []
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
-def test_where_nothing_is_wrong_nothing_is_blamed(
-    live: Live, case: Case, record_property: Callable[[str, Any], None]
-) -> None:
+def test_where_nothing_is_wrong_nothing_is_blamed(live: Live, case: Case, record_property: Record) -> None:
     problems = problems_of_control(live, case)
-    record_property(PROPERTY, {"control": True, "clean": not problems})
+    record_control(record_property, clean=not problems)
     assert problems == []

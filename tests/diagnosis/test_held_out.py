@@ -5,17 +5,13 @@ Tests planted.py, first_batch.py and second_batch.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from tests.diagnosis.first_batch import FIRST
 from tests.diagnosis.planted import Planted, clean, verdict_of
-from tests.diagnosis.score import PROPERTY
+from tests.diagnosis.score import Record, record_control, record_fault
 from tests.diagnosis.second_batch import SECOND
 
-Record = Callable[[str, Any], None]
 BOTH = [*FIRST, *SECOND]
 
 
@@ -23,9 +19,13 @@ BOTH = [*FIRST, *SECOND]
 def test_the_fault_is_found_and_no_other_is_certain(planted: Planted, record_property: Record) -> None:
     verdict = verdict_of(planted)
     cause = verdict.cause and not verdict.why
-    record_property(
-        PROPERTY,
-        {"control": False, "step": verdict.step, "cause": cause, "falsely_certain": verdict.falsely_certain},
+    parted = verdict.diff.parted_at
+    record_fault(
+        record_property,
+        named=parted is not None,
+        step=verdict.step,
+        cause=cause,
+        certain=parted is not None and parted.certain,
     )
     assert not verdict.falsely_certain, verdict.diff.sentence
     assert verdict.step, verdict.diff.sentence
@@ -36,7 +36,7 @@ def test_the_fault_is_found_and_no_other_is_certain(planted: Planted, record_pro
 @pytest.mark.parametrize("planted", [each for each in BOTH if not each.guilty], ids=lambda each: each.name)
 def test_where_nothing_is_wrong_nothing_is_blamed(planted: Planted, record_property: Record) -> None:
     right, diff = clean(planted)
-    record_property(PROPERTY, {"control": True, "clean": right})
+    record_control(record_property, clean=right)
     assert right, diff.sentence
 
 

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.diagnosis.score import PROPERTY
+from tests.diagnosis.score import Record, record_control, record_fault
 from tests.diagnosis.shop import Setup, Shop
 from xray_core.compare import Diff
 from xray_core.testing import capture
@@ -82,9 +81,7 @@ def diff_of(good: Setup, bad: Setup, fault: str | None) -> Diff:
 
 
 @pytest.mark.parametrize(("name", "fault", "good", "bad"), CASES, ids=[case[0] for case in CASES])
-def test_the_guilty_step_is_named(
-    name: str, fault: Fault, good: Setup, bad: Setup, record_property: Callable[[str, Any], None]
-) -> None:
+def test_the_guilty_step_is_named(name: str, fault: Fault, good: Setup, bad: Setup, record_property: Record) -> None:
     diff = diff_of(good, bad, fault.name)
     parted = diff.parted_at
     unseen = good.style in fault.unseen_in
@@ -98,7 +95,8 @@ def test_the_guilty_step_is_named(
         cause = any(fault.cause in change.path for change in diff.changes)
         cause = cause and (fault.cause.split(".")[-1] in diff.sentence or good.data != bad.data)
     falsely_certain = parted is not None and parted.certain and not parted.from_run and parted.path != fault.step
-    record_property(PROPERTY, {"control": False, "step": named, "cause": cause, "falsely_certain": falsely_certain})
+    certain = parted is not None and parted.certain
+    record_fault(record_property, named=parted is not None, step=named, cause=cause, certain=certain)
     assert not falsely_certain, diff.sentence
     assert named, diff.sentence
     assert cause, (parted and parted.kind, diff.sentence, [change.path for change in diff.changes])
@@ -117,12 +115,10 @@ for style in STYLES:
 
 
 @pytest.mark.parametrize(("name", "good", "bad"), CONTROLS, ids=[control[0] for control in CONTROLS])
-def test_where_nothing_is_wrong_nothing_is_blamed(
-    name: str, good: Setup, bad: Setup, record_property: Callable[[str, Any], None]
-) -> None:
+def test_where_nothing_is_wrong_nothing_is_blamed(name: str, good: Setup, bad: Setup, record_property: Record) -> None:
     diff = diff_of(good, bad, None)
     clean = diff.parted_at is None or diff.parted_at.from_run
-    record_property(PROPERTY, {"control": True, "clean": clean})
+    record_control(record_property, clean=clean)
     assert clean, diff.sentence
 
 
@@ -131,7 +127,7 @@ def _value(order: int) -> Any:
 
 
 def test_the_order_of_sets_and_dicts_and_of_threads_is_blamed_for_nothing(
-    record_property: Callable[[str, Any], None],
+    record_property: Record,
 ) -> None:
     with capture() as result:
         ids = []
@@ -148,12 +144,12 @@ def test_the_order_of_sets_and_dicts_and_of_threads_is_blamed_for_nothing(
                 run.set_output("done")
             ids.append(run.run_id)
     diff = result.diff(*ids)
-    record_property(PROPERTY, {"control": True, "clean": diff.parted_at is None})
+    record_control(record_property, clean=diff.parted_at is None)
     assert diff.parted_at is None, diff.sentence
 
 
 def test_noise_that_led_nowhere_is_named_after_what_changed_the_answer(
-    record_property: Callable[[str, Any], None],
+    record_property: Record,
 ) -> None:
     with capture() as result:
         ids = []
@@ -171,9 +167,7 @@ def test_noise_that_led_nowhere_is_named_after_what_changed_the_answer(
     parted = diff.parted_at
     assert parted is not None
     right = parted.path == "llm" and [each["path"] for each in diff.also] == ["embed"]
-    record_property(
-        PROPERTY, {"control": False, "step": right, "cause": right, "falsely_certain": parted.certain and not right}
-    )
+    record_fault(record_property, named=True, step=right, cause=right, certain=parted.certain)
     assert right, diff.sentence
     assert parted.reached_output is True
     assert "embed differs too, by itself as far as was captured" in diff.sentence

@@ -164,6 +164,7 @@ def runs_task(airflow: None, isolated_home: Path, monkeypatch: pytest.MonkeyPatc
         *,
         dag_id: str = "cases",
         dag_file: str = "cases.py",
+        dag_run_id: str = "r1",
         try_number: int = 1,
         map_index: int = -1,
         context: dict[str, Any] | None = None,
@@ -177,7 +178,9 @@ def runs_task(airflow: None, isolated_home: Path, monkeypatch: pytest.MonkeyPatc
             path = request.url.path
             outcome.calls.append((request.method, path, json.loads(request.content) if request.content else None))
             if path.endswith("/run"):
-                return httpx.Response(200, json={"dag_run": _dag_run(dag_id, conf), **_CONTEXT, **(context or {})})
+                return httpx.Response(
+                    200, json={"dag_run": _dag_run(dag_id, dag_run_id, conf), **_CONTEXT, **(context or {})}
+                )
             if path.endswith("/heartbeat") and killed and _has_verdicts(isolated_home):
                 return httpx.Response(409, json={"detail": {"reason": "not_running", "current_state": "failed"}})
             if refused is not None and path.startswith(refused):
@@ -189,7 +192,7 @@ def runs_task(airflow: None, isolated_home: Path, monkeypatch: pytest.MonkeyPatc
             return httpx.Response(200, json={"ok": True})
 
         ti = TaskInstance(
-            id=uuid.uuid4(), task_id=task_id, dag_id=dag_id, run_id="r1", try_number=try_number,
+            id=uuid.uuid4(), task_id=task_id, dag_id=dag_id, run_id=dag_run_id, try_number=try_number,
             dag_version_id=uuid.uuid4(), map_index=map_index,
         )  # fmt: skip
         client = Client(base_url=None, token="", transport=httpx.MockTransport(answer), dry_run=True)
@@ -223,9 +226,9 @@ NOON = "2024-01-01T12:00:00Z"
 _CONTEXT: dict[str, Any] = {"max_tries": 1, "should_retry": False}
 
 
-def _dag_run(dag_id: str, conf: dict[str, Any] | None) -> dict[str, Any]:
+def _dag_run(dag_id: str, run_id: str, conf: dict[str, Any] | None) -> dict[str, Any]:
     return {
-        "dag_id": dag_id, "run_id": "r1", "logical_date": NOON, "data_interval_start": None, "data_interval_end": None,
+        "dag_id": dag_id, "run_id": run_id, "logical_date": NOON, "data_interval_start": None, "data_interval_end": None,
         "end_date": None, "state": "running", "partition_key": None, "start_date": NOON, "run_type": "manual",
         "run_after": NOON, "conf": conf or {}, "consumed_asset_events": [],
     }  # fmt: skip

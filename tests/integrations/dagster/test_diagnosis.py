@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 from dagster import asset, materialize
 
-from tests.diagnosis.score import PROPERTY
+from tests.diagnosis.score import Record, record_control, record_fault
 from tests.integrations.dagster.capturing import Captured
 from xray_core.compare import Diff
 from xray_core.testing import capture
-
-Record = Callable[[str, Any], None]
 
 
 def rows_of(n: int = 10) -> list[dict[str, Any]]:
@@ -45,6 +44,21 @@ def a_new_report() -> int:
     return 1
 
 
+@asset(name="cleaned")
+def cleaned(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(rows)
+
+
+@asset(name="cleaned")
+def cleaned_in_miles(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pd.DataFrame(rows).assign(price=[row["price"] * 1.61 for row in rows])
+
+
+@asset(name="cheap")
+def cheap(cleaned: pd.DataFrame) -> pd.DataFrame:
+    return cleaned[cleaned.price <= 60]
+
+
 def diff_of(good: Sequence[Any], bad: Sequence[Any]) -> Diff:
     with capture() as result:
         for assets in (good, bad):
@@ -57,8 +71,8 @@ def judged(diff: Diff, step: str, kind: str, record: Record) -> None:
     parted = diff.parted_at
     named = parted is not None and parted.step == step
     cause = named and parted is not None and parted.kind == kind
-    falsely = parted is not None and parted.certain and not named
-    record(PROPERTY, {"control": False, "step": named, "cause": cause, "falsely_certain": falsely})
+    certain = parted is not None and parted.certain
+    record_fault(record, named=parted is not None, step=named, cause=cause, certain=certain)
     assert cause, diff.sentence
 
 
@@ -74,7 +88,19 @@ def test_an_asset_that_differs_by_chance_is_named(xray: Captured, record_propert
     judged(diff, "rows", "non_deterministic", record_property)
 
 
+def test_an_asset_whose_code_changed_the_values_of_a_frame_is_named(xray: Captured, record_property: Record) -> None:
+    diff = diff_of([rows, cleaned, cheap], [rows, cleaned_in_miles, cheap])
+    judged(diff, "cleaned", "code_changed", record_property)
+    assert any(change.path == "steps.cleaned.columns.price.mean" for change in diff.changes)
+
+
+def test_the_same_frames_again_are_blamed_for_nothing(xray: Captured, record_property: Record) -> None:
+    diff = diff_of([rows, cleaned, cheap], [rows, cleaned, cheap])
+    record_control(record_property, clean=diff.parted_at is None)
+    assert diff.parted_at is None, diff.sentence
+
+
 def test_the_same_assets_again_are_blamed_for_nothing(xray: Captured, record_property: Record) -> None:
     diff = diff_of([rows, kept], [rows, kept])
-    record_property(PROPERTY, {"control": True, "clean": diff.parted_at is None})
+    record_control(record_property, clean=diff.parted_at is None)
     assert diff.parted_at is None, diff.sentence

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 from prefect import flow, task
 
-from tests.diagnosis.score import PROPERTY
+from tests.diagnosis.score import Record, record_control, record_fault
 from tests.integrations.prefect.captured import Seen
 from xray_core.compare import Diff
 from xray_core.testing import capture
 
-Record = Callable[[str, Any], None]
 Row = dict[str, Any]
 calls = itertools.count()
 
@@ -43,13 +42,34 @@ def keep(rows: list[Row], limit: int) -> list[Row]:
     return [row for row in rows if row["price"] <= limit]
 
 
+@task(name="load")
+def load_frame() -> pd.DataFrame:
+    return pd.DataFrame({"id": [f"r{i}" for i in range(10)], "price": [10.0 * i for i in range(10)]})
+
+
+@task(name="clean")
+def clean_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(price=frame.price.fillna(0))
+
+
+@task(name="clean")
+def clean_frame_of_doubles(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([frame, frame[:3]], ignore_index=True)
+
+
+@task(name="keep")
+def keep_of_frame(frame: pd.DataFrame, limit: int) -> pd.DataFrame:
+    return frame[frame.price <= limit]
+
+
 def diff_of(good: tuple[Any, ...], bad: tuple[Any, ...]) -> Diff:
-    """The flow run twice; a side is (load, clean, limit)."""
+    """The flow run twice; a side is (load, clean, limit), and how it keeps."""
 
     @flow(name="offers")
-    def offers(side: int) -> list[Row]:
-        loading, cleaning, limit = (good, bad)[side]
-        return keep(cleaning(loading()), limit)
+    def offers(side: int) -> Any:
+        loading, cleaning, limit, *keeping = (good, bad)[side]
+        rows = cleaning(loading()) if cleaning is not None else loading()
+        return (keeping[0] if keeping else keep)(rows, limit)
 
     with capture() as result:
         offers(0)
@@ -62,8 +82,8 @@ def judged(diff: Diff, step: str, kind: str, record: Record) -> None:
     parted = diff.parted_at
     named = parted is not None and parted.step == step
     cause = named and parted is not None and parted.kind == kind
-    falsely = parted is not None and parted.certain and not named
-    record(PROPERTY, {"control": False, "step": named, "cause": cause, "falsely_certain": falsely})
+    certain = parted is not None and parted.certain
+    record_fault(record, named=parted is not None, step=named, cause=cause, certain=certain)
     assert cause, diff.sentence
 
 
@@ -82,7 +102,24 @@ def test_a_task_that_differs_by_chance_is_named(seen: Seen, record_property: Rec
     )
 
 
+def test_a_task_that_doubles_rows_of_a_frame_is_named(seen: Seen, record_property: Record) -> None:
+    good = (load_frame, clean_frame, 60, keep_of_frame)
+    bad = (load_frame, clean_frame_of_doubles, 60, keep_of_frame)
+    judged(diff_of(good, bad), "clean", "code_changed", record_property)
+
+
+def test_a_task_that_was_left_out_is_named(seen: Seen, record_property: Record) -> None:
+    judged(diff_of((load, clean_in_miles, 60), (load, None, 60)), "clean", "missing_step", record_property)
+
+
+def test_the_same_frames_again_are_blamed_for_nothing(seen: Seen, record_property: Record) -> None:
+    side = (load_frame, clean_frame, 60, keep_of_frame)
+    diff = diff_of(side, side)
+    record_control(record_property, clean=diff.parted_at is None)
+    assert diff.parted_at is None, diff.sentence
+
+
 def test_the_same_flow_again_is_blamed_for_nothing(seen: Seen, record_property: Record) -> None:
     diff = diff_of((load, clean, 60), (load, clean, 60))
-    record_property(PROPERTY, {"control": True, "clean": diff.parted_at is None})
+    record_control(record_property, clean=diff.parted_at is None)
     assert diff.parted_at is None, diff.sentence
