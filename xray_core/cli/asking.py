@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from xray_core.cli import render
+from xray_core.cli import render, tables
 from xray_core.cli.delivering import say_what_waits
 from xray_core.cli.markdown import diff_markdown
 from xray_core.errors import ApiError, NotFoundError
@@ -76,6 +76,7 @@ def _register_answers(subparsers: Any) -> None:
     )
     parser.add_argument("item_id", metavar="ITEM", help="the item's id")
     parser.add_argument("--brief", action="store_true", help="the answer in a sentence, without the journey")
+    parser.add_argument("--over", metavar="OTHER", help="why the item stands above this one instead")
     parser.add_argument("--run", dest="run_id", metavar="RUN", default="last", help="run id, its beginning, or 'last'")
     parser.add_argument("--pipeline", help="'last' of this pipeline")
 
@@ -88,6 +89,7 @@ def _register_answers(subparsers: Any) -> None:
     )
     parser.add_argument("run_id", metavar="A", help="a run id, its beginning, or 'last'")
     parser.add_argument("other", metavar="B", nargs="?", help="the run to compare with")
+    parser.add_argument("others", metavar="C", nargs="*", help="further runs: all side by side, the odd one out marked")
     parser.add_argument(
         "--baseline", nargs="?", const="auto", metavar="RUN|good|median:20",
         help="compare with a run that is chosen: the last marked good, else the last that is usual for its pipeline",
@@ -206,6 +208,8 @@ def _trend(arguments: argparse.Namespace) -> int:
 
 
 def _why(arguments: argparse.Namespace) -> int:
+    if arguments.over is not None:
+        return _over(arguments)
     with reader(arguments) as server:
         run_id = resolve(server, arguments.run_id, arguments.pipeline)
         answer = server.get("runs", run_id, "items", server.item(arguments.item_id))
@@ -214,7 +218,17 @@ def _why(arguments: argparse.Namespace) -> int:
     return 1 if answer.get("outcome") == "never_entered" else code
 
 
+def _over(arguments: argparse.Namespace) -> int:
+    with reader(arguments) as server:
+        run_id = resolve(server, arguments.run_id, arguments.pipeline)
+        answer = server.get("runs", run_id, "above", a=arguments.item_id, b=arguments.over)
+    code = out(arguments, answer, render.answer if arguments.brief else tables.above)
+    return 1 if answer["above"] is None else code
+
+
 def _diff(arguments: argparse.Namespace) -> int:
+    if arguments.others:
+        return _side_by_side(arguments)
     if bool(arguments.other) == bool(arguments.baseline):
         raise ApiError("give a second run, or --baseline for a run that is chosen")
     chosen = {"tolerance": arguments.tolerance, "ignore": ",".join(arguments.ignore) or None}
@@ -236,6 +250,17 @@ def _diff(arguments: argparse.Namespace) -> int:
     else:
         code = out(arguments, answer, render.parting if arguments.brief else render.diff)
     return DIFFERS if arguments.exit_code and _differs(answer) else code
+
+
+def _side_by_side(arguments: argparse.Namespace) -> int:
+    if arguments.baseline or arguments.markdown or arguments.tolerance is not None or arguments.ignore:
+        raise ApiError("three and more runs are compared without --baseline, --markdown, --tolerance and --ignore")
+    with reader(arguments) as server:
+        every = [arguments.run_id, arguments.other, *arguments.others]
+        ids = [resolve(server, each, arguments.pipeline) for each in every]
+        answer = server.get("diff", runs=",".join(ids))
+    code = out(arguments, answer, tables.side_by_side)
+    return DIFFERS if arguments.exit_code and answer["first"] is not None else code
 
 
 def _differs(answer: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The commands that ask about many items and many runs: items, item, whatif, compare, decisions, trends."""
+"""The commands that ask about many items and many runs: items, item, whatif, compare, stability, decisions, trends."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def register(subparsers: Any) -> None:
     """Add the commands; each sets `run`, called with the parsed arguments."""
     _register_items(subparsers)
     _register_groups(subparsers)
+    _register_stability(subparsers)
     _register_searches(subparsers)
 
 
@@ -85,6 +86,17 @@ def _register_groups(subparsers: Any) -> None:
     parser.add_argument("--runs", type=int, help="of each group at most, the newest (default: 5000)")
 
 
+def _register_stability(subparsers: Any) -> None:
+    parser = command(
+        subparsers, "stability", _stability, "how often items' verdicts are others in another run, and at which step",
+        "xray stability --pipeline rank --same-input",
+    )  # fmt: skip
+    parser.add_argument("--pipeline", required=True)
+    parser.add_argument("--step", help="this step alone")
+    parser.add_argument("--same-input", action="store_true", help="only runs whose input was the same")
+    parser.add_argument("--runs", type=int, default=20, help="at most so many, the newest (default: %(default)s)")
+
+
 def _register_searches(subparsers: Any) -> None:
     parser = command(
         subparsers, "decisions", _decisions, "search inside samples, and how many items match in truth",
@@ -137,6 +149,13 @@ def _compare(arguments: argparse.Namespace) -> int:
     with reader(arguments) as server:
         answer = server.get("groups", "diff", **where)
     return out(arguments, answer, tables.groups)
+
+
+def _stability(arguments: argparse.Namespace) -> int:
+    where = {name: getattr(arguments, name) for name in ("pipeline", "step", "runs")}
+    with reader(arguments) as server:
+        answer = server.get("stability", **where, same_input=arguments.same_input or None)
+    return out(arguments, answer, tables.stability)
 
 
 def _item(arguments: argparse.Namespace) -> int:

@@ -98,6 +98,71 @@ def groups(answer: Mapping[str, Any]) -> None:
         )
 
 
+def stability(answer: Mapping[str, Any]) -> None:
+    """The sentence, a row a step, then the items that flip most."""
+    out = console()
+    out.print(plain(answer["sentence"]), style="bold", soft_wrap=True)
+    if not answer["steps"]:
+        return
+    found = new_table("step", "runs", "items", "flip", "flip rate", "certainty")
+    for each in answer["steps"]:
+        error = f" ± {each['error']:.1%}" if each["error"] else ""
+        found.add_row(
+            plain(each["step"]), count(each["runs"]), count(each["items"]), count(each["flipped"]),
+            plain(f"{percent(each['flip_rate'])}{error}"), plain(each["certainty"]),
+        )  # fmt: skip
+    out.print(found)
+    if answer["items"]:
+        found = new_table("item", "step", "runs", "yes", "no", "flip rate")
+        for each in answer["items"][:20]:
+            found.add_row(
+                plain(each["item_id"] or f"fingerprint {each['fingerprint']}"), plain(each["step"]), count(each["runs"]),
+                count(each["yes"]), count(each["no"]), percent(each["flip_rate"]),
+            )  # fmt: skip
+        out.print(found)
+
+
+def above(answer: Mapping[str, Any]) -> None:
+    """The sentence, then the steps that know either item."""
+    out = console()
+    out.print(plain(answer["sentence"]), style="bold", soft_wrap=True)
+    if not answer["steps"]:
+        return
+    found = new_table("step", answer["a"], answer["b"], "components")
+    for step in answer["steps"]:
+        shown = [f"{each['name']} {each['a']:g} | {each['b']:g}" for each in step["components"][:4]]
+        found.add_row(plain(step["step"]), plain(_side(step["a"])), plain(_side(step["b"])), plain(", ".join(shown)))
+    out.print(found)
+
+
+def _side(side: Mapping[str, Any] | None) -> str:
+    if side is None:
+        return "-"
+    said = str(side["outcome"] or "no verdict").replace("_", " ") + (f" ({side['reason']})" if side["reason"] else "")
+    return " ".join([said, *(f"{name} {side[name]}" for name in ("score", "rank") if side[name] is not None)])
+
+
+def side_by_side(answer: Mapping[str, Any]) -> None:
+    """The sentence, then steps as rows and runs as columns; what is unlike most is marked."""
+    out = console()
+    out.print(plain(answer["sentence"]), style="bold", soft_wrap=True)
+    found = new_table("step", *(run["run_id"][-13:] for run in answer["runs"]))
+    for row in answer["steps"]:
+        cells = []
+        for place, run in enumerate(row["runs"]):
+            text = plain(
+                "-" if run is None else f"{_known(run['ledger']['input'])} -> {_known(run['ledger']['accepted'])}"
+            )
+            text.stylize("yellow" if place in row["odd"] else "")
+            cells.append(text.append(" odd", "yellow") if place in row["odd"] else text)
+        found.add_row(plain(row["step"]), *cells)
+    out.print(found)
+
+
+def _known(n: int | None) -> str:
+    return "?" if n is None else count(n)
+
+
 def item(answer: Mapping[str, Any]) -> None:
     """A row a run: what became of the item in it."""
     if not answer["runs"]:

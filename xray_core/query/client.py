@@ -341,6 +341,20 @@ class Client:
         made: GroupsDiff = _made(GroupsDiff, answer)
         return made
 
+    def stability(
+        self, pipeline: str, *, same_input: bool = False, step: str | None = None, runs: int = 20
+    ) -> Mapping[str, Any]:
+        """How often items' verdicts are others in another run: {sentence, certainty, steps, items, runs}."""
+        return self._reader.get("stability", pipeline=pipeline, same_input=same_input, step=step, runs=runs)
+
+    def above(self, run: str, a: str | int, b: str | int) -> Mapping[str, Any]:
+        """Why item a stands above item b in a run: {sentence, above, decided_at, certainty, steps}."""
+        return self._reader.get("runs", run, "above", a=str(a), b=str(b))
+
+    def side_by_side(self, *runs: str) -> Mapping[str, Any]:
+        """Several runs side by side: {sentence, first, runs, steps}, each step with the places of the runs that are `odd`."""
+        return self._reader.get("diff", runs=",".join(runs))
+
     def runs(self, **filters: Any) -> Page[RunResult]:
         """Runs, newest first: pipeline, status, since, until, tag, q, limit, cursor."""
         answer = self._reader.get("runs", **filters)

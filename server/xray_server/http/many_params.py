@@ -9,6 +9,8 @@ from pydantic import Field, ValidationError
 
 from xray_server.http.params import Parameters, StatusName, Text, When, window
 from xray_server.read.groups import MAX_RUNS
+from xray_server.read.side_by_side import MAX_RUNS as MAX_SIDE_BY_SIDE
+from xray_server.read.stability import MAX_RUNS as MAX_STABLE_RUNS
 from xray_server.store import RunFilter
 
 MAX_FIELDS: Final = 4
@@ -69,6 +71,39 @@ class GroupsParameters(Parameters):
         return RunFilter(
             pipeline=found.pipeline, status=found.status, tag=found.tag, since_us=since_us, until_us=until_us
         )
+
+
+class StabilityParameters(Parameters):
+    """Of the stability of a pipeline."""
+
+    pipeline: Text
+    step: Text | None = Field(None, description="name of the step; else all of them")
+    same_input: bool = Field(False, description="only runs whose input was the same: the most of the newest")
+    runs: int = Field(20, ge=2, le=MAX_STABLE_RUNS, description="at most so many, the newest")
+
+
+class AboveParameters(Parameters):
+    """Of two items of a run."""
+
+    a: Text = Field(description="an item")
+    b: Text = Field(description="the item that it is held against")
+
+
+class SideBySideParameters(Parameters):
+    """Of several runs."""
+
+    runs: str = Field(max_length=8_000, description=f"run ids with commas between; 2 to {MAX_SIDE_BY_SIDE}")
+
+    def ids(self) -> list[str]:
+        """The runs, each once.
+
+        Raises:
+            RequestValidationError: too few or too many.
+        """
+        found = list(dict.fromkeys(each.strip() for each in self.runs.split(",") if each.strip()))
+        if not 2 <= len(found) <= MAX_SIDE_BY_SIDE:
+            raise RequestValidationError([_wrong("runs", f"give 2 to {MAX_SIDE_BY_SIDE} runs, with commas between")])
+        return found
 
 
 def _wrong(name: str, message: str) -> dict[str, Any]:

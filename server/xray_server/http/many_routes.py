@@ -10,9 +10,9 @@ from xray_server.access.admission import Project
 from xray_server.answers import JsonResponse
 from xray_server.http import downloads, models
 from xray_server.http.explain_params import ItemsParameters, WhatIfParameters
-from xray_server.http.many_params import GroupsParameters
+from xray_server.http.many_params import AboveParameters, GroupsParameters, SideBySideParameters, StabilityParameters
 from xray_server.http.openapi import NOT_FOUND, READ_ERRORS, answer
-from xray_server.read import groups, item_list, what_if
+from xray_server.read import above, groups, item_list, side_by_side, stability, what_if
 from xray_server.store import Store
 
 _ERRORS: Final = NOT_FOUND | READ_ERRORS
@@ -41,3 +41,22 @@ def add_many_routes(app: FastAPI, store: Store) -> None:
         a, b = query.groups()
         found = groups.compare_groups(store, project, a, b, (query.a, query.b), by=query.fields(), max_runs=query.runs)
         return JsonResponse(found)
+
+    @app.get("/stability", responses=answer(models.Stability) | _ERRORS, tags=["explain"])
+    def get_stability(project: Project, query: Annotated[StabilityParameters, Query()]) -> Response:
+        """How often items' verdicts are others in another run of the same input, and which step makes it so."""
+        return JsonResponse(
+            stability.stability(
+                store, project, query.pipeline, same_input=query.same_input, runs=query.runs, step=query.step
+            )
+        )
+
+    @app.get("/runs/{run_id:id}/above", responses=answer(models.Above) | _ERRORS, tags=["explain"])
+    def get_above(run_id: str, project: Project, query: Annotated[AboveParameters, Query()]) -> Response:
+        """Why item a stands above item b: the step that decided, both scores, ranks and components where captured."""
+        return JsonResponse(above.above(store, project, run_id, query.a, query.b))
+
+    @app.get("/diff", responses=answer(models.SideBySide) | _ERRORS, tags=["explain"])
+    def get_side_by_side(project: Project, query: Annotated[SideBySideParameters, Query()]) -> Response:
+        """Several runs side by side: steps as rows, runs as columns, and the run that is unlike the others."""
+        return JsonResponse(side_by_side.side_by_side(store, project, query.ids()))

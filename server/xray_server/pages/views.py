@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from xray_server.http.explain_params import ItemParameters, ItemsParameters, WhatIfParameters
-from xray_server.http.many_params import GroupsParameters
+from xray_server.http.many_params import GroupsParameters, SideBySideParameters, StabilityParameters
 from xray_server.http.params import Cursor, Parameters, RunsFilter, SearchBudget, StepsFilter, Text
 from xray_server.read.text_search import BUDGET_MS
 
@@ -60,6 +60,18 @@ class GroupsView(_FromForm, GroupsParameters):
 
     a: str = Field("", max_length=1_000)
     b: str = Field("", max_length=1_000)
+
+
+class SideBySideView(_FromForm, SideBySideParameters):
+    """Of several runs; none yet, on the empty page."""
+
+    runs: str = Field("", max_length=8_000)
+
+
+class StabilityView(_FromForm, StabilityParameters):
+    """Of the stability of a pipeline; of none, on the empty page."""
+
+    pipeline: Text = ""
 
 
 class CompareView(_FromForm, Parameters):

@@ -407,3 +407,38 @@ class GroupsDiff(TypedDict, total=False):
     """What differs between two groups of runs."""
 
     sentence: str
+
+
+class Stability(TypedDict):
+    """How often items' verdicts are others in another run, by step and by item."""
+
+    pipeline: str
+    runs: list[str]
+    same_input: bool
+    inputs: int | None
+    certainty: str
+    sentence: str
+    steps: list[Object]
+    items: list[Object]
+
+
+class Above(TypedDict):
+    """Why one item of a run stands above another: `above` is "a", "b" or null."""
+
+    run_id: str
+    a: str
+    b: str
+    above: str | None
+    decided_at: Object | None
+    sentence: str
+    certainty: str
+    steps: list[Object]
+
+
+class SideBySide(TypedDict):
+    """Several runs: of each step a cell a run, and the places of the runs that are odd."""
+
+    runs: list[Object]
+    first: str | None
+    sentence: str
+    steps: list[Object]
