@@ -114,11 +114,11 @@ def _polars(frame: Any, masks: Mapping[str, Any]) -> Filtered:
     rows = frame.height
     # by numbers, since a frame may have columns of the reasons' names
     named = {f"xray {code}": (str(name), mask) for code, (name, mask) in enumerate(masks.items(), 1)}
-    masks = frame.with_columns(**{c: mask for c, (_, mask) in named.items() if isinstance(mask, polars.Expr)})
+    told = frame.with_columns(**{c: mask for c, (_, mask) in named.items() if isinstance(mask, polars.Expr)})
     columns = []
     for column, (name, mask) in named.items():
         if isinstance(mask, polars.Expr):
-            series = masks[column]
+            series = told[column]
         elif isinstance(mask, polars.Series):
             series = mask.alias(column)
         else:
