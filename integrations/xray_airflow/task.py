@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from xray_airflow import config, fields
+from xray_airflow import config, fields, pulled
 from xray_airflow.client import client
 from xray_core.capture import context
 from xray_core.capture.step import Step
@@ -43,6 +43,7 @@ class RunningTask:
         raised_at: when, on the monotonic clock, in seconds.
         airflow_state: Airflow's name of its state now.
         environ: what the variables handed down to child processes were before.
+        pulled: what it pulls out of lazy arguments, by their names.
     """
 
     key: Key
@@ -54,6 +55,7 @@ class RunningTask:
     raised_at: float = 0.0
     tokens: Any = None
     environ: dict[str, str | None] = field(default_factory=dict)
+    pulled: dict[str, pulled.Pulled] = field(default_factory=dict)
 
     @property
     def waited(self) -> bool:
@@ -182,13 +184,16 @@ def _open(ti: Any) -> RunningTask:
     resumed = getattr(served, "next_method", None) or fields.loaded(ti, "next_method")
     if resumed:
         step.set_metadata("result.resumed_with", str(resumed))
+    running_task = RunningTask(_key(ti), step, origin, task)
     with guard("airflow: reading the inputs"):
         key = fields.item_key_of(task)
         if key is not None:
             step.set_item_key(key)
-        step.observe_inputs(fields.inputs_of(task))
+        inputs = fields.inputs_of(task)
+        step.observe_inputs(inputs)
+        running_task.pulled = pulled.watch(inputs)
     step.open()
-    return RunningTask(_key(ti), step, origin, task)
+    return running_task
 
 
 def _write_run(run_id: str, dag_id: str, dag_run: Any) -> None:
@@ -227,6 +232,8 @@ def _watch(task: Any, running_task: RunningTask) -> None:
                 with guard("airflow: closing the step of a dying process"):
                     _close_if_unprintable(running_task.step, raised)
                 raise
+            for name, each in running_task.pulled.items():
+                running_task.step.observe_pulled(name, each.values)
             if result is not None:
                 running_task.step.observe_output(result)
             return result
@@ -282,6 +289,7 @@ def _why_skipped(raised: BaseException | None) -> str:
 def _leave(running_task: RunningTask) -> None:
     """Leave the step: it is no longer current here, and what is not closed, another process will continue."""
     global _current, _last
+    pulled.unwatch()
     running_task.step.detach()
     if running_task.tokens is not None:
         context.leave(running_task.tokens)

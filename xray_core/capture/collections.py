@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from xray_core.capture import columns
 from xray_core.capture.budget import OverBudgetError, Tick, no_tick
 from xray_core.capture.columns import Ids
-from xray_core.objects.structure import is_data_object, known_size
+from xray_core.objects.structure import is_data_object, known_size, type_name
 
 MAX_ITEMS: Final = 1_000_000
 MAX_PARTS: Final = 1_000  # collections in one list, or named outputs
@@ -34,6 +34,7 @@ _BARE_S: Final = {int: 40e-9, str: 150e-9}
 _KEY_S: Final = 100e-9
 
 _SEQUENCES: Final = (list, tuple)
+_LAZY_LIBRARIES: Final = frozenset({"dask", "ibis", "pyspark"})
 _SETS: Final = (set, frozenset)
 
 
@@ -211,6 +212,13 @@ def most_to_read(value: Any) -> int | None:
     if _library_of_frame(type(value)) == "pandas":
         return (int(value.shape[0]) + _COLUMN) * int(value.shape[1])  # each column is copied
     return known_size(value)
+
+
+def is_lazy(value: Any) -> bool:
+    """Whether a value stands for items that are not there yet: a lazy frame, a query, a lazy XCom."""
+    name = type_name(type(value))
+    known = name.partition(".")[0] in _LAZY_LIBRARIES or ".LazyXCom" in name
+    return known or columns.kind_of(value) == "lazy"
 
 
 def is_frame(kind: type) -> bool:

@@ -6,7 +6,7 @@ how a step opens and closes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from xray_core.capture.inference import Observed, writing
@@ -80,13 +80,21 @@ class StepValues(StepItems):
         self._values.observe_inputs(arguments)
         self._read(arguments)
 
+    @guarded("step.observe_pulled")
+    def observe_pulled(self, name: str, values: Sequence[Any]) -> None:
+        """For adapters: what the program itself pulled out of the lazy argument `name`, one by one, while the step ran."""
+        observed = self._observing()
+        if observed is not None and values:
+            with self._values.budget.look(self._ran_s()):
+                observed.see_pulled(name, list(values))
+
     @guarded("step.observe_output")
     def observe_output(self, value: Any, *, name: str | None = None) -> None:
         """For adapters: what the framework got back; see `observe_input`.
 
         A step with several outputs gives each by its name, as they come: none is held on to. At most 100 are kept.
         """
-        took_s = (self._recorder.clock_ns() - self._clock_start) / 1e9
+        took_s = self._ran_s()
         self._values.observe_output(value, name, took_s)
         observed = self._observing()
         if observed is not None:
@@ -114,6 +122,9 @@ class StepValues(StepItems):
             tick = self._values.budget.tick
             self._observed = Observed(key, self._recorder.sanitizer, tick, fields=self._item_fields)
         return self._observed
+
+    def _ran_s(self) -> float:
+        return (self._recorder.clock_ns() - self._clock_start) / 1e9
 
     def _hold(self, arguments: Mapping[str, Any]) -> None:
         observed = self._observing()

@@ -45,7 +45,18 @@ class Observed:
     """
 
     __slots__ = (
-        "_arguments", "_fields", "_is_asked", "_kept", "_key", "_outputs", "_result", "_sanitizer", "_tick", "_unread", "_values",
+        "_arguments",
+        "_fields",
+        "_is_asked",
+        "_kept",
+        "_key",
+        "_lazy",
+        "_outputs",
+        "_result",
+        "_sanitizer",
+        "_tick",
+        "_unread",
+        "_values",
     )  # fmt: skip
 
     def __init__(self, key: Key | None, sanitizer: Sanitizer, tick: Tick, *, fields: Key | None = None) -> None:
@@ -59,12 +70,15 @@ class Observed:
         self._result: Any = None
         self._outputs: list[Any] = []
         self._values: dict[str, item_values.Read] = {}
+        self._lazy: dict[str, str] = {}  # arguments that are not read, and their types
         self._unread: list[Collection] = []  # for which there was no time
 
     def see_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Hold what may be items among what a function was called with."""
         for name, value in arguments.items():
             held = self._hold(value)
+            if held is None and found_in.is_lazy(value) and len(self._lazy) < MAX_ARGUMENTS:
+                self._lazy[str(name)[:200]] = type(value).__name__[:100]
             if held is not None and len(self._arguments) < MAX_ARGUMENTS:
                 name = str(name)[:200]
                 self._arguments[name] = held
@@ -79,6 +93,11 @@ class Observed:
             held = self._arguments.get(name)
             if type(held) is found_in.HeldFrame or type(held) in (list, tuple, dict):
                 self._read_now(name, value)
+
+    def see_pulled(self, name: str, values: list[Any]) -> None:
+        """What the program pulled out of a lazy argument while the step ran."""
+        self._lazy.pop(str(name)[:200], None)
+        self.see_arguments({name: values})
 
     def _hold(self, value: Any) -> Any:
         try:
@@ -115,7 +134,7 @@ class Observed:
         """
         if self._unread:  # what is known of the others may be about something else
             return Inferred(Related(), self._skipped("budget", self._unread))
-        if not self._arguments and self._result is None and not self._outputs:
+        if not (self._arguments or self._outputs or self._lazy) and self._result is None:
             return None
         seen: list[Collection] = []
         try:
@@ -167,6 +186,9 @@ class Observed:
         if failed:
             related = related._replace(relation=None)
         unclear = self._unclear(related.unclear, result) if related.unclear else None
+        if related.came_in is None and self._lazy:
+            unclear = self._lazily_read()
+            related = related._replace(relation=None)  # it came of what is not known
         if related.came_in is None and related.came_out is None and unclear is None:
             return None
         return Inferred(related, unclear)
@@ -219,6 +241,11 @@ class Observed:
         else:
             note = f"reading {size} takes longer than 2% of the step; name the key to have it done all the same: {_how(keys)}"
         return {"skipped": why, "keys": keys, "note": note}
+
+    def _lazily_read(self) -> dict[str, Any]:
+        name, kind = next(iter(self._lazy.items()))
+        note = f"{name} is a {kind}, which is never read here: step.set_input_items(...) would tell what went in"
+        return {"skipped": "lazy", "keys": [], "note": note}
 
     def _unclear(self, names: Sequence[str], result: Collection | None) -> dict[str, Any]:
         keys = list(dict.fromkeys(names))[:8]
