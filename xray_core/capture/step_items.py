@@ -84,14 +84,14 @@ class StepItems:
         `value` is the one number that decided (150) and `limit` what it was held against (100): kept for all items, so that
         `xray whatif` can tell what another limit would have done.
         """
-        if value is not None:
-            self._item("rejected", item_id, reason, details, score, rank, (value, limit))
+        if value is not None or score is not None:
+            self._item("rejected", item_id, reason, details, score, rank, None if value is None else (value, limit))
             return
         try:
             try:
                 append, sampler, seed, bucket = self._rejected[reason]  # type: ignore[index]  # others than texts have no fast path
             except KeyError:
-                self._verdicts().reject(item_id, reason, details, score, rank)
+                self._verdicts().reject(item_id, reason, details, rank)
                 return
             try:
                 data = item_id.encode()  # type: ignore[union-attr]  # ints and odd strings go the slow way below
@@ -101,9 +101,8 @@ class StepItems:
                 item_id = item_id_text(item_id)
                 data = item_id.encode()
             append(xxh3(data))
-            drawn = xxh3(data, seed)
-            if drawn < sampler.limit or score is not None:
-                self._verdicts().sample(bucket, drawn, item_id, details, score, rank)
+            if xxh3(data, seed) < sampler.limit:
+                self._verdicts().offer(bucket, xxh3(data, seed), item_id, details, None, rank)
         except Exception as error:  # noqa: BLE001
             self._unnamed("rejected", reason, error)
 

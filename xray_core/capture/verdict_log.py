@@ -101,7 +101,7 @@ class VerdictLog:
                 found = self.buckets[(outcome, text)] = Bucket(outcome, text, sampler, slow=slow)
             return found
 
-    def reject(self, item_id: Any, reason: Any, details: Any, score: Any, rank: Any) -> None:
+    def reject(self, item_id: Any, reason: Any, details: Any, rank: Any) -> None:
         """A rejection whose reason has no fast path yet; makes one once the reason's items are fingerprinted.
 
         Raises:
@@ -112,7 +112,7 @@ class VerdictLog:
             bucket = self.bucket("rejected", reason)
             if type(reason) is str and len(self._spellings) < 2 * MAX_REASONS:
                 self._spellings[reason] = bucket
-        self.add(bucket, item_id, details, score, rank)
+        self.add(bucket, item_id, details, None, rank)
         if not bucket.slow and reason in self._spellings:
             self.fast_paths[reason] = (bucket.hashes.append, bucket.sampler, self.seed, bucket)
 
