@@ -213,6 +213,8 @@ def diff_sentences() -> Iterator[str]:
     yield _two_faults(masked=True)
     yield _two_faults(masked=False)
     yield _told_less()
+    yield _told_nearly()
+    yield _told_nothing()
     yield compare.say("waits_in_part", run="0199f2a1")
     yield compare.say("baseline_waits", runs="1 run", wait="waits")
     yield compare.say("baseline", run="0199f2a1", why='the last run marked good, "as ordered"')
@@ -300,6 +302,26 @@ def _told_less() -> str:
                     step.set_input({"rows": 6})
                     for n, item in enumerate(ITEMS):
                         step.accept(item) if n < limit else step.reject(item, "too_many")
+        return result.diff("a", "b").sentence
+
+
+def _told_nearly() -> str:
+    with capture() as result:
+        for name, score in (("a", 0.3), ("b", 0.1 + 0.2)):
+            with result.xray.run(input=1, run_id=name) as run:
+                with run.step("load") as step:
+                    step.set_output({"score": score})
+                with run.step("check") as step:
+                    step.set_input({"score": score})
+                    step.set_output("high" if score > 0.3 else "low")
+        return result.diff("a", "b").sentence
+
+
+def _told_nothing() -> str:
+    with capture() as result:
+        for name in ("a", "b"):
+            with result.xray.run(run_id=name) as run, run.step("load") as step:
+                step.set_output(f"rows of {name}")
         return result.diff("a", "b").sentence
 
 

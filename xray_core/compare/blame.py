@@ -79,7 +79,7 @@ class Blame:
     Attributes:
         judged: in order, a parent before its children.
         origins: those that differ by themselves, the one to be named first in front.
-        run_inputs, run_outputs: of the runs themselves.
+        run_inputs, run_outputs: of the runs themselves; run_inputs_told: whether the former were captured.
         marks: what each run leaves of itself in values.
         of: id(pair) -> what is known of it.
     """
@@ -88,6 +88,7 @@ class Blame:
         self.source, self.options = source, options
         self.marks = RunMarks((a.run["started_us"], b.run["started_us"]), (a.run_id, b.run_id))
         self.run_inputs = _of_runs(a.run, b.run, "input", options, self.marks)
+        self.run_inputs_told = _told_input(a.run, b.run)
         self.run_outputs = _of_runs(a.run, b.run, "output", options, self.marks)
         self.of = {id(pair): Judged(pair) for pair in in_order(roots)}
         self.judged = [self.of[id(pair)] for pair in in_order(roots)]
@@ -307,6 +308,11 @@ def _of_runs(a: State, b: State, side: Literal["input", "output"], options: Opti
     if all(run[name] is None for run in (a, b) for name in (side, f"{side}_fp")):
         return SAME if side == "input" else UNKNOWN  # neither was given anything
     return evidence.values_equal(a, b, side, options, marks)
+
+
+def _told_input(a: State, b: State) -> bool:
+    """Whether it is known what the runs were given: a framework tells it, a script may have arguments of its own."""
+    return all(run["input"] is not None or run["input_fp"] is not None or run["origin"] is not None for run in (a, b))
 
 
 def _chosen_steps(run: State) -> set[str] | None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from xray_core.compare import evidence
 from xray_core.compare.align import Pair, in_order
 from xray_core.compare.blame import Blame, Judged
 from xray_core.compare.choosing import names_all, only_chose
 from xray_core.compare.coverage import can_be_all
+from xray_core.compare.evidence import UNKNOWN, Equality
 
 
 class Doubts(NamedTuple):
     """What is not known to be equal: what the runs were given, what went into the step, and paths of steps before it."""
 
-    run: bool
+    run: Equality
     given: bool
     unknown: Sequence[str]
     differing: Sequence[str]
@@ -24,9 +25,7 @@ class Doubts(NamedTuple):
 def doubts(blame: Blame, judged: Judged) -> Doubts:
     """Why it is not certain that a difference began in one step; see `Doubts`."""
     before = [each for each in _before(blame, judged) if not _came_out_whole(blame, each)]
-    given = (
-        judged.missing or _whole(blame, judged, "input") or (judged.inputs.state == "same" and blame.is_first(judged))
-    )
+    given = judged.missing or _whole(blame, judged, "input") or (judged.inputs.proven and blame.is_first(judged))
     if (
         before
         and judged.inputs.declared
@@ -37,7 +36,7 @@ def doubts(blame: Blame, judged: Judged) -> Doubts:
     inside = [blame.of[id(child)] for child in in_order(judged.pair.children)]
     before += [each for each in inside if not _came_out_whole(blame, each)]
     return Doubts(
-        run=blame.run_inputs.state != "same" or bool(blame.run_inputs.generated),
+        run=blame.run_inputs if blame.run_inputs_told else UNKNOWN,
         given=not given,
         unknown=[each.pair.path for each in before if not each.outputs.differs],
         differing=[each.pair.path for each in before if each.outputs.differs],
@@ -70,12 +69,19 @@ def _whole(blame: Blame, judged: Judged, side: Literal["input", "output"]) -> bo
     """Whether one side is known to be equal in value, and by evidence that can be of all of it."""
     found = judged.inputs if side == "input" else judged.outputs
     a, b = judged.pair.a, judged.pair.b
-    if found.state != "same" or found.generated or a is None or b is None or (judged.inferred and side == "input"):
+    if found.state != "same" or found.generated or a is None or b is None:
         return False
+    if side == "input" and (judged.inferred or found.close or _in_another_order(a[side], b[side])):
+        return False  # a step may decide by the last digit of a number, or take the first of a dict
     if evidence.rows_known(a, b, side) or a[side] is None:
         return True
     begins = side == "input" and judged.begins  # then what it judged is what it put out
     return can_be_all(a[side], None if begins else evidence.handled(a, side))
+
+
+def _in_another_order(a: Any, b: Any) -> bool:
+    """Whether two equal values are not written alike: dicts and sets in another order."""
+    return a is not None and b is not None and repr(a) != repr(b)
 
 
 def _chosen_and_named(blame: Blame, steps: Sequence[Judged], pair: Pair) -> bool:

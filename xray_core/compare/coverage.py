@@ -26,7 +26,7 @@ def can_be_all(value: Any, n: int | None) -> bool:
     Args:
         n: how many items did; None or 0 where none are known.
     """
-    if value is None or names_alone(value) or _counts_alone(value):
+    if value is None or isinstance(value, bool) or names_alone(value) or _counts_alone(value):
         return False
     return not n or _holds_records(value, n, _Budget(), 0)
 
@@ -45,12 +45,13 @@ def _is_name(value: Any) -> bool:
 
 
 def _counts_alone(value: Any) -> bool:
-    """Whether a value tells nothing but how many there were, as {"rows": 12} does."""
+    """Whether a value tells nothing but how many there were and that it went well, as {"rows": 12, "ok": True} does."""
     return (
         isinstance(value, Mapping)
         and bool(value)
         and all(
-            _COUNT_NAME.fullmatch(str(name)) and (isinstance(each, int) or _whole_numbers(each))
+            isinstance(each, bool)
+            or (_COUNT_NAME.fullmatch(str(name)) and (isinstance(each, int) or _whole_numbers(each)))
             for name, each in value.items()
         )
     )

@@ -36,6 +36,7 @@ class Equality:
         reordered: only the order differs; weak: and that may be the order of a set or of threads.
         generated: paths that differ as ids, times and hosts of runs do, and in nothing else.
         judged: differs only in the items that were given verdicts: they may have been lost before, or inside.
+        close: equal within the tolerance, and not exactly.
         declared: the values given to `set_input` / `set_output`, or passed by a framework, are equal.
     """
 
@@ -45,6 +46,7 @@ class Equality:
     reordered: bool = False
     weak: bool = False
     generated: tuple[str, ...] = ()
+    close: bool = False
     declared: bool = False
     judged: bool = False
 
@@ -54,6 +56,11 @@ class Equality:
         if self.state == "differs":
             return False
         return True if self.state == "same" and not self.generated else None
+
+    @property
+    def proven(self) -> bool:
+        """Whether it is known to be the same to the last digit, ids and times of runs included."""
+        return self.state == "same" and not self.generated and not self.close
 
     @property
     def differs(self) -> bool:
@@ -75,7 +82,7 @@ def values_equal(a: State, b: State, side: Literal["input", "output"], options: 
         return Equality("same", declared=True)
     stored = _stored(a, b, side, options, marks)
     if stored is not None and stored.whole and not stored.changes:
-        return Equality("same", generated=tuple(stored.generated), declared=not stored.generated)
+        return Equality("same", generated=tuple(stored.generated), close=True, declared=not stored.generated)
     if not same_rules:
         return Equality("differs", ("value",)) if stored is not None and stored.whole else UNKNOWN
     reordered = one.get("unordered") is not None and one["unordered"] == other.get("unordered")
@@ -139,7 +146,8 @@ def together(pieces: Sequence[Equality]) -> Equality:
     same = [each for each in pieces if each.state == "same"]
     if not same:
         return UNKNOWN
-    return Equality("same", generated=tuple(path for each in same for path in each.generated), declared=declared)
+    generated = tuple(path for each in same for path in each.generated)
+    return Equality("same", generated=generated, close=any(each.close for each in same), declared=declared)
 
 
 def _with_ids(pieces: list[Equality], verdicts: Equality) -> list[Equality]:
@@ -214,7 +222,7 @@ def _item_sets(a: State, b: State, side: str, options: Options) -> Equality:
         return SAME
     columns = column_difference(one, other, options.tolerance)
     if columns == ():
-        return SAME  # they differ by less than the tolerance
+        return Equality("same", close=True)
     return Equality("differs", ("values",), columns or ())
 
 

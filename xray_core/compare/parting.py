@@ -93,8 +93,8 @@ def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
         reasons.append(say("before_differs", steps=listed(before.differing), differs=differs))
     if kind == "input_changed":
         return reasons
-    if before.run and not first.from_run:
-        reasons.append(say("inputs_differ"))
+    if not before.run.proven and not first.from_run:
+        reasons.append(say("inputs_differ" if before.run.differs or before.run.generated else "inputs_unknown"))
     if before.given and kind != "missing_step":
         reasons.insert(0, _not_captured(first))
     return reasons
@@ -103,7 +103,12 @@ def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
 def _not_captured(first: Judged) -> str:
     if first.inputs.differs:
         return say("given_others")
-    return say("given_less" if first.inputs.state == "same" and not first.inferred else "values_unknown")
+    if first.inputs.state != "same" or first.inferred:
+        return say("values_unknown")
+    assert first.pair.a is not None
+    assert first.pair.b is not None
+    alike = repr(first.pair.a["input"]) == repr(first.pair.b["input"])
+    return say("given_less" if alike and not first.inputs.close else "given_close")
 
 
 def _lost_before(first: Judged, kind: Kind, b: Side, source: Source) -> list[str]:
@@ -136,7 +141,7 @@ def _what(first: Judged, parted: PartedAt, blame: Blame) -> str:
         return say("missing", run="b" if parted.step_a is None else "a")
     if parted.kind == "input_changed":
         return say("given_by_run" if first.from_run else "given_something_else")
-    state = first.inputs.state
+    state = "unknown" if first.inferred and blame.is_first(first) and not blame.run_inputs_told else first.inputs.state
     words = {"same": "same_input", "same_items": "same_items", "differs": "common_items"}
     text = say(words.get(state, "unknown_input"))
     if parted.kind == "code_changed":

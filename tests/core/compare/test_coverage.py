@@ -47,6 +47,8 @@ def test_values_and_records_can_be_all(value: Any, n: int | None) -> None:
         ({"rows": 12}, None),
         ({"n": 12, "shape": [12, 3]}, None),
         ({"n_docs": 3, "total_count": 7}, None),
+        ({"rows": 12, "ok": True}, None),
+        (True, None),
         ({"question": "what is it?"}, 12),
         ({"ids": [f"r{n}" for n in range(12)]}, 12),
         (ROWS[:11], 12),
@@ -92,3 +94,49 @@ def test_a_count_of_rows_or_a_list_of_ids_clears_no_step() -> None:
         parted = blamed(less, ROWS)
         assert not parted.certain
         assert "clean may differ before it" in parted.not_certain_because[0]
+
+
+def blamed_step(pipeline: Any, *, asked: Any = 1) -> tuple[str, bool]:
+    with capture() as captured:
+        for bad in (False, True):
+            options = {} if asked is None else {"input": asked}
+            with captured.xray.run(run_id=f"bad {bad}", **options) as run:
+                pipeline(run, bad)
+        parted = captured.diff("bad False", "bad True").parted_at
+    assert parted is not None
+    return parted.path, parted.certain
+
+
+@pytest.mark.parametrize("items", [False, True])
+def test_noise_within_the_tolerance_may_be_what_a_step_decides_by(items: bool) -> None:
+    def pipeline(run: Any, bad: bool) -> None:
+        rows = [{"id": f"i{n}", "score": n / 10 + 1e-13 * bad} for n in range(12)]
+        with run.step("embed") as step:
+            step.set_output_items(rows, key="id") if items else step.set_output(rows)
+        with run.step("gate", "filter") as step:
+            step.set_input_items(rows, key="id") if items else step.set_input(rows)
+            for row in rows:
+                step.accept(row["id"]) if row["score"] <= 0.5 else step.reject(row["id"], "high")
+
+    assert blamed_step(pipeline) == ("gate", False)
+
+
+def test_so_may_the_order_of_a_dict() -> None:
+    def pipeline(run: Any, bad: bool) -> None:
+        rows = dict(reversed([*enumerate("abc")])) if bad else dict(enumerate("abc"))
+        with run.step("load") as step:
+            step.set_output(rows)
+        with run.step("first") as step:
+            step.set_input(rows)
+            step.set_output(next(iter(rows.values())))
+
+    assert blamed_step(pipeline) == ("first", False)
+
+
+def test_nothing_is_certain_where_nobody_said_what_the_runs_were_given() -> None:
+    def pipeline(run: Any, bad: bool) -> None:
+        with run.step("load") as step:
+            step.set_output(f"rows {bad}")
+
+    assert blamed_step(pipeline) == ("load", True)
+    assert blamed_step(pipeline, asked=None) == ("load", False)
