@@ -242,6 +242,6 @@ def _ranges(
         if score is not None:
             scored.setdefault(outcomes[code], []).append(at)
     for outcome, ats in scored.items():
-        log.scores(outcome, array("Q", [hashed[at] for at in ats]), array("d", [scores[at] for at in ats]))
-        for at in (min(ats, key=scores.__getitem__), max(ats, key=scores.__getitem__)):
-            log.scored(outcome, scores[at], texts[at].decode())
+        least, most = min(ats, key=scores.__getitem__), max(ats, key=scores.__getitem__)
+        ends = [scores[least], texts[least].decode(), scores[most], texts[most].decode()]
+        log.scored(outcome, array("Q", [hashed[at] for at in ats]), array("d", [scores[at] for at in ats]), ends)

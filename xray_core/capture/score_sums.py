@@ -1,4 +1,4 @@
-"""The scores of one outcome of a step, summed over all items that have one; sampled or not. See `xray_core.sums`.
+"""The scores of one outcome of a step: their ends, and their sums over all items that have one, sampled or not (`xray_core.sums`).
 
 An item costs two appends. What has come is added up in blocks, so that memory is bounded however many there are.
 """
@@ -17,22 +17,38 @@ _BLOCK: Final = 1 << 13
 class ScoreSums:
     """Not safe with threads: the step's lock is held around it."""
 
-    __slots__ = ("_added_up", "_ids", "_scores")
+    __slots__ = ("_added_up", "_ids", "_scores", "ends")
 
     def __init__(self) -> None:
+        self.ends: list[Any] = []  # the least score and an item that has it, the greatest and one that has it
         self._ids = array("Q")
         self._scores = array("d")
         self._added_up: dict[str, Any] | None = None
 
-    def add(self, hashed: int, score: float) -> None:
+    def add(self, hashed: int, score: float, item_id: str) -> None:
         """The score of one item, by the hash of its id; the score is finite."""
+        ends = self.ends
+        if not ends:
+            self.ends = [score, item_id, score, item_id]
+        elif score < ends[0]:
+            ends[0], ends[1] = score, item_id
+        elif score > ends[2]:
+            ends[2], ends[3] = score, item_id
         self._ids.append(hashed)
         self._scores.append(score)
         if len(self._ids) >= _BLOCK:
             self._add_up()
 
-    def extend(self, hashes: array[int], scores: array[float]) -> None:
-        """As `add`, of many."""
+    def extend(self, hashes: array[int], scores: array[float], ends: list[Any]) -> None:
+        """As `add`, of many, whose ends are known."""
+        if not self.ends:
+            self.ends = ends
+        else:
+            mine = self.ends
+            if ends[0] < mine[0]:
+                mine[0], mine[1] = ends[0], ends[1]
+            if ends[2] > mine[2]:
+                mine[2], mine[3] = ends[2], ends[3]
         self._ids.extend(hashes)
         self._scores.extend(scores)
         if len(self._ids) >= _BLOCK:

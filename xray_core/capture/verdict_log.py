@@ -7,7 +7,6 @@ Knows nothing of runs, contexts or times.
 
 from __future__ import annotations
 
-import math
 import re
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,7 +50,7 @@ class VerdictLog:
     """
 
     __slots__ = (
-        "_chunk", "_header", "_lock", "_on_dropped", "_recorder", "_sampler", "_score_sums", "_scores", "_spellings",
+        "_chunk", "_header", "_lock", "_on_dropped", "_recorder", "_sampler", "_scores", "_spellings",
         "buckets", "changed", "fast_paths", "keeps_all", "keeps_verdicts", "names_left", "seed",
     )  # fmt: skip
 
@@ -80,8 +79,7 @@ class VerdictLog:
         self._on_dropped = on_dropped
         self._chunk = 0
         self.names_left = MAX_NAMED_ITEMS
-        self._scores: dict[str, list[Any]] = {}
-        self._score_sums: dict[str, ScoreSums] = {}
+        self._scores: dict[str, ScoreSums] = {}
         self._sampler = recorder.sampler.step(
             rate=settings.sample_rate if verdicts else 0.0,
             per_reason=settings.samples_per_reason if verdicts else 0,
@@ -212,13 +210,15 @@ class VerdictLog:
         """An item that the sampler may keep, or that has a score."""
         if score is not None:
             with self._lock:
-                score = score_of(score)
-                if score is None or not math.isfinite(score):  # JSON has no word for an infinity
+                if type(score) is not float:
+                    score = score_of(score)
+                if score is None or score - score != 0:  # JSON has no word for an infinity, nor for what is no number
                     score = None
                     self.dropped(scores=1)
                 else:
-                    self.scored(bucket.outcome, score, item_id)
-                    self.score_sums(bucket.outcome).add(xxh3(item_id.encode()), score)
+                    scores = self._scores.get(bucket.outcome) or self._scores_of(bucket.outcome)
+                    scores.add(xxh3(item_id.encode()), score, item_id)
+                    self.changed = True
         if drawn < bucket.sampler.limit:
             self.offer(bucket, drawn, item_id, details, score, rank)
 
@@ -274,9 +274,8 @@ class VerdictLog:
             rate = 1.0 if self.keeps_all else settings.sample_rate
             fields["sampling"] = {"rate": rate, "per_reason": settings.samples_per_reason, "seed": f"{self.seed:016x}"}
         if self._scores:
-            fields["scores"] = {o: {"min": ends[:2], "max": ends[2:]} for o, ends in self._scores.items()}
-        if self._score_sums:
-            fields["score_sums"] = {outcome: sums.column() for outcome, sums in self._score_sums.items()}
+            fields["scores"] = {o: {"min": s.ends[:2], "max": s.ends[2:]} for o, s in self._scores.items()}
+            fields["score_sums"] = {outcome: scores.column() for outcome, scores in self._scores.items()}
         if in_order and (in_their_order := orders(in_order)):
             fields["orders"] = in_their_order
         return fields
@@ -419,28 +418,17 @@ class VerdictLog:
         self._chunk += 1
         return {**self._header, "kind": kind, "chunk": str(self._chunk)}
 
-    def score_sums(self, outcome: str) -> ScoreSums:
-        """Where the scores of all items of an outcome are summed; under the lock."""
-        found = self._score_sums.get(outcome)
-        if found is None:
-            found = self._score_sums[outcome] = ScoreSums()
-        self.changed = True
-        return found
-
-    def scores(self, outcome: str, hashes: array[int], scores: array[float]) -> None:
-        """Finite scores of many items, for the sums."""
+    def scored(self, outcome: str, hashes: array[int], scores: array[float], ends: list[Any]) -> None:
+        """Finite scores of many items, with the least and the greatest of them."""
         with self._lock:
-            self.score_sums(outcome).extend(hashes, scores)
+            self._scores_of(outcome).extend(hashes, scores, ends)
+            self.changed = True
 
-    def scored(self, outcome: str, score: float, item_id: str) -> None:
-        """A finite score that may be an end of the outcome's range."""
-        ends = self._scores.get(outcome)
-        if ends is None:
-            self._scores[outcome] = [score, item_id, score, item_id]
-        elif score < ends[0]:
-            ends[0], ends[1] = score, item_id
-        elif score > ends[2]:
-            ends[2], ends[3] = score, item_id
+    def _scores_of(self, outcome: str) -> ScoreSums:
+        found = self._scores.get(outcome)
+        if found is None:
+            found = self._scores[outcome] = ScoreSums()
+        return found
 
     def _reason(self, outcome: str, reason: object) -> str:
         """A reason as short clean text: an enum member's value, a number's digits, a type's name for anything else."""

@@ -100,9 +100,10 @@ def test_sums_are_those_of_one_block_however_many_were_made() -> None:
     hashes = array("Q", map(hash64, (f"i{n}" for n in range(20_000))))
     scores = array("d", (n / 7 for n in range(20_000)))
     one, other = ScoreSums(), ScoreSums()
-    one.extend(hashes, scores)
-    for hashed, score in zip(hashes, scores):
-        other.add(hashed, score)
+    one.extend(hashes, scores, [0.0, "i0", 19_999 / 7, "i19999"])
+    for n, (hashed, score) in enumerate(zip(hashes, scores)):
+        other.add(hashed, score, f"i{n}")
+    assert one.ends == other.ends
     a, b = one.column(), other.column()
     assert a is not None
     assert b is not None
