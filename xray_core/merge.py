@@ -98,6 +98,7 @@ def _only_step(part: Part) -> dict[str, Any]:
         "scores": _scores([part]) if get("scores") else {},
         "score_sums": _score_sums([part]) if score_sums else {},
         "orders": _orders([part]) if orders else {},
+        "dimensions": get("dimensions") or {},
         "relation": get("relation"),
         "decisions": sorted(decisions, key=lambda d: d.get("at_us") or 0)[:MAX_DECISIONS] if decisions else [],
     }
@@ -132,6 +133,7 @@ def _merged_step(ordered: Sequence[Part]) -> dict[str, Any]:
     merged["scores"] = _scores(ordered)
     merged["score_sums"] = _score_sums(ordered)
     merged["orders"] = _orders(ordered)
+    merged["dimensions"] = _dimensions(ordered)
     merged["relation"] = _agreed([part.get("relation") for part in ordered])
     decisions = [decision for part in ordered for decision in part.get("decisions") or ()]
     merged["decisions"] = sorted(decisions, key=lambda d: d.get("at_us") or 0)[:MAX_DECISIONS]
@@ -204,6 +206,18 @@ def _added(ordered: Sequence[Part], name: str) -> dict[str, int]:
     for part in ordered:
         for key, value in (part.get(name) or {}).items():
             merged[key] = merged.get(key, 0) + value
+    return merged
+
+
+def _dimensions(ordered: Sequence[Part]) -> dict[str, dict[str, dict[str, int]]]:
+    merged: dict[str, dict[str, dict[str, int]]] = {}
+    for part in ordered:
+        for name, values in (part.get("dimensions") or {}).items():
+            of_name = merged.setdefault(name, {})
+            for value, counts in values.items():
+                of_value = of_name.setdefault(value, {})
+                for outcome, n in counts.items():
+                    of_value[outcome] = of_value.get(outcome, 0) + n
     return merged
 
 

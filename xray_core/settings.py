@@ -60,6 +60,10 @@ class Settings(BaseModel):
         "",
         description="fields kept of sampled items as they went in and came out: price,country; nightly/reprice=price; *",
     )
+    dimensions: str = Field(
+        "",
+        description="fields of details whose values are counted for every item: carrier,country; nightly/slots=carrier",
+    )
     disable_plugins: tuple[str, ...] = Field((), description="names of plugins not to load, comma separated; * for all")
 
     @field_validator("redact", "disable_plugins", mode="before")
@@ -85,7 +89,7 @@ class Settings(BaseModel):
                 raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
         return value
 
-    @field_validator("item_key", "item_fields")
+    @field_validator("item_key", "item_fields", "dimensions")
     @classmethod
     def _is_spelled(cls, value: str) -> str:
         ItemKeys(value)

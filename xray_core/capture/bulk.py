@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xray_core.capture.columns import Ids, hash_all, is_null
 from xray_core.capture.declared import Named, finite
+from xray_core.capture.dimensions import Dimensions
 from xray_core.capture.sampling import SPACE
 from xray_core.capture.scores import score_of
 
@@ -42,6 +43,7 @@ def extend(
     scores: Sequence[Any] | None = None,
     values: Sequence[Any] | None = None,
     limits: Mapping[Bucket, Any] | None = None,
+    dimensions_of: DetailsOf | None = None,
 ) -> None:
     """Add a block of items to `log`.
 
@@ -52,9 +54,12 @@ def extend(
         details_of: the details of rows, by their numbers in the block.
         scores: one for each row, or None for a row without one.
         values: as `scores`, the declared ones; `limits`: what those of each bucket were held against.
+        dimensions_of: as `details_of`, for what the dimensions are counted by; asked for every row.
     """
     if codes is None:
         codes = bytes(ids.size)
+    if log.dimensions is not None:
+        _count_dimensions(log, log.dimensions, buckets, codes, dimensions_of)
     if not log.keeps_verdicts:
         for code, n in _counted(codes).items():
             buckets[code].ticks.extend(bytes(n))
@@ -74,6 +79,22 @@ def extend(
         groups = _declare(log, groups, ids, [values[row] for row in rows], hashed, limits or {})
     _add(log, groups, ids.texts, hashed)
     _offer(log, buckets, ids.texts, codes, rows, details_of, scores)
+
+
+def _count_dimensions(
+    log: VerdictLog,
+    dimensions: Dimensions,
+    buckets: Sequence[Bucket],
+    codes: Sequence[int],
+    details_of: DetailsOf | None,
+) -> None:
+    rows = range(len(codes))
+    details = log.details(details_of, rows) if details_of is not None else None
+    by_outcome: dict[str, list[Any]] = {}
+    for row, code in enumerate(codes):
+        by_outcome.setdefault(buckets[code].outcome, []).append(details[row] if details is not None else None)
+    for outcome, some in by_outcome.items():
+        dimensions.count(outcome, some)
 
 
 def _counted(codes: Sequence[int]) -> dict[int, int]:

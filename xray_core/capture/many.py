@@ -40,6 +40,7 @@ class Rows(NamedTuple):
     scores: Any
     values: Any
     limit: Any
+    dimensions_of: bulk.DetailsOf | None = None  # else `details_of`
 
 
 def source_of(items: Any, key: Any = None) -> Source:
@@ -129,7 +130,11 @@ def told_of_filter(
         _column(log, frame, each, what) if isinstance(each, str) else each
         for each, what in ((score, "scores"), (declared[0], "values"))
     )
-    rows = Rows(read_details, _scores(log, score, size), _scores(log, value, size, "values"), declared[1])
+    counted = None
+    if log.dimensions is not None:  # columns of the frame, whether or not they are kept as details
+        there = set(map(str, columns.names_of(frame)))
+        counted = _details(log, (frame, [name for name in log.dimensions.names if name in there]), size)
+    rows = Rows(read_details, _scores(log, score, size), _scores(log, value, size, "values"), declared[1], counted)
     _record(log, verdicts, what.codes, source, rows)
 
 
@@ -144,6 +149,7 @@ def _record(
     if not source.size:
         return
     details_of = rows.details_of
+    counted_by = rows.dimensions_of if rows.dimensions_of is not None else details_of
     occurring = sorted(set(codes), key=codes.index) if codes is not None else [0]
     buckets = {code: log.bucket(*verdicts[code]) for code in occurring}
     by_code = [buckets.get(code, buckets[occurring[0]]) for code in range(len(verdicts))]
@@ -159,6 +165,7 @@ def _record(
             scores=_part(rows.scores, start, stop),
             values=_part(rows.values, start, stop),
             limits=limits,
+            dimensions_of=partial(_shifted, counted_by, start) if counted_by is not None else None,
         )
 
 

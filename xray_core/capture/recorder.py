@@ -125,6 +125,7 @@ class Recorder:
         part: names this process's part of what it alone can speak of: runs and steps whose ids it made. Another one after
             a fork.
         counters: what was lost on the way here, by name.
+        dimensions: which fields of details are counted by value, by the user's word.
         item_keys, item_fields: which fields name items, and which are kept of them, by the user's word.
         step_numbers: a step whose id nobody gave is named after the part and the next of these: unique in its run.
         open_things: the runs and steps to be snapshotted while they are open, in their order. They add and remove
@@ -147,6 +148,7 @@ class Recorder:
         self.hooks: Hooks = hooks if hooks is not None else NoHooks()
         self.sampler: Sampler = sampler if sampler is not None else BottomKSampler()
         self.item_keys = ItemKeys(settings.item_key)
+        self.dimensions = ItemKeys(settings.dimensions)
         self.item_fields = ItemKeys(settings.item_fields)
         self.sanitizer = Sanitizer(settings.redact, max_bytes=settings.max_value_bytes)
         self._redactor = self.sanitizer.redactor

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsInt, TypeVar
 
 from xray_core import wire
-from xray_core.capture import columns, decisions, frames, item_fields, many
+from xray_core.capture import columns, decisions, dimensions, frames, item_fields, many
 from xray_core.capture.bucket import FastPath
 from xray_core.capture.columns import NotIdsError, hash_all, xxh3
 from xray_core.capture.given_items import given_about
@@ -285,6 +285,18 @@ class StepItems:
         """Which items came out, in order; see `set_input_items`."""
         self._set_items(ITEMS_OUT, items, key, fields)
 
+    @guarded("step.set_dimensions")
+    def set_dimensions(self, names: Sequence[str]) -> None:
+        """Fields of details whose values are counted for every item, by outcome; before the first item.
+
+        Up to 8 fields of up to 100 values each; the items of further values count as "(other)", those without the field as
+        "(none)". `XRAY_DIMENSIONS` says the same without code.
+        """
+        wanted = dimensions.names_in(names)
+        if len(wanted) > dimensions.MAX_DIMENSIONS:
+            self._count_dropped("dimensions", len(wanted) - dimensions.MAX_DIMENSIONS)
+        self._verdicts().set_dimensions(wanted)
+
     @property
     def _values(self) -> CapturedValues:
         """The values of the step as a whole, made when the first is set: most steps set few or none."""
@@ -315,6 +327,9 @@ class StepItems:
                         lock=self._lock,
                         on_dropped=self._count_dropped,
                     )
+                    counted = self._recorder.dimensions.of(self.run.pipeline, self._head.name)
+                    if counted is not None:
+                        self._log.set_dimensions(counted)
         return self._log
 
     def _item(

@@ -19,6 +19,7 @@ from xray_core.bounds import MAX_LINE_BYTES, whole
 from xray_core.capture.bucket import IN_ORDER, NAMED_ITEMS, Bucket, FastPath, orders
 from xray_core.capture.columns import Ids, hash_all, xxh3
 from xray_core.capture.declared import Declared, Named, finite
+from xray_core.capture.dimensions import Dimensions
 from xray_core.capture.sampling import KeepAll
 from xray_core.capture.score_sums import ScoreSums
 from xray_core.capture.scores import rank_of, score_of
@@ -51,7 +52,7 @@ class VerdictLog:
 
     __slots__ = (
         "_chunk", "_header", "_lock", "_on_dropped", "_recorder", "_sampler", "_scores", "_spellings",
-        "buckets", "changed", "fast_paths", "keeps_all", "keeps_verdicts", "names_left", "seed",
+        "buckets", "changed", "dimensions", "fast_paths", "keeps_all", "keeps_verdicts", "names_left", "seed",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +68,7 @@ class VerdictLog:
     ) -> None:
         settings = recorder.settings
         self.buckets: dict[tuple[str, str | None], Bucket] = {}
+        self.dimensions: Dimensions | None = None
         self._spellings: dict[str, Bucket] = {}  # buckets of rejections under the spelling that `reject` was given
         self.fast_paths = rejected  # those whose items are fingerprinted: what `Step.reject` looks up first
         self.changed = False
@@ -111,7 +113,7 @@ class VerdictLog:
             if type(reason) is str and len(self._spellings) < 2 * MAX_REASONS:
                 self._spellings[reason] = bucket
         self.add(bucket, item_id, details, None, rank)
-        if not bucket.slow and reason in self._spellings:
+        if not bucket.slow and self.dimensions is None and reason in self._spellings:
             self.fast_paths[reason] = (bucket.hashes.append, bucket.sampler, self.seed, bucket)
 
     def add(
@@ -130,6 +132,8 @@ class VerdictLog:
         """
         if not self.keeps_verdicts:
             bucket.ticks.append(0)
+            if self.dimensions is not None:
+                self.dimensions.count(bucket.outcome, (details,))
             return
         if type(item_id) is not str or len(item_id) > MAX_ITEM_ID_CHARS or not item_id.isascii():
             item_id = item_id_text(item_id)
@@ -150,6 +154,8 @@ class VerdictLog:
         else:
             bucket.slow = False
             bucket.hashes.append(xxh3(data))
+        if self.dimensions is not None:
+            self.dimensions.count(bucket.outcome, (details,))
         drawn = xxh3(data, self.seed)
         if score is not None:
             self.sample(bucket, drawn, item_id, details, score, rank)
@@ -180,6 +186,12 @@ class VerdictLog:
         if kept is None:
             self.dropped(limits=1)
         return declared, kept
+
+    def set_dimensions(self, names: Sequence[str]) -> None:
+        """Count the items that come from now on by the values of these fields of their details."""
+        with self._lock:
+            self.dimensions = Dimensions(names, self._recorder.sanitizer.name)
+            self.fast_paths.clear()  # they look at no details
 
     def add_unnamed(self, bucket: Bucket, n: int = 1) -> None:
         """Items whose id cannot be read: they still count, without a verdict. `dropped` says why."""
@@ -276,6 +288,8 @@ class VerdictLog:
         if self._scores:
             fields["scores"] = {o: {"min": s.ends[:2], "max": s.ends[2:]} for o, s in self._scores.items()}
             fields["score_sums"] = {outcome: scores.column() for outcome, scores in self._scores.items()}
+        if self.dimensions is not None and (counted := self.dimensions.as_field()):
+            fields["dimensions"] = counted
         if in_order and (in_their_order := orders(in_order)):
             fields["orders"] = in_their_order
         return fields

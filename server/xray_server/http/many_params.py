@@ -92,7 +92,7 @@ class AboveParameters(Parameters):
 class SideBySideParameters(Parameters):
     """Of several runs."""
 
-    runs: str = Field(max_length=8_000, description=f"run ids with commas between; 2 to {MAX_SIDE_BY_SIDE}")
+    runs: str = Field(max_length=4_000, description=f"run ids with commas between; 2 to {MAX_SIDE_BY_SIDE}")
 
     def ids(self) -> list[str]:
         """The runs, each once.

@@ -65,7 +65,7 @@ class GroupsView(_FromForm, GroupsParameters):
 class SideBySideView(_FromForm, SideBySideParameters):
     """Of several runs; none yet, on the empty page."""
 
-    runs: str = Field("", max_length=8_000)
+    runs: str = Field("", max_length=4_000)
 
 
 class StabilityView(_FromForm, StabilityParameters):

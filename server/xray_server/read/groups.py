@@ -15,7 +15,7 @@ from typing import Any, Final
 from xray_core.model import OUTCOMES
 from xray_server.read.group_changes import what_else
 from xray_server.read.sample_search import ABSENT, value_at
-from xray_server.read.segments import Row, Segment, find
+from xray_server.read.segments import Row, added, better, find, find_exact
 from xray_server.statistics import Difference, Hits, change_point, compare_means, compare_rates, holm
 from xray_server.store import MAX_PAGE, RunFigures, RunFilter, StepFigures, StepFilter, Store
 from xray_server.times import iso
@@ -140,7 +140,7 @@ def compare_groups(
     for step in changed:
         step["began"] = _began(group_a, group_b, step)
     segment = None
-    if lead is not None and by:
+    if lead is not None:
         segment = _segments(store, project, (a, b), (group_a, group_b), lead, by)
     return {
         "a": group_a.as_json(),
@@ -310,20 +310,36 @@ def _segments(
     groups: tuple[Group, Group],
     step: Json,
     by: Sequence[str],
-) -> Json:
-    """Where the change of a step lies, among the values of some fields of its samples."""
-    rows: list[list[Row]] = []
-    sampled_runs = []
-    for where, group in zip(filters, groups):
-        found, n_runs = _rows(store, project, where, group, step["step"], by)
-        rows.append(found)
-        sampled_runs.append(n_runs)
-    fields = {name for some in rows for row in some for name in row.fields}
+) -> Json | None:
+    """Where the change of a step lies: by its dimensions, exactly; by other fields, from its samples.
+
+    Args:
+        by: the fields; none: the dimensions that were declared.
+    """
     n_a, n_b = (step["ledger"][side].get("input", 0) for side in ("a", "b"))
-    segment: Segment | None = find(rows[0], rows[1], n_a, n_b) if fields else None
-    certainty = "estimated" if fields else "not_captured"
+    counted = [
+        added(each.dimensions for run in group.runs for each in run.steps if each.name == step["step"])
+        for group in groups
+    ]
+    exact = {name for name in counted[0] if name in counted[1]}
+    by = list(by) or sorted(exact)
+    if not by:
+        return None
+    segment = find_exact(counted[0], counted[1], by, n_a, n_b) if exact & set(by) else None
+    rows: list[list[Row]] = [[], []]
+    sampled_runs = [0, 0]
+    if len(by) > 1 or not exact & set(by):  # what two conditions hold is known of samples alone
+        for place, (where, group) in enumerate(zip(filters, groups)):
+            rows[place], sampled_runs[place] = _rows(store, project, where, group, step["step"], by)
+        segment = better(segment, find(rows[0], rows[1], n_a, n_b))
+    fields = {name for some in rows for row in some for name in row.fields} | (exact & set(by))
+    is_exact = (
+        segment is not None and all(name in exact for name, _ in segment.conditions) and len(segment.conditions) == 1
+    )
+    certainty = "exact" if is_exact else "estimated" if fields else "not_captured"
     return {
-        "by": list(by), "certainty": certainty, "samples": {"a": len(rows[0]), "b": len(rows[1])},
+        "by": by, "certainty": certainty, "dimensions": sorted(exact),
+        "samples": {"a": len(rows[0]), "b": len(rows[1])},
         "sampled_runs": {"a": sampled_runs[0], "b": sampled_runs[1]}, "not_captured": sorted(set(by) - fields),
         "found": None if segment is None else segment.as_json(),
     }  # fmt: skip
@@ -388,7 +404,8 @@ def _sentence(
     ]
     if segment is not None and segment["found"]:
         found = segment["found"]
-        parts.append(f"{found['words']}: {found['share']:.0%} of the change, give or take {2 * found['error']:.0%}")
+        error = "" if segment["certainty"] == "exact" else f", give or take {2 * found['error']:.0%}"
+        parts.append(f"{found['words']}: {found['share']:.0%} of the change{error}")
     elif segment is not None and segment["certainty"] == "not_captured":
         parts.append(f"{', '.join(segment['by'])}: not captured")
     elif segment is not None:

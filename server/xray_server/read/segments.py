@@ -15,6 +15,7 @@ MAX_VALUES: Final = 100  # of one field; the rarer ones are left out
 _FAR: Final = 4.0  # standard errors by which a segment must differ from the rest
 _PAIR_GAIN: Final = 0.05  # two conditions must tell so much more than one
 _ENOUGH_YES: Final = 0.5  # share of the items let through that must have the field, so that rates can be told
+NOT_GIVEN: Final = "(none)"  # what a dimension counts where an item's details have no such field
 Condition = tuple[str, str]  # field, value
 
 
@@ -104,6 +105,66 @@ def find(a: Sequence[Row], b: Sequence[Row], n_a: float, n_b: float) -> Segment 
         for row in rows:
             group.add(row, known)
     return _best(*groups, rates=rates, n_a=n_a, n_b=n_b)
+
+
+Counts = Mapping[str, Mapping[str, Mapping[str, int]]]  # field -> value -> outcome -> items
+
+
+def find_exact(a: Counts, b: Counts, by: Sequence[str], n_a: float, n_b: float) -> Segment | None:
+    """As `find`, of dimensions: fields whose values were counted for every item. One condition, for they were counted apart."""
+    names = [each for each in by if each in a and each in b]
+    rates = all(_let_through_known(counts[name]) for counts in (a, b) for name in names)
+    groups = _Group(), _Group()
+    for group, counts in zip(groups, (a, b)):
+        for place, name in enumerate(names):
+            for value, outcomes in counts[name].items():
+                rejected = float(outcomes.get("rejected", 0))
+                n = float(sum(outcomes.values())) if rates else rejected
+                sums = _Sums(rejected, n, rejected, n)
+                if value != NOT_GIVEN:
+                    group.of[((name, value),)] = sums
+                if not place:  # each dimension counts all items
+                    group.whole = _plus(group.whole, sums)
+    return _best(*groups, rates=rates, n_a=n_a, n_b=n_b)
+
+
+def _let_through_known(values: Mapping[str, Mapping[str, int]]) -> bool:
+    """Whether the items let through have the field too, so that rates can be told."""
+    yes = {
+        value: sum(n for outcome, n in outcomes.items() if outcome != "rejected") for value, outcomes in values.items()
+    }
+    total = sum(yes.values())
+    return total > 0 and total - yes.get(NOT_GIVEN, 0) >= _ENOUGH_YES * total
+
+
+def added(several: Iterable[Counts]) -> dict[str, dict[str, dict[str, int]]]:
+    """The counts of several steps together."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for counts in several:
+        for name, values in counts.items():
+            of_name = found.setdefault(name, {})
+            for value, outcomes in values.items():
+                of_value = of_name.setdefault(value, {})
+                for outcome, n in outcomes.items():
+                    of_value[outcome] = of_value.get(outcome, 0) + n
+    return found
+
+
+def better(exact: Segment | None, estimated: Segment | None) -> Segment | None:
+    """Of an exact segment and one of samples, the exact one, unless two conditions of the other hold clearly more."""
+    if exact is None or estimated is None:
+        return exact if estimated is None else estimated
+    worth_exact, worth = (each.share - (each.portion or 0.0) for each in (exact, estimated))
+    return (
+        estimated if len(estimated.conditions) > 1 and worth - worth_exact > _PAIR_GAIN + 2 * estimated.error else exact
+    )
+
+
+def _plus(one: _Sums, other: _Sums) -> _Sums:
+    return _Sums(
+        one.rejected + other.rejected, one.items + other.items,
+        one.rejected_squares + other.rejected_squares, one.squares + other.squares,
+    )  # fmt: skip
 
 
 def _have_fields(rows: Sequence[Row]) -> bool:

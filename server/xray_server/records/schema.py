@@ -169,6 +169,7 @@ class StepRecord(Struct, tag_field="kind", tag="step"):
     orders: dict[Outcome, Hash | None] | None = None
     relation: Word | None = None
     inference: JsonObject | None = None
+    dimensions: dict[Word, dict[Word, dict[Outcome, Count]]] | None = None
 
 
 class VerdictSet(Struct):

@@ -43,6 +43,7 @@ _MAY_BE_EMPTY: Final = tuple(
         "scores",
         "score_sums",
         "orders",
+        "dimensions",
         "decisions",
         "metadata",
         "origin",

@@ -118,7 +118,7 @@ class NameCount:
 class StepFigures(NamedTuple):
     """A step attempt by its figures: what is compared over thousands of runs. Items are None where they are not known.
 
-    `reasons`: {outcome: {reason: n}}; `metadata`: of one of its parts.
+    `reasons`: {outcome: {reason: n}}; `dimensions`: {field: {value: {outcome: n}}}.
     """
 
     step_id: str
@@ -136,6 +136,7 @@ class StepFigures(NamedTuple):
     reasons: Mapping[str, Mapping[str, int]]
     code_version: str | None
     metadata: Mapping[str, Any]
+    dimensions: Mapping[str, Mapping[str, Mapping[str, int]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ def figures_of(step: StoredStep) -> StepFigures:
         step.step_id, step.attempt, state["name"] or "", state["status"], step.at_us, state["duration_us"],
         ledger.input, ledger.accepted, ledger.rejected or 0, ledger.not_selected or 0, ledger.errored or 0,
         ledger.selected or 0, state["reasons"] or {}, state["code_version"], state["metadata"] or {},
+        state["dimensions"] or {},
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from xray_server.store.figures import figures_of, last_attempts
 _AT_ONCE: Final = 500  # runs whose steps are read by one statement
 _FIGURES: Final = "step.input, step.accepted, step.rejected, step.not_selected, step.errored, step.selected, step.flags"
 _REASONS, _METADATA = STEP_FIELDS.index("reasons"), STEP_FIELDS.index("metadata")
-_CODE: Final = STEP_FIELDS.index("code_version")
+_CODE, _DIMENSIONS = STEP_FIELDS.index("code_version"), STEP_FIELDS.index("dimensions")
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -58,7 +58,7 @@ def _figures(db: Database, step: StepRow, values: Sequence[Any], figures: Sequen
         db.id_text(step.key), step.attempt, db.word(step.name) or "", STATUS_NAMES[step.status], step.at_us,
         step.duration_us, None if flags & INPUT_UNKNOWN else input_, None if flags & OUTPUT_UNKNOWN else accepted,
         rejected, not_selected, errored, selected, _at(values, _REASONS) or _NOTHING, _at(values, _CODE),
-        _at(values, _METADATA) or _NOTHING,
+        _at(values, _METADATA) or _NOTHING, _at(values, _DIMENSIONS) or _NOTHING,
     )  # fmt: skip
 
 

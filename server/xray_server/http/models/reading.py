@@ -112,6 +112,7 @@ class StepRow(TypedDict, total=False):
     scores: Object | None
     score_sums: Object | None
     orders: Object | None
+    dimensions: Object | None
     origin: Object | None
     code_version: str | None
     capture: str | None

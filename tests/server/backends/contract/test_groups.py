@@ -28,11 +28,20 @@ ITEMS = 30
 Rate = Callable[[int, dict[str, Any]], float]
 
 
-def runs_of(rate: Rate, *, n: int = 80, seed: int = 1, metadata: Callable[[int], Any] = lambda run: {}) -> list[Record]:
-    """Hourly runs of a step that rejects each item with a chance of its own."""
+def runs_of(
+    rate: Rate,
+    *,
+    n: int = 80,
+    seed: int = 1,
+    metadata: Callable[[int], Any] = lambda run: {},
+    dimensions: bool = False,
+    sampled: bool = True,
+) -> list[Record]:
+    """Hourly runs of a step that rejects each item with a chance of its own; `dimensions`: counted by carrier and country."""
     chance = random.Random(seed)
     made: list[Record] = []
     for run in range(n):
+        cells: dict[str, dict[str, dict[str, int]]] = {}
         samples, counts, reasons = [], {"accepted": 0, "rejected": 0}, {"no_slot": 0, "closed": 0}
         for item in range(ITEMS):
             details = {"carrier": chance.choice(["DHL", "UPS", "GLS"]), "country": chance.choice(["DE", "FR"])}
@@ -41,6 +50,9 @@ def runs_of(rate: Rate, *, n: int = 80, seed: int = 1, metadata: Callable[[int],
             counts["rejected" if no else "accepted"] += 1
             if reason:
                 reasons[reason] += 1
+            for name, value in details.items():
+                of_value = cells.setdefault(name, {}).setdefault(value, {})
+                of_value["rejected" if no else "accepted"] = of_value.get("rejected" if no else "accepted", 0) + 1
             samples.append(Sample(f"i{item}", "rejected" if no else "accepted", reason, details, weight=1.0))
         at, run_id = T0 + run * HOUR_US, f"run {run:03}"
         made += [
@@ -48,10 +60,10 @@ def runs_of(rate: Rate, *, n: int = 80, seed: int = 1, metadata: Callable[[int],
             *[
                 StepRecord(v=1, run_id=run_id, step_id=name, attempt=1, part="a", rev=1, pipeline="checkout", name=name, started_us=at + k,
                            duration_us=1_000 + chance.randrange(200), status="completed", counts=counts, reasons={"rejected": reasons},
-                           metadata=metadata(run))
+                           metadata=metadata(run), dimensions=cells if dimensions else None)
                 for k, name in enumerate(("slots",))
             ],
-            SamplesRecord(1, run_id, "slots", sample_text(samples), 1, "a", "live", 1),
+            SamplesRecord(1, run_id, "slots", sample_text(samples if sampled else []), 1, "a", "live", 1),
         ]  # fmt: skip
     return made
 
@@ -92,6 +104,28 @@ def test_the_change_is_found_in_the_segment_in_which_it_was_planted(store: Store
 def test_one_condition_is_told_where_one_is_enough_and_none_where_the_change_is_everywhere(store: Store) -> None:
     one = runs_of(lambda run, d: 0.6 if run >= SPLIT and d["country"] == "DE" else 0.15)
     assert compared(store, one, by=["carrier", "country"])["segment"]["found"]["words"] == "country=DE"
+
+
+@pytest.mark.parametrize("by", [[], ["country"], ["carrier", "country"]])
+def test_declared_dimensions_tell_the_segment_exactly_and_without_any_sample(store: Store, by: list[str]) -> None:
+    def rate(run: int, details: dict[str, Any]) -> float:
+        return 0.6 if run >= SPLIT and details["country"] == "DE" else 0.15
+
+    found = compared(store, runs_of(rate, dimensions=True, sampled=False), by=by)
+    segment = found["segment"]
+    assert (segment["certainty"], segment["dimensions"]) == ("exact", ["carrier", "country"])
+    assert segment["found"]["words"] == "country=DE"
+    assert 0.85 < segment["found"]["share"] < 1.15
+    assert "country=DE: " in found["sentence"]
+    assert "give or take" not in found["sentence"]
+
+
+def test_two_conditions_are_taken_from_samples_where_dimensions_tell_only_one(store: Store) -> None:
+    def rate(run: int, details: dict[str, Any]) -> float:
+        return 0.7 if run >= SPLIT and details == {"carrier": "DHL", "country": "DE"} else 0.15
+
+    found = compared(store, runs_of(rate, dimensions=True))["segment"]
+    assert (found["certainty"], found["found"]["words"]) == ("estimated", "carrier=DHL and country=DE")
 
 
 def test_a_change_that_is_everywhere_lies_in_no_segment(store: Store) -> None:
