@@ -155,9 +155,8 @@ def better(exact: Segment | None, estimated: Segment | None) -> Segment | None:
     if exact is None or estimated is None:
         return exact if estimated is None else estimated
     worth_exact, worth = (each.share - (each.portion or 0.0) for each in (exact, estimated))
-    return (
-        estimated if len(estimated.conditions) > 1 and worth - worth_exact > _PAIR_GAIN + 2 * estimated.error else exact
-    )
+    clearly = len(estimated.conditions) > 1 and worth - worth_exact > 2 * _PAIR_GAIN
+    return estimated if clearly else exact
 
 
 def _plus(one: _Sums, other: _Sums) -> _Sums:
