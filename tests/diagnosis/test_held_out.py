@@ -8,9 +8,11 @@ from __future__ import annotations
 import pytest
 
 from tests.diagnosis.first_batch import FIRST
-from tests.diagnosis.planted import Planted, clean, verdict_of
+from tests.diagnosis.planted import Planted, both, clean, verdict_of
 from tests.diagnosis.score import Record, record_control, record_fault
 from tests.diagnosis.second_batch import SECOND
+from xray_core.compare import where_parted
+from xray_core.testing import _Source
 
 BOTH = [*FIRST, *SECOND]
 
@@ -38,6 +40,16 @@ def test_where_nothing_is_wrong_nothing_is_blamed(planted: Planted, record_prope
     right, diff = clean(planted)
     record_control(record_property, clean=right)
     assert right, diff.sentence
+
+
+@pytest.mark.parametrize("planted", [each for each in BOTH if each.guilty], ids=lambda each: each.name)
+def test_the_page_of_a_run_names_the_same_step_in_the_same_words(planted: Planted) -> None:
+    result, diff = both(planted)
+    sides = [result._run(name) for name in ("good", "bad")]
+    parted = where_parted(sides[0].side, sides[1].side, _Source(sides))
+    assert parted == diff.parted_at
+    assert parted is not None
+    assert diff.sentence.startswith(parted.sentence)
 
 
 def test_there_are_as_many_as_are_spoken_of() -> None:

@@ -210,15 +210,14 @@ def diff(answer: Mapping[str, Any]) -> None:
     """Where two runs part, the steps side by side, the items that flipped."""
     parting(answer)
     out = console()
-    table = new_table("step", "inputs", "outputs", "accepted", "ledger", "reasons")
+    table = new_table("step", "inputs", "outputs", "items", "reasons")
     for each in answer["steps"]:
         table.add_row(
-            plain(each["name"]),
+            plain(each.get("path") or each["name"]),
             _evidence(each.get("inputs"), each["inputs_equal"]),
             _evidence(each.get("outputs"), each["outputs_equal"]),
-            plain(_accepted(each.get("ledger"))),
-            plain(_deltas(each.get("ledger_delta"))),
-            plain(_deltas(each.get("reason_delta"))),
+            plain(_figures(each)),
+            plain(_reason_figures(each.get("reason_counts"))),
         )
     out.print(table)
     if answer.get("flipped"):
@@ -378,21 +377,29 @@ def _evidence(known: Mapping[str, Any] | None, equal: bool | None) -> Text:
     return text
 
 
-def _accepted(ledger: Mapping[str, Any] | None) -> str:
-    sides = [((ledger or {}).get(side) or {}).get("accepted") for side in ("a", "b")]
-    return "" if None in sides else f"{sides[0]:,} -> {sides[1]:,}"
+def _figures(step: Mapping[str, Any]) -> str:
+    """The ledgers of a step in both runs: what differs, and how many were accepted in any case."""
+    a, b = ((step.get("ledger") or {}).get(side) or {} for side in ("a", "b"))
+    delta = step.get("ledger_delta") or {}
+    names = [name for name in ("accepted", *delta) if name == "accepted" or delta.get(name)]
+    told = [(name.replace("_", " "), a.get(name), b.get(name)) for name in dict.fromkeys(names)]
+    return ", ".join(f"{name} {_from_to(x, y)}" for name, x, y in told if _is_number(x) or _is_number(y))
 
 
-def _deltas(deltas: Any) -> str:
-    if not isinstance(deltas, Mapping):
-        return ""
-    flat: dict[str, Any] = {}
-    for key, value in deltas.items():
-        if isinstance(value, Mapping):
-            flat.update({str(inner): each for inner, each in value.items()})
-        else:
-            flat[str(key)] = value
-    return ", ".join(f"{key} {n:+,}" for key, n in flat.items() if _is_number(n) and n)
+def _reason_figures(counts: Mapping[str, Any] | None) -> str:
+    """Reasons given more or less often, with both numbers; an outcome without a reason is among the figures."""
+    found = [(reason, pair) for each in (counts or {}).values() for reason, pair in each.items() if reason]
+    return ", ".join(f"{reason} {_from_to(*pair)}" for reason, pair in found)
+
+
+def _from_to(a: Any, b: Any) -> str:
+    if not (_is_number(a) and _is_number(b)):
+        return f"{_or_unknown(a)} -> {_or_unknown(b)}"
+    return f"{a:,} -> {b:,} ({b - a:+,})" if a != b else f"{a:,}"
+
+
+def _or_unknown(n: Any) -> str:
+    return f"{n:,}" if _is_number(n) else "not known"
 
 
 def _outcome(value: Any) -> str:

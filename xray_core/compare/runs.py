@@ -76,8 +76,14 @@ def compare(a: Side, b: Side, source: Source, options: Options = DEFAULT) -> Dif
 
 
 def where_parted(a: Side, b: Side, source: Source, options: Options = DEFAULT) -> PartedAt | None:
-    """Only where two runs part, without counting what flipped: cheap enough for a page that shows one of them."""
-    return parting(Blame(align(a.steps, b.steps), a, b, source, options), a, b, source, options)[0]
+    """Where two runs part, as `compare` says it. Nearly always without counting what flipped: cheap enough for a page that
+    shows one of them.
+    """
+    blame = Blame(align(a.steps, b.steps), a, b, source, options)
+    parted = parting(blame, a, b, source, options)[0]
+    if parted is not None and (parted.kind == "input_changed" or blame.new_data(blame.origins[0])):
+        return compare(a, b, source, options).parted_at  # new data may hide a fault: what flipped tells
+    return parted
 
 
 def _masked(blame: Blame, flips: Flips, source: Source, options: Options) -> Judged | None:
@@ -167,6 +173,7 @@ def _nothing_differs(blame: Blame, given_others: Sequence[str]) -> str:
 
 def _compared(judged: Judged) -> ComparedStep:
     pair = judged.pair
+    reasons = _reason_counts(pair.a, pair.b)
     return ComparedStep(
         name=pair.name,
         path=pair.path,
@@ -180,7 +187,8 @@ def _compared(judged: Judged) -> ComparedStep:
         role=judged.role,
         ledger={"a": _ledger_json(pair.a), "b": _ledger_json(pair.b)},
         ledger_delta=_ledger_delta(pair.a, pair.b),
-        reason_delta=_reason_delta(pair.a, pair.b),
+        reason_delta={o: {r: b - a for r, (a, b) in each.items()} for o, each in reasons.items()},
+        reason_counts=reasons,
         note=_note(judged),
         inputs=_known(judged.inputs),
         outputs=_known(judged.outputs),
@@ -235,13 +243,14 @@ def _ledger_delta(a: State | None, b: State | None) -> dict[str, int]:
     return {name: (getattr(other, name) or 0) - (getattr(one, name) or 0) for name in _FIGURES}
 
 
-def _reason_delta(a: State | None, b: State | None) -> dict[str, dict[str, int]]:
+def _reason_counts(a: State | None, b: State | None) -> dict[str, dict[str, list[int]]]:
+    """Outcome -> reason -> how many in each run, of those that differ."""
     one, other = ((state or {}).get("reasons") or {} for state in (a, b))
-    delta: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, list[int]]] = {}
     for outcome in sorted(one.keys() | other.keys()):
         mine, theirs = one.get(outcome, {}), other.get(outcome, {})
         for reason in sorted(mine.keys() | theirs.keys()):
-            n = theirs.get(reason, 0) - mine.get(reason, 0)
-            if n:
-                delta.setdefault(outcome, {})[reason] = n
-    return delta
+            pair = [mine.get(reason, 0), theirs.get(reason, 0)]
+            if pair[0] != pair[1]:
+                counts.setdefault(outcome, {})[reason] = pair
+    return counts

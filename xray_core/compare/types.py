@@ -102,6 +102,7 @@ class ComparedStep:
         role: "origin" (same inputs, other outputs), "consequence" (it differs because something before it does).
         ledger: {a, b}: both ledgers, None in the run that lacks the step.
         ledger_delta: b - a for each figure; reason_delta: {outcome: {reason: b - a}}, only what differs.
+        reason_counts: {outcome: {reason: [a, b]}} of the same reasons.
         note: why an equality is not known.
     """
 
@@ -117,6 +118,7 @@ class ComparedStep:
     role: Literal["origin", "consequence"] | None = None
     ledger_delta: Mapping[str, int] = field(default_factory=dict)
     reason_delta: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    reason_counts: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     note: str | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)

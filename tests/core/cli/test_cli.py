@@ -173,6 +173,10 @@ def test_a_run_is_marked_and_diff_compares_with_it_for_ci(
     assert told.startswith("### X-Ray: first differs at `filter`")
     assert "| `steps.filter.metadata.limit` | 3 | 1 |" in told
     assert "- `p1` at `filter`: accepted -> rejected (too_big)" in told
+    assert main(["diff", bad, "--baseline", "good"]) == 0
+    table = capsys.readouterr().out
+    for figures in ("accepted 3 -> 1 (-2)", "rejected 1 -> 3", "too_big 1 -> 3 (+2)"):
+        assert figures in table, table
     assert main(["diff", bad, "--baseline", good[:30], "--brief", "--tolerance", "1e-3", "--ignore", "input.q"]) == 0
     assert "that was asked for" in " ".join(capsys.readouterr().out.split())
     assert main(["diff", bad]) == 2

@@ -265,6 +265,7 @@ class ComparedStep(TypedDict, total=False):
     outputs_equal: bool | None
     ledger_delta: dict[str, int]
     reason_delta: dict[str, dict[str, int]]
+    reason_counts: dict[str, dict[str, list[int]]]
     role: str | None
     note: str | None
 
