@@ -66,6 +66,11 @@ _FIELDS: Final = Field(
 )
 
 
+Format = Annotated[
+    Literal["json", "csv", "ndjson"], Field(description="csv and ndjson: the rows of this page as a file")
+]
+
+
 def chosen_fields(text: str | None) -> tuple[str, ...] | None:
     """The fields that a parameter names; None: all."""
     return None if text is None else tuple(name.strip() for name in text.split(","))
@@ -93,6 +98,7 @@ class RunsParameters(RunsFilter):
     """Of the list of runs."""
 
     fields: Annotated[str, _FIELDS, AfterValidator(_run_fields)] | None = None
+    format: Format = "json"
 
 
 class StepsFilter(Paged):
@@ -130,6 +136,7 @@ class StepsParameters(StepsFilter):
     """Of the list of steps across runs."""
 
     fields: Annotated[str, _FIELDS, AfterValidator(_step_fields)] | None = None
+    format: Format = "json"
 
 
 class RunParameters(Parameters):

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Query, Response
 from xray_server.access.admission import Project
 from xray_server.answers import JsonResponse
 from xray_server.errors import UnknownRunError
-from xray_server.http import models
+from xray_server.http import downloads, models
 from xray_server.http.openapi import NOT_FOUND, READ_ERRORS, answer
 from xray_server.http.params import RunParameters, RunsParameters, SearchParameters, StepsParameters, chosen_fields
 from xray_server.read import runs, text_search
@@ -22,16 +22,10 @@ def add_read_routes(app: FastAPI, store: Store) -> None:
     @app.get("/runs", responses=answer(models.RunList) | READ_ERRORS, tags=["read"])
     def get_runs(project: Project, query: Annotated[RunsParameters, Query()]) -> Response:
         """Runs, newest first."""
-        return JsonResponse(
-            runs.list_runs(
-                store,
-                project,
-                query.where(),
-                limit=query.limit,
-                cursor=query.cursor,
-                fields=chosen_fields(query.fields),
-            )
+        found = runs.list_runs(
+            store, project, query.where(), limit=query.limit, cursor=query.cursor, fields=chosen_fields(query.fields)
         )
+        return JsonResponse(found) if query.format == "json" else downloads.table(found["runs"], query.format, "runs")
 
     @app.get(
         "/runs/{run_id:id}",
@@ -53,13 +47,7 @@ def add_read_routes(app: FastAPI, store: Store) -> None:
     @app.get("/steps", responses=answer(models.StepList) | READ_ERRORS, tags=["read"])
     def get_steps(project: Project, query: Annotated[StepsParameters, Query()]) -> Response:
         """Steps across runs, newest first; all filters given must hold."""
-        return JsonResponse(
-            runs.list_steps(
-                store,
-                project,
-                query.where(),
-                limit=query.limit,
-                cursor=query.cursor,
-                fields=chosen_fields(query.fields),
-            )
+        found = runs.list_steps(
+            store, project, query.where(), limit=query.limit, cursor=query.cursor, fields=chosen_fields(query.fields)
         )
+        return JsonResponse(found) if query.format == "json" else downloads.table(found["steps"], query.format, "steps")

@@ -34,7 +34,7 @@ class Given(dict[str, Any]):
     @classmethod
     def of_list(cls, request: Request) -> Given:
         """The filters of a list: all that is not empty, but for what pages through it."""
-        return cls((k, v) for k, v in request.query_params.items() if k not in ("cursor", "limit") and v)
+        return cls((k, v) for k, v in request.query_params.items() if k not in ("cursor", "limit", "sort") and v)
 
     def __missing__(self, name: str) -> None:
         return None

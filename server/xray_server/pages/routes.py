@@ -18,7 +18,7 @@ from xray_core.model import STEP_TYPES
 from xray_server.access.admission import Asker, Project
 from xray_server.http.health import HealthReport
 from xray_server.http.prefix import base
-from xray_server.pages import compare, formatting, run, search
+from xray_server.pages import compare, formatting, list_order, run, search
 from xray_server.pages.api import operations
 from xray_server.pages.groups import add_group_pages
 from xray_server.pages.items import add_item_pages
@@ -63,7 +63,9 @@ def _add_list_pages(app: FastAPI, store: Store, pages: Pages) -> None:
         return pages.page(
             "runs.html",
             request,
-            lines=lines,
+            lines=list_order.sorted_lines(lines, query.sort),
+            first_bad=list_order.first_bad([line.run for line in lines]),
+            sort=query.sort,
             strip=run.strip(lines),
             next_cursor=next_cursor,
             asked=Given.of_list(request),
@@ -84,7 +86,8 @@ def _add_list_pages(app: FastAPI, store: Store, pages: Pages) -> None:
         return pages.page(
             "steps.html",
             request,
-            steps=found["steps"],
+            steps=list_order.sorted_steps(found["steps"], query.sort),
+            sort=query.sort,
             believed=formatting.completeness(*((step["status"], step["dropped"]) for step in found["steps"])),
             next_cursor=found["next_cursor"],
             trend=trend,
@@ -116,10 +119,12 @@ def _add_run_pages(app: FastAPI, store: Store, pages: Pages) -> None:
 
     @app.get("/ui/runs/{run_id:id}/steps", include_in_schema=False)
     def get_group(run_id: str, request: Request, project: Project, query: Annotated[GroupView, Query()]) -> Response:
-        about = run.group_page(store, project, run_id, query.name, cursor=query.cursor)
+        about = run.group_page(
+            store, project, run_id, query.name, cursor=query.cursor, sort=query.sort, status=query.status
+        )
         if about is None:
             return pages.missing(request, "run", run_id)
-        return pages.page("group.html", request, about=about, run=about.run)
+        return pages.page("group.html", request, about=about, run=about.run, sort=query.sort)
 
 
 def _add_step_pages(app: FastAPI, store: Store, pages: Pages) -> None:

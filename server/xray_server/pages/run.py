@@ -12,6 +12,7 @@ from xray_server.pages import charts
 from xray_server.pages import funnel as funnels
 from xray_server.pages.compare import Verdict, verdict
 from xray_server.pages.formatting import dropped_warnings, duration, plural
+from xray_server.pages.list_order import beside, sorted_steps
 from xray_server.read import heads
 from xray_server.read import runs as read_runs
 from xray_server.read import why as read_why
@@ -26,7 +27,10 @@ MAX_ROWS: Final = 60  # of the funnel on one page
 SUMMARISED_STEPS: Final = 200  # a run with more gets no funnel of its own in the list of runs
 RUNS_PER_PAGE: Final = 40
 SAMPLES_PER_PAGE: Final = 25
+_ORDER: Final = ("rejected", "errored", "not_selected", "accepted", "selected")  # what one comes for first
+_RANK: Final = {name: rank for rank, name in enumerate(_ORDER)}
 STEPS_PER_PAGE: Final = 100
+MAX_SORTED: Final = 2_000  # steps of one name that are sorted or filtered
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class RunPage:
         complete: False when the run has too many steps to read each; reasons and nesting are then one click away.
         rows: the part of the funnel on this page; `before` and `after` say how many rows there are around it.
         chips: (item id, what it was) worth asking about.
+        older, newer: the runs of the pipeline that began before it and after it.
     """
 
     run: Mapping[str, Any]
@@ -71,11 +76,19 @@ class RunPage:
     why: Why | None = None
     verdict: Verdict | None = None
     per_page: int = MAX_ROWS
+    older: str | None = None
+    newer: str | None = None
 
     @property
     def known(self) -> bool:
         """False while only steps of the run have arrived."""
         return self.run["started_at"] is not None or self.run["client"] is not None
+
+    @property
+    def failed_step(self) -> Mapping[str, Any] | None:
+        """The first step that failed, where the funnel has each step."""
+        found = next((row.step for row in self.funnel.rows if row.failed and row.step is not None), None)
+        return None if found is None else {"step_id": found.step_id, "name": found.state["name"]}
 
     @property
     def dropped(self) -> Mapping[str, int]:
@@ -127,6 +140,7 @@ def run_page(
     else:
         funnel = funnels.from_groups(store.step_groups(project, run_id), scale=scale)
     rows = funnel.rows[offset : offset + MAX_ROWS]
+    older, newer = beside(store, project, run)
     chips = _chips(steps)
     live = run.state["status"] == "running"
     small = not live and run.step_count <= EXPLAIN_UP_TO
@@ -151,6 +165,8 @@ def run_page(
         graph=charts.graph(funnel.rows, steps, funnels.paths_of(steps)) if view == "graph" else None,
         live=live,
         asked=asked,
+        older=older,
+        newer=newer,
         verdict=compared,
         why=None if asked is None else read_why.why(store, project, run_id, asked),
     )
@@ -223,7 +239,7 @@ class StepPage:
     Attributes:
         attempts: (attempt, status) of each try.
         columns: names of the details shown as columns.
-        samples: those on this page, of `matching` that match the filter, of `kept` in all.
+        samples: those on this page, of `matching` that match the filter, of `kept` in all; `by_outcome` says of which.
     """
 
     run: Mapping[str, Any]
@@ -234,6 +250,7 @@ class StepPage:
     samples: Sequence[Mapping[str, Any]]
     matching: int
     kept: int
+    by_outcome: Sequence[tuple[str, int]]
     offset: int
     distributions: Sequence[charts.Distribution]
     per_page: int = SAMPLES_PER_PAGE
@@ -276,6 +293,7 @@ def step_page(
         samples=[read_runs.sample_json(sample) for sample in shown],
         matching=len(matching),
         kept=sum(sample["outcome"] in OUTCOMES for sample in samples),
+        by_outcome=[(name, n) for name in _ORDER if (n := sum(sample["outcome"] == name for sample in samples))],
         offset=offset,
         distributions=charts.distributions(matching),
     )
@@ -310,6 +328,9 @@ def sorted_samples(samples: Sequence[Mapping[str, Any]], sort: str) -> list[Mapp
             return 0, float(found) if abs(found) < 1e300 else 0.0, ""
         return 1, 0.0, str(found)
 
+    if name == "outcome":  # what was rejected first, by reason
+        ranked = sorted(samples, key=lambda s: (_RANK.get(s["outcome"], 9), s["reason"] or "", str(s["item_id"])))
+        return ranked[::-1] if down else ranked
     known = [sample for sample in samples if value(sample) is not None]
     unknown = [sample for sample in samples if value(sample) is None]
     return [*sorted(known, key=key, reverse=down), *unknown]
@@ -325,17 +346,33 @@ class GroupPage:
     row: funnels.Row | None
     next_cursor: str | None
     title: str
+    looked_at: int = 0  # where they were sorted or filtered: so many were looked at
 
 
-def group_page(store: Store, project: str, run_id: str, name: str, *, cursor: str | None) -> GroupPage | None:
-    """A page of the steps of one name; None when there is no such run."""
+def group_page(
+    store: Store,
+    project: str,
+    run_id: str,
+    name: str,
+    *,
+    cursor: str | None,
+    sort: str | None = None,
+    status: str | None = None,
+) -> GroupPage | None:
+    """A page of the steps of one name; None when there is no such run. Sorted or filtered, it is of the first 2,000."""
     run = store.run(project, run_id)
     if run is None:
         return None
     total = next(
         (row for row in funnels.from_groups(store.step_groups(project, run_id)).rows if row.name == name), None
     )
-    page = store.run_steps(project, run_id, limit=STEPS_PER_PAGE, cursor=cursor, name=name)
-    steps = [read_runs.step_json(step) for step in page.items]
+    chosen = sort is not None or status is not None
+    limit = MAX_SORTED if chosen else STEPS_PER_PAGE
+    page = store.run_steps(project, run_id, limit=limit, cursor=cursor, name=name)
+    wanted = [step for step in page.items if status is None or step.state["status"] == status]
+    steps = sorted_steps([read_runs.step_json(step) for step in wanted], sort)[:STEPS_PER_PAGE]
     title = plural(total.steps, "attempt") if total is not None else "nothing"
-    return GroupPage(read_runs.run_json(run), name, steps, total, page.next_cursor, title)
+    looked_at = len(page.items) if chosen else 0
+    return GroupPage(
+        read_runs.run_json(run), name, steps, total, None if chosen else page.next_cursor, title, looked_at
+    )

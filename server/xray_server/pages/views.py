@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from xray_server.http.explain_params import ItemParameters, ItemsParameters, WhatIfParameters
 from xray_server.http.many_params import GroupsParameters, SideBySideParameters, StabilityParameters
-from xray_server.http.params import Cursor, Parameters, RunsFilter, SearchBudget, StepsFilter, Text
+from xray_server.http.params import Cursor, Parameters, RunsFilter, SearchBudget, StatusName, StepsFilter, Text
 from xray_server.read.text_search import BUDGET_MS
 
 Offset = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -26,6 +26,8 @@ class _FromForm(BaseModel):
 
 class RunsView(_FromForm, RunsFilter):
     """Of the list of runs."""
+
+    sort: Text | None = None
 
 
 class RunView(_FromForm, Parameters):
@@ -92,6 +94,8 @@ class SearchView(Parameters):
 class StepsView(_FromForm, StepsFilter):
     """Of the list of steps across runs."""
 
+    sort: Text | None = None
+
 
 class StepView(Parameters):
     """Of one step: which attempt, and how its samples are sorted and filtered."""
@@ -108,3 +112,5 @@ class GroupView(Parameters):
 
     name: Text
     cursor: Cursor = None
+    sort: Text | None = None
+    status: StatusName | None = None

@@ -93,9 +93,8 @@ def mark_record(run: StoredRun, mark: str, note: str | None, now_us: int) -> Run
 
 
 def mark_of(run: StoredRun) -> tuple[str | None, str | None]:
-    """The mark of a run and its note."""
-    mark = (run.state["tags"] or {}).get(MARK_TAG) or None
-    return mark, ((run.state["metadata"] or {}).get(MARK_NOTE) or None) if mark else None
+    """The mark of a run, and the note on it: a run may have either."""
+    return (run.state["tags"] or {}).get(MARK_TAG) or None, (run.state["metadata"] or {}).get(MARK_NOTE) or None
 
 
 def choose(store: Store, project: str, run: StoredRun, wanted: str | None = None) -> Baseline:

@@ -22,7 +22,7 @@ def test_the_traveller_was_sent_to_buffalo(visit: Callable[..., Visitor], flight
     verdict = page.get_by_label("Verdict")
     expect(verdict).to_contain_text("first differs from its baseline at expand_destinations")
     expect(verdict.locator("ins")).to_have_text("BUF")
-    page.get_by_role("link", name="Its whole way").click()
+    page.get_by_role("link", name="Full path").click()
     expect(page.locator("h1")).to_contain_text(TRAVELLER)
     expect(page.locator(".journey")).to_contain_text("shortest_air_time")
     page.locator(".journey").get_by_role("link", name="filter", exact=True).click()
@@ -210,4 +210,78 @@ def test_the_api_is_tried_on_its_own_page(visit: Callable[..., Visitor], flights
     card.get_by_role("button", name="Try it").click()
     expect(card.locator("output")).to_contain_text(f'"run_id": "{flights.good}"')
     expect(card.locator("output")).to_contain_text("200")
+    assert reader.violations() == []
+
+
+def test_the_keyboard_leads_anywhere(visit: Callable[..., Visitor], flights: Flights) -> None:
+    reader = visit()
+    page = reader.page
+    reader.goto("/ui/health")
+    page.keyboard.press("g")
+    page.keyboard.press("r")
+    page.wait_for_url("**/ui")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    focused = page.evaluate("document.activeElement.closest('tr')?.rowIndex")
+    assert focused == 1
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/ui/runs/*")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
+    reader.goto(f"/ui/runs/{flights.good}")
+    page.keyboard.press("]")
+    page.wait_for_url(f"**/ui/runs/{flights.buffalo}")
+    page.keyboard.press("[")
+    page.wait_for_url(f"**/ui/runs/{flights.good}")
+    assert reader.violations() == []
+
+
+def test_times_are_told_as_ages_local_or_utc_and_stay_so(visit: Callable[..., Visitor], flights: Flights) -> None:
+    reader = visit(timezone_id="Asia/Tokyo")
+    page = reader.page
+    reader.goto("/ui")
+    time = page.locator("tbody time").first
+    at = str(time.get_attribute("datetime"))
+    expect(time).to_contain_text("ago")
+    page.get_by_role("button", name="times: ago").click()
+    local = time.text_content()
+    page.get_by_role("button", name="times: local").click()
+    expect(time).to_have_text(f"{at[:10]} {at[11:19]} UTC")
+    assert local
+    assert local != f"{at[:10]} {at[11:19]}", "nine hours later"
+    reader.goto("/ui/steps")
+    expect(page.locator("tbody time").first).to_contain_text("UTC")
+    assert reader.violations() == []
+
+
+def test_dragging_over_the_trend_narrows_the_time(visit: Callable[..., Visitor], flights: Flights) -> None:
+    reader = visit()
+    page = reader.page
+    reader.goto("/ui/steps?pipeline=flight_rebooking")
+    box = page.locator("svg.trend").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.99, box["y"] + 40, steps=4)
+    page.mouse.up()
+    page.wait_for_url("**since=*until=*")
+    assert "pipeline=flight_rebooking" in page.url
+    expect(page.locator("table.runs tbody tr").first).to_be_visible()
+    assert reader.violations() == []
+
+
+def test_a_list_is_copied_as_a_command_that_works(visit: Callable[..., Visitor], flights: Flights) -> None:
+    reader = visit(permissions=["clipboard-read", "clipboard-write"])
+    page = reader.page
+    reader.goto("/ui?pipeline=flight_rebooking&status=completed")
+    page.get_by_role("button", name="copy as curl").click()
+    expect(page.get_by_role("button", name="copied")).to_be_visible()
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert command == (
+        'curl -s -H "Authorization: Bearer $XRAY_API_KEY" '
+        f"'{reader.url}/runs?pipeline=flight_rebooking&status=completed'"
+    )
     assert reader.violations() == []

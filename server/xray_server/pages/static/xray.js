@@ -4,21 +4,51 @@
 const root = document.documentElement;
 root.classList.add("js");
 
+const base = new URL(document.querySelector("a.brand").href).pathname.replace(/\/ui$/, "");
+const places = { r: "/ui", s: "/ui/steps", a: "/ui/alerts", c: "/ui/compare", h: "/ui/health" };
+const keys = document.getElementById("keys");
+let going = 0; // when "g" was pressed: the next key within a second says where to
+
+// The next or previous row of the page's list: its first link has the focus.
+const step = (by) => {
+  const rows = [...document.querySelectorAll("main tbody tr, main .funnel .frow:not(.head), main .plain li")].filter((row) => row.querySelector("a[href]"));
+  if (!rows.length) return;
+  const now = rows.findIndex((row) => row.contains(document.activeElement));
+  const next = rows[Math.max(0, Math.min(rows.length - 1, now < 0 ? (by > 0 ? 0 : rows.length - 1) : now + by))];
+  next.querySelector("a[href]").focus();
+};
+
 document.addEventListener("keydown", (event) => {
   const typing = event.target instanceof Element && event.target.closest("input, select, textarea, [contenteditable]");
-  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+  if (event.key === "Escape" && typing?.id === "find") typing.blur();
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || keys?.open) return;
+  const gone = performance.now() - going < 1000 && places[event.key];
+  going = event.key === "g" ? performance.now() : 0;
+  if (gone) location.assign(base + gone);
+  else if (event.key === "/") {
     event.preventDefault();
     document.getElementById("find")?.select();
-  }
-  if (event.key === "Escape" && typing?.id === "find") typing.blur();
+  } else if (event.key === "j") step(1);
+  else if (event.key === "k") step(-1);
+  else if (event.key === "?") keys?.showModal();
+  else if (event.key === "[") document.querySelector("a[rel=prev]")?.click();
+  else if (event.key === "]") document.querySelector("a[rel=next]")?.click();
 });
 
+for (const button of document.querySelectorAll("[data-keys]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => keys?.showModal());
+}
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
 document.addEventListener("click", async (event) => {
-  const button = event.target instanceof Element && event.target.closest("button[data-copy]");
+  const button = event.target instanceof Element && event.target.closest("button[data-copy], button[data-curl]");
   if (!button) return;
   const said = button.textContent;
+  const text = button.dataset.copy ?? `curl -s -H "Authorization: Bearer $XRAY_API_KEY" ${quoted(location.origin + button.dataset.curl)}`;
   try {
-    await navigator.clipboard.writeText(button.dataset.copy);
+    await navigator.clipboard.writeText(text);
     button.textContent = "copied";
   } catch {
     // without https a browser may give no clipboard: select nothing, say so
@@ -66,12 +96,76 @@ const ago = (seconds) => {
   return seconds < 0 ? `in ${words}` : `${words} ago`;
 };
 
-setInterval(() => {
+// Times as ages, as this machine's clock says, or as UTC: the reader's choice, kept by the browser.
+const modes = ["ago", "local", "UTC"];
+let mode = "ago";
+try { mode = modes.find((each) => each === localStorage.getItem("xray-times")) ?? "ago"; } catch { /* no storage: ages */ }
+const clock = (date, zone) => new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium", timeZone: zone }).format(date);
+const spell = (time) => {
+  const date = new Date(time.dateTime);
+  if (Number.isNaN(date.getTime())) return null;
+  if (mode === "local") return clock(date, undefined);
+  return mode === "UTC" ? `${clock(date, "UTC")} UTC` : ago((Date.now() - date) / 1000) ?? time.dataset.ago;
+};
+const tellTimes = () => {
   for (const time of document.querySelectorAll("time[datetime]")) {
-    const words = ago((Date.now() - Date.parse(time.dateTime)) / 1000);
-    if (words !== null && words !== time.textContent) time.textContent = words;
+    time.dataset.ago ??= time.textContent;
+    const words = spell(time);
+    if (words && words !== time.textContent) time.textContent = words;
   }
-}, 5000);
+};
+for (const button of document.querySelectorAll("[data-times]")) {
+  const tell = () => { button.textContent = `times: ${mode}`; };
+  button.hidden = false;
+  tell();
+  button.addEventListener("click", () => {
+    mode = modes[(modes.indexOf(mode) + 1) % modes.length];
+    try { localStorage.setItem("xray-times", mode); } catch { /* for this page alone */ }
+    tell();
+    tellTimes();
+  });
+}
+if (mode !== "ago") tellTimes();
+setInterval(tellTimes, 5000);
+
+// Dragging over a trend narrows the time to what was marked, in whole bars.
+for (const chart of document.querySelectorAll("[data-brush]")) {
+  const [since, until, bucket] = [Date.parse(chart.dataset.since), Date.parse(chart.dataset.until), Number(chart.dataset.brush)];
+  const share = (event) => {
+    const box = chart.getBoundingClientRect();
+    return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
+  };
+  const marked = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  marked.setAttribute("class", "brushing");
+  marked.setAttribute("height", "110");
+  let from = null;
+  const mark = (to) => {
+    marked.setAttribute("x", `${100 * Math.min(from, to)}%`);
+    marked.setAttribute("width", `${100 * Math.abs(to - from)}%`);
+  };
+  const end = () => { from = null; marked.remove(); };
+  chart.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    from = share(event);
+    chart.setPointerCapture(event.pointerId);
+    mark(from);
+    chart.append(marked);
+  });
+  chart.addEventListener("pointermove", (event) => { if (from !== null) mark(share(event)); });
+  chart.addEventListener("pointercancel", end);
+  chart.addEventListener("pointerup", (event) => {
+    if (from === null) return;
+    const [first, last] = [from, share(event)].sort((a, b) => a - b);
+    end();
+    if (last - first < 0.01) return;
+    const at = (part, round) => new Date(round((since + (until - since) * part) / bucket) * bucket).toISOString();
+    const address = new URL(location.href);
+    address.searchParams.set("since", at(first, Math.floor));
+    address.searchParams.set("until", at(last, Math.ceil));
+    address.searchParams.delete("cursor");
+    location.assign(address);
+  });
+}
 
 // The part of the page that is marked live is fetched again, slower when nothing changes, until it says that it is over.
 const follow = (waitMs, everyMs) => setTimeout(async () => {
