@@ -43,14 +43,16 @@ def dry_run(store: Store, project: str, rule: Rule, *, since_us: int, until_us: 
     for each in sorted(found, key=lambda figures: figures.ended_us):
         state = state_of.get(each.series) or SeriesState()
         before: list[Figures] = []
+        pooled: list[Figures] = []
         if rule.metric in CHANGED:
             frozen = state.firing and state.breaches < rule.window
             until = min(each.at_us, state.started_at_us) if frozen else each.at_us
-            fits = [p for p in past[each.series] if p.at_us < until and p.run_id != each.run_id]
-            before = sorted(fits, key=lambda p: -p.at_us)[: rule.window]
+            others = sorted((p for p in past[each.series] if p.run_id != each.run_id), key=lambda p: -p.at_us)
+            before = [p for p in others if p.at_us < until][rule.pool - 1 : rule.looks_back]
+            pooled = [p for p in others if p.at_us < each.at_us][: rule.pool - 1]
             if each.status == "completed" and each.input > 0:
-                past[each.series] = [*past[each.series], each][-3 * rule.window :]
-        judgement = judge(rule, each, before)
+                past[each.series] = [*past[each.series], each][-3 * rule.looks_back :]
+        judgement = judge(rule, each, before, pooled)
         result.judged += 1
         result.points.append({"at": iso(each.ended_us), "value": judgement.value, "state": judgement.state})
         result.breaches += judgement.state == "breach"

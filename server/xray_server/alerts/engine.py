@@ -164,7 +164,7 @@ class Engine:
         rule, key = stored.rule, (stored.rule_id, found.series)
         state = self._state(key, settlement)
         before = self._before(rule, found, state) if rule.metric in CHANGED else ()
-        judgement = judge(rule, found, before)
+        judgement = judge(rule, found, before, self._pooled(rule, found) if rule.pool > 1 else ())
         after, event = advance(state, found, judgement, now_us=now_us, cooldown_us=int(rule.cooldown_s * 1e6))
         if after is not state:
             settlement.states[key] = after
@@ -189,13 +189,21 @@ class Engine:
             return []
         frozen = state.firing and state.breaches < rule.window
         until_us = min(found.at_us, state.started_at_us) if frozen else found.at_us
-        recent = self._recent_of(found, rule.window)
-        fits = _latest(recent.steps.values(), found, until_us, rule.window)
-        if len(fits) == rule.window or len(recent.steps) < rule.window * _KEPT_WINDOWS:
-            return fits
+        recent = self._recent_of(found, rule.looks_back)
+        fits = _latest(recent.steps.values(), found, until_us, rule.looks_back)
+        if len(fits) == rule.looks_back or len(recent.steps) < rule.looks_back * _KEPT_WINDOWS:
+            return fits[rule.pool - 1 :]
         where = StepFilter(name=found.name, pipeline=found.pipeline, status="completed", until_us=until_us)
-        page = self._store.steps(found.project, where, limit=min(MAX_PAGE, rule.window * _KEPT_WINDOWS))
-        return _latest((step_figures(found.project, step) for step in page.items), found, until_us, rule.window)
+        page = self._store.steps(found.project, where, limit=min(MAX_PAGE, rule.looks_back * _KEPT_WINDOWS))
+        steps = (step_figures(found.project, step) for step in page.items)
+        return _latest(steps, found, until_us, rule.looks_back)[rule.pool - 1 :]
+
+    def _pooled(self, rule: Rule, found: Figures) -> list[Figures]:
+        """The steps just before this one that are taken together with it."""
+        if found.name is None:
+            return []
+        recent = self._recent_of(found, rule.looks_back)
+        return _latest(recent.steps.values(), found, found.at_us, rule.pool - 1)
 
     def _recent_of(self, found: Figures, window: int) -> _Recent:
         key = (found.project, found.pipeline, found.name, window)
@@ -217,7 +225,7 @@ class Engine:
         if found.step_id is None or found.status != "completed" or found.input == 0:
             return
         for window in {
-            stored.rule.window for stored in self._watch.covering(_place(found)) if stored.rule.metric in CHANGED
+            stored.rule.looks_back for stored in self._watch.covering(_place(found)) if stored.rule.metric in CHANGED
         }:
             recent = self._recent.get((found.project, found.pipeline, found.name, window))
             if recent is not None:

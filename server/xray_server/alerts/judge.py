@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import msgspec
 import xxhash
 
-from xray_server.alerts.change import Change, mix_change, rate_change
+from xray_server.alerts.change import ALPHA, Change, mix_change, rate_change
 from xray_server.alerts.rules import CHANGED, Rule
+from xray_server.statistics import change_point, compare_rates
 from xray_server.store import StoredRun, StoredStep
+from xray_server.times import iso
 
 State = Literal["breach", "fine", "unsaid"]
 _TOLD_REASONS: Final = 5
@@ -39,6 +41,7 @@ class Figures:
     rejection_rate: float | None = None
     reasons: Mapping[str, int] = field(default_factory=dict)
     error: str | None = None
+    dimensions: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
 
     @property
     def subject(self) -> bytes:
@@ -52,6 +55,7 @@ class Figures:
         seen = (
             self.pipeline, self.name, self.step_type, self.status, self.ended_us, self.duration_us, self.input, self.output,
             self.rejected, self.unaccounted, self.rejection_rate, sorted(self.reasons.items()),
+            *([self.dimensions] if self.dimensions else []),
         )  # fmt: skip
         return xxhash.xxh3_64_digest(msgspec.json.encode(seen))
 
@@ -79,7 +83,7 @@ def step_figures(project: str, step: StoredStep) -> Figures:
     return Figures(
         project, step.run_id, step.step_id, step.attempt, state["pipeline"], state["name"], state["step_type"], state["status"],
         step.at_us, _ended(step.at_us, state), state["duration_us"], went_in, ledger.output, ledger.rejected or 0,
-        unaccounted, step.rejection_rate, state["reasons"].get("rejected", {}), _error(state),
+        unaccounted, step.rejection_rate, state["reasons"].get("rejected", {}), _error(state), state["dimensions"] or {},
     )  # fmt: skip
 
 
@@ -101,12 +105,30 @@ def _error(state: Mapping[str, Any]) -> str | None:
     return None if not error else ": ".join(str(error[part]) for part in ("type", "message") if error.get(part))[:300]
 
 
-def judge(rule: Rule, found: Figures, before: Sequence[Figures] = ()) -> Judgement:
+def of_value(found: Figures, dimension: str) -> Figures:
+    """The figures of the items with one value of a dimension, as in "carrier=DHL"; none went in where it was not counted."""
+    name, _, value = dimension.partition("=")
+    counts = found.dimensions.get(name, {}).get(value, {})
+    n, rejected = sum(counts.values()), counts.get("rejected", 0)
+    return replace(found, input=n, rejected=rejected, rejection_rate=rejected / n if n else None, reasons={})
+
+
+def judge(rule: Rule, found: Figures, before: Sequence[Figures] = (), pooled: Sequence[Figures] = ()) -> Judgement:
     """Judge a finished step or run that the rule covers.
 
     Args:
         before: for `changed_*` the steps to compare with; no other metric looks at it.
+        pooled: of a rule with a pool, the steps just before this one that are taken together with it.
     """
+    if rule.dimension is not None:
+        name = rule.dimension
+        found, before, pooled = (
+            of_value(found, name),
+            [of_value(b, name) for b in before],
+            [of_value(p, name) for p in pooled],
+        )
+    if rule.pool > 1:
+        return _pooled(rule, found, before, pooled) if found.status == "completed" else Judgement("unsaid")
     what = "The run" if found.step_id is None else f"Step {found.name or 'without a name'}"
     if rule.metric == "failed":
         if found.status != "failed":
@@ -165,6 +187,33 @@ def _changed(rule: Rule, found: Figures, before: Sequence[Figures], what: str) -
         return Judgement("unsaid")
     said += f" in the {change.runs} runs before ({_p(change)})."
     return Judgement("breach" if change.changed else "fine", said, change.size)
+
+
+def _pooled(rule: Rule, found: Figures, before: Sequence[Figures], pooled: Sequence[Figures]) -> Judgement:
+    """The newest runs together against those before them, with the run as the unit: 12 items a run are enough."""
+    now = [each for each in (found, *pooled) if each.input]
+    past = [each for each in before if each.input]
+    entered = sum(each.input for each in now)
+    if len(now) < rule.pool or len(past) < rule.min_runs or entered < rule.least_items:
+        return Judgement("unsaid")
+    found_ = compare_rates(
+        [(each.rejected, each.input) for each in past], [(each.rejected, each.input) for each in now]
+    )
+    if not found_.enough or found_.a is None or found_.b is None:
+        return Judgement("unsaid")
+    size = abs(found_.b - found_.a)
+    where = f" where {rule.dimension}" if rule.dimension is not None else ""
+    said = (
+        f"Step {found.name or 'without a name'} rejected {found_.b:.1%} of {entered:,} items{where} in its last {len(now)} runs; "
+        f"{found_.a:.1%} in the {len(past)} runs before"
+    )
+    said += f" (p {'< 0.001' if found_.p < ALPHA else f'= {found_.p:.3f}'})"
+    if not (found_.p < ALPHA and size >= rule.min_change):
+        return Judgement("fine", f"{said}.", size)
+    ordered = sorted((*past, *now), key=lambda each: (each.at_us, each.run_id))
+    began = change_point([(each.rejected, each.input) for each in ordered])
+    since = "" if began is None else f"; since run {ordered[began.at].run_id}, {iso(ordered[began.at].at_us)}"
+    return Judgement("breach", f"{said}{since}.", size)
 
 
 def _p(change: Change) -> str:

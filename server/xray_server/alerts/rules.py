@@ -59,6 +59,12 @@ class Rule(BaseModel):
     below: Bound | None = Field(None, description="breach below this")
     min_items: int | None = Field(None, ge=0, le=10**12, description="with fewer items in, nothing is said")
     window: int = Field(20, ge=5, le=200, description="`changed_*`: compare with so many runs before")
+    pool: int = Field(
+        1, ge=1, le=200, description="`changed_rate`: so many newest runs are taken together, for small runs"
+    )
+    dimension: Annotated[str, StringConstraints(pattern=r"^[^=]+=.", max_length=300)] | None = Field(
+        None, description="as in carrier=DHL: of the items with this value of a declared dimension alone"
+    )
     min_runs: int = Field(5, ge=4, le=200, description="`changed_*`: with fewer runs to compare with, nothing is said")
     min_change: float = Field(0.1, ge=0.01, le=1, description="`changed_*`: smaller changes are not worth telling")
     cooldown_s: float = Field(900, ge=0, le=2_592_000, description="after a message, tell of no new breach for so long")
@@ -90,6 +96,10 @@ class Rule(BaseModel):
             raise ValueError(f"{self.metric} is a share: `above` and `below` are from 0 to 1")
         if (self.metric == "reason_share") != (self.reason is not None):
             raise ValueError("`reason` goes with reason_share, and reason_share needs it")
+        if self.pool > 1 and self.metric != "changed_rate":
+            raise ValueError("`pool` goes with changed_rate")
+        if self.dimension is not None and self.metric not in ("changed_rate", "rejection_rate"):
+            raise ValueError("`dimension` goes with rejection_rate and changed_rate")
         if self.metric in CHANGED and self.min_runs > self.window:
             raise ValueError("`min_runs` is more than `window`")
         return self
@@ -108,6 +118,11 @@ class Rule(BaseModel):
     def muted(self, now_us: int) -> bool:
         """Whether no message is sent."""
         return self.muted_until_us is not None and now_us < self.muted_until_us
+
+    @property
+    def looks_back(self) -> int:
+        """How many runs before the one that is judged are looked at: those of its pool, and the window before these."""
+        return self.window + self.pool - 1
 
     @property
     def least_items(self) -> int:
@@ -130,6 +145,10 @@ class Rule(BaseModel):
             f"{kind} {name}" for kind, name in (("step", self.step), ("type", self.step_type), ("pipeline", self.pipeline)) if name
         ]  # fmt: skip
         metric = f"{self.metric} of {self.reason}" if self.reason else self.metric
+        if self.pool > 1:
+            metric += f" over {self.pool} runs"
+        if self.dimension is not None:
+            metric += f" where {self.dimension}"
         return " ".join(filter(None, (metric, bounds, "in " + ", ".join(scope) if scope else "anywhere")))
 
 

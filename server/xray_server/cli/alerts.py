@@ -84,6 +84,12 @@ def _add_fields(add: Any) -> None:
         add.add_argument(f"--{name}", type=float, metavar="X", help=what)
     add.add_argument("--min-items", type=int, metavar="N", help="with fewer items in, nothing is said")
     add.add_argument("--window", type=int, metavar="N", help="changed_*: compare with so many runs (20)")
+    add.add_argument(
+        "--pool", type=int, metavar="N", help="changed_rate: so many newest runs together, for small runs (1)"
+    )
+    add.add_argument(
+        "--dimension", metavar="FIELD=VALUE", help="of the items with this value of a dimension: carrier=DHL"
+    )
     add.add_argument("--min-runs", type=int, metavar="N", help="changed_*: with fewer runs, nothing is said (5)")
     add.add_argument("--min-change", type=float, metavar="X", help="changed_*: smaller changes send no message (0.1)")
     add.add_argument(
@@ -108,7 +114,7 @@ def _reader() -> HttpReader:
 
 
 _FIELDS: Final = (
-    "name", "metric", "pipeline", "step", "step_type", "reason", "above", "below", "min_items", "window", "min_runs",
+    "name", "metric", "pipeline", "step", "step_type", "reason", "above", "below", "min_items", "window", "pool", "dimension", "min_runs",
     "min_change", "cooldown_s", "to",
 )  # fmt: skip
 

@@ -29,7 +29,7 @@ _EVENTS: Final = 50
 _FIELDS: Final = (
     "name", "metric", "pipeline", "step", "step_type", "reason", "above", "below", "min_items", "cooldown_s", "to",
 )  # fmt: skip
-_KEPT: Final = ("window", "min_runs", "min_change")  # which the form does not show
+_KEPT: Final = ("window", "pool", "dimension", "min_runs", "min_change")  # which the form does not show
 _DRY_RUN: Final = "7d"
 
 

@@ -130,6 +130,8 @@ class AlertRule(TypedDict, total=False):
     below: float | None
     min_items: int | None
     window: int
+    pool: int
+    dimension: str | None
     min_runs: int
     min_change: float
     cooldown_s: float
