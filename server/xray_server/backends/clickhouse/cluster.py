@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import xxhash
@@ -24,14 +25,18 @@ from xray_server.store import StoreUnavailableError
 from xray_server.store.incomplete import note_missing
 
 T = TypeVar("T")
+_TOGETHER: Final = 8  # statements of one write that are under way at the same time
 _KNOWN_S: Final = 1.0  # for so long it is believed which replicas are behind
 
 
 class Shard:
     """The replicas that hold the same runs. Any thread."""
 
-    def __init__(self, number: int, nodes: Sequence[Node], *, copied: bool = False) -> None:
+    def __init__(
+        self, number: int, nodes: Sequence[Node], *, copied: bool = False, pool: ThreadPoolExecutor | None = None
+    ) -> None:
         self.number, self.nodes = number, tuple(nodes)
+        self._pool = pool
         self._copied = copied  # the servers copy among themselves: one is written to
         self._behind: frozenset[str] = frozenset()
         self._behind_until_s = 0.0
@@ -71,7 +76,19 @@ class Shard:
 
     def group(self) -> Group:
         """What writes to the replicas."""
-        return Group(self.number, self.nodes, self.behind(), copied=self._copied)
+        return Group(self.number, self.nodes, self.behind(), copied=self._copied, pool=self._pool)
+
+    def together(self, *asked: Callable[[], Any]) -> list[Any]:
+        """What these return, asked at the same time: most of a question's time is spent waiting.
+
+        Raises:
+            Exception: what the first of them raised that did, after all have ended.
+        """
+        if self._pool is None:
+            return [ask() for ask in asked]
+        futures = [self._pool.submit(ask) for ask in asked]
+        wait(futures)
+        return [future.result() for future in futures]
 
     def each_node(self) -> list[Shard]:
         """Its replicas as shards by themselves: what each has to do alone."""
@@ -98,8 +115,16 @@ class Shard:
 class Group(Shard):
     """The replicas of a shard while something is written to them: those that fail are left out, and that is written down."""
 
-    def __init__(self, number: int, nodes: Sequence[Node], behind: frozenset[str], *, copied: bool) -> None:
-        super().__init__(number, nodes, copied=copied)
+    def __init__(
+        self,
+        number: int,
+        nodes: Sequence[Node],
+        behind: frozenset[str],
+        *,
+        copied: bool,
+        pool: ThreadPoolExecutor | None,
+    ) -> None:
+        super().__init__(number, nodes, copied=copied, pool=pool)
         self._known_behind = behind
         self._live = list(nodes)
         if len(nodes) > 1 and not copied:
@@ -113,8 +138,13 @@ class Group(Shard):
 
     def insert(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
         """Insert whole rows; returns when they are on disk."""
-        if rows:
-            self._tell(lambda node: node.insert(table, rows))
+        self.insert_all({table: rows})
+
+    def insert_all(self, tables: Mapping[str, Sequence[Sequence[Any]]]) -> None:
+        """Insert whole rows into several tables at the same time; returns when they are on disk."""
+        given = [(table, rows) for table, rows in tables.items() if rows]
+        if given:
+            self._tell(lambda node: self.together(*(partial(node.insert, table, rows) for table, rows in given)))
 
     def command(self, statement: str) -> None:
         """Run a statement that changes something."""
@@ -129,7 +159,7 @@ class Group(Shard):
             if missing == [node for node in self.nodes if node not in self._live]:
                 return
 
-    def _tell(self, tell: Callable[[Node], None]) -> None:
+    def _tell(self, tell: Callable[[Node], object]) -> None:
         if self._copied:
             self.ask_one(lambda one: tell(one.nodes[0]))
             return
@@ -153,11 +183,17 @@ class Cluster:
 
     def __init__(self, address: Address, prepare: Callable[[Node], None]) -> None:
         self.address = address
+        self._pool = ThreadPoolExecutor(4 * len(address.shards), "xray-clickhouse")
+        self._writing = ThreadPoolExecutor(_TOGETHER, "xray-clickhouse-writes")
         self.shards = tuple(
-            Shard(number, [Node(host, port, address, prepare) for host, port in shard], copied=address.replicated)
+            Shard(
+                number,
+                [Node(host, port, address, prepare) for host, port in shard],
+                copied=address.replicated,
+                pool=self._writing,
+            )
             for number, shard in enumerate(address.shards)
         )
-        self._pool = ThreadPoolExecutor(max(4, 4 * len(self.shards)), "xray-clickhouse")
 
     def of(self, run_id: str) -> Shard:
         """The shard of a run, or of whatever else has a name."""
@@ -214,6 +250,7 @@ class Cluster:
     def close(self) -> None:
         """Close all connections. No call may follow."""
         self._pool.shutdown()
+        self._writing.shutdown()
         for shard in self.shards:
             for node in shard.nodes:
                 node.close()

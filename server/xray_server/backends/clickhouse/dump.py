@@ -1,4 +1,4 @@
-"""All that is kept of some runs, as wire records: what `xray export` writes. Goes by shard, day and run id. Reads only."""
+"""All that is kept of some runs, as wire records: what `xray export` writes. Goes by shard, week and run id. Reads only."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from xray_server.store import DumpedRun, Page
 
 def dump(cluster: Cluster, *, cursor: str | None, limit: int) -> Page[DumpedRun]:
     """Some runs of all projects, each with all its records."""
-    number, day, project, run_id = parse_place(cursor, "iiss") if cursor is not None else (0, 0, "", "")
+    number, week, project, run_id = parse_place(cursor, "iiss") if cursor is not None else (0, 0, "", "")
     for shard in cluster.shards[number:]:
         if shard.number != number:
-            day, project, run_id = 0, "", ""
+            week, project, run_id = 0, "", ""
         rows = shard.rows(
             bind(
-                "SELECT DISTINCT day, project, run_id FROM run WHERE day >= ? AND (day, project, run_id) > ? "
-                "ORDER BY day, project, run_id LIMIT ?",
-                day,
-                (day, project, run_id),
+                "SELECT DISTINCT week, project, run_id FROM run WHERE week >= ? AND (week, project, run_id) > ? "
+                "ORDER BY week, project, run_id LIMIT ?",
+                week,
+                (week, project, run_id),
                 limit + 1,
             )
         )
@@ -39,10 +39,10 @@ def dump(cluster: Cluster, *, cursor: str | None, limit: int) -> Page[DumpedRun]
 def _runs(shard: Shard, rows: list[tuple[int, str, str]]) -> list[DumpedRun]:
     stored = parts.stored_runs(shard, [row[1:] for row in rows])
     found = []
-    for day, project, run_id in rows:
+    for week, project, run_id in rows:
         run = stored.get((project, run_id))
         # of one that two processes began on two days, only the first is gone by
-        if run is not None and run.day == day:
+        if run is not None and run.week == week:
             found.append(DumpedRun(project, run_id, run.received_us, _records(shard, project, run_id, run)))
     return found
 

@@ -150,10 +150,10 @@ def _from_run(shard: Group, name: RunName, erasure: Erasure) -> bool:
 
 def _kept_items(shard: Shard, name: RunName) -> dict[tuple[str, int, int, str], int]:
     return {
-        (name[0], day, fp, name[1]): received_us
-        for day, received_us, head, data in shard.rows(
+        (name[0], week, fp, name[1]): received_us
+        for week, received_us, head, data in shard.rows(
             bind(
-                "SELECT day, received_us, head, data FROM verdict WHERE project = ? AND run_id = ? "
+                "SELECT week, received_us, head, data FROM verdict WHERE project = ? AND run_id = ? "
                 "ORDER BY ver DESC LIMIT 1 BY project, run_id, step_id, attempt, part, chunk",
                 *name,
             )
@@ -168,9 +168,9 @@ def _chunks(
     """The rows of chunks that change, and what changed in which part of a step attempt."""
     rows: list[tuple[Any, ...]] = []
     changed: dict[tuple[str, int, str], Changed] = {}
-    for day, step_id, attempt, part, chunk, ver, received_us, place, head, data in shard.rows(
+    for week, step_id, attempt, part, chunk, ver, received_us, place, head, data in shard.rows(
         bind(
-            "SELECT day, step_id, attempt, part, chunk, ver, received_us, place, head, data FROM verdict "
+            "SELECT week, step_id, attempt, part, chunk, ver, received_us, place, head, data FROM verdict "
             "WHERE project = ? AND run_id = ? ORDER BY ver DESC LIMIT 1 BY step_id, attempt, part, chunk",
             *name,
         )
@@ -181,7 +181,7 @@ def _chunks(
             rows.append(
                 (
                     name[0],
-                    day,
+                    week,
                     name[1],
                     step_id,
                     attempt,
@@ -202,9 +202,9 @@ def _chunks(
 def _samples(shard: Shard, name: RunName, erasure: Erasure) -> list[tuple[Any, ...]]:
     """The rows of samples that change."""
     rows = []
-    for day, step_id, attempt, part, chunk, rev, ver, text in shard.rows(
+    for week, step_id, attempt, part, chunk, rev, ver, text in shard.rows(
         bind(
-            "SELECT day, step_id, attempt, part, chunk, rev, ver, text FROM sample WHERE project = ? AND run_id = ? "
+            "SELECT week, step_id, attempt, part, chunk, rev, ver, text FROM sample WHERE project = ? AND run_id = ? "
             "ORDER BY ver DESC LIMIT 1 BY step_id, attempt, part, chunk",
             *name,
         )
@@ -213,13 +213,13 @@ def _samples(shard: Shard, name: RunName, erasure: Erasure) -> list[tuple[Any, .
         if without is not None:
             # of one revision the one that was written anew is the greater
             ver = rev << 64 | max((ver & (1 << 64) - 1) + 1, 1 << 63)
-            rows.append((name[0], day, name[1], step_id, attempt, part, chunk, rev, ver, without))
+            rows.append((name[0], week, name[1], step_id, attempt, part, chunk, rev, ver, without))
     return rows
 
 
 def _written(stored: Stored, made: Mapping[str, Any], erasure: Erasure | None = None) -> Written:
     """What is written of a run or a step: of each part that changed a version more."""
-    now = Stored(stored.received_us, stored.day, dict(stored.parts), dict(stored.vers))
+    now = Stored(stored.received_us, stored.week, dict(stored.parts), dict(stored.vers))
     changed = set()
     for part, values in stored.parts.items():
         new = made[part] if erasure is None else erasure.run(values)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from xray_core.model import STATUS_RANK
 from xray_server.backends.clickhouse.cluster import Cluster, Shard
-from xray_server.backends.clickhouse.sql import bind
+from xray_server.backends.clickhouse.sql import SCAN, bind
 from xray_server.records.documents import unpack
 from xray_server.records.states import INPUT_UNKNOWN, OUTPUT_UNKNOWN, SUSPECT_FLAGS
 from xray_server.store import StepGroup, StoredClient
@@ -39,7 +39,8 @@ def step_groups(shard: Shard, project: str, run_id: str) -> list[StepGroup]:
 def pipelines(cluster: Cluster, project: str) -> list[str]:
     """The names of the pipelines that have runs, sorted."""
     statement = bind(
-        "SELECT DISTINCT pipeline FROM run_list FINAL WHERE project = ? AND gone = 0 AND pipeline IS NOT NULL", project
+        f"SELECT DISTINCT pipeline FROM run_list FINAL WHERE project = ? AND gone = 0 AND pipeline IS NOT NULL {SCAN}",  # noqa: S608
+        project,
     )
     return sorted({name for of_shard in cluster.each(lambda shard: shard.rows(statement)) for (name,) in of_shard})
 

@@ -40,10 +40,10 @@ def health(cluster: Cluster) -> StoreHealth:
 
 
 def _of_shard(shard: Shard, details: dict[str, Any]) -> tuple[int, int | None]:
-    ((runs, size_bytes, count, newest_day),) = shard.rows(_PARTS)
+    ((runs, size_bytes, count, newest_week),) = shard.rows(_PARTS)
     ((free_bytes,),) = shard.rows("SELECT min(free_space) FROM system.disks")
     ((fullest,),) = shard.rows(_FULLEST)
-    ((newest_us, found),) = shard.rows(bind("SELECT max(received_us), count() FROM run WHERE day = ?", newest_day))
+    ((newest_us, found),) = shard.rows(bind("SELECT max(received_us), count() FROM run WHERE week = ?", newest_week))
     details["bytes"] += int(size_bytes)
     details["parts"] += int(count)
     details["parts_in_fullest_partition"] = max(details["parts_in_fullest_partition"], int(fullest))

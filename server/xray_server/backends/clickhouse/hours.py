@@ -14,7 +14,7 @@ from typing import Any, Final
 from xray_core.model import STATUS_RANK
 from xray_core.safety import swallow
 from xray_server.backends.clickhouse.cluster import Cluster, Shard
-from xray_server.backends.clickhouse.sql import bind
+from xray_server.backends.clickhouse.sql import SCAN, bind
 from xray_server.backends.relational.rows import HOUR_US
 from xray_server.records.schema import MAX_DURATION_US
 from xray_server.store import StoreUnavailableError, TrendPoint
@@ -33,6 +33,9 @@ _SUMS: Final = f"""
         sum(least(coalesce(step.duration_us, 0), {MAX_DURATION_US})) AS duration_us, sumMap(step.reasons) AS reasons
     FROM step_list AS step FINAL WHERE TEST AND gone = 0 AND known = 1 GROUP BY hour, pipeline_name, step_name
 """  # noqa: S608  # constants
+
+
+_FINAL_SCAN: Final = f"{SCAN}, do_not_merge_across_partitions_select_final = 1"
 
 
 def trend(
@@ -83,7 +86,7 @@ def _of_shard(
             for column, word in (("pipeline", pipeline), ("name", name))
             if word is not None
         )
-        found += shard.rows(_SUMS.replace("TEST", test))
+        found += shard.rows(f"{_SUMS.replace('TEST', test)} {_FINAL_SCAN}")
     return found
 
 
@@ -118,7 +121,7 @@ def add_up(shard: Shard, *, quiet_before_us: int, stop: Callable[[], bool] = lam
         insert = f"INSERT INTO hourly (project, hour, pipeline, name, touched, {_COLUMNS})"
         select = bind(" SELECT ?, hour, pipeline_name, step_name, ?, ", project, n)
         sums = _SUMS.replace("TEST", _hours_test(project, hour, hour + 1))
-        shard.nodes[0].command(f"{insert}{select}{_COLUMNS} FROM ({sums})")
+        shard.nodes[0].command(f"{insert}{select}{_COLUMNS} FROM ({sums}) {_FINAL_SCAN}")
     return len(waiting)
 
 

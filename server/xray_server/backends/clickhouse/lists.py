@@ -15,7 +15,7 @@ from xray_server.backends.clickhouse import parts
 from xray_server.backends.clickhouse.cluster import Cluster, Shard
 from xray_server.backends.clickhouse.parts import StepName
 from xray_server.backends.clickhouse.places import make_place, newest_first, parse_place
-from xray_server.backends.clickhouse.sql import bind, literal
+from xray_server.backends.clickhouse.sql import SCAN, bind, literal
 from xray_server.backends.relational.ids import id_key, id_prefix_ranges
 from xray_server.backends.relational.rows import tag_text
 from xray_server.records.states import SUSPECT_FLAGS
@@ -114,7 +114,7 @@ def _hints(cluster: Cluster, listed: _List, after: Sequence[Any] | None, limit: 
     order = ", ".join(f"{column} DESC" for column in listed.key.split(", "))
     statement = (
         f"SELECT {listed.key}, bytes FROM {listed.table} WHERE gone = 0 AND {' AND '.join(tests)} "  # noqa: S608
-        f"ORDER BY project DESC, {order} LIMIT {limit}"
+        f"ORDER BY project DESC, {order} LIMIT {limit} {SCAN}"
     )
     rows = [row for of_shard in cluster.each(lambda shard: shard.rows(statement)) for row in of_shard]
     return newest_first(rows, limit)

@@ -7,11 +7,11 @@ from typing import Final
 
 from xray_server.backends.clickhouse.cluster import Cluster
 from xray_server.backends.clickhouse.lists import id_begins
-from xray_server.backends.clickhouse.sql import bind
+from xray_server.backends.clickhouse.sql import SCAN, bind
 from xray_server.store import MAX_COUNTED, NameCount
 
 # The partitions of both lists follow from their keys, so none needs to be merged with another.
-_NOW: Final = "SETTINGS do_not_merge_across_partitions_select_final = 1"
+_NOW: Final = f"{SCAN}, do_not_merge_across_partitions_select_final = 1"
 
 
 def names(cluster: Cluster, project: str, prefix: str, *, limit: int) -> list[NameCount]:

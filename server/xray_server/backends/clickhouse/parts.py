@@ -26,11 +26,11 @@ class Stored:
         parts: those that count.
         vers: of every part that was ever written.
         received_us: when it was first heard of.
-        day: of the partition in which its run lies.
+        week: of the partition in which its run lies.
     """
 
     received_us: int
-    day: int
+    week: int
     parts: Parts = field(default_factory=dict)
     vers: dict[str, int] = field(default_factory=dict)
 
@@ -57,14 +57,14 @@ def stored_runs(shard: Shard, names: Sequence[RunName]) -> dict[RunName, Stored]
     """What is stored of these runs, of those that are there."""
     found: dict[RunName, Stored] = {}
     if names:
-        for project, run_id, day, known, part, ver, received_us, doc in shard.rows(
+        for project, run_id, week, known, part, ver, received_us, doc in shard.rows(
             bind(
-                "SELECT project, run_id, day, known, part, ver, received_us, doc FROM run WHERE (project, run_id) IN ? "
+                "SELECT project, run_id, week, known, part, ver, received_us, doc FROM run WHERE (project, run_id) IN ? "
                 "ORDER BY ver DESC LIMIT 1 BY project, run_id, known, part",
                 names,
             )
         ):
-            of = found.setdefault((project, run_id), Stored(received_us, day))
+            of = found.setdefault((project, run_id), Stored(received_us, week))
             of.add(known, part, ver, received_us, doc)
     return found
 
@@ -82,11 +82,11 @@ def steps_of_run(shard: Shard, project: str, run_id: str, step_id: str | None = 
 
 def _steps(shard: Shard, test: str) -> dict[StepName, Stored]:
     found: dict[StepName, Stored] = {}
-    for project, run_id, step_id, attempt, day, known, part, ver, received_us, doc in shard.rows(
-        "SELECT project, run_id, step_id, attempt, day, known, part, ver, received_us, doc FROM step "  # noqa: S608  # bound
+    for project, run_id, step_id, attempt, week, known, part, ver, received_us, doc in shard.rows(
+        "SELECT project, run_id, step_id, attempt, week, known, part, ver, received_us, doc FROM step "  # noqa: S608  # bound
         f"WHERE {test} ORDER BY ver DESC LIMIT 1 BY project, run_id, step_id, attempt, known, part"
     ):
-        of = found.setdefault((project, run_id, step_id, attempt), Stored(received_us, day))
+        of = found.setdefault((project, run_id, step_id, attempt), Stored(received_us, week))
         of.add(known, part, ver, received_us, doc)
     return found
 

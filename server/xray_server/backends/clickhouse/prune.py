@@ -1,6 +1,7 @@
-"""Removing what is too old, node by node, a day of runs at a time: a partition as a whole where all of it is too old.
+"""Removing what is too old, node by node, a week of runs at a time: a partition as a whole where all of it is too old.
 
-What lists say of runs that are gone is passed over (`lists.py`), so a list's partition goes when its own day is over.
+What lists say of runs that are gone is passed over (`lists.py`), so a list's partition goes when its own week is over. What is kept longest goes by whole weeks, up to one too late:
+mutations are for what is kept shorter than something else.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from xray_server.backends.clickhouse.cluster import Cluster, Shard
 from xray_server.backends.clickhouse.sql import bind
 from xray_server.store import Prune, StoreUnavailableError
 
-DAY_US: Final = 86_400_000_000
+WEEK_US: Final = 604_800_000_000
 _TABLES: Final = {
     "details": ("sample",),
     "verdicts": ("sample", "verdict", "item"),
@@ -22,7 +23,7 @@ _NAMES_AT_ONCE: Final = 2_000
 
 
 def prune(cluster: Cluster, order: Prune, cursor: str | None) -> tuple[int, str | None]:
-    """One step: what is too old of one day on one node. A node that does not answer is passed over: its turn comes again.
+    """One step: what is too old of one week on one node. A node that does not answer is passed over: its turn comes again.
 
     Returns:
         rows removed, and where to go on (None: done).
@@ -39,9 +40,9 @@ def prune(cluster: Cluster, order: Prune, cursor: str | None) -> tuple[int, str 
 
 
 def _on_node(shard: Shard, order: Prune, number: int, after: int, following: str | None) -> tuple[int, str | None]:
-    day = _next_day(shard, order, after)
-    if day is not None:
-        return _of_day(shard, order, day), f"{number}.{day}"
+    week = _next_week(shard, order, after)
+    if week is not None:
+        return _of_week(shard, order, week), f"{number}.{week}"
     return _lists(shard, order) if order.kind == "ledgers" and order.nobody_keeps_longer else 0, following
 
 
@@ -55,43 +56,45 @@ def _expired(order: Prune) -> str:
     return f"({test})"
 
 
-def _next_day(shard: Shard, order: Prune, after: int) -> int | None:
+def _next_week(shard: Shard, order: Prune, after: int) -> int | None:
     rows = shard.rows(
-        f"SELECT min(day) FROM run_list FINAL WHERE gone = 0 AND {_expired(order)} AND day > {after} HAVING count() > 0"  # noqa: S608
+        f"SELECT min(week) FROM run_list FINAL WHERE gone = 0 AND {_expired(order)} AND week > {after} HAVING count() > 0"  # noqa: S608
     )
     return int(rows[0][0]) if rows else None
 
 
-def _of_day(shard: Shard, order: Prune, day: int) -> int:
-    """Remove what is too old of a day; how many rows."""
+def _of_week(shard: Shard, order: Prune, week: int) -> int:
+    """Remove what is too old of a week; how many rows."""
     ((others,),) = shard.rows(
-        f"SELECT count() FROM run_list FINAL WHERE gone = 0 AND day = {day} AND NOT {_expired(order)}"  # noqa: S608
+        f"SELECT count() FROM run_list FINAL WHERE gone = 0 AND week = {week} AND NOT {_expired(order)}"  # noqa: S608
     )
     removed = 0
     if not others:
         for table in _TABLES[order.kind]:
-            removed += _drop(shard, table, day)
+            removed += _drop(shard, table, week)
         if order.kind != "ledgers":
             return removed
+    elif order.nobody_keeps_longer:
+        return 0
     names = [
         (project, run_id)
         for project, run_id in shard.rows(
-            f"SELECT project, run_id FROM run_list FINAL WHERE gone = 0 AND day = {day} AND {_expired(order)}"  # noqa: S608
+            f"SELECT project, run_id FROM run_list FINAL WHERE gone = 0 AND week = {week} AND {_expired(order)}"  # noqa: S608
         )
     ]
     for start in range(0, len(names), _NAMES_AT_ONCE):
-        removed += _runs(shard, order, day, names[start : start + _NAMES_AT_ONCE])
+        removed += _runs(shard, order, week, names[start : start + _NAMES_AT_ONCE])
     return removed
 
 
-def _runs(shard: Shard, order: Prune, day: int, names: Sequence[tuple[str, str]]) -> int:
+def _runs(shard: Shard, order: Prune, week: int, names: Sequence[tuple[str, str]]) -> int:
     removed = 0
     these = bind("(project, run_id) IN ?", names)
     for table in _TABLES[order.kind]:
-        test = f"day = {day} AND {these}"
+        test = f"week = {week} AND {these}"
         ((rows,),) = shard.rows(f"SELECT count() FROM {table} WHERE {test}")  # noqa: S608
         if rows:  # deleting rewrites what a part says of its rows, even where there are none
-            shard.nodes[0].command(f"DELETE FROM {table} IN PARTITION {day} WHERE {these}")  # noqa: S608
+            shard.nodes[0].command(f"DELETE FROM {table} IN PARTITION {week} WHERE {these}")  # noqa: S608
             removed += int(rows)
     if order.kind == "ledgers":
         # their hours are to be added up again, without them
@@ -114,7 +117,7 @@ def _lists(shard: Shard, order: Prune) -> int:
                 table,
             )
         ):
-            if (int(partition) + 1) * DAY_US <= order.before_us:
+            if (int(partition) + 1) * WEEK_US <= order.before_us:
                 removed += _drop(shard, table, int(partition))
     return removed
 

@@ -58,10 +58,10 @@ def run_rows(name: RunName, run: Written) -> Iterable[tuple[Any, ...]]:
     project, run_id = name
     now = run.now
     if run.before is None and not now.parts:
-        yield project, now.day, run_id, HEARD, "", parts.MAX_VER - now.received_us, now.received_us, b""
+        yield project, now.week, run_id, HEARD, "", parts.MAX_VER - now.received_us, now.received_us, b""
     for part in run.changed:
         doc = encode_json(now.parts[part]) if part in now.parts else b""
-        yield project, now.day, run_id, PART, part, now.vers[part], now.received_us, doc
+        yield project, now.week, run_id, PART, part, now.vers[part], now.received_us, doc
 
 
 def step_rows(name: StepName, step: Written) -> Iterable[tuple[Any, ...]]:
@@ -70,7 +70,7 @@ def step_rows(name: StepName, step: Written) -> Iterable[tuple[Any, ...]]:
     now = step.now
     state = step.step_state()
     figures = _figures(state, place_us(state.values, now.received_us))
-    key = (project, now.day, run_id, step_id, attempt)
+    key = (project, now.week, run_id, step_id, attempt)
     if step.before is None and not now.parts:
         yield *key, HEARD, "", parts.MAX_VER - now.received_us, now.received_us, *figures, b""
     for part in step.changed:
@@ -99,10 +99,10 @@ def run_list_rows(name: RunName, run: Written) -> Iterable[tuple[Any, ...]]:
     if run.before is not None:
         was_us = place_us(run_state(run.before.parts), run.before.received_us)
         if was_us != at_us:
-            yield project, was_us, run_id, now.ver, 1, now.day, None, 0, {}, 0
+            yield project, was_us, run_id, now.ver, 1, now.week, None, 0, {}, 0
     tags = {key: tag_text(value) for key, value in (state["tags"] or {}).items()}
     size = sum(len(encode_json(values)) for values in now.parts.values())
-    yield project, at_us, run_id, now.ver, 0, now.day, state["pipeline"], STATUS_RANK[state["status"]], tags, size
+    yield project, at_us, run_id, now.ver, 0, now.week, state["pipeline"], STATUS_RANK[state["status"]], tags, size
 
 
 def step_list_rows(name: StepName, step: Written) -> Iterable[tuple[Any, ...]]:

@@ -239,7 +239,7 @@ class ClickHouseStore:
         return dump.dump(self._cluster, cursor=cursor, limit=limit)
 
     def prune(self, order: Prune, *, cursor: str | None, limit: int) -> tuple[int, str | None]:
-        """As `Store.prune`; a step is a day of one shard, whatever the limit."""
+        """As `Store.prune`; a step is a week of one shard, whatever the limit."""
         return prune.prune(self._cluster, order, cursor)
 
     def delete_run(self, project: str, run_id: str, at_us: int) -> bool:

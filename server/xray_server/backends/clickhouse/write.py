@@ -51,7 +51,7 @@ from xray_server.records import states
 from xray_server.store import Batch
 
 N = TypeVar("N", RunName, StepName)
-DAY_US: Final = 86_400_000_000
+WEEK_US: Final = 604_800_000_000
 _GENERATION_BITS: Final = 8
 _LAST: Final = (1 << 63) - 1
 
@@ -73,72 +73,82 @@ class ShardWriter:
         self._projects.clear()
         self._shard = self._of.group()
         folded = fold(batches, self._number)
-        names = [self._run_name(key) for key in folded.runs]
-        if gone := deleted_among(self._shard, names):
+        shard, runs, steps = self._shard, *self._names(folded)
+        projects = list(self._projects)
+        stored_runs, stored_steps, gone, erased = shard.together(
+            lambda: parts.stored_runs(shard, runs),
+            lambda: parts.stored_steps(shard, steps),
+            lambda: deleted_among(shard, runs),
+            lambda: erased_items(shard, projects),
+        )
+        if gone:
             keys = {(self._projects[project], run_id) for project, run_id in gone}
             folded = fold(without(batches, keys, self._number), self._number)
-        erased = erased_items(self._shard, list(self._projects))
         if erased:
             of = {self._projects[project]: items for project, items in erased.items()}
             erase_from_batch(folded, of, self._place_of)
-        self._write(folded)
+        self._write(folded, stored_runs, stored_steps)
         # what was deleted while this was written
-        if deleted := deleted_among(self._shard, names):
-            forget_runs(self._shard, deleted)
-        since = erased_items(self._shard, list(self._projects))
+        deleted, since = shard.together(lambda: deleted_among(shard, runs), lambda: erased_items(shard, projects))
+        if deleted:
+            forget_runs(shard, deleted)
         if since != erased:
-            erase_from_runs(self._shard, names, since)
-        self._shard.close(names)
+            erase_from_runs(shard, runs, since)
+        shard.close(runs)
 
-    def _write(self, folded: Folded) -> None:
+    def _names(self, folded: Folded) -> tuple[list[RunName], list[StepName]]:
         names = list(self._projects)
-        runs = self._merge(
-            {self._run_name(key): of for key, of in folded.runs.items()}, folded, parts.stored_runs, states.run_part
+        return (
+            [(names[project], run_id) for project, run_id in folded.runs],
+            [(names[project], run_id, step_id, attempt) for project, run_id, step_id, attempt in folded.steps],
         )
-        steps = self._merge(
-            {(names[key[0]], *key[1:]): of for key, of in folded.steps.items()},
-            folded,
-            parts.stored_steps,
-            states.step_part,
-        )
+
+    def _write(
+        self, folded: Folded, stored_runs: Mapping[RunName, Stored], stored_steps: Mapping[StepName, Stored]
+    ) -> None:
+        run_names, step_names = self._names(folded)
+        runs = self._merge(dict(zip(run_names, folded.runs.values())), folded, stored_runs, states.run_part)
+        steps = self._merge(dict(zip(step_names, folded.steps.values())), folded, stored_steps, states.step_part)
         for run in runs.values():
             if run.before is None:
-                run.now.day = place_us(run_state(run.now.parts), run.now.received_us) // DAY_US
+                run.now.week = place_us(run_state(run.now.parts), run.now.received_us) // WEEK_US
         for key, step in steps.items():
-            step.now.day = runs[key[:2]].now.day
-        self._insert_sets(folded, runs)
-        self._shard.insert("step", [row for name, step in steps.items() for row in step_rows(name, step)])
-        self._shard.insert("run", [row for name, run in runs.items() for row in run_rows(name, run)])
-        self._insert_clients(folded)
+            step.now.week = runs[key[:2]].now.week
+        self._shard.insert_all(
+            {
+                **self._set_rows(folded, runs),
+                "step": [row for name, step in steps.items() for row in step_rows(name, step)],
+                "run": [row for name, run in runs.items() for row in run_rows(name, run)],
+                "client": self._client_rows(folded),
+            }
+        )
         self._meet_others(runs, steps)
         self._insert_lists(runs, steps)
 
     def _place_of(self, key: tuple[int, str]) -> int | None:
         """When a stored run started, or was first heard of."""
-        name = self._run_name(key)
+        name = list(self._projects)[key[0]], key[1]
         stored = parts.stored_runs(self._shard, [name]).get(name)
         return None if stored is None else place_us(run_state(stored.parts), stored.received_us)
 
     def _number(self, project: str) -> int:
         return self._projects.setdefault(project, len(self._projects))
 
-    def _run_name(self, key: tuple[int, str]) -> RunName:
-        return list(self._projects)[key[0]], key[1]
-
     def _merge(
         self,
         incoming: Mapping[N, Parts],
         folded: Folded,
-        stored: Callable[[Shard, Sequence[N]], dict[N, Stored]],
+        known: Mapping[N, Stored],
         as_part: Any,
     ) -> dict[N, Written]:
         """What is stored of these, and the same with this group's records."""
-        known = stored(self._shard, list(incoming))
         written: dict[N, Written] = {}
         for name, given in incoming.items():
             before = known.get(name)
             received_us = folded.received[self._projects[name[0]], name[1]]
-            now = Stored(received_us, 0) if before is None else Stored(min(before.received_us, received_us), before.day)
+            now = (
+                Stored(received_us, 0) if before is None else Stored(min(before.received_us, received_us), before.week)
+            )
             old = {} if before is None else before.parts
             now.parts, changed = merged(old, given, as_part)
             now.vers = {} if before is None else dict(before.vers)
@@ -148,12 +158,13 @@ class ShardWriter:
             written[name] = Written(before, now, changed, bool(given))
         return written
 
-    def _insert_sets(self, folded: Folded, runs: Mapping[RunName, Written]) -> None:
+    def _set_rows(self, folded: Folded, runs: Mapping[RunName, Written]) -> dict[str, list[tuple[Any, ...]]]:
+        """The rows of verdicts, of their items and of samples, by table."""
         names = list(self._projects)
         verdict_rows: list[tuple[Any, ...]] = []
         items: dict[tuple[Any, ...], int] = {}
         for place, ((project, run_id, step_id, attempt), each) in enumerate(folded.verdicts):
-            key = (names[project], runs[names[project], run_id].now.day)
+            key = (names[project], runs[names[project], run_id].now.week)
             received_us = folded.received[project, run_id]
             head, data = verdict_documents(each)
             times = (_LAST - received_us, received_us)
@@ -161,29 +172,30 @@ class ShardWriter:
             for fingerprint in fingerprints_of(head, data):
                 item = (*key, fingerprint, run_id)
                 items[item] = received_us
-        self._shard.insert("verdict", verdict_rows)
-        self._shard.insert("item", [(*item, received_us) for item, received_us in items.items()])
         sample_rows = []
         for (project, run_id, step_id, attempt), record in folded.samples:
             text = bytes(record.samples)
             ver = record.rev << 64 | xxhash.xxh3_64_intdigest(text)
-            key = (names[project], runs[names[project], run_id].now.day)
+            key = (names[project], runs[names[project], run_id].now.week)
             sample_rows.append((*key, run_id, step_id, attempt, record.part, record.chunk, record.rev, ver, text))
-        self._shard.insert("sample", sample_rows)
+        item_rows = [(*item, received_us) for item, received_us in items.items()]
+        return {"verdict": verdict_rows, "item": item_rows, "sample": sample_rows}
 
-    def _insert_clients(self, folded: Folded) -> None:
+    def _client_rows(self, folded: Folded) -> list[tuple[Any, ...]]:
         names = list(self._projects)
         rows = []
         for project, record, received_us in folded.clients:
             document = client_document(record)
             ver = record.rev << 64 | xxhash.xxh3_64_intdigest(document)
             rows.append((names[project], record.part, ver, received_us, document))
-        self._shard.insert("client", rows)
+        return rows
 
     def _meet_others(self, runs: dict[RunName, Written], steps: dict[StepName, Written]) -> None:
         """Take in the parts that other processes wrote of the same runs and steps since these were read."""
-        self._take_in("run", "project, run_id", runs, parts.stored_runs)
-        met = self._take_in("step", "project, run_id, step_id, attempt", steps, parts.stored_steps)
+        _, met = self._shard.together(
+            lambda: self._take_in("run", "project, run_id", runs, parts.stored_runs),
+            lambda: self._take_in("step", "project, run_id, step_id, attempt", steps, parts.stored_steps),
+        )
         rows = [row for name in met for row in step_rows(name, steps[name]) if row[KNOWN] == SUM]
         self._shard.insert("step", rows)
 
@@ -215,12 +227,11 @@ class ShardWriter:
 
     def _insert_lists(self, runs: Mapping[RunName, Written], steps: Mapping[StepName, Written]) -> None:
         listed = [row for name, run in runs.items() if run.said or run.new for row in run_list_rows(name, run)]
-        self._shard.insert("run_list", listed)
         rows = [row for name, step in steps.items() if step.said or step.new for row in step_list_rows(name, step)]
-        self._shard.insert("step_list", rows)
         touched: dict[tuple[str, int], int] = {}
         for row in rows:
             hour = row[0], row[1] // HOUR_US
             touched[hour] = touched.get(hour, 0) + 1
         now_us = time.time_ns() // 1000
-        self._shard.insert("hour_touched", [(*hour, n, now_us) for hour, n in touched.items()])
+        hours = [(*hour, n, now_us) for hour, n in touched.items()]
+        self._shard.insert_all({"run_list": listed, "step_list": rows, "hour_touched": hours})

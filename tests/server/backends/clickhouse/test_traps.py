@@ -85,7 +85,7 @@ def test_rows_of_one_key_in_two_partitions_never_merge_and_are_one_run_all_the_s
     write(store, RunRecord(v=1, run_id="r", part="a", rev=1, pipeline="p", started_us=NOW), step(1, "running", 4))
     for table in ("run", "step"):
         columns = ", ".join(row[0] for row in node.rows(f"DESCRIBE TABLE {table}"))
-        other = columns.replace("day", "day + 1").replace(" ver,", " ver + 256,")
+        other = columns.replace("week", "week + 1").replace(" ver,", " ver + 256,")
         node.command(f"INSERT INTO {table} ({columns}) SELECT {other} FROM {table}")
     node.command("SYSTEM START MERGES")
     for table in ("run", "step"):

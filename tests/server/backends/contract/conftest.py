@@ -97,6 +97,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "clickhouse" in item.name and "/contract/" in str(item.path) and item.path.name not in _QUICK_ON_CLICKHOUSE:
             item.add_marker(pytest.mark.stack)
+            item.add_marker(pytest.mark.timeout(900))
 
 
 _QUICK_ON_CLICKHOUSE = ("test_questions.py", "test_keeping_keys.py")
