@@ -34,7 +34,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 def test_the_page_leads_from_the_change_to_the_run_with_which_it_began(live: Live) -> None:
     page = live.http.get("/ui/groups", params=ASKED).text
-    assert re.search(r"Slots: 1\d\.\d% -&gt; \d\d\.\d% rejected since 2025-10-11 0\d:53 \(p &lt; 1e-6\); ", page)
+    assert re.search(r"slots: 1\d\.\d% -&gt; \d\d\.\d% rejected since 2025-10-11 0\d:53 \(p &lt; 1e-6\); ", page)
     assert re.search(r"country=DE: \d+% of the change", page)
     assert re.search(r'It began with run <a href="/ui/runs/run%2004[234]">', page)
     assert "&lt;v3&gt;" in page

@@ -90,7 +90,7 @@ def test_the_step_page_leads_to_another_limit_and_its_two_ends(live: Live, run_i
     step_id = live.get(f"/runs/{run_id}")["steps"][0]["step_id"]
     assert f"/ui/runs/{run_id}/whatif?step={step_id}" in live.http.get(f"/ui/runs/{run_id}/steps/{step_id}").text
     page = live.http.get(f"/ui/runs/{run_id}/whatif", params={"step": "gate"}).text
-    assert "gate had a limit of -1" in page or "Gate had a limit of -1" in page
+    assert "gate had a limit of -1" in page
     assert "limit=0.0&amp;reason=dear" in page
     assert "limit=149.0&amp;reason=dear" in page
     tried = live.http.get(f"/ui/runs/{run_id}/whatif", params={"step": "gate", "limit": "2.5", "reason": ""}).text
