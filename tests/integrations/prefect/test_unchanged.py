@@ -74,3 +74,42 @@ def test_a_tag_names_the_field_that_names_the_items() -> None:
     with capture() as captured:
         tagged()
     assert captured.why("b").step == "cheap"
+
+
+def test_numbers_texts_and_records_that_come_out_are_no_counts_and_a_join_that_loses_one_says_so() -> None:
+    @task
+    def save(rows: list[int]) -> int:
+        return len(rows)
+
+    @task
+    def prompt(docs: list[str]) -> str:
+        return "\n".join(docs)
+
+    @task
+    def score(row: dict[str, object]) -> dict[str, object]:
+        return {"id": row["id"], "p": 0.5}
+
+    @task
+    def answer(text: str) -> dict[str, object]:
+        return {"answer": text, "tokens": 3, "sources": []}
+
+    @task
+    def join(a: list[int], b: list[int]) -> list[int]:
+        return [each for each in a if each in b]
+
+    @flow
+    def all_kinds() -> int:
+        save([1, 2, 3])
+        answer(prompt(["a", "b"]))
+        score({"id": "u1", "age": 3, "income": 4})
+        join([1, 2, 3, 4], [1, 2, 3])
+        return 1
+
+    with capture() as captured:
+        all_kinds()
+        all_kinds()
+    work.check_figures(captured, {
+        "save": (3, None, None), "prompt": (2, None, None), "answer": (None, None, None), "score": (1, 1, 0), "join": (4, 3, 1),
+    })  # fmt: skip
+    assert (captured.why("4").outcome, captured.why("4").step) == ("dropped", "join")
+    assert captured.diff(*captured.run_ids).parted_at is None
