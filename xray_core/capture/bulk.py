@@ -140,7 +140,7 @@ def _declare(
     return {bucket: kept for bucket, rows in groups.items() if (kept := [row for row in rows if numbers[row] is None])}
 
 
-def _add(log: VerdictLog, groups: dict[Bucket, Sequence[int]], texts: list[bytes], hashed: array[int]) -> None:
+def _add(log: VerdictLog, groups: dict[Bucket, Sequence[int]], texts: Sequence[bytes], hashed: array[int]) -> None:
     """Names for the first items of each reason, fingerprints for the others."""
     for bucket, n_named in _names(log, groups).items():
         rows = groups[bucket]
@@ -205,7 +205,7 @@ def _picked(hashed: array[int], rows: Sequence[int]) -> array[int]:
 def _offer(
     log: VerdictLog,
     buckets: Sequence[Bucket],
-    texts: list[bytes],
+    texts: Sequence[bytes],
     codes: Sequence[int],
     rows: Sequence[int],
     details_of: DetailsOf | None,
@@ -251,7 +251,7 @@ def _scores(log: VerdictLog, scores: Sequence[Any]) -> list[float | None]:
 def _ranges(
     log: VerdictLog,
     buckets: Sequence[Bucket],
-    texts: list[bytes],
+    texts: Sequence[bytes],
     codes: Sequence[int],
     scores: Sequence[Any],
     hashed: array[int],

@@ -15,6 +15,8 @@ from typing import Any, Final, NamedTuple
 
 import xxhash
 
+from xray_core.capture import packed_texts
+from xray_core.capture.packed_texts import PackedTexts
 from xray_core.item_ids import MAX_ITEM_ID_CHARS, SEPARATOR, NullIdError, item_id_text
 
 LIBRARIES: Final = frozenset({"numpy", "pandas", "polars", "pyarrow"})
@@ -40,7 +42,7 @@ class Ids(NamedTuple):
         odd: rows whose id is of a type that cannot be read.
     """
 
-    texts: list[bytes]
+    texts: Sequence[bytes]
     rows: Sequence[int] | None = None
     nulls: int = 0
     odd: int = 0
@@ -53,6 +55,8 @@ class Ids(NamedTuple):
 
 def hash_all(texts: Iterable[bytes], seed: int = 0) -> array[int]:
     """The 64-bit xxh3 of each text, as an array("Q"). With 0 for `seed` it is `verdicts.hash64` of the same text."""
+    if type(texts) is PackedTexts:
+        return texts.hashes(seed)
     return array("Q", map(xxh3, texts, repeat(seed)) if seed else map(xxh3, texts))
 
 
@@ -130,7 +134,7 @@ def ids_in(columns: Sequence[Any]) -> Ids:
         column = getattr(column, "array", column).__arrow_array__()  # texts that need not become Python's
         library, name = "pyarrow", str(column.type)
     if library == "pyarrow" and name in ("string", "large_string"):
-        return _from_bytes(column.cast("binary" if name == "string" else "large_binary").to_pylist(), column)
+        return _arrow_ids(column, name)
     return spell(plain_values(column))
 
 
@@ -220,13 +224,16 @@ def _polars_ids(column: Any, dtype: str) -> Ids:
         column = column.cast(polars.String)
     if column.null_count() or (column.str.len_bytes().max() or 0) > MAX_ITEM_ID_CHARS:
         return spell(values_of(column))
-    return Ids(column.cast(polars.Binary).to_list())
+    packed = packed_texts.of_polars(column)
+    return Ids(packed if packed is not None else column.cast(polars.Binary).to_list())
 
 
-def _from_bytes(texts: list[bytes | None], column: Any) -> Ids:
-    if None in texts or not _short(texts):
-        return spell(values_of(column))
-    return Ids(texts)  # type: ignore[arg-type]  # no None among them
+def _arrow_ids(column: Any, dtype: str) -> Ids:
+    """Texts, measured and encoded by pyarrow itself."""
+    packed = packed_texts.of_arrow(column) if not column.null_count else None
+    texts = packed if packed is not None else column.cast("binary" if dtype == "string" else "large_binary").to_pylist()
+    most = packed.longest if packed is not None else max(map(len, texts), default=0) if None not in texts else None
+    return Ids(texts) if most is not None and most <= MAX_ITEM_ID_CHARS else spell(values_of(column))
 
 
 def is_null(value: Any) -> bool:
