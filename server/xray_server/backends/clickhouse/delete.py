@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from xray_server.backends.clickhouse.cluster import Group, Shard
+from xray_server.backends.clickhouse.hours import keep_sums
 from xray_server.backends.clickhouse.parts import RunName
 from xray_server.backends.clickhouse.sql import bind
 from xray_server.store.questions import digest_of
@@ -27,7 +28,9 @@ def delete_run(shard: Shard, project: str, run_id: str, at_us: int) -> bool:
         return False
     # first: whoever writes after this sees it, and whoever wrote before is found by what follows
     group = shard.group()
-    group.insert("deleted_run", [(project, digest_of(run_id).hex(), at_us)])
+    digest = digest_of(run_id).hex()
+    group.insert("deleted_run", [(project, digest, at_us)])
+    keep_sums(group, project, run_id, digest, at_us)
     forget_runs(group, [(project, run_id)])
     group.close([(project, run_id)])
     return True

@@ -9,7 +9,6 @@ from xray_server.backends.clickhouse.cluster import Cluster, Shard
 from xray_server.backends.clickhouse.places import make_place, parse_place
 from xray_server.backends.clickhouse.sql import bind
 from xray_server.backends.relational.to_wire import Wire, wire_run, wire_samples, wire_step, wire_verdicts
-from xray_server.records.documents import STEP_FIELDS
 from xray_server.store import DumpedRun, Page
 
 
@@ -52,7 +51,7 @@ def _records(shard: Shard, project: str, run_id: str, run: parts.Stored) -> list
     for (_, _, step_id, attempt), step in sorted(parts.steps_of_run(shard, project, run_id).items()):
         key = {"run_id": run_id, "step_id": step_id, "attempt": attempt}
         for part, values in sorted(step.parts.items()):
-            records.append(wire_step(key, part, [*values, *[None] * (len(STEP_FIELDS) - len(values))]))
+            records.append(wire_step(key, part, values))
     of_run = bind("project = ? AND run_id = ?", project, run_id)
     for step_id, attempt, part, chunk, head, data in _newest(shard, "verdict", "head, data", of_run):
         key = {"run_id": run_id, "step_id": step_id, "attempt": attempt}

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from xray_core.model import STATUS_RANK
 from xray_core.safety import swallow
-from xray_server.backends.clickhouse.cluster import Cluster, Shard
+from xray_server.backends.clickhouse.cluster import Cluster, Group, Shard
 from xray_server.backends.clickhouse.sql import SCAN, bind
 from xray_server.backends.relational.rows import HOUR_US
 from xray_server.records.schema import MAX_DURATION_US
@@ -64,28 +64,23 @@ def _of_shard(
 ) -> Sequence[Sequence[Any]]:
     between = bind("project = ? AND hour >= ? AND hour < ?", project, first, last)
     touched: dict[int, int] = dict(shard.rows(f"SELECT hour, sum(n) FROM hour_touched WHERE {between} GROUP BY hour"))  # noqa: S608
+    words = [(column, word) for column, word in (("pipeline", pipeline), ("name", name)) if word is not None]
+    of_words = "".join(bind(f" AND {column} = ?", word) for column, word in words)
+    found: list[Sequence[Any]] = []
+    found += shard.rows(f"SELECT hour, pipeline, name, {_COLUMNS} FROM hourly_deleted FINAL WHERE {between}{of_words}")  # noqa: S608
     if not touched:
-        return []
+        return found
     made: dict[int, int] = dict(shard.rows(f"SELECT hour, max(touched) FROM hourly WHERE {between} GROUP BY hour"))  # noqa: S608
     good = [(hour, n) for hour, n in touched.items() if made.get(hour) == n]
-    found: list[Sequence[Any]] = []
     if good:
-        tests = [bind("project = ? AND (hour, touched) IN ?", project, good)]
-        tests += [
-            bind(f"{column} = ?", word) for column, word in (("pipeline", pipeline), ("name", name)) if word is not None
-        ]
+        test = bind("project = ? AND (hour, touched) IN ?", project, good) + of_words
         found += shard.rows(
-            f"SELECT hour, pipeline, name, {_COLUMNS} FROM hourly WHERE {' AND '.join(tests)} "  # noqa: S608
-            "LIMIT 1 BY hour, pipeline, name"
+            f"SELECT hour, pipeline, name, {_COLUMNS} FROM hourly WHERE {test} LIMIT 1 BY hour, pipeline, name"  # noqa: S608
         )
     others = sorted(touched.keys() - {hour for hour, _ in good})
     for start, end in _stretches(others):
         test = _hours_test(project, start, end)
-        test += "".join(
-            bind(f" AND coalesce({column}, '') = ?", word)
-            for column, word in (("pipeline", pipeline), ("name", name))
-            if word is not None
-        )
+        test += "".join(bind(f" AND coalesce({column}, '') = ?", word) for column, word in words)
         found += shard.rows(f"{_SUMS.replace('TEST', test)} {_FINAL_SCAN}")
     return found
 
@@ -103,6 +98,14 @@ def _stretches(hours: Sequence[int]) -> list[tuple[int, int]]:
         else:
             found.append((hour, hour + 1))
     return found
+
+
+def keep_sums(group: Group, project: str, run_id: str, digest: str, at_us: int) -> None:
+    """Keep what a run that is about to be deleted has added to the sums of its hours."""
+    columns = f"project, hour, digest, pipeline, name, at_us, {_COLUMNS}"
+    values = bind("?, hour, ?, pipeline_name, step_name, ?, ", project, digest, at_us)
+    sums = _SUMS.replace("TEST", bind("project = ? AND run_id = ?", project, run_id))
+    group.command(f"INSERT INTO hourly_deleted ({columns}) SELECT {values}{_COLUMNS} FROM ({sums})")  # noqa: S608
 
 
 def add_up(shard: Shard, *, quiet_before_us: int, stop: Callable[[], bool] = lambda: False) -> int:

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from xray_server.backends.clickhouse.cluster import Shard
 from xray_server.backends.clickhouse.sql import bind
 from xray_server.backends.relational.rows import Parts, place_us, run_state, step_state
+from xray_server.records.documents import RUN_FIELDS, STEP_FIELDS
 from xray_server.records.schema import decode_json
 from xray_server.store import StoredRun, StoredStep
 
@@ -39,13 +40,15 @@ class Stored:
         """Grows with every part and every revision: of two rows about it, the one that knows more has the greater."""
         return total_ver(self.vers)
 
-    def add(self, known: int, part: str, ver: int, received_us: int, doc: bytes) -> None:
+    def add(self, known: int, part: str, ver: int, received_us: int, doc: bytes, fields: int) -> None:
         """Take in a row; those of one part newest first, the others are passed over."""
         self.received_us = min(self.received_us, received_us)
         if known == PART and part not in self.vers:
             self.vers[part] = ver
             if doc:
                 self.parts[part] = decode_json(doc)
+                # a document that is older than a field of it ends before
+                self.parts[part] += [None] * (fields - len(self.parts[part]))
 
 
 def total_ver(vers: Mapping[str, int]) -> int:
@@ -65,7 +68,7 @@ def stored_runs(shard: Shard, names: Sequence[RunName]) -> dict[RunName, Stored]
             )
         ):
             of = found.setdefault((project, run_id), Stored(received_us, week))
-            of.add(known, part, ver, received_us, doc)
+            of.add(known, part, ver, received_us, doc, len(RUN_FIELDS))
     return found
 
 
@@ -87,7 +90,7 @@ def _steps(shard: Shard, test: str) -> dict[StepName, Stored]:
         f"WHERE {test} ORDER BY ver DESC LIMIT 1 BY project, run_id, step_id, attempt, known, part"
     ):
         of = found.setdefault((project, run_id, step_id, attempt), Stored(received_us, week))
-        of.add(known, part, ver, received_us, doc)
+        of.add(known, part, ver, received_us, doc, len(STEP_FIELDS))
     return found
 
 

@@ -110,7 +110,7 @@ def _runs(shard: Shard, order: Prune, week: int, names: Sequence[tuple[str, str]
 def _lists(shard: Shard, order: Prune) -> int:
     """Drop the days of lists and sums that lie wholly before the limit."""
     removed = 0
-    for table in ("step_list", "run_list", "hourly", "hour_touched"):
+    for table in ("step_list", "run_list", "hourly", "hourly_deleted", "hour_touched"):
         for (partition,) in shard.rows(
             bind(
                 "SELECT DISTINCT partition_id FROM system.parts WHERE database = currentDatabase() AND table = ? AND active",

@@ -17,7 +17,7 @@ from xray_server.backends.clickhouse.sql import bind
 from xray_server.store import StoreUnavailableError
 
 RUNS_AT_ONCE: Final = 500
-_WHOLE: Final = ("deleted_run", "deleted_item", "client")  # small, and of no run
+_WHOLE: Final = ("deleted_run", "deleted_item", "hourly_deleted", "client")  # small, and of no run
 
 
 def catch_up(shard: Shard, stop: Callable[[], bool] = lambda: False) -> int:

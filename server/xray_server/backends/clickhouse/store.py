@@ -260,7 +260,9 @@ class ClickHouseStore:
 
     def health(self) -> StoreHealth:
         """As `Store.health`."""
-        return health.health(self._cluster)
+        rows = max(writer.rows_an_insert for writer in self._writers)
+        about = health.health(self._cluster)
+        return replace(about, details={**about.details, "rows_an_insert": rows})
 
     def alert_store(self) -> AlertStore:
         """What alerts keep in the control database (`xray_server.alerts.store.KeepsAlerts`)."""

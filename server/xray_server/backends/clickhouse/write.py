@@ -63,6 +63,7 @@ class ShardWriter:
         self._of = shard
         self._shard = shard.group()  # of the write that is under way
         self._projects: dict[str, int] = {}
+        self.rows_an_insert = 0  # of the last one into `step`
 
     def write(self, batches: Sequence[Batch]) -> None:
         """Write all batches, but for what is of deleted runs. Written again, they come to the same.
@@ -114,10 +115,12 @@ class ShardWriter:
                 run.now.week = place_us(run_state(run.now.parts), run.now.received_us) // WEEK_US
         for key, step in steps.items():
             step.now.week = runs[key[:2]].now.week
+        of_steps = [row for name, step in steps.items() for row in step_rows(name, step)]
+        self.rows_an_insert = len(of_steps)
         self._shard.insert_all(
             {
                 **self._set_rows(folded, runs),
-                "step": [row for name, step in steps.items() for row in step_rows(name, step)],
+                "step": of_steps,
                 "run": [row for name, run in runs.items() for row in run_rows(name, run)],
                 "client": self._client_rows(folded),
             }

@@ -10,6 +10,7 @@ from contextlib import closing
 from importlib import resources
 from pathlib import Path
 
+import httpx
 import pytest
 from xray_server.alerts.store import KeepsAlerts
 from xray_server.backends import open_store
@@ -18,9 +19,11 @@ from xray_server.backends.clickhouse.migrate import statements
 from xray_server.backends.clickhouse.places import make_place, parse_place
 from xray_server.backends.clickhouse.sql import bind, literal
 from xray_server.backends.clickhouse.store import ClickHouseStore
+from xray_server.ingest.committer import Committer
 from xray_server.records.schema import Record, RunRecord, StepRecord
 from xray_server.store import BadCursorError, Batch, RunFilter, StepFilter
 
+from tests.server.conftest import LoopbackServer
 from xray_core.errors import ConfigurationError
 
 NOW = 1_764_000_000_000_000
@@ -157,4 +160,45 @@ def test_health_says_how_many_parts_there_are_and_how_much_room(store: ClickHous
     assert (health.kind, health.runs, health.newest_us) == ("clickhouse", 1, NOW)
     assert health.details["parts"] >= 6
     assert health.details["free_bytes"] > 0
+    assert health.details["rows_an_insert"] == 1
     assert store.check() == []
+
+
+def test_metrics_have_parts_replicas_and_the_size_of_inserts(store: ClickHouseStore) -> None:
+    store.write([Batch([step("a", 1)], "default", NOW)])
+    server = LoopbackServer(store)
+    try:
+        text = httpx.get(f"{server.url}/metrics").text
+    finally:
+        server.stop()
+    figures = dict(line.split() for line in text.splitlines() if line.startswith("xray_store_"))
+    assert float(figures["xray_store_parts"]) >= 4
+    assert float(figures["xray_store_parts_in_fullest_partition"]) >= 1
+    assert float(figures["xray_store_rows_an_insert"]) == 1
+    assert (float(figures["xray_store_replicas_behind"]), float(figures["xray_store_shards_away"])) == (0, 0)
+
+
+@pytest.mark.stack
+@pytest.mark.timeout(600)
+def test_many_small_requests_are_grouped_so_that_parts_do_not_pile_up(store: ClickHouseStore) -> None:
+    """As many as there are cores for: a request of one step each, from eight clients that do not wait for one another."""
+    committer = Committer(store, max_waiting_batches=5_000)
+    most = 0
+    try:
+        waiting = []
+        for n in range(4_000):
+            record = StepRecord(
+                v=1, run_id=f"r{n}", step_id="s", attempt=1, part="a", rev=1, name="n", started_us=NOW + n
+            )
+            waiting.append(committer.submit(Batch([record], "default", NOW), 300))
+            if n % 500 == 0:
+                most = max(most, store.health().details["parts_in_fullest_partition"])
+        assert [future.result(300) for future in waiting] == [{}] * 4_000
+        counters = committer.counters()
+    finally:
+        committer.close()
+    assert (counters.failed_commits, counters.turned_away) == (0, 0)
+    assert counters.commits < 400
+    assert max(most, store.health().details["parts_in_fullest_partition"]) < 300
+    (point,) = store.trend("default", pipeline=None, name="n", since_us=0, until_us=NOW * 2)
+    assert point.steps == 4_000

@@ -66,6 +66,17 @@ def test_a_deleted_run_is_gone_and_no_other_is(store: Store) -> None:
     assert not store.delete_run("no such project", "b", NOW)
 
 
+def test_hourly_sums_keep_what_a_deleted_run_added(store: Store) -> None:
+    write(store, records("a"), records("b"))
+    before = store.trend("default", pipeline="p", name="n", since_us=0, until_us=NOW * 2)
+    assert [(point.steps, point.rejected, point.reasons) for point in before] == [(12, 12, {"late": 12})]
+    store.delete_run("default", "a", NOW)
+    write(store, records("a"))
+    assert store.trend("default", pipeline="p", name="n", since_us=0, until_us=NOW * 2) == before
+    assert store.trend("default", pipeline=None, name=None, since_us=0, until_us=NOW * 2) == before
+    assert store.trend("default", pipeline="q", name=None, since_us=0, until_us=NOW * 2) == []
+
+
 def test_what_still_arrives_of_it_is_taken_and_not_kept(store: Store) -> None:
     write(store, records("a"), records("b"))
     store.delete_run("default", "a", NOW)

@@ -80,6 +80,14 @@ CREATE TABLE hourly (
     reasons Map(String, UInt64)
 ) ENGINE = {replacing}(touched) PARTITION BY intDiv(hour, 168) ORDER BY (project, hour, pipeline, name);
 
+-- What runs that were deleted had added to the sums of their hours, which keep it.
+CREATE TABLE hourly_deleted (
+    project LowCardinality(String), hour UInt32, digest String, pipeline String, name String, at_us Int64, steps UInt64, failed UInt64,
+    input UInt64, accepted UInt64, rejected UInt64, not_selected UInt64, errored UInt64, selected UInt64, unaccounted Int64,
+    duration_us Int64, reasons Map(String, UInt64)
+) ENGINE = {replacing}(at_us) PARTITION BY intDiv(hour, 168) ORDER BY (project, hour, digest, pipeline, name)
+SETTINGS {durable};
+
 -- Runs that were deleted: what still arrives of them is not kept.
 CREATE TABLE deleted_run (
     project LowCardinality(String), digest String, at_us Int64
