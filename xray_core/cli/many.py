@@ -1,4 +1,4 @@
-"""The commands that ask about many items and many runs: items, item, whatif, compare, stability, decisions, trends."""
+"""The commands that ask about many items and many runs: items, item, whatif, compare, stability, separates, decisions, trends."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def register(subparsers: Any) -> None:
     _register_items(subparsers)
     _register_groups(subparsers)
     _register_stability(subparsers)
+    _register_separates(subparsers)
     _register_searches(subparsers)
 
 
@@ -97,6 +98,19 @@ def _register_stability(subparsers: Any) -> None:
     parser.add_argument("--runs", type=int, default=20, help="at most so many, the newest (default: %(default)s)")
 
 
+def _register_separates(subparsers: Any) -> None:
+    parser = command(
+        subparsers, "separates", _separates, "what tells a step's rejected items from those it let through",
+        "xray separates --step slots --pipeline checkout --reason no_slot --since 4d",
+    )  # fmt: skip
+    parser.add_argument("--step", required=True, help="name of the step")
+    parser.add_argument("--run", dest="run_id", metavar="RUN", help="of this run alone (id, its beginning, or 'last')")
+    parser.add_argument("--pipeline")
+    parser.add_argument("--reason", help="those rejected for it alone")
+    parser.add_argument("--since", help="ISO 8601, or how long ago: 24h, 7d")
+    parser.add_argument("--until", help="as --since")
+
+
 def _register_searches(subparsers: Any) -> None:
     parser = command(
         subparsers, "decisions", _decisions, "search inside samples, and how many items match in truth",
@@ -156,6 +170,14 @@ def _stability(arguments: argparse.Namespace) -> int:
     with reader(arguments) as server:
         answer = server.get("stability", **where, same_input=arguments.same_input or None)
     return out(arguments, answer, tables.stability)
+
+
+def _separates(arguments: argparse.Namespace) -> int:
+    where = {name: getattr(arguments, name) for name in ("step", "pipeline", "reason")}
+    with reader(arguments) as server:
+        run = resolve(server, arguments.run_id, arguments.pipeline) if arguments.run_id else None
+        answer = server.get("separates", **where, run=run, since=moment(arguments.since), until=moment(arguments.until))
+    return out(arguments, answer, tables.separates)
 
 
 def _item(arguments: argparse.Namespace) -> int:

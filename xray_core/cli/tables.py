@@ -122,6 +122,24 @@ def stability(answer: Mapping[str, Any]) -> None:
         out.print(found)
 
 
+def separates(answer: Mapping[str, Any]) -> None:
+    """The sentence, then a row a rule."""
+    out = console()
+    out.print(plain(answer["sentence"]), style="bold", soft_wrap=True)
+    if not answer["rules"]:
+        return
+    found = new_table("rule", "covers", "wrong for")
+    for each in answer["rules"]:
+        found.add_row(
+            plain(each["words"]),
+            plain(f"{each['coverage']:.0%} ± {2 * each['coverage_error']:.0%} of the rejected"),
+            plain(f"{each['error']:.0%} ± {2 * each['error_error']:.0%} of what it covers"),
+        )
+    out.print(found)
+    sampled = answer["samples"]
+    out.print(plain(f"from {sampled['rejected']:,} and {sampled['let_through']:,} samples; not a cause"), style="dim")
+
+
 def above(answer: Mapping[str, Any]) -> None:
     """The sentence, then the steps that know either item."""
     out = console()

@@ -347,6 +347,12 @@ class Client:
         """How often items' verdicts are others in another run: {sentence, certainty, steps, items, runs}."""
         return self._reader.get("stability", pipeline=pipeline, same_input=same_input, step=step, runs=runs)
 
+    def separates(self, step: str, **filters: Any) -> Mapping[str, Any]:
+        """What tells a step's rejected items from those it let through: run, pipeline, reason, since, until.
+        {sentence, certainty, rules: [{words, coverage, error, ...}]}.
+        """
+        return self._reader.get("separates", step=step, **filters)
+
     def above(self, run: str, a: str | int, b: str | int) -> Mapping[str, Any]:
         """Why item a stands above item b in a run: {sentence, above, decided_at, certainty, steps}."""
         return self._reader.get("runs", run, "above", a=str(a), b=str(b))

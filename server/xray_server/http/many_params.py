@@ -82,6 +82,17 @@ class StabilityParameters(Parameters):
     runs: int = Field(20, ge=2, le=MAX_STABLE_RUNS, description="at most so many, the newest")
 
 
+class SeparatesParameters(Parameters):
+    """Of what separates rejected items from others."""
+
+    step: Text = Field(description="name of the step; with `run` its id too")
+    run: Text | None = Field(None, description="of this run alone; else of the newest samples of all")
+    pipeline: Text | None = None
+    reason: Text | None = Field(None, description="those rejected for it, against those let through")
+    since: When | None = None
+    until: When | None = None
+
+
 class AboveParameters(Parameters):
     """Of two items of a run."""
 

@@ -10,9 +10,16 @@ from xray_server.access.admission import Project
 from xray_server.answers import JsonResponse
 from xray_server.http import downloads, models
 from xray_server.http.explain_params import ItemsParameters, WhatIfParameters
-from xray_server.http.many_params import AboveParameters, GroupsParameters, SideBySideParameters, StabilityParameters
+from xray_server.http.many_params import (
+    AboveParameters,
+    GroupsParameters,
+    SeparatesParameters,
+    SideBySideParameters,
+    StabilityParameters,
+)
 from xray_server.http.openapi import NOT_FOUND, READ_ERRORS, answer
-from xray_server.read import above, groups, item_list, side_by_side, stability, what_if
+from xray_server.http.params import window
+from xray_server.read import above, groups, item_list, separates, side_by_side, stability, what_if
 from xray_server.store import Store
 
 _ERRORS: Final = NOT_FOUND | READ_ERRORS
@@ -60,3 +67,13 @@ def add_many_routes(app: FastAPI, store: Store) -> None:
     def get_side_by_side(project: Project, query: Annotated[SideBySideParameters, Query()]) -> Response:
         """Several runs side by side: steps as rows, runs as columns, and the run that is unlike the others."""
         return JsonResponse(side_by_side.side_by_side(store, project, query.ids()))
+
+    @app.get("/separates", responses=answer(models.Separates) | _ERRORS, tags=["explain"])
+    def get_separates(project: Project, query: Annotated[SeparatesParameters, Query()]) -> Response:
+        """The few conditions over captured fields that tell a step's rejected items from those it let through."""
+        since_us, until_us = window(query.since, query.until)
+        found = separates.separates(
+            store, project, step=query.step, run_id=query.run, pipeline=query.pipeline, reason=query.reason,
+            since_us=since_us, until_us=until_us,
+        )  # fmt: skip
+        return JsonResponse(found)

@@ -58,6 +58,7 @@ TABLE: dict[tuple[str, str], Endpoint] = {
     ("GET", "/ui/runs/{run_id:id}/whatif"): Endpoint("read", f"/ui/runs/{RUN}/whatif?step={STEP}"),
     ("GET", "/runs/{a:id}/diff/{b:id}"): Endpoint("read", f"/runs/{RUN}/diff/{RUN}-2"),
     ("GET", "/items/{item_id:id}"): Endpoint("read", f"/items/{ITEM}"),
+    ("GET", "/separates"): Endpoint("read", "/separates?step=filter"),
     ("GET", "/stability"): Endpoint("read", "/stability?pipeline=shop"),
     ("GET", "/diff"): Endpoint("read", f"/diff?runs={RUN},{RUN}-2"),
     ("GET", "/runs/{run_id:id}/above"): Endpoint("read", f"/runs/{RUN}/above?a={ITEM}&b=other"),

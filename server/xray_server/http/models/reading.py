@@ -444,3 +444,18 @@ class SideBySide(TypedDict):
     first: str | None
     sentence: str
     steps: list[Object]
+
+
+class Separates(TypedDict):
+    """Rules that tell a step's rejected items from those it let through, with coverage and error."""
+
+    step: str
+    run_id: str | None
+    pipeline: str | None
+    reason: str | None
+    samples: Object
+    fields: list[str]
+    known_of_one_side: list[str]
+    certainty: str
+    rules: list[Object]
+    sentence: str
