@@ -49,8 +49,10 @@ def explain(
     settle_by_neighbours(counting, flow)
     journey = collapsed(step_evidence)
     why = answer(item_id, run_id, run, counting, flow)
-    if why.outcome in NEGATIVE and any(each.inferred and each.state["step_id"] == why.step_id for each in counting):
-        why = replace(why, inferred=True, sentence=why.sentence + say("inferred"))
+    if any(each.inferred and each.state["step_id"] == why.step_id for each in counting):
+        # of what came out the sentence says already that nobody said so
+        said = say("inferred") if why.outcome in NEGATIVE else ""
+        why = replace(why, inferred=True, sentence=why.sentence + said)
     changes = [each for each in counting if each.changed and not each.superseded][-_MAX_CHANGES:]
     return replace(
         why,

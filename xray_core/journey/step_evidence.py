@@ -124,15 +124,18 @@ class StepEvidence:
             self.also = [[each.outcome, each.reason] for each in hits[1:]]
             return
         metadata = self.state["metadata"]
-        unknown_because = metadata.get(ITEMS_UNKNOWN) or metadata.get(NOT_REACHED)
+        inference = self.state.get("inference") or {}
+        unknown_because = metadata.get(ITEMS_UNKNOWN) or metadata.get(NOT_REACHED) or inference.get("note")
         if self.silent:
             self.note = unknown_because or "this step tells nothing about items"
         elif self.out:
             self.say("accepted", out_how, implicit=True)
+            self.inferred = self._is_inferred(ITEMS_OUT)
         elif self.state["status"] == "running":
             self.note = "the step has not ended" + (", and the item is inside" if self.entered else "")
         elif self.entered is False:
             self.say("never_entered", "exact")
+            self.inferred = self._is_inferred(ITEMS_IN)
         elif not self.complete:
             self.note = self._why_incomplete()
         elif self.entered:
@@ -186,9 +189,10 @@ class StepEvidence:
             self.note = f"it entered, and other items came out of it ({self.state['relation']})"
         self.inferred = True
 
-    def _is_inferred(self) -> bool:
+    def _is_inferred(self, *sides: str) -> bool:
+        """Whether the items of one of these sides (of any, where none is named) were found by an adapter."""
         items = self.state["items"] or {}
-        return any((items.get(side) or {}).get("inferred", False) for side in (ITEMS_IN, ITEMS_OUT))
+        return any((items.get(side) or {}).get("inferred", False) for side in sides or (ITEMS_IN, ITEMS_OUT))
 
     def _all_have_verdicts(self) -> bool:
         """Whether every item that went in certainly left a verdict: then one without a verdict did not go in."""

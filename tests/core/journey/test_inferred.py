@@ -64,3 +64,28 @@ def test_what_goes_into_an_aggregate_is_not_dropped_by_it() -> None:
     captured = run(("load", {}, ORDERS), ("total", {"rows": ORDERS}, totals), ("top", {"rows": totals}, totals[:2]))
     assert captured.why("o3").outcome != "dropped"
     assert (captured.why("c4").outcome, captured.why("c4").step) == ("dropped", "top")
+
+
+def test_every_entry_that_rests_on_items_nobody_gave_is_marked_and_what_the_code_said_is_not() -> None:
+    with capture() as captured, XRay("p").run() as opened:
+        for name, said in (("load", False), ("check", True), ("rank", False)):
+            with opened.step(name) as step:
+                step.observe_inputs({"rows": ORDERS})
+                if said:
+                    step.accept_many([row["order_id"] for row in ORDERS])
+                step.observe_output(ORDERS[: None if said else 9])
+    kept, lost, never = captured.why("o1"), captured.why("o9"), captured.why("o77")
+    assert [entry.inferred for entry in kept.journey] == [True, False, True]
+    assert (kept.outcome, kept.inferred) == ("accepted", True)
+    assert kept.sentence == "o1 was accepted at rank (nobody said so: it is among what came out)"
+    assert (lost.outcome, lost.inferred) == ("dropped", True)
+    assert (never.outcome, never.inferred) == ("never_entered", True)
+
+
+def test_a_step_that_could_not_find_its_items_says_why_in_the_journey() -> None:
+    rows = [{"a_id": 1, "b_id": n % 2} for n in range(4)]
+    captured = run(("load", {}, ORDERS), ("cross", {"n": 4}, rows))
+    (entry,) = [entry for entry in captured.why("o1").journey if entry.step == "cross"]
+    assert entry.note == (
+        "no single field tells the 4 rows apart; name the key that does, or several with commas: XRAY_ITEM_KEY=a_id"
+    )
