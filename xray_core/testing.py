@@ -59,6 +59,19 @@ class _Set:
     fp40: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Sets of one outcome and reason at one step attempt; `positions`: where each id stands first."""
+
+    at: _StepKey
+    outcome: str
+    reason: str | None
+    n: int
+    n_fingerprints: int
+    positions: Mapping[str, int]
+    blobs: Sequence[bytes]
+
+
 class Captured:
     """What was captured, and answers about it. Ask after the runs have ended: what is still open is not written yet.
 
@@ -220,6 +233,7 @@ class _Run:
                 chunk_key = (key, part, record["chunk"])
                 if chunk_key not in chunks or record["rev"] >= chunks[chunk_key]["rev"]:
                     chunks[chunk_key] = record
+        self._groups: list[_Group] | None = None
         self.state = merge_run(runs.values() or [{}])
         self.steps = [
             {**merge_step(parts.values()), "step_id": key[0], "attempt": key[1]} for key, parts in steps.items()
@@ -234,26 +248,37 @@ class _Run:
 
     def look_up(self, item_id: str) -> list[LookedUp]:
         wanted = verdicts.fingerprint(item_id)
-        found = []
-        for (step_id, attempt), sets in self.sets.items():
+        if self._groups is None:
+            self._groups = list(self._grouped())
+        return [
+            LookedUp(
+                *each.at, each.outcome, each.reason,
+                n=each.n,
+                n_fingerprints=each.n_fingerprints,
+                distinct_ids=len(each.positions),
+                found="exact" if item_id in each.positions
+                else "fingerprint" if any(verdicts.contains(blob, wanted) for blob in each.blobs) else None,
+                position=each.positions.get(item_id),
+            )
+            for each in self._groups
+        ]  # fmt: skip
+
+    def _grouped(self) -> Iterator[_Group]:
+        """The sets of one outcome and reason of each step attempt as one."""
+        for at, sets in self.sets.items():
             groups: dict[tuple[str, str | None], list[_Set]] = {}
             for each in sets:
                 groups.setdefault((each.outcome, each.reason), []).append(each)
             for (outcome, reason), group in groups.items():
                 ids = [item for each in group for item in each.ids or ()]
                 printed = [each for each in group if each.fp40 is not None]
-                hit = any(verdicts.contains(each.fp40 or b"", wanted) for each in printed)
-                found.append(
-                    LookedUp(
-                        step_id, attempt, outcome, reason,
-                        n=sum(each.n for each in group),
-                        n_fingerprints=sum(each.n for each in printed),
-                        distinct_ids=len(set(ids)),
-                        found="exact" if item_id in ids else "fingerprint" if hit else None,
-                        position=ids.index(item_id) if item_id in ids else None,
-                    )
+                yield _Group(
+                    at, outcome, reason,
+                    n=sum(each.n for each in group),
+                    n_fingerprints=sum(each.n for each in printed),
+                    positions={item: place for place, item in reversed([*enumerate(ids)])},
+                    blobs=[each.fp40 or b"" for each in printed],
                 )  # fmt: skip
-        return found
 
 
 class _Source:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -167,12 +168,13 @@ class _Performed:
     def _give(self, set_items: Any, ids: list[str]) -> None:
         """Items as the step has them: a list, or a frame with a key."""
         if self.plan.frames:
-            set_items(frame_of(ids, self.plan.frames), key="id")
+            set_items(frame_of(tuple(ids), self.plan.frames), key="id")
         else:
             set_items(ids)
 
 
-def frame_of(ids: Sequence[str], library: str) -> Any:
+@lru_cache(maxsize=256)  # making a frame takes as long as a step
+def frame_of(ids: tuple[str, ...], library: str) -> Any:
     """One row for each id."""
     columns = {"id": list(ids), "price": [len(item) for item in ids]}
     return pl.DataFrame(columns, schema={"id": str, "price": int}) if library == "polars" else pd.DataFrame(columns)
@@ -184,10 +186,12 @@ def _judge_frame(step: Any, items: list[str], plan: StepPlan) -> None:
     judged = [item for item in items if plan.fate[item] in ("accepted", "rejected")]
     if judged:
         step.filter(
-            frame_of(judged, plan.frames), {"because": [plan.fate[item] == "rejected" for item in judged]}, key="id"
+            frame_of(tuple(judged), plan.frames),
+            {"because": [plan.fate[item] == "rejected" for item in judged]},
+            key="id",
         )
     if of.get("not_selected"):
-        step.decide("pick", selected=None, alternatives=frame_of(of["not_selected"], plan.frames))
+        step.decide("pick", selected=None, alternatives=frame_of(tuple(of["not_selected"]), plan.frames))
     for item in of.get("errored", ()):
         step.errored(item, "broken")
 

@@ -23,21 +23,26 @@ CLIENT = XRay("test", disable_plugins=("*",))  # one for all examples: `capture`
 
 OUTCOMES = ("accepted", "rejected", "not_selected", "errored", "lost", "kept_silently")
 
-plans = st.lists(
-    st.builds(
-        StepPlan,
-        fate=st.fixed_dictionaries({item: st.sampled_from(OUTCOMES) for item in ITEMS}),
-        tells_input=st.booleans(),
-        tells_output=st.booleans(),
-        minimal=st.sampled_from([False, False, False, True]),
-        padding=st.sampled_from([0, 0, 0, 0, 0, 0, 0, 1_200]),
-        shape=st.sampled_from(["plain", "plain", "plain", "silent", "mapped", "nested", "retried", "resumed"]),
-        step_type=st.sampled_from([None, None, "filter"]),
-        frames=st.sampled_from(["", "", "", "pandas", "polars"]),
-    ),
-    min_size=1,
-    max_size=5,
-)
+SHAPES = ("plain", "plain", "plain", "silent", "mapped", "nested", "retried", "resumed")
+
+
+def step_of(drawn: bytes) -> StepPlan:
+    """A step out of one draw: drawing each of its choices by itself takes longer than performing it."""
+    tells_input, tells_output, minimal, padding, shape, step_type, frames, *fates = drawn
+    return StepPlan(
+        fate={item: OUTCOMES[fate % len(OUTCOMES)] for item, fate in zip(ITEMS, fates)},
+        tells_input=tells_input % 2 == 1,
+        tells_output=tells_output % 2 == 1,
+        minimal=minimal % 4 == 3,
+        padding=1_200 if padding % 8 == 7 else 0,
+        shape=SHAPES[shape % len(SHAPES)],
+        step_type="filter" if step_type % 3 == 2 else None,
+        frames=("", "", "", "", "pandas", "polars")[frames % 6],
+    )
+
+
+steps = st.binary(min_size=7 + len(ITEMS), max_size=7 + len(ITEMS)).map(step_of)
+plans = st.lists(steps, min_size=1, max_size=5)
 starts = st.sets(st.sampled_from(ITEMS), min_size=1)
 
 
