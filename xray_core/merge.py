@@ -99,6 +99,7 @@ def _only_step(part: Part) -> dict[str, Any]:
         "score_sums": _score_sums([part]) if score_sums else {},
         "orders": _orders([part]) if orders else {},
         "dimensions": get("dimensions") or {},
+        "value_sums": get("value_sums") or {},
         "relation": get("relation"),
         "decisions": sorted(decisions, key=lambda d: d.get("at_us") or 0)[:MAX_DECISIONS] if decisions else [],
     }
@@ -134,6 +135,7 @@ def _merged_step(ordered: Sequence[Part]) -> dict[str, Any]:
     merged["score_sums"] = _score_sums(ordered)
     merged["orders"] = _orders(ordered)
     merged["dimensions"] = _dimensions(ordered)
+    merged["value_sums"] = _value_sums(ordered)
     merged["relation"] = _agreed([part.get("relation") for part in ordered])
     decisions = [decision for part in ordered for decision in part.get("decisions") or ()]
     merged["decisions"] = sorted(decisions, key=lambda d: d.get("at_us") or 0)[:MAX_DECISIONS]
@@ -206,6 +208,19 @@ def _added(ordered: Sequence[Part], name: str) -> dict[str, int]:
     for part in ordered:
         for key, value in (part.get(name) or {}).items():
             merged[key] = merged.get(key, 0) + value
+    return merged
+
+
+def _value_sums(ordered: Sequence[Part]) -> dict[str, dict[str, dict[str, float]]]:
+    merged: dict[str, dict[str, dict[str, float]]] = {}
+    for part in ordered:
+        for outcome, reasons in (part.get("value_sums") or {}).items():
+            for reason, sums in reasons.items():
+                before = merged.setdefault(outcome, {}).get(reason)
+                merged[outcome][reason] = dict(sums) if before is None else {
+                    "n": before["n"] + sums["n"], "total": before["total"] + sums["total"],
+                    "min": min(before["min"], sums["min"]), "max": max(before["max"], sums["max"]),
+                }  # fmt: skip
     return merged
 
 

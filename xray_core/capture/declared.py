@@ -37,11 +37,12 @@ class Taken(NamedTuple):
 class Declared:
     """The items of one outcome and reason that have a value and are not yet written down; `taken`: how many were."""
 
-    __slots__ = ("_buffers", "_limits", "named", "taken")
+    __slots__ = ("_buffers", "_limits", "_max", "_min", "_total", "named", "taken")
 
     def __init__(self) -> None:
         self.named: list[Named] = []
         self.taken = 0
+        self._total, self._min, self._max = 0.0, math.inf, -math.inf  # of the values that were taken
         self._limits: set[float] = set()
         self._buffers: dict[float | None, array[int]] = {}
 
@@ -80,7 +81,7 @@ class Declared:
         """The named items that came so far, in order; they wait no longer. One caller at a time."""
         taken = self.named[:]
         del self.named[: len(taken)]
-        self.taken += len(taken)
+        self._sum([each.value for each in taken])
         return taken
 
     def take(self) -> list[Taken]:
@@ -89,10 +90,20 @@ class Declared:
         for limit, buffer in list(self._buffers.items()):
             pairs = buffer[: len(buffer) // 2 * 2]
             del buffer[: len(pairs)]
-            self.taken += len(pairs) // 2
             if pairs:
                 taken.append(Taken(limit, pairs[0::2], array("d", pairs[1::2].tobytes())))
+                self._sum(taken[-1].values)
         return taken
+
+    def _sum(self, values: Sequence[float]) -> None:
+        if values:
+            self.taken += len(values)
+            self._total += math.fsum(values)
+            self._min, self._max = min(self._min, *values), max(self._max, *values)
+
+    def sums(self) -> dict[str, float]:
+        """Of the values written down so far: n, total, min, max."""
+        return {"n": self.taken, "total": self._total, "min": self._min, "max": self._max}
 
 
 def by_limit(named: Sequence[Named]) -> dict[float | None, list[Named]]:

@@ -23,7 +23,7 @@ from xray_core.capture.dimensions import Dimensions
 from xray_core.capture.sampling import KeepAll
 from xray_core.capture.score_sums import ScoreSums
 from xray_core.capture.scores import rank_of, score_of
-from xray_core.capture.verdict_sets import chunks, grouped, hashed, named_with_values, take_declared
+from xray_core.capture.verdict_sets import chunks, grouped, hashed, named_with_values, take_declared, value_sums
 from xray_core.model import MAX_ITEM_ID_CHARS, item_id_text
 from xray_core.objects.structure import type_name, view
 from xray_core.safety import swallow
@@ -288,6 +288,8 @@ class VerdictLog:
         if self._scores:
             fields["scores"] = {o: {"min": s.ends[:2], "max": s.ends[2:]} for o, s in self._scores.items()}
             fields["score_sums"] = {outcome: scores.column() for outcome, scores in self._scores.items()}
+        if values := value_sums(self.buckets.values()):
+            fields["value_sums"] = values
         if self.dimensions is not None and (counted := self.dimensions.as_field()):
             fields["dimensions"] = counted
         if in_order and (in_their_order := orders(in_order)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from xray_core import verdicts, wire
@@ -75,3 +75,12 @@ def grouped(sets: list[RawSet]) -> Iterator[list[RawSet]]:
         size += len(each.hashes)
     if group:
         yield group
+
+
+def value_sums(buckets: Iterable[Bucket]) -> dict[str, dict[str, dict[str, float]]]:
+    """Outcome -> reason -> n, total, min and max of the declared values that are written down."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for bucket in list(buckets):
+        if bucket.declared is not None and bucket.declared.taken:
+            found.setdefault(bucket.outcome, {})[bucket.reason or ""] = bucket.declared.sums()
+    return found

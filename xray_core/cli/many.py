@@ -218,6 +218,8 @@ def _condition(text: str) -> tuple[str, str]:
 
 
 def _trends(arguments: argparse.Namespace) -> int:
+    if arguments.figure in ("score", "value") and arguments.step is None:
+        raise ApiError(f"--figure {arguments.figure} is of one step: say --step NAME")
     with reader(arguments) as server:
         answer = server.get(
             "trends",
@@ -226,5 +228,6 @@ def _trends(arguments: argparse.Namespace) -> int:
             since=moment(arguments.since),
             until=moment(arguments.until),
             bucket=arguments.bucket,
+            numbers=True if arguments.figure in ("score", "value") else None,
         )
     return out(arguments, answer, functools.partial(tables.trends, by=arguments.by, figure=arguments.figure))

@@ -9,7 +9,7 @@ from xray_core.cli.render import ago, console, count, details, more, new_table, 
 from xray_core.cli.trend import sparkline
 
 _WIDTH: Final = 60  # buckets that are drawn
-TREND_FIGURES: Final = ("rejected", "items", "duration", "failed")
+TREND_FIGURES: Final = ("rejected", "items", "duration", "failed", "score", "value")
 
 
 def items(answer: Mapping[str, Any]) -> None:
@@ -268,6 +268,8 @@ def trends(answer: Mapping[str, Any], *, by: str, figure: str) -> None:
 def _figures(point: Mapping[str, Any], by: str, figure: str) -> list[tuple[str, float | None, str]]:
     """(name of the line, the figure, the figure in words) of one bucket of a step."""
     name, entered = f"{point['pipeline']}/{point['step']}", point["items_in"]
+    if figure in ("score", "value"):
+        return _numbers(name, point, figure)
     if by == "reason":
         return [
             (
@@ -286,6 +288,27 @@ def _figures(point: Mapping[str, Any], by: str, figure: str) -> list[tuple[str, 
         return [(name, float(point["failed"]), f"{count(point['failed'])} of {count(point['steps'])} failed")]
     rate = point["rejection_rate"]
     return [(name, rate, f"{percent(rate) or '-'} of {count(entered)}")]
+
+
+def _numbers(name: str, point: Mapping[str, Any], figure: str) -> list[tuple[str, float | None, str]]:
+    """The mean score of each outcome, or the mean declared value of each reason."""
+    if figure == "score":
+        told = dict(point.get("scores") or {})
+    else:
+        told = {
+            f"{outcome} {reason}".strip(): sums
+            for outcome, reasons in (point.get("values") or {}).items()
+            for reason, sums in reasons.items()
+        }
+    return [
+        (
+            f"{name} {what}",
+            sums["mean"],
+            f"{sums['mean']:g} on average of {count(sums['n'])}, {sums['min']:g} to {sums['max']:g}",
+        )
+        for what, sums in told.items()
+        if sums["mean"] is not None
+    ]
 
 
 def number(value: Any) -> Any:

@@ -154,6 +154,8 @@ class Trend:
     rejection_rate: float | None
     reasons: Mapping[str, int]
     mean_duration_ms: float | None = None
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -401,7 +403,9 @@ class Client:
         )
 
     def trends(self, **filters: Any) -> list[Trend]:
-        """Ledger and reason mix per bucket of time and step, oldest first: pipeline, step, since, until, bucket."""
+        """Ledger and reason mix per bucket of time and step, oldest first: pipeline, step, since, until, bucket; with
+        `numbers=True` scores and declared values of the step too.
+        """
         return [_made(Trend, each) for each in self._reader.get("trends", **filters)["trends"]]
 
     def to_pandas(self, what: Kind = "steps", *, rows: int = 10_000, **filters: Any) -> Any:

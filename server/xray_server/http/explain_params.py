@@ -149,6 +149,7 @@ class TrendsParameters(Parameters):
     since: When | None = Field(None, description="default 7d; ISO 8601 (naive means UTC), or how long ago")
     until: When | None = None
     bucket: Literal["hour", "day"] = "hour"
+    numbers: bool = Field(False, description="scores and declared values of the `step` too")
 
     def times(self) -> tuple[int, int]:
         """From (inclusive) and until (exclusive), in microseconds since the epoch."""

@@ -92,6 +92,6 @@ def add_explain_routes(app: FastAPI, store: Store) -> None:
         return JsonResponse(
             trends.trends(
                 store, project, pipeline=query.pipeline, name=query.step, since_us=since_us, until_us=until_us,
-                bucket=query.bucket,
+                bucket=query.bucket, numbers=query.numbers,
             )
         )  # fmt: skip

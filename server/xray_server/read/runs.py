@@ -30,7 +30,7 @@ STEP_FIELDS: Final = (
     "run_id", "step_id", "attempt", "pipeline", "name", "step_type", "status", "parent_id", "upstream", "index",
     "map_index", "input", "output", "input_count", "output_count", "rejection_rate", "rejection_counts",
     "reasons", "decisions", "started_at", "ended_at", "duration_ms", "error", "metadata", "ledger", "items",
-    "relation", "inference", "scores", "score_sums", "orders", "dimensions", "origin", "code_version", "capture", "sampling",
+    "relation", "inference", "scores", "score_sums", "orders", "dimensions", "value_sums", "origin", "code_version", "capture", "sampling",
     "dropped",
 )  # fmt: skip
 _SAMPLE_KINDS: Final = {
@@ -184,6 +184,7 @@ def step_json(step: StoredStep) -> Json:
         "score_sums": state["score_sums"],
         "orders": state["orders"],
         "dimensions": state["dimensions"],
+        "value_sums": state["value_sums"],
         "origin": state["origin"],
         "code_version": state["code_version"],
         "capture": state["capture"],

@@ -5,22 +5,37 @@ The sums are of counts, never of samples, and are kept as new minus old, so neit
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Any, Final, Literal
 
-from xray_server.store import Store, TrendPoint
+from xray_server.store import StepFilter, Store, StoredStep, TrendPoint
 from xray_server.times import iso
 
 Json = dict[str, Any]
 Bucket = Literal["hour", "day"]
+_NUMBERS_MS: Final = 1_000  # of reading steps for their scores and values
 _BUCKET_US: Final[dict[str, int]] = {"hour": 3_600_000_000, "day": 86_400_000_000}
 
 
 def trends(
-    store: Store, project: str, *, pipeline: str | None, name: str | None, since_us: int, until_us: int, bucket: Bucket
+    store: Store,
+    project: str,
+    *,
+    pipeline: str | None,
+    name: str | None,
+    since_us: int,
+    until_us: int,
+    bucket: Bucket,
+    numbers: bool = False,
 ) -> Json:
     """One entry per bucket, pipeline and step name, oldest first; steps count in the bucket in which they started.
 
     Buckets are whole: the first begins at or before `since_us`.
+
+    Args:
+        numbers: the scores and declared values of the step `name` too, from the steps themselves, the newest first, as many
+            as there is time for; `complete` says whether those were all.
     """
     size_us = _BUCKET_US[bucket]
     since_us -= since_us % size_us
@@ -28,11 +43,60 @@ def trends(
     merged: dict[tuple[int, str, str], list[TrendPoint]] = {}
     for point in points:
         merged.setdefault((point.at_us - point.at_us % size_us, point.pipeline, point.name), []).append(point)
-    return {
+    answer: Json = {
         "bucket": bucket,
         "since": iso(since_us),
         "until": iso(until_us),
         "trends": [_entry(at_us, _sum(held)) for (at_us, _, _), held in sorted(merged.items())],
+    }
+    if numbers and name is not None:
+        where = StepFilter(name=name, pipeline=pipeline, since_us=since_us, until_us=until_us)
+        found, answer["complete"] = _numbers(store, project, where, size_us)
+        nothing: Json = {"scores": {}, "values": {}}
+        for entry, (at_us, of_pipeline, _) in zip(answer["trends"], sorted(merged)):
+            entry.update(found.get((at_us, of_pipeline), nothing))
+    return answer
+
+
+def _numbers(store: Store, project: str, where: StepFilter, size_us: int) -> tuple[dict[tuple[int, str], Json], bool]:
+    """(bucket, pipeline) -> {scores: {outcome: ...}, values: {outcome: {reason: ...}}} of n, mean, min and max."""
+    parts: dict[tuple[int, str], list[StoredStep]] = {}
+    until, cursor = time.monotonic() + _NUMBERS_MS / 1000, None
+    while True:
+        page = store.steps(project, where, limit=200, cursor=cursor)
+        for step in page.items:
+            parts.setdefault((step.at_us - step.at_us % size_us, step.state["pipeline"] or ""), []).append(step)
+        cursor = page.next_cursor
+        if cursor is None or time.monotonic() > until:
+            break
+    found = {}
+    for place, steps in parts.items():
+        scores: dict[str, list[Any]] = {}
+        values: dict[str, dict[str, list[Any]]] = {}
+        for step in steps:
+            for outcome, column in (step.state["score_sums"] or {}).items():
+                scores.setdefault(outcome, []).append(column)
+            for outcome, reasons in (step.state["value_sums"] or {}).items():
+                for reason, sums in reasons.items():
+                    values.setdefault(outcome, {}).setdefault(reason, []).append(sums)
+        found[place] = {
+            "scores": {outcome: _together(some) for outcome, some in scores.items()},
+            "values": {
+                outcome: {reason: _together(some) for reason, some in reasons.items()}
+                for outcome, reasons in values.items()
+            },
+        }
+    return found, cursor is None
+
+
+def _together(sums: list[Any]) -> Json:
+    known = [each for each in sums if each and each.get("n") and each.get("total") is not None]
+    n = sum(each["n"] for each in known)
+    return {
+        "n": n,
+        "mean": math.fsum(each["total"] for each in known) / n if n else None,
+        "min": min((each["min"] for each in known), default=None),
+        "max": max((each["max"] for each in known), default=None),
     }
 
 

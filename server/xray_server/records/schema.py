@@ -125,6 +125,15 @@ class RunRecord(Struct, tag_field="kind", tag="run"):
     dropped: dict[str, Count] | None = None
 
 
+class ValueSums(TypedDict):
+    """Of the values that verdicts of one outcome and reason declared."""
+
+    n: Count
+    total: float
+    min: float
+    max: float
+
+
 class StepRecord(Struct, tag_field="kind", tag="step"):
     """What one process knows of a step attempt; the record with the highest `rev` of a part counts."""
 
@@ -170,6 +179,7 @@ class StepRecord(Struct, tag_field="kind", tag="step"):
     relation: Word | None = None
     inference: JsonObject | None = None
     dimensions: dict[Word, dict[Word, dict[Outcome, Count]]] | None = None
+    value_sums: dict[Outcome, dict[Word, ValueSums]] | None = None
 
 
 class VerdictSet(Struct):

@@ -44,6 +44,7 @@ _MAY_BE_EMPTY: Final = tuple(
         "score_sums",
         "orders",
         "dimensions",
+        "value_sums",
         "decisions",
         "metadata",
         "origin",

@@ -67,6 +67,10 @@ def test_a_value_and_its_limit_are_kept_for_named_and_for_fingerprinted_items() 
     assert of(found, "no value") == ("rejected", "price_too_high", None, None)
     assert state["counts"] == {"accepted": 101, "rejected": 4_900}
     assert not state["dropped"]
+    assert state["value_sums"] == {
+        "accepted": {"": {"n": 101, "total": sum(range(101)), "min": 0, "max": 100}},
+        "rejected": {"price_too_high": {"n": 4_899, "total": sum(range(101, 5_000)), "min": 101, "max": 4_999}},
+    }
     assert "rejected" in state["sums"], "an item with a value is summed as all others are"
 
 

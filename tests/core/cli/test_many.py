@@ -33,7 +33,7 @@ def api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 if price > limit:
                     step.reject(f"p{price:02}", "price_too_high", {"price": price}, value=price, limit=limit)
                 else:
-                    step.accept(f"p{price:02}", value=price)
+                    step.accept(f"p{price:02}", score=price / 100, value=price)
     assert client.flush(10)
     client.close()
     yield server.url
@@ -104,6 +104,9 @@ def test_decisions_are_searched_by_conditions_on_details(capsys: pytest.CaptureF
         (["--figure", "items", "--bucket", "day"], "120 in, 63 out"),
         (["--figure", "duration", "--step", "gate"], "on average of 3"),
         (["--figure", "failed"], "0 of 3 failed"),
+        (["--figure", "value", "--step", "gate"], "checkout/gate rejected price_too_high  "),
+        (["--figure", "value", "--step", "gate"], "28.2456 on average of 57, 11 to 39"),
+        (["--figure", "score", "--step", "gate"], "checkout/gate accepted  "),
     ],
 )
 def test_trends_draw_a_line_a_step_or_a_reason(
@@ -140,3 +143,12 @@ def test_what_another_limit_would_do(capsys: pytest.CaptureFixture[str]) -> None
         assert client.whatif(RUNS[1], "gate", 22).changes == {
             "pass": 2, "fail": 0, "not_known": 0, "rejected": {"was": 19, "now": 17}
         }  # fmt: skip
+
+
+def test_scores_and_values_over_time_are_of_one_step(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trends", "--figure", "score"]) == 2
+    assert "say --step NAME" in capsys.readouterr().err
+    with Client() as client:
+        (point,) = client.trends(step="gate", bucket="day", numbers=True, since="1d")
+        assert point.values["rejected"]["price_too_high"]["n"] == 57
+        assert point.scores["accepted"]["max"] == 0.3

@@ -113,6 +113,7 @@ class StepRow(TypedDict, total=False):
     score_sums: Object | None
     orders: Object | None
     dimensions: Object | None
+    value_sums: Object | None
     origin: Object | None
     code_version: str | None
     capture: str | None
@@ -337,6 +338,8 @@ class Trend(TypedDict, total=False):
     rejection_rate: float | None
     reasons: dict[str, int]
     mean_duration_ms: float | None
+    scores: Object
+    values: Object
 
 
 class Trends(TypedDict, total=False):
@@ -345,6 +348,7 @@ class Trends(TypedDict, total=False):
     bucket: str
     since: str
     until: str
+    complete: bool
     trends: list[Trend]
 
 
