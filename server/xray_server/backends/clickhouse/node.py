@@ -32,6 +32,7 @@ _SETTINGS: Final = {
     "max_ast_elements": 10_000_000,
     "max_expanded_ast_elements": 10_000_000,
     "max_execution_time": 60,
+    "local_filesystem_read_method": "pread",  # a tenth less of its processors than with threads that read
     "max_threads": 1,  # what is found by its key is found before other threads have begun; scans say otherwise
 }
 _DOWN_S: Final = 2.0  # for so long a node that did not answer is not asked where another can be
