@@ -15,7 +15,7 @@ from xray_core.safety import guard
 
 def given_about(items: Any, key: Any, ids: Ids, hashes: array[int]) -> dict[str, Any]:
     """Further fields of the item set of `items`, whose ids were read by `key`."""
-    about: dict[str, Any] = {"distinct": IdSet(hashes).n}
+    about: dict[str, Any] = {"distinct": IdSet(hashes, ids.texts).n}
     if isinstance(key, str):
         about["key"] = key
     elif isinstance(key, Sequence):

@@ -101,7 +101,9 @@ def candidates(found: Collection, asked: Key | None, sanitizer: Sanitizer, tick:
         if ids.size and (ids.odd or not ids.texts):
             continue  # a field of lists, or of nothing
         hashes = hash_all(ids.texts)
-        read.append(Candidate(key, rank, ids, hashes, IdSet(hashes), found.kind == "mapping" and key == SELF))
+        read.append(
+            Candidate(key, rank, ids, hashes, IdSet(hashes, ids.texts), found.kind == "mapping" and key == SELF)
+        )
     return read
 
 
