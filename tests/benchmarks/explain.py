@@ -138,16 +138,16 @@ def across_runs() -> None:
 
 
 def two_runs() -> None:
-    """200 steps of 100,000 items: equal runs, one step that differs, and every step from the 100th on."""
+    """200 steps of 100,000 items: equal runs, one step that differs, every step from the 100th on, alike or each otherwise."""
     random_ = np.random.default_rng(2)
     base = random_.integers(0, 1 << 63, ITEMS_PER_STEP, dtype=np.uint64)
     with tempfile.TemporaryDirectory() as directory:
         store = SQLiteStore(Path(directory) / "x.db")
-        for name, differs in (("a", lambda n: False), ("equal", lambda n: False), ("one", lambda n: n == 100), ("all after", lambda n: n >= 100)):  # fmt: skip
+        for name, lost in (("a", lambda n: 0), ("equal", lambda n: 0), ("one", lambda n: 500 * (n == 100)), ("all after", lambda n: 500 * (n >= 100)), ("each otherwise", lambda n: (400 + n) * (n >= 100))):  # fmt: skip
             for record in _run_records(name, 1):
                 store.write([Batch([record])])
             for step in range(STEPS):
-                cut = 60_000 - (500 if differs(step) else 0)
+                cut = 60_000 - lost(step)
                 sets = {"accepted": base[:cut], "rejected": base[cut:]}
                 records: list[Record] = [_step_record(name, f"{name}-{step}", f"step-{step:03}", sets, step)]
                 for outcome, hashes in sets.items():
@@ -158,7 +158,7 @@ def two_runs() -> None:
                 store.write([Batch(records)])
         store._compactor.close()
         print(f"\ntwo runs of {STEPS} steps of {ITEMS_PER_STEP:,} items each")
-        for name in ("equal", "one", "all after"):
+        for name in ("equal", "one", "all after", "each otherwise"):
             found = diff(store, "default", "a", name)
             parted = found.parted_at.step if found.parted_at else "nowhere"
             error = "" if found.flipped_exact else f" +- {found.flipped_error:.0f}"

@@ -55,7 +55,7 @@ def find_flips(pairs: Sequence[Pair], first: Pair | None, source: Source) -> Fli
     whole: dict[int, tuple[Pair, OutcomeReason, OutcomeReason]] = {}
     names: dict[int, str] = {}
     positions = {id(pair): position for position, pair in enumerate(pairs)}
-    rest = [pair for pair in pairs if pair is not first]
+    rest = [pair for pair in _with_sets_of_their_own(pairs) if pair is not first]
     size = sum(_size(pair) for pair in rest)
     share = _BUCKETS if size <= MAX_READ else max(1, int(_BUCKETS * MAX_READ / size))
     if first is not None:
@@ -93,6 +93,25 @@ def find_flips(pairs: Sequence[Pair], first: Pair | None, source: Source) -> Fli
     )
 
 
+def _with_sets_of_their_own(pairs: Sequence[Pair]) -> list[Pair]:
+    """Without the steps whose differing sets are those of a step before: what flipped there has flipped already."""
+    seen: set[object] = set()
+    kept = []
+    for pair in pairs:
+        figures = [_figures(state) for state in (pair.a, pair.b)]
+        wanted = differing_sets(pair)
+        told = all(digest is not None for each in figures for _, digest in each.values())
+        key = (
+            repr([sorted(each.items()) for each in figures])
+            if told and wanted and not judged_before(pair)
+            else id(pair)
+        )
+        if key not in seen:
+            seen.add(key)
+            kept.append(pair)
+    return kept
+
+
 def _common(flipped: Iterable[tuple[Pair, OutcomeReason, OutcomeReason]]) -> dict[str, int]:
     """How many items were let through in one run and not in the other, by step; not where they compete for a place."""
     found: dict[str, int] = {}
@@ -102,20 +121,24 @@ def _common(flipped: Iterable[tuple[Pair, OutcomeReason, OutcomeReason]]) -> dic
     return found
 
 
+def _figures(state: State | None) -> dict[tuple[str, str], tuple[int, str | None]]:
+    """(outcome, reason) -> how many, and the sum of their hashes where it is known."""
+    sums = (state or {}).get("sums") or {}
+    return {
+        (outcome, reason): (n, sums.get(outcome, {}).get(reason))
+        for outcome, reasons in ((state or {}).get("reasons") or {}).items()
+        for reason, n in reasons.items()
+        if n
+    }
+
+
 def differing_sets(pair: Pair) -> set[tuple[str, str | None]]:
     """(outcome, reason) of the sets that may differ; empty when all are equal."""
     assert pair.a is not None
     assert pair.b is not None
     anything = judged_before(pair)
-    figures: list[dict[tuple[str, str], tuple[int, str | None]]] = []
-    for state in (pair.a, pair.b, *(pair.earlier[0] if anything else ()), *(pair.earlier[1] if anything else ())):
-        sums = state["sums"] or {}
-        figures.append({
-            (outcome, reason): (n, sums.get(outcome, {}).get(reason))
-            for outcome, reasons in (state["reasons"] or {}).items()
-            for reason, n in reasons.items()
-            if n
-        })  # fmt: skip
+    earlier = [*pair.earlier[0], *pair.earlier[1]] if anything else []
+    figures = [_figures(state) for state in (pair.a, pair.b, *earlier)]
     different = {
         key
         for key in set[tuple[str, str]]().union(*figures)

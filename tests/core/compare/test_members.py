@@ -79,3 +79,17 @@ def test_items_lost_when_it_went_on_are_found() -> None:
         diff = captured.diff("a", "b")
     assert diff.parted_at is not None
     assert sorted(str(each.item_id) for each in diff.flipped) == ["i5", "i6"]
+
+
+@pytest.mark.parametrize("items", [ITEMS, MANY], ids=["named", "fingerprints"])
+def test_steps_that_pass_on_what_flipped_before_them_add_nothing(items: list[str]) -> None:
+    """Three steps accept the same items; what they differ in, they differ in alike, but for the last."""
+    with capture() as captured:
+        for name, lost in (("a", 0), ("b", 3)):
+            with captured.xray.run(input=1, run_id=name) as run:
+                for number, more in enumerate((0, 0, 1)):
+                    with run.step(f"step{number}", code_version="1") as step:
+                        step.accept_many(items[: len(items) - lost - (more if lost else 0)])
+        diff = captured.diff("a", "b")
+    assert diff.flipped_count == 4
+    assert sorted(each.step for each in diff.flipped) == ["step0", "step0", "step0", "step2"]
