@@ -31,6 +31,9 @@ def addresses(run_id: str, step_id: str, item_id: str) -> list[str]:
         f"{run}?scale=linear&item={quote(item_id, safe='')}",
         f"{run}/steps/{quote(step_id, safe='')}",
         f"{run}/items/{quote(item_id, safe='')}",
+        f"{run}/items?step={quote(step_id, safe='')}&outcome=rejected",
+        f"{run}/whatif?step={quote(step_id, safe='')}",
+        f"/ui/items/{quote(item_id, safe='')}",
     ]
 
 
@@ -44,6 +47,8 @@ def everywhere(flights: Flights, live: Live) -> list[str]:
         "/ui", "/ui/steps", f"/ui/search?q={TRAVELLER}", "/ui/health", "/docs", "/ui/runs/none", "/ui?status=failed",
         *addresses(flights.buffalo, filtering, TRAVELLER),
         f"/ui/runs/{flights.buffalo}/steps?name=filter",
+        "/ui/groups", "/ui/groups?a=until=2000-01-01&b=since=2000-01-01&by=dest", "/ui/runs-side-by-side",
+        f"/ui/runs-side-by-side?runs={flights.good},{flights.buffalo}", "/ui/stability", "/ui/stability?pipeline=flight_rebooking",
         "/ui/compare", f"/ui/compare?a={flights.good}&b={flights.buffalo}", "/ui/alerts", f"/ui/alerts/{rule['rule_id']}?since=30d",
     ]  # fmt: skip
 
