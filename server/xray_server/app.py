@@ -106,7 +106,7 @@ def create_app(
     )
     add_error_handlers(app, pages.error)
     add_write_routes(app, store, committer, bodies, senders)
-    add_schemas(app, {**run_document.json_schemas(), "Rule": Rule.model_json_schema()})
+    add_schemas(app, lambda: {**run_document.json_schemas(), "Rule": Rule.model_json_schema()})
     add_otlp_routes(app, store, committer, bodies, trace_url=trace_url)
     add_read_routes(app, store)
     add_operate_routes(app, committer, metrics=metrics, health=health)

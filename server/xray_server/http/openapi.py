@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 from fastapi import FastAPI
+from pydantic import TypeAdapter
+from typing_extensions import is_typeddict
 
-from xray_server.http.models.operating import ErrorAnswer
+from xray_server.http import models
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -25,26 +29,47 @@ _DESCRIPTIONS: Final = {
 }
 
 
-def add_schemas(app: FastAPI, schemas: dict[str, Any]) -> None:
-    """Let the document hold these schemas too, which its bodies refer to."""
+def add_schemas(app: FastAPI, schemas: Callable[[], dict[str, Any]]) -> None:
+    """Let the document hold the shapes of all answers, and these too, which its bodies refer to.
+
+    They are made when somebody asks for the document: FastAPI would make each of them for each answer of each route, at
+    every start, and take a third of a second for it.
+    """
     make = app.openapi
 
     def openapi() -> dict[str, Any]:
+        known = app.openapi_schema is not None
         document = make()
-        document.setdefault("components", {}).setdefault("schemas", {}).update(schemas)
+        if not known:
+            document.setdefault("components", {}).setdefault("schemas", {}).update({**_shapes(), **schemas()})
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's documentation says to extend it
 
 
+@cache
+def _shapes() -> dict[str, Any]:
+    """The schemas of `xray_server.http.models`, by name."""
+    shapes = [(name, shape) for name, shape in vars(models).items() if is_typeddict(shape)]
+    adapters = [(name, "serialization", TypeAdapter(shape)) for name, shape in shapes]
+    _, document = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    found: dict[str, Any] = document["$defs"]
+    return found
+
+
+def _of_shape(model: Any) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}
+
+
 def errors(*statuses: int) -> Responses:
     """The error answers of these statuses; all have one shape (`xray_server.answers.error_response`)."""
-    return {status: {"description": _DESCRIPTIONS[status], "model": ErrorAnswer} for status in statuses}
+    content = _of_shape(models.ErrorAnswer)
+    return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
 
 
 def answer(model: Any) -> Responses:
     """A 200 answer of this shape (`xray_server.http.models`)."""
-    return {200: {"description": model.__doc__, "model": model}}
+    return {200: {"description": model.__doc__, "content": _of_shape(model)}}
 
 
 def request_body(media_type: str, schema: dict[str, Any], description: str) -> dict[str, Any]:

@@ -110,8 +110,9 @@ def serve(
         )
         announced = f"X-Ray on {address} (data in {without_password(database_url)}); Ctrl-C stops it"
         if workers == 1:
+            made = app(store)  # takes a second in a new process: who reads the line below finds the server answering
             print(announced, flush=True)
-            _serve_on(sock, store, app(store), log_level=log_level, retain=retain)
+            _serve_on(sock, store, made, log_level=log_level, retain=retain)
             return 0
     # every process opens its own: neither connections nor threads survive a fork
 
