@@ -41,6 +41,7 @@ def demo(place: Path, port: int, **options: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "examples.flights.demo"], cwd=ROOT, env=environment, **options)  # type: ignore[call-overload,no-any-return]
 
 
+@pytest.mark.stack  # the same story is told on a terminal below; each run of it takes in two times 336,776 flights
 def test_without_a_terminal_the_demo_tells_the_story_and_exits_0(tmp_path: Path, taken_port: int) -> None:
     told = demo(tmp_path, taken_port, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, errors = told.communicate(timeout=100)
@@ -62,6 +63,10 @@ def test_on_a_terminal_the_demo_serves_until_ctrl_c(tmp_path: Path, taken_port: 
     os.close(theirs)
     try:
         seen = read_until(ours, "Ctrl-C stops it", timeout_s=100)
+        text = re.sub(r"\s+", " ", seen)
+        for part in STORY:
+            assert re.sub(r"\s+", " ", part) in text, part
+        assert f"port {taken_port} is taken; using another one" in text
         link = re.search(r"Look at it: (http://127.0.0.1:\d+/\S+)", seen)
         assert link is not None, seen
         assert "BUF" in httpx.get(link[1], timeout=20).text
