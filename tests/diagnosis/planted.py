@@ -71,9 +71,9 @@ class Verdict:
 def both(planted: Planted) -> tuple[Captured, Diff]:
     with capture() as result:
         for bad in (False, True):
-            with result.xray.run(input=planted.asked(bad), run_id=("good", "bad")[bad]) as run:
+            with result.xray.run(input=planted.asked(bad), run_id=("the-good-run", "the-bad-run")[bad]) as run:
                 planted.run(run, bad)
-    return result, result.diff("good", "bad")
+    return result, result.diff("the-good-run", "the-bad-run")
 
 
 def verdict_of(planted: Planted) -> Verdict:
@@ -87,7 +87,7 @@ def verdict_of(planted: Planted) -> Verdict:
     certain = parted is not None and parted.certain and blamed != planted.guilty
     wrong = []
     for item, wanted in planted.seen.items():
-        why = result.why(item, run="bad")
+        why = result.why(item, run="the-bad-run")
         step = why.step or ""
         if (why.outcome, step, why.reason) != wanted:
             wrong.append(f"{item}: {(why.outcome, step, why.reason)} {why.sentence}")

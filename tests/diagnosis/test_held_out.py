@@ -1,6 +1,6 @@
-"""Faults of other domains, in two batches: the second was run once, untouched, when the first had been mended.
+"""Faults of other domains, in three batches: each was run once, untouched, when the one before had been mended.
 
-Tests planted.py, first_batch.py and second_batch.py.
+Tests planted.py, first_batch.py, second_batch.py and third_batch.py.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from tests.diagnosis.first_batch import FIRST
 from tests.diagnosis.planted import Planted, both, clean, verdict_of
 from tests.diagnosis.score import Record, record_control, record_fault
 from tests.diagnosis.second_batch import SECOND
+from tests.diagnosis.third_batch import THIRD
 from xray_core.compare import where_parted
 from xray_core.testing import _Source
 
-BOTH = [*FIRST, *SECOND]
+ALL = [*FIRST, *SECOND, *THIRD]
 
 
-@pytest.mark.parametrize("planted", [each for each in BOTH if each.guilty], ids=lambda each: each.name)
+@pytest.mark.parametrize("planted", [each for each in ALL if each.guilty], ids=lambda each: each.name)
 def test_the_fault_is_found_and_no_other_is_certain(planted: Planted, record_property: Record) -> None:
     verdict = verdict_of(planted)
     cause = verdict.cause and not verdict.why
@@ -35,17 +36,17 @@ def test_the_fault_is_found_and_no_other_is_certain(planted: Planted, record_pro
     assert verdict.why == []
 
 
-@pytest.mark.parametrize("planted", [each for each in BOTH if not each.guilty], ids=lambda each: each.name)
+@pytest.mark.parametrize("planted", [each for each in ALL if not each.guilty], ids=lambda each: each.name)
 def test_where_nothing_is_wrong_nothing_is_blamed(planted: Planted, record_property: Record) -> None:
     right, diff = clean(planted)
     record_control(record_property, clean=right)
     assert right, diff.sentence
 
 
-@pytest.mark.parametrize("planted", [each for each in BOTH if each.guilty], ids=lambda each: each.name)
+@pytest.mark.parametrize("planted", [each for each in ALL if each.guilty], ids=lambda each: each.name)
 def test_the_page_of_a_run_names_the_same_step_in_the_same_words(planted: Planted) -> None:
     result, diff = both(planted)
-    sides = [result._run(name) for name in ("good", "bad")]
+    sides = [result._run(name) for name in ("the-good-run", "the-bad-run")]
     parted = where_parted(sides[0].side, sides[1].side, _Source(sides))
     assert parted == diff.parted_at
     assert parted is not None
@@ -53,5 +54,5 @@ def test_the_page_of_a_run_names_the_same_step_in_the_same_words(planted: Plante
 
 
 def test_there_are_as_many_as_are_spoken_of() -> None:
-    assert len([each for each in BOTH if each.guilty]) >= 25
-    assert len([each for each in BOTH if not each.guilty]) >= 10
+    assert len([each for each in ALL if each.guilty]) >= 40
+    assert len([each for each in ALL if not each.guilty]) >= 16

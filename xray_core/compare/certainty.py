@@ -9,7 +9,7 @@ from xray_core.compare import evidence
 from xray_core.compare.align import Pair, in_order
 from xray_core.compare.blame import Blame, Judged
 from xray_core.compare.choosing import names_all, only_chose
-from xray_core.compare.coverage import can_be_all
+from xray_core.compare.coverage import can_be_all, only_refers
 from xray_core.compare.evidence import UNKNOWN, Equality
 
 
@@ -75,6 +75,8 @@ def _whole(blame: Blame, judged: Judged, side: Literal["input", "output"]) -> bo
         return False  # a step may decide by the last digit of a number, or take the first of a dict
     if evidence.rows_known(a, b, side) or a[side] is None:
         return True
+    if side == "output" and only_refers(a[side]):
+        return False
     begins = side == "input" and judged.begins  # then what it judged is what it put out
     return can_be_all(a[side], None if begins else evidence.handled(a, side))
 

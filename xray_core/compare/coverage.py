@@ -7,7 +7,7 @@ of its items, not the question beside the documents. In doubt it is taken to be 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 _COUNT_NAME: Final = re.compile(
@@ -16,6 +16,7 @@ _COUNT_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 _MAX_NAME_CHARS: Final = 100
+_MAX_OF_A_REFERENCE: Final = 8  # words and whole numbers: a path, a table, a status, figures; more of them are data
 _MAX_DEPTH: Final = 6
 _MAX_LOOKED_AT: Final = 10_000  # elements of one value
 
@@ -29,6 +30,17 @@ def can_be_all(value: Any, n: int | None) -> bool:
     if value is None or isinstance(value, bool) or names_alone(value) or _counts_alone(value):
         return False
     return not n or _holds_records(value, n, _Budget(), 0)
+
+
+def only_refers(value: Any) -> bool:
+    """Whether a value is but a few words and whole numbers, as the path of a file, the name of a table or figures are: what
+    it stands for may be another thing in each run.
+    """
+    each: Iterable[Any] = value.values() if isinstance(value, Mapping) else [value]
+    flat = [one for member in each for one in (member if isinstance(member, list) else [member])]
+    return len(flat) <= _MAX_OF_A_REFERENCE and all(
+        one is None or isinstance(one, bool) or _is_name(one) for one in flat
+    )
 
 
 def names_alone(value: Any) -> bool:

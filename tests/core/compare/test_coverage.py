@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from xray_core.compare import PartedAt
-from xray_core.compare.coverage import can_be_all
+from xray_core.compare.coverage import can_be_all, only_refers
 from xray_core.testing import capture
 
 ROWS = [{"id": f"r{n}", "price": n} for n in range(12)]
@@ -58,6 +58,26 @@ def test_values_and_records_can_be_all(value: Any, n: int | None) -> None:
 )
 def test_names_counts_and_what_leaves_items_out_are_less(value: Any, n: int | None) -> None:
     assert not can_be_all(value, n)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["s3://lake/orders.parquet", "orders_v2", 12, True, {"path": "/data/a", "rows": 3}, {"found": 8, "ok": None}],
+)
+def test_what_refers_to_data_is_not_the_data(value: Any) -> None:
+    """A path is equal in both runs, whatever was written there."""
+    assert only_refers(value)
+    parted = blamed(value, ROWS)
+    assert not parted.certain
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a whole sentence", 0.5, {"fever": 101.3}, ROWS, {f"r{n}": n for n in range(12)}, {"rows": ROWS[:2]}],
+    ids=str,
+)
+def test_sentences_records_and_measures_are_data(value: Any) -> None:
+    assert not only_refers(value)
 
 
 def blamed(clean_out: Any, gate_in: Any, *, typed: bool = False) -> PartedAt:
