@@ -122,17 +122,23 @@ def _revoke(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _audit(what: str, key: Key) -> None:
-    """A line of the audit log, on stderr as the server writes them: who made or ended which key; never its text."""
+def operating_user() -> str:
+    """Who runs a command, for the audit log: the name of the operating system's user, else its number."""
     import getpass
 
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
+
+
+def _audit(what: str, key: Key) -> None:
+    """A line of the audit log, on stderr as the server writes them: who made or ended which key; never its text."""
     from xray_server.http import logs
 
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = str(os.getuid())
-    logs.print_audit(what, sys.stderr, key=key.name, key_id=key.key_id, scope=key.scope, project=key.project, by=user)
+    logs.print_audit(
+        what, sys.stderr, key=key.name, key_id=key.key_id, scope=key.scope, project=key.project, by=operating_user()
+    )
 
 
 class _Opened:

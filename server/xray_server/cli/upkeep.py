@@ -186,6 +186,7 @@ def check_store(url: str) -> dict[str, Any]:
 
 def _delete(arguments: argparse.Namespace) -> int:
     from xray_server.backends import open_store
+    from xray_server.store.questions import digest_of
 
     with closing(open_store(_url(arguments))) as store:
         if arguments.item is not None:
@@ -193,13 +194,23 @@ def _delete(arguments: argparse.Namespace) -> int:
             if not runs:
                 print(f"xray: no run of project {arguments.project!r} holds {arguments.item!r}", file=sys.stderr)
                 return 1
+            _audit("item deleted", arguments.project, item_digest=digest_of(arguments.item).hex(), runs=runs)
             print(f"item {arguments.item} is deleted from {runs} run{'s' if runs != 1 else ''}", file=sys.stderr)
             return 0
         if not store.delete_run(arguments.project, arguments.run_id, time.time_ns() // 1000):
             print(f"xray: there is no run {arguments.run_id!r} in project {arguments.project!r}", file=sys.stderr)
             return 1
+    _audit("run deleted", arguments.project, run_digest=digest_of(arguments.run_id).hex())
     print(f"run {arguments.run_id} is deleted", file=sys.stderr)
     return 0
+
+
+def _audit(what: str, project: str, **fields: Any) -> None:
+    """A line of the audit log, on stderr: who deleted what, by its digest."""
+    from xray_server.cli.keys import operating_user
+    from xray_server.http import logs
+
+    logs.print_audit(what, sys.stderr, project=project, by=operating_user(), **fields)
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -140,7 +140,9 @@ def test_the_command_deletes_an_item_from_every_run_or_says_that_none_holds_it(
         store.write([Batch(records_of(1, "a"), "default", 1)])
         held = next(each.ids[0] for each in store.sets("default", "run-1") if each.ids)
     assert main(["delete", "--item", held, "--db", database]) == 0
-    assert "is deleted from 1 run\n" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is deleted from 1 run\n" in said
+    assert "item deleted project=default by=" in said
     assert main(["delete", "--item", held, "--db", database]) == 1
     assert "no run of project 'default' holds" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
