@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from xray_server.records.schema import (
 )
 from xray_server.store import Batch, RunFilter, StepFilter, Store, StoreUnavailableError
 from xray_server.store.incomplete import noting_missing
+from xray_server.upkeep.export import export_to, import_from
 
 from tests.server import clickhouse
 from xray_core import verdicts
@@ -206,6 +207,21 @@ def test_every_question_is_answered_as_sqlite_answers_it(cluster: ClickHouseStor
         for store in (cluster, sqlite):
             assert store.write([batch]) == [{}]
     assert differences(cluster, sqlite) == []
+
+
+def test_what_is_moved_from_store_to_store_is_answered_alike(
+    cluster: ClickHouseStore, sqlite: Store, tmp_path: Path
+) -> None:
+    """From SQLite into a cluster, and from there into another SQLite."""
+    for batch in batches_of(10, 9, "load"):
+        sqlite.write([replace(batch, records=[each for each in batch.records if not isinstance(each, ClientRecord)])])
+    export_to(sqlite, tmp_path / "there.ndjson.gz")
+    assert import_from(cluster, tmp_path / "there.ndjson.gz", target="cluster").whole
+    assert differences(cluster, sqlite) == []
+    export_to(cluster, tmp_path / "back.ndjson.gz")
+    with closing(open_store(f"sqlite:///{tmp_path}/back.db")) as back:
+        assert import_from(back, tmp_path / "back.ndjson.gz", target="back").whole
+        assert differences(back, sqlite) == []
 
 
 def test_a_node_that_is_killed_under_load_costs_no_acknowledged_record_and_doubles_none(

@@ -104,6 +104,16 @@ def test_a_database_of_a_newer_xray_is_not_opened(store: ClickHouseStore, addres
         node.command("ALTER TABLE schema_version DELETE WHERE number = 999 SETTINGS mutations_sync = 2")
 
 
+def test_a_migration_that_was_cut_off_is_begun_again(store: ClickHouseStore, address: str) -> None:
+    (node,) = store._cluster.shards[0].nodes
+    node.command("TRUNCATE TABLE schema_version SYNC")
+    node.command("DROP TABLE missed SYNC")
+    with closing(open_store(address)) as again:
+        assert again.write([Batch([step("a", 1)], "default", NOW)]) == [{}]
+        assert again.run("default", "r") is not None
+    assert node.rows("SELECT count() FROM missed") == [(0,)]
+
+
 def step(part: str, rejected: int, rev: int = 1) -> Record:
     return StepRecord(v=1, run_id="r", step_id="s", attempt=1, part=part, rev=rev, name="n", pipeline="p", status="completed",
                       started_us=NOW, counts={"rejected": rejected}, reasons={"rejected": {part: rejected}})  # fmt: skip
