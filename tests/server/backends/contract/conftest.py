@@ -93,14 +93,19 @@ STORES: dict[str, Callable[[pytest.FixtureRequest, ExitStack], MakeStore]] = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """ClickHouse is asked in milliseconds what the others are in microseconds: in the quick tests the questions alone."""
+    """ClickHouse is asked in milliseconds what the others are in microseconds: in the quick tests the questions alone, and of
+    those none that asks hundreds of times.
+    """
     for item in items:
-        if "clickhouse" in item.name and "/contract/" in str(item.path) and item.path.name not in _QUICK_ON_CLICKHOUSE:
+        if "clickhouse" not in item.name or "/contract/" not in str(item.path):
+            continue
+        if item.path.name not in _QUICK_ON_CLICKHOUSE or any(words in item.name for words in _LONG_ON_CLICKHOUSE):
             item.add_marker(pytest.mark.stack)
             item.add_marker(pytest.mark.timeout(900))
 
 
 _QUICK_ON_CLICKHOUSE = ("test_questions.py", "test_keeping_keys.py")
+_LONG_ON_CLICKHOUSE = ("steps_are_filtered", "clickhouse-1]", "across_the_runs", "while_newer_runs")
 
 
 @pytest.fixture(params=sorted(STORES))
