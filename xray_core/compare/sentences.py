@@ -24,7 +24,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "given_something_else": "it was given something else, which no step before it explains",
     "given_by_run": "the runs were given different inputs, and it is the first step to show that",
     "missing": "only run {run} has this step",
-    "nothing_changed": ", and neither its code nor its parameters changed",
+    "nothing_changed": ", and neither its code version nor its parameters changed",
     "no_code_version": ", and its parameters did not change; no code version was given",
     "something_changed": ", and its {what} changed",
     "order_alone": ", in order alone",
