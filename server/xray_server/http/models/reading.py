@@ -221,6 +221,9 @@ class JourneyEntry(TypedDict, total=False):
     inferred: bool
     superseded: bool
     note: str | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    changed: dict[str, list[Any]] | None
 
 
 class Why(TypedDict):

@@ -99,9 +99,12 @@ _samples = st.builds(
     part=st.sampled_from(["a", "b"]),
     chunk=st.just("live"),
     rev=st.integers(0, 2),
-    samples=st.lists(st.builds(Sample, item_id=st.text(max_size=3), outcome=_outcomes, details=_json), max_size=2).map(
-        sample_text
-    ),
+    samples=st.lists(
+        st.builds(
+            Sample, item_id=st.text(max_size=3), outcome=_outcomes | st.sampled_from(["in", "out"]), details=_json
+        ),
+        max_size=2,
+    ).map(sample_text),
 )
 # a chunk never changes: its content follows from its name
 _verdicts = st.builds(
