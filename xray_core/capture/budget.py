@@ -7,7 +7,6 @@ in time is not begun, so whoever looks says beforehand what it costs at least. B
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -33,16 +32,18 @@ def no_tick(cost_s: float = 0.0) -> None:
 
 
 class Budget:
-    """What is left for one step. `with budget.look(...):` is one look; `tick` is the clock inside of it. Not for two threads
-    at once: then the time of one is not counted.
+    """What is left for one step. `with budget.look(...):` is one look; `tick` is the clock inside of it, which is not read before
+    somebody asks: to read it costs as much as to look at a few values. Not for two threads at once: then the time of one is not
+    counted.
     """
 
-    __slots__ = ("_allowed_s", "_began_s", "_clock", "_spent_s", "_until_s")
+    __slots__ = ("_allowed_s", "_began_s", "_clock", "_looking", "_spent_s")
 
     def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self._clock = clock
-        self._spent_s = self._allowed_s = self._began_s = 0.0
-        self._until_s = -math.inf
+        self._spent_s = self._allowed_s = 0.0
+        self._began_s: float | None = None
+        self._looking = False
 
     def look(self, took_s: float = 0.0, *, share: float = 1.0) -> Budget:
         """Begin a look at most as long as `share` of what is left; `took_s`: how long the step has run."""
@@ -50,17 +51,23 @@ class Budget:
         return self
 
     def __enter__(self) -> Budget:
-        self._began_s = self._clock()
-        self._until_s = self._began_s + self._allowed_s
+        self._looking = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._spent_s += max(0.0, self._clock() - self._began_s)
-        self._until_s = -math.inf
+        self._looking = False
+        if self._began_s is not None:
+            self._spent_s += max(0.0, self._clock() - self._began_s)
+            self._began_s = None
 
     def tick(self, cost_s: float = 0.0) -> None:
         """See `Tick`."""
-        if self._clock() + cost_s > self._until_s:
+        if not self._looking:
+            raise OverBudgetError
+        now = self._clock()
+        if self._began_s is None:
+            self._began_s = now
+        if now + cost_s > self._began_s + self._allowed_s:
             raise OverBudgetError

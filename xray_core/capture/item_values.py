@@ -29,6 +29,7 @@ FEW: Final = 1_000  # values, all columns together: numbers and texts are read w
 FEW_COLUMNS: Final = 20
 MAX_CELLS: Final = 4_000_000  # read for one set, however long that may take
 _CHUNK: Final = 1 << 13  # values read between two looks at the clock
+_CHUNK_OF_OTHERS: Final = 1 << 8  # of values that are neither numbers nor texts
 # What a value costs at least, its sums included: what cannot be done in time is not begun.
 _COST_OF_A_COLUMN_S: Final = 100e-6
 _COST_OF_A_NUMBER_S: Final = 0.1e-6
@@ -136,10 +137,11 @@ def _column(values: Any, tick: Tick, *, few: bool) -> Column:
     plain = values if type(values) in (list, tuple) else list(map(_plain, reading.plain_values(values)))
     texts = set(map(type, plain)) == {str}
     hashes = array("Q")
-    for at in range(0, len(plain), _CHUNK):
+    size = _CHUNK if texts else _CHUNK_OF_OTHERS
+    for at in range(0, len(plain), size):
         if not few:
             tick()
-        chunk = plain[at : at + _CHUNK] if len(plain) > _CHUNK else plain
+        chunk = plain[at : at + size] if len(plain) > size else plain
         if texts:
             hashes.extend(hash_all([each.encode("utf-8", "surrogatepass") for each in chunk], _TEXT_SEED))
         else:

@@ -28,7 +28,7 @@ MAX_DEPTH: Final = 32
 _STRINGS: Final[frozenset[type]] = frozenset({str})
 _MAX_DIGITS: Final = 1_000  # of a Decimal written out
 _INTS: Final[frozenset[type]] = frozenset({int})
-_FEW: Final = 500  # values read in any case
+_FEW: Final = 500  # values of a collection that is begun without asking
 _BETWEEN_LOOKS: Final = 100  # values, between two looks at the clock
 _LONG: Final = 100_000
 # What values cost at least, on a machine of today.
@@ -106,7 +106,7 @@ class _Walk:
                 )
         elif (kind is str or kind is bytes or kind is bytearray) and len(value) > _LONG:
             tick(len(value) * _COST_OF_BYTE_S)
-        if not self.nodes % _BETWEEN_LOOKS and self.nodes < MAX_NODES - _FEW:
+        if not self.nodes % _BETWEEN_LOOKS:
             tick(0.0)
 
     def _sequence(self, elements: Sequence[Any], depth: int, *, ordered: bool) -> tuple[bytes, bytes]:

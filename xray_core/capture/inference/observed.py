@@ -23,6 +23,7 @@ from xray_core.objects.structure import known_size
 MAX_CELLS_AT_ONCE: Final = 5_000  # of an argument, read before the step begins
 FEW: Final = 4_096  # fields read, all rows together: read without a look at the clock
 MAX_ARGUMENTS: Final = 50
+_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 # What reading a row of one field costs at least, on a machine of today: what cannot be done in time is not begun.
 _COST_S: Final = {"frame": 0.08e-6}
 _COST_OF_RECORDS_S: Final = 0.25e-6
@@ -78,6 +79,8 @@ class Observed:
     def see_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Hold what may be items among what a function was called with."""
         for name, value in arguments.items():
+            if type(value) in _SCALARS:
+                continue
             held = self._hold(value)
             if held is None and found_in.is_lazy(value) and len(self._lazy) < MAX_ARGUMENTS:
                 self._lazy[str(name)[:200]] = type(value).__name__[:100]
@@ -122,6 +125,8 @@ class Observed:
 
     def see_result(self, value: Any, *, one_of_several: bool = False) -> None:
         """Hold what came out; of a step with several outputs, one of them."""
+        if type(value) in _SCALARS:
+            return
         held = value if found_in.is_frame(type(value)) else self._hold(value)
         if not one_of_several:
             self._result = held

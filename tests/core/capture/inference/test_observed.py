@@ -74,7 +74,7 @@ def test_all_looks_at_one_step_together_take_no_longer() -> None:
 def test_what_would_take_too_long_to_hold_is_not_held_and_nothing_is_said_of_the_others(rows: Any) -> None:
     watch = Watch(step_s=4e-3)
     few = [{"customer_id": n} for n in range(9)]
-    watch.see_arguments(rows=rows, few=few)
+    watch.see_arguments(rows=rows, again=rows, few=few)
     watch.see_result(few)
     found = watch.infer(60.0)
     assert (found.related.came_in, found.related.came_out) == (None, None)
@@ -106,7 +106,7 @@ def test_columns_for_which_there_is_no_time_are_left_out_one_by_one_and_counted(
 
     assert columns(60.0, 1e-6) == ({"city", "price", "street"}, 0, True)
     assert columns(1.0, 1e-6) == ({"price"}, 2, False), "texts would take longer than there is time"
-    assert columns(11.0, 0.006) == ({"city", "price"}, 1, False), "the clock is looked at within a column"
+    assert columns(10.0, 0.006) == ({"city", "price"}, 1, False), "the clock is looked at within a column"
 
 
 def test_few_items_and_a_key_that_the_user_named_are_read_whatever_it_takes() -> None:
