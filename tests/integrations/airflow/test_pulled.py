@@ -58,9 +58,9 @@ def test_other_sequences_and_those_of_a_task_that_ended_are_left_alone() -> None
     assert noted["rows"].values == []
 
 
-def captured_of(work_of: Any) -> Captured:
+def captured_of(work_of: Any, **settings: Any) -> Captured:
     """A task that is handed a lazy sequence, as task.py captures it."""
-    lazy, captured = LazyXComSequence(), Captured()
+    lazy, captured = LazyXComSequence(), Captured(**settings)
     with captured.run() as run, run.step("above") as step:
         step.observe_inputs({"rows": lazy})
         noted = pulled.watch({"rows": lazy})
@@ -79,3 +79,15 @@ def test_what_was_pulled_went_in_and_what_was_not_is_named_as_not_known() -> Non
     assert "in" not in none["items"]
     assert (none["inference"]["skipped"], none["relation"]) == ("lazy", None)
     assert none["inference"]["note"].startswith("rows is a LazyXComSequence, which is never read here")
+
+
+def test_what_pulled_items_held_before_is_not_known_since_the_task_may_have_changed_them() -> None:
+    def reprice(rows: Any) -> list[dict[str, Any]]:
+        pulled_rows = [{**row} for row in rows]
+        for row in rows:
+            row["seen"] = True
+        return pulled_rows
+
+    captured = captured_of(reprice, item_fields="p,seen")
+    assert {sample["outcome"] for sample in captured.samples()} == {"out"}
+    assert captured.step("above")["items"]["in"]["n"] == 5

@@ -100,9 +100,12 @@ class Observed:
                 self._read_now(name, value)
 
     def see_pulled(self, name: str, values: list[Any]) -> None:
-        """What the program pulled out of a lazy argument while the step ran."""
-        self._lazy.pop(str(name)[:200], None)
-        self.see_arguments({name: values})
+        """What the program pulled out of a lazy argument while the step ran: which items, not what they held before."""
+        name = str(name)[:200]
+        self._lazy.pop(name, None)
+        held = self._hold(values)
+        if held is not None and len(self._arguments) < MAX_ARGUMENTS:
+            self._arguments[name] = held
 
     def _hold(self, value: Any) -> Any:
         try:
