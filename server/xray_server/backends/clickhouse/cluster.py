@@ -18,7 +18,6 @@ import xxhash
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from xray_core.errors import ConfigurationError
-from xray_core.safety import log
 from xray_server.backends.clickhouse.address import Address
 from xray_server.backends.clickhouse.node import Node
 from xray_server.store import StoreUnavailableError
@@ -239,7 +238,6 @@ class Cluster:
                 node.rows("SELECT 1")
             except StoreUnavailableError as error:
                 away.append(error)
-                log.warning("X-Ray: %s", error)
             except ClickHouseError as error:
                 raise ConfigurationError(
                     f"XRAY_DATABASE_URL: cannot open {self.address.location} on {node.name}: {error}"

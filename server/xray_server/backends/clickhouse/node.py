@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -13,6 +14,7 @@ from clickhouse_connect.driver import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 from urllib3.exceptions import HTTPError as TransportError
 
+from xray_core.safety import log
 from xray_server.backends.clickhouse.address import Address
 from xray_server.store import StoreUnavailableError
 
@@ -35,6 +37,7 @@ _SETTINGS: Final = {
     "local_filesystem_read_method": "pread",  # a tenth less of its processors than with threads that read
     "max_threads": 1,  # what is found by its key is found before other threads have begun; scans say otherwise
 }
+logging.getLogger("clickhouse_connect").setLevel(logging.ERROR)  # it warns of each try; what it says is in our error
 _DOWN_S: Final = 2.0  # for so long a node that did not answer is not asked where another can be
 
 
@@ -60,6 +63,7 @@ class Node:
         self._client: Client | None = None
         self._types: dict[str, tuple[list[str], list[str]]] = {}
         self.down_until_s = 0.0
+        self._away = False  # as was logged
 
     @property
     def is_down(self) -> bool:
@@ -136,9 +140,15 @@ class Node:
                     self.down_until_s = time.monotonic() + _DOWN_S
                 # what the driver says of a connection is its address again, with all settings
                 why = str(error)[:500] if _CODE.search(str(error)) else "no connection"
+                if self.is_down and not self._away:
+                    self._away = True
+                    log.warning("X-Ray: ClickHouse %s does not answer.", self.name)
                 raise StoreUnavailableError(f"ClickHouse {self.name} cannot answer just now: {why}") from error
             raise
         self.down_until_s = 0.0
+        if self._away:
+            self._away = False
+            log.warning("X-Ray: ClickHouse %s answers again.", self.name)
         return answer
 
     def close(self) -> None:

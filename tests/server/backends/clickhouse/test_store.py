@@ -16,12 +16,13 @@ from xray_server.alerts.store import KeepsAlerts
 from xray_server.backends import open_store
 from xray_server.backends.clickhouse.address import DEFAULT_CONTROL, parse_address
 from xray_server.backends.clickhouse.migrate import statements
+from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.clickhouse.places import make_place, parse_place
 from xray_server.backends.clickhouse.sql import bind, literal
 from xray_server.backends.clickhouse.store import ClickHouseStore
 from xray_server.ingest.committer import Committer
 from xray_server.records.schema import Record, RunRecord, StepRecord
-from xray_server.store import BadCursorError, Batch, RunFilter, StepFilter
+from xray_server.store import BadCursorError, Batch, RunFilter, StepFilter, StoreUnavailableError
 
 from tests.server.conftest import LoopbackServer
 from xray_core.errors import ConfigurationError
@@ -60,6 +61,17 @@ def test_an_address_that_cannot_be_read_says_what_to_write(url: str) -> None:
 def test_a_server_that_does_not_answer_is_a_mistake_that_is_told_at_the_start(control: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"cannot open clickhouse://127\.0\.0\.1:1/x"):
         open_store(f"clickhouse://127.0.0.1:1/x?control=sqlite:///{control}")
+
+
+def test_that_a_node_is_away_is_logged_once_however_often_it_is_asked(caplog: pytest.LogCaptureFixture) -> None:
+    node = Node("127.0.0.1", 1, parse_address("clickhouse://127.0.0.1:1/x"), lambda _: None)
+    for _ in range(3):
+        with pytest.raises(
+            StoreUnavailableError, match=r"ClickHouse 127\.0\.0\.1:1 cannot answer just now: no connection$"
+        ):
+            node.rows("SELECT 1")
+    said = [record.getMessage() for record in caplog.records if record.name.startswith(("xray", "clickhouse"))]
+    assert said == ["X-Ray: ClickHouse 127.0.0.1:1 does not answer."]
 
 
 def test_values_are_bound_whatever_is_in_them(store: ClickHouseStore) -> None:
