@@ -61,7 +61,7 @@ class Operation:
     @property
     def plain(self) -> bool:
         """Whether a form without a script can ask it."""
-        return self.method == "GET" and "{" not in self.path
+        return self.method == "GET" and not any(field.required for field in self.parameters)
 
 
 def operations(document: Mapping[str, Any]) -> list[tuple[str, list[Operation]]]:
