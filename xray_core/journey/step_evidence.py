@@ -10,6 +10,7 @@ from xray_core.journey.types import Certainty, Entry, Json, LookedUp, State
 from xray_core.model import ITEMS_IN, ITEMS_OUT, ITEMS_UNKNOWN, NOT_REACHED, OTHER_ITEMS_COME_OUT
 from xray_core.verdicts import false_positive_probability
 
+_EXACT: Final = 1 << 53  # whole numbers below it are doubles too
 _CHILDREN_SHOWN: Final = 5
 _LOST: Final = ("verdicts", "verdicts_without_id", "redaction_failed")
 # Of several verdicts on one item at one step. An explicit no counts more, unless the item is known to have come out.
@@ -235,6 +236,8 @@ class StepEvidence:
                 self.details = sample["details"] if sample["details"] is not None else self.details
                 self.score = sample["score"] if sample["score"] is not None else self.score
                 self.rank = sample["rank"] if sample["rank"] is not None else self.rank
+        if self.details is None:
+            self.details = self._declared()
         if self.score is None and self.outcome is not None:
             for end in (self.state["scores"] or {}).get(self.outcome, {}).values():
                 if end is not None and end[1] == self.item_id:
@@ -243,6 +246,14 @@ class StepEvidence:
             self._from_decision(decision)
         if self.outcome == "not_selected":
             self.cutoff = _cutoff(self.state)
+
+    def _declared(self) -> Json | None:
+        """The number that decided and its limit, which every verdict that declares them keeps; details only samples have."""
+        for each in self.sets:
+            if each.found and each.value is not None and (each.outcome, each.reason) == (self.outcome, self.reason):
+                known = {"value": each.value, "limit": each.limit}
+                return {name: _whole(number) for name, number in known.items() if number is not None}
+        return None
 
     def _from_decision(self, decision: Mapping[str, Any]) -> None:
         chosen = decision.get("selected")
@@ -336,3 +347,8 @@ def _given(state: State, side: Literal["input", "output"]) -> int | None:
 def _error_text(error: Mapping[str, Any]) -> str:
     text = f"{error.get('type') or 'error'}: {error.get('message') or ''}"
     return text if len(text) <= 120 else text[:119] + "…"
+
+
+def _whole(number: float) -> float:
+    """150.0 as 150: it is kept as a double, and was given as either."""
+    return int(number) if number.is_integer() and abs(number) < _EXACT else number

@@ -27,6 +27,7 @@ class LookedUp:
         n_fingerprints: of the n, those kept as fingerprints.
         found: how the item was found, if it was.
         position: index among the named ids, where it was found there.
+        value, limit: as its verdict declared them.
     """
 
     step_id: str
@@ -38,6 +39,8 @@ class LookedUp:
     distinct_ids: int = 0
     found: Literal["exact", "fingerprint"] | None = None
     position: int | None = None
+    value: float | None = None
+    limit: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)  # frozen, the making of each costs three times as much: there are thousands

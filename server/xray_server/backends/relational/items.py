@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, cast
@@ -44,6 +46,8 @@ class _SetsOfStep:
     ids: set[str] = field(default_factory=set)
     found: Literal["exact", "fingerprint"] | None = None
     position: int | None = None
+    value: float | None = None
+    limit: float | None = None
 
 
 def look_up(db: Database, project: str, run_id: str, item_id: str) -> list[LookedUp]:
@@ -59,7 +63,7 @@ def look_up_in(chunks: Iterable[Chunk], item_id: str) -> list[LookedUp]:
     fingerprint = verdicts.fingerprint(text)
     found: dict[tuple[int, int, str | None], _SetsOfStep] = {}
     for step, step_id, attempt, head, data in chunks:
-        for code, reason, n, form, offset, length, *_ in head:
+        for code, reason, n, form, offset, length, *declared in head:
             key = (step, code, reason)
             sets = found.get(key)
             if sets is None:
@@ -69,15 +73,30 @@ def look_up_in(chunks: Iterable[Chunk], item_id: str) -> list[LookedUp]:
                 sets.n_fingerprints += n
                 if sets.found is None and _has_fingerprint(data, offset, length, fingerprint):
                     sets.found = "fingerprint"
+                    if declared:
+                        place = bisect_left(verdicts.decode(bytes(data[offset : offset + length])), fingerprint)
+                        sets.value, sets.limit = _declared_at(declared, data, place)
                 continue
             ids = msgspec.json.decode(data[offset : offset + length])
             sets.ids.update(ids)
             if sets.found != "exact" and text in ids:
                 sets.found, sets.position = "exact", ids.index(text)
+                sets.value, sets.limit = _declared_at(declared, data, sets.position)
     return [
-        LookedUp(s.step_id, s.attempt, s.outcome, s.reason, s.n, s.n_fingerprints, len(s.ids), s.found, s.position)
+        LookedUp(
+            s.step_id, s.attempt, s.outcome, s.reason, s.n, s.n_fingerprints, len(s.ids), s.found, s.position, s.value, s.limit
+        )
         for s in found.values()
-    ]
+    ]  # fmt: skip
+
+
+def _declared_at(place: Sequence[Any], data: Any, position: int) -> tuple[float | None, float | None]:
+    """The declared value and the limit of one item of a set, by what its place in the head has behind its first six fields."""
+    values, limit = unpack_values(place, data)
+    if values is None:
+        return None, None
+    (value,) = struct.unpack_from("<d", values, 8 * position)
+    return (None, None) if value != value else (value, limit)
 
 
 def sets(db: Database, project: str, run_id: str, step_id: str | None) -> Iterator[StoredSet]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from xray_server.errors import NotKnownError
 from xray_server.read.what_if import what_if
+from xray_server.read.why import why
 from xray_server.records.schema import decode_record
 from xray_server.store import Batch, Store
 
@@ -184,3 +185,21 @@ def test_what_cannot_be_asked_says_what_to_do(store: Store, work: Any, problem: 
         asked(store, 5)
     with pytest.raises(NotKnownError, match="it has: gate"):
         what_if(store, PROJECT, "r", step="gates", limit=5)
+
+
+@pytest.mark.parametrize("item", ["i5", "i2999", "i100"])
+def test_why_tells_the_number_that_decided_for_every_item_sampled_or_not(store: Store, item: str) -> None:
+    n = int(item[1:])
+
+    def work(step: Any) -> None:
+        gate({f"i{n}": n for n in range(3_000)}, operator.gt, 99)(step)
+
+    captured = Captured(sample_rate=0, samples_per_reason=0)
+    with captured.run(run_id="r") as run, run.step("gate") as step:
+        work(step)
+    records = [decode_record(json.dumps(record).encode()) for record in captured.sink.records]
+    assert store.write([Batch(records, PROJECT, 1)]) == [{}]
+    found = why(store, PROJECT, "r", item)
+    assert found.details == {"value": n, "limit": 99} if n > 99 else found.details == {"value": n}
+    if n > 99:
+        assert f"dear (value {n}; limit 99)" in found.sentence
