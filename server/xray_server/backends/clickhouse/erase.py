@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from xray_core import verdicts
@@ -110,13 +110,18 @@ def _from_runs(shard: Group, names: Iterable[RunName], erasure_of: Any) -> int:
         if erasure and _from_run(shard, name, erasure):
             erased.append(name)
     if erased:
-        for table, key in _KEYS.items():
-            these = bind("(project, run_id) IN ?", erased)
-            shard.command(
-                f"ALTER TABLE {table} DELETE WHERE {these} AND ({key}, ver) NOT IN "  # noqa: S608  # bound
-                f"(SELECT {key}, max(ver) FROM {table} WHERE {these} GROUP BY {key}) SETTINGS mutations_sync = 2"
-            )
+        remove_older(shard.command, erased)
     return len(erased)
+
+
+def remove_older(command: Callable[[str], None], names: Sequence[RunName]) -> None:
+    """Remove the rows of these runs that a newer one replaced, and wait until none of them is on the disk as a row."""
+    these = bind("(project, run_id) IN ?", list(names))
+    for table, key in _KEYS.items():
+        command(
+            f"ALTER TABLE {table} DELETE WHERE {these} AND ({key}, ver) NOT IN "  # noqa: S608  # bound
+            f"(SELECT {key}, max(ver) FROM {table} WHERE {these} GROUP BY {key}) SETTINGS mutations_sync = 2"
+        )
 
 
 def _from_run(shard: Group, name: RunName, erasure: Erasure) -> bool:

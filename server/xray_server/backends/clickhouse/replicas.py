@@ -9,11 +9,15 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from xray_core import verdicts
 from xray_core.safety import log, swallow
 from xray_server.backends.clickhouse.cluster import Cluster, Shard
-from xray_server.backends.clickhouse.delete import OF_RUNS
+from xray_server.backends.clickhouse.delete import OF_RUNS, deleted_among
+from xray_server.backends.clickhouse.erase import erased_items, remove_older
 from xray_server.backends.clickhouse.node import Node
+from xray_server.backends.clickhouse.parts import RunName
 from xray_server.backends.clickhouse.sql import bind
+from xray_server.backends.relational.rows import HOUR_US
 from xray_server.store import StoreUnavailableError
 
 RUNS_AT_ONCE: Final = 500
@@ -50,7 +54,8 @@ def _from_one(source: Node, target: Node, stop: Callable[[], bool]) -> int:
             break
         for table in _WHOLE:
             target.paste(table, source.copied(f"SELECT * FROM {table}"))  # noqa: S608
-        _copy_runs(source, target, [(project, run_id) for project, run_id, _ in rows if run_id])
+        if names := [(project, run_id) for project, run_id, _ in rows if run_id]:
+            _copy_runs(source, target, names)
         # what was missed once more meanwhile is later, and stays
         done = bind("node = ? AND (project, run_id) IN ?", target.name, [row[:2] for row in rows])
         done += bind(" AND at_us <= ?", max(row[2] for row in rows))
@@ -61,16 +66,25 @@ def _from_one(source: Node, target: Node, stop: Callable[[], bool]) -> int:
     return copied
 
 
-def _copy_runs(source: Node, target: Node, names: Sequence[tuple[str, str]]) -> None:
-    if not names:
+def _copy_runs(source: Node, target: Node, names: Sequence[RunName]) -> None:
+    """Copy the rows of these runs. Only what was deleted is deleted: a writer may add to the others meanwhile."""
+    gone = deleted_among(Shard(0, [source]), names)
+    if gone:
+        for table in OF_RUNS:
+            target.command(bind(f"DELETE FROM {table} WHERE (project, run_id) IN ?", list(gone)))  # noqa: S608
+    left = [name for name in names if name not in gone]
+    if not left:
         return
-    these = bind("(project, run_id) IN ?", names)
-    hours = f"SELECT DISTINCT project, toUInt32(intDiv(at_us, 3600000000)) FROM step_list WHERE {these}"  # noqa: S608
+    these = bind("(project, run_id) IN ?", left)
+    erased = erased_items(Shard(0, [source]), sorted({project for project, _ in left}))
+    for project, items in erased.items():
+        fingerprints = [item.hash64 & verdicts.MASK for item in items]
+        target.command(f"DELETE FROM item WHERE {these}" + bind(" AND project = ? AND fp IN ?", project, fingerprints))  # noqa: S608
     for table in OF_RUNS:
-        # rows that the source has no more, of a run or an item that was deleted, must not come back
-        if any(source.rows(f"SELECT 1 FROM {each} LIMIT 1") for each in ("deleted_run", "deleted_item")):  # noqa: S608
-            target.command(f"DELETE FROM {table} WHERE {these}")  # noqa: S608
         target.paste(table, source.copied(f"SELECT * FROM {table} WHERE {these}"))  # noqa: S608
+    if erased:
+        remove_older(target.command, left)
+    hours = f"SELECT DISTINCT project, toUInt32(intDiv(at_us, {HOUR_US})) FROM step_list WHERE {these}"  # noqa: S608
     target.command(
         f"INSERT INTO hour_touched SELECT *, 1, toUnixTimestamp64Micro(now64(6)) FROM ({hours})"  # noqa: S608
     )
