@@ -31,10 +31,13 @@ _one = st.tuples(anything)
 _two = st.tuples(text | anything, anything)
 _nothing = st.just(())
 STEP: dict[str, tuple[st.SearchStrategy[Any], dict[str, st.SearchStrategy[Any]]]] = {
-    "reject": (st.tuples(_usual | anything, text | anything), {"details": anything, "score": number, "rank": number | anything}),
+    "reject": (
+        st.tuples(_usual | anything, text | anything),
+        {"details": anything, "score": number, "rank": number | anything, "value": number | anything, "limit": number | anything},
+    ),
     "reject_many": (st.tuples(st.lists(_usual) | anything, text), {"details": anything}),
-    "accept": (st.tuples(_usual | anything), {"reason": text | anything, "details": anything, "score": number | anything, "rank": number}),
-    "accept_many": (st.tuples(st.lists(_usual) | anything), {"reason": anything}),
+    "accept": (st.tuples(_usual | anything), {"reason": text | anything, "details": anything, "score": number | anything, "rank": number, "value": number | anything, "limit": anything}),
+    "accept_many": (st.tuples(st.lists(_usual) | anything), {"reason": anything, "value": anything, "limit": number}),
     "judge": (st.tuples(st.lists(_usual) | anything, st.lists(st.none() | text) | anything), {"details": anything, "score": anything}),
     "errored": (st.tuples(_usual | anything), {"reason": text | anything, "details": anything}),
     "decide": (
@@ -43,16 +46,18 @@ STEP: dict[str, tuple[st.SearchStrategy[Any], dict[str, st.SearchStrategy[Any]]]
     ),
     "set_input": (_one, {}),
     "set_output": (_one, {}),
+    "set_dimensions": (st.tuples(st.lists(text, max_size=3) | anything), {}),
     "set_item_key": (st.tuples(text | anything), {}),
     "set_input_count": (st.tuples(number | anything), {}),
     "set_output_count": (st.tuples(number | anything), {}),
-    "set_input_items": (st.tuples(st.lists(_usual) | anything), {"key": st.none() | anything}),
+    "set_input_items": (st.tuples(st.lists(_usual) | anything), {"key": st.none() | anything, "fields": st.none() | anything}),
     "set_output_items": (st.tuples(st.lists(_usual) | anything), {"key": st.none() | anything}),
     "set_metadata": (_two, {}),
     "set_origin": (st.tuples(made(Origin, anything, anything, anything, anything, anything) | anything), {}),
     "set_origin_state": (_one, {}),
     "observe_input": (_one, {}),
     "observe_inputs": (_one, {}),
+    "observe_pulled": (st.tuples(text | anything, st.lists(anything, max_size=3) | anything), {}),
     "observe_output": (_one, {"name": st.none() | text}),
     "observe_output_size": (st.tuples(number | anything), {}),
     "snapshot": (_nothing, {}),

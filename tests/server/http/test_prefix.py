@@ -48,7 +48,9 @@ def test_nothing_on_any_page_leads_out_of_the_prefix(proxied: tuple[httpx.Client
         seen.add(address)
         page = http.get(before + address.removeprefix("/tools/xray"))
         expected = {"/tools/xray/ui/none": 404, "/tools/xray/ui/search": 307}  # a search for nothing
-        assert page.status_code == expected.get(address, 200), address
+        of_pages = address.startswith("/tools/xray/ui")
+        # the API's reference links to paths that need parameters
+        assert page.status_code in ({expected.get(address, 200)} if of_pages else {200, 422}), address
         if not page.headers.get("content-type", "").startswith("text/html"):
             continue
         for kind, link in re.findall(r'(href|src|action)="([^"]+)"', page.text):

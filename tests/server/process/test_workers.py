@@ -115,13 +115,15 @@ def test_a_database_of_an_older_schema_is_brought_up_to_date_with_its_data_and_s
     )
     db = sqlite3.connect(path, isolation_level=None)
     db.executescript(f"BEGIN;\n{first}\nPRAGMA user_version = 1;\nCOMMIT;")
-    db.execute("CREATE TABLE deleted_run (project, digest)")  # today's writer looks there
+    db.executescript(
+        "CREATE TABLE deleted_run (project, digest); CREATE TABLE deleted_item (project, fingerprint, at_us)"
+    )  # looked into by today's writer
     Writer(db, FileLock(path)).write([Batch([
         RunRecord(v=1, run_id="r", part="a", pipeline="p"),
         StepRecord(v=1, run_id="r", step_id="s", attempt=1, part="a", name="filter"),
         VerdictsRecord(1, "r", "s", [VerdictSet("rejected", 1, "late", ["item"])], 1, "a", "0"),
     ])])  # fmt: skip
-    db.execute("DROP TABLE deleted_run")
+    db.executescript("DROP TABLE deleted_run; DROP TABLE deleted_item")
     db.close()
     store = SQLiteStore(path)
     (found,) = store.item_runs("default", "item", pipeline=None, limit=10).items
