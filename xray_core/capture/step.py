@@ -271,9 +271,9 @@ class Step(StepValues):
                 head.duration_us = duration_us
             # the end follows from the monotonic clock, so that a jump of the wall clock cannot turn time around
             head.ended_us = head.started_us + duration_us
-            head.status = (
-                status if type(status) is str and status in STATUS_RANK else "completed" if error is None else "failed"
-            )
+            known = type(status) is str and status in STATUS_RANK
+            ended: Status = status if known else "completed" if error is None else "failed"
+            head.status = ended
             if error is not None:
                 self._values.set_error(error, trace)
             recorder.open_things.pop(self, None)
@@ -286,8 +286,8 @@ class Step(StepValues):
             else:
                 with self._lock:
                     if not self._released:
-                        if self._observed is not None and status != "skipped":
-                            self._infer(duration_us / 1e6, failed=status == "failed")
+                        if self._observed is not None and ended != "skipped":
+                            self._infer(duration_us / 1e6, failed=ended == "failed")
                         if self._log is not None:
                             self._log.drain()
                         self._write_down()
