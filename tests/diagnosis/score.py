@@ -37,7 +37,7 @@ class Score:
         return (
             f"{self.faults} planted faults: right step {self.right_step}, right cause {self.right_cause}, "
             f"false blame {self.false_blame}, false certainty {self.false_certainty}; "
-            f"{self.controls} controls: {self.clean} blamed for nothing"
+            f"nothing blamed in {self.clean} of {self.controls} controls"
         )
 
 

@@ -1,6 +1,6 @@
 """Faults of every kind in one pipeline, captured in every way: the guilty step is named, and never another with certainty.
 
-`make test` prints the score. Bars: 95% of the faults at the right step, no false certainty, all controls blamed for nothing.
+`make test` prints the score. Bars: 95% of the faults at the right step, no false certainty, nothing blamed in controls.
 """
 
 from __future__ import annotations

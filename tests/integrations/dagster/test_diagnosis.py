@@ -1,4 +1,4 @@
-"""Planted faults in asset graphs without an X-Ray line: the guilty step is named, controls are blamed for nothing."""
+"""Planted faults in asset graphs without an X-Ray line: the guilty step is named, in controls nothing is blamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planted faults in flows without an X-Ray line: the guilty task is named, controls are blamed for nothing."""
+"""Planted faults in flows without an X-Ray line: the guilty task is named, in controls nothing is blamed."""
 
 from __future__ import annotations
 
