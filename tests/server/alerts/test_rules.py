@@ -19,6 +19,7 @@ from tests.server.alerts.conftest import (
     SLACK,
     Receiver,
     add_rule,
+    alerts_health,
     eventually,
     ingest,
     judged,
@@ -88,7 +89,7 @@ def test_a_target_that_says_itself_that_it_is_private_is_kept_with_a_warning(
     )
     assert "warning: nothing will be delivered to 127.0.0.1" in capsys.readouterr().err
     ingest(http, step("r1", rejected=95, accepted=5))
-    eventually(lambda: http.get("/health").json()["alerts"]["given_up"], "it was not tried")
+    eventually(lambda: alerts_health(http).get("given_up"), "it was not tried")
     assert xray(["alerts", "history"]) == 0
     assert "http://127.0.0.1:9/*** given up (127.0.0.1 is at 127.0.0.1, which is not" in capsys.readouterr().out
 
@@ -197,7 +198,7 @@ def test_apprise_may_not_reach_a_private_address_or_start_a_program(http: httpx.
         datagrams.settimeout(0.01)
         add_rule(http, to=[f"rsyslog://127.0.0.1:{datagrams.getsockname()[1]}/daemon"])
         ingest(http, step("r1", rejected=95, accepted=5))
-        eventually(lambda: http.get("/health").json()["alerts"]["given_up"] == 2, "not all were given up", within_s=60)
+        eventually(lambda: alerts_health(http).get("given_up") == 2, "not all were given up", within_s=60)
         with pytest.raises(TimeoutError):
             datagrams.recv(100)
     assert receiver.requests == []
