@@ -69,7 +69,7 @@ class Node:
             except OSError:
                 assert self._process.poll() is None, (self.home / "output").read_text()[-2000:]
                 assert time.monotonic() < deadline, "the node did not start"
-                time.sleep(0.02)
+                time.sleep(0.02)  # between two looks, up to the deadline
 
     def kill(self) -> None:
         """As a power cut would end it."""
@@ -86,7 +86,7 @@ def nodes(count: int, *, on_disk: bool = False) -> Iterator[list[Node]]:
         why = "ClickHouse tests need `pip install chdb-core`, or XRAY_TEST_CLICKHOUSE_URL"
         if os.environ.get("CI"):
             pytest.fail(why)
-        pytest.skip(why)
+        pytest.skip(why)  # on a user's machine; CI has failed above
     # in memory where that is to be had: what most tests kill is X-Ray, and each insert flushes to the disk several times
     shared = Path("/dev/shm") if not on_disk and Path("/dev/shm").is_dir() else None
     home = Path(tempfile.mkdtemp(prefix="xray-clickhouse-", dir=shared))

@@ -75,7 +75,9 @@ def _need(*libraries: str) -> None:
     """Skip without them. They are looked for, not imported: eventlet warns of every fork of a process that has loaded it."""
     for library in libraries:
         if find_spec(library) is None:
-            pytest.skip(f"missing: {library}: pip install {library}")
+            if os.environ.get("CI"):
+                pytest.fail(f"missing: {library}: pip install {library}")
+            pytest.skip(f"missing: {library}: pip install {library}")  # on a user's machine
 
 
 # Each library where it is hardest; every order of each in test-stack.

@@ -68,7 +68,7 @@ def missing(what: str) -> None:
     """Skip, loudly; under CI nothing may be missing."""
     if os.environ.get("CI"):
         pytest.fail(f"missing: {what}")
-    pytest.skip(f"missing: {what}")
+    pytest.skip(f"missing: {what}")  # on a user's machine; CI has failed above
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def _wait_for(proxied: Proxied, process: subprocess.Popen[str]) -> None:
             except httpx.ConnectError:
                 assert process.poll() is None, process.stderr.read() if process.stderr else ""
                 assert time.monotonic() < deadline, "nginx did not start"
-                time.sleep(0.02)
+                time.sleep(0.02)  # between two looks, up to the deadline
 
 
 def test_the_sdk_delivers_and_every_page_stays_below_the_path(

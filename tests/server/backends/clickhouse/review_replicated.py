@@ -79,7 +79,7 @@ def wait_for(port: int) -> None:
             return
         except OSError:
             assert time.monotonic() < deadline, f"nothing listens on {port}"
-            time.sleep(0.1)
+            time.sleep(0.1)  # between two looks, up to the deadline
 
 
 def ask(port: int, statement: str) -> str:
@@ -140,7 +140,7 @@ def review(ports: list[int], statement: str) -> str:
     deadline = time.monotonic() + 30
     while ask(ports[1], f"SELECT count() FROM {table}") != "1":
         assert time.monotonic() < deadline, f"{table}: the row did not come to the other replica, or came twice"
-        time.sleep(0.1)
+        time.sleep(0.1)  # between two looks, up to the deadline
     if version is None:
         return f"{table}: replicated, a block is taken once"
     ask(ports[1], f"INSERT INTO {table} VALUES {second}")

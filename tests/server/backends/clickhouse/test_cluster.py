@@ -239,13 +239,13 @@ def test_a_node_that_is_killed_under_load_costs_no_acknowledged_record_and_doubl
                     acknowledged.append(batch)
                     break
                 except StoreUnavailableError:
-                    time.sleep(0.05)
+                    time.sleep(0.05)  # as a client waits before it tries again
 
     def wait_for(count: int) -> None:
         deadline = time.monotonic() + 120
         while len(acknowledged) < count:
             assert time.monotonic() < deadline, "writing does not go on"
-            time.sleep(0.01)
+            time.sleep(0.01)  # between two looks, up to the deadline
 
     thread = threading.Thread(target=deliver)
     thread.start()
