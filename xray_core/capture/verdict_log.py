@@ -158,7 +158,7 @@ class VerdictLog:
             self.dimensions.count(bucket.outcome, (details,))
         drawn = xxh3(data, self.seed)
         if score is not None:
-            self.sample(bucket, drawn, item_id, details, score, rank)
+            self._scored_item(bucket, drawn, item_id, details, score, rank)
         elif drawn < bucket.sampler.limit:
             self.offer(bucket, drawn, item_id, details, None, rank)
 
@@ -218,19 +218,18 @@ class VerdictLog:
             swallow("step: details of items", error)
             return None
 
-    def sample(self, bucket: Bucket, drawn: int, item_id: Any, details: Any, score: Any, rank: Any) -> None:
-        """An item that the sampler may keep, or that has a score."""
-        if score is not None:
-            with self._lock:
-                if type(score) is not float:
-                    score = score_of(score)
-                if score is None or score - score != 0:  # JSON has no word for an infinity, nor for what is no number
-                    score = None
-                    self.dropped(scores=1)
-                else:
-                    scores = self._scores.get(bucket.outcome) or self._scores_of(bucket.outcome)
-                    scores.add(xxh3(item_id.encode()), score, item_id)
-                    self.changed = True
+    def _scored_item(self, bucket: Bucket, drawn: int, item_id: Any, details: Any, score: Any, rank: Any) -> None:
+        """An item with a score, which counts whether the sampler keeps the item or not."""
+        with self._lock:
+            if type(score) is not float:
+                score = score_of(score)
+            if score is None or score - score != 0:  # JSON has no word for an infinity, nor for what is no number
+                score = None
+                self.dropped(scores=1)
+            else:
+                scores = self._scores.get(bucket.outcome) or self._scores_of(bucket.outcome)
+                scores.add(xxh3(item_id.encode()), score, item_id)
+                self.changed = True
         if drawn < bucket.sampler.limit:
             self.offer(bucket, drawn, item_id, details, score, rank)
 
