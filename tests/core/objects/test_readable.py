@@ -20,6 +20,7 @@ import pydantic
 import pytest
 
 from tests.core.objects.test_sanitize import Ran
+from tests.missing import need_modules
 from xray_core.objects import redaction
 from xray_core.objects.fingerprint import fingerprint
 from xray_core.objects.frame_head import MAX_COLUMNS, MAX_ROWS
@@ -65,7 +66,9 @@ def test_subclasses_of_dates_and_times_read_as_dates_and_times() -> None:
 
 
 def test_pendulums_times_read_as_times() -> None:
-    pendulum = pytest.importorskip("pendulum")
+    need_modules("pendulum")
+    import pendulum
+
     assert clean(pendulum.datetime(2013, 6, 14, 7, 30, tz="America/New_York")) == "2013-06-14T07:30:00-04:00"
 
 

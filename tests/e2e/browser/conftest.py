@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.e2e.browser.reader import Flights, Visitor
 from tests.live import Live
+from tests.missing import missing
 
 ROOT = Path(__file__).parents[3]
 AXE = Path(sys.prefix) / "axe/node_modules/axe-core/axe.min.js"
@@ -29,13 +30,6 @@ window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) =>
   window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
-
-
-def missing(what: str) -> None:
-    """Skip, loudly; under CI nothing may be missing."""
-    if os.environ.get("CI"):
-        pytest.fail(f"missing: {what}")
-    pytest.skip(f"missing: {what}")
 
 
 @pytest.fixture(scope="package")

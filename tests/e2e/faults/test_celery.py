@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.faults.conftest import ROOT
 from tests.live import Live
+from tests.missing import need_modules
 
 pytestmark = [pytest.mark.stack, pytest.mark.filterwarnings("ignore")]
 
@@ -54,7 +55,7 @@ xray.close(10)
 
 
 def test_row_34_every_task_of_a_prefork_worker_is_captured_whole(tmp_path: Path) -> None:
-    pytest.importorskip("celery", reason="missing: celery: pip install celery")
+    need_modules("celery")
     (tmp_path / "shop.py").write_text(APP)
     for folder in ("queue", "control", "results"):
         (tmp_path / folder).mkdir()

@@ -13,7 +13,6 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import pytest
 
 from tests.e2e.faults.conftest import ROOT, eventually
 from tests.e2e.faults.stand_in import StandIn
+from tests.missing import need_modules
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -71,15 +71,6 @@ def _environ(server: StandIn, spool_dir: Path, **more: str) -> dict[str, str]:
     return {**kept, "XRAY_API_URL": server.url, "XRAY_SPOOL_DIR": str(spool_dir), "PYTHONWARNINGS": "ignore", **more}
 
 
-def _need(*libraries: str) -> None:
-    """Skip without them. They are looked for, not imported: eventlet warns of every fork of a process that has loaded it."""
-    for library in libraries:
-        if find_spec(library) is None:
-            if os.environ.get("CI"):
-                pytest.fail(f"missing: {library}: pip install {library}")
-            pytest.skip(f"missing: {library}: pip install {library}")  # on a user's machine
-
-
 # Each library where it is hardest; every order of each in test-stack.
 HARDEST = {("gevent", "after"), ("gevent", "in a forked child"), ("eventlet", "after")}
 
@@ -95,7 +86,7 @@ HARDEST = {("gevent", "after"), ("gevent", "in a forked child"), ("eventlet", "a
 def test_row_35_the_pipeline_goes_on_and_all_is_delivered_whenever_threads_are_replaced(
     server: StandIn, spool_dir: Path, library: str, when: str
 ) -> None:
-    _need(library)
+    need_modules(library)
     lines = [line.format(patch=PATCH[library]) for line in ORDERS[when]]
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(lines) + WORK],
@@ -166,7 +157,7 @@ def _names(server: StandIn) -> set[Any]:
 
 
 def test_row_35_a_preloaded_gevent_worker_of_gunicorn_answers_and_delivers(server: StandIn, tmp_path: Path) -> None:
-    _need("gevent", "gunicorn")
+    need_modules("gevent", "gunicorn")
     _serves_and_delivers(server, tmp_path, ["-k", "gevent", "--preload"])
 
 
@@ -177,5 +168,5 @@ def test_row_35_a_preloaded_gevent_worker_of_gunicorn_answers_and_delivers(serve
 def test_row_35_other_workers_of_gunicorn_answer_and_deliver(
     server: StandIn, tmp_path: Path, arguments: list[str]
 ) -> None:
-    _need("gevent", "gunicorn")
+    need_modules("gevent", "gunicorn")
     _serves_and_delivers(server, tmp_path, arguments)

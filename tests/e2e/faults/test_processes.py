@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.faults.conftest import PROLOGUE, ROOT, eventually, finish, stored_steps
 from tests.e2e.faults.stand_in import StandIn
+from tests.missing import need_modules
 from tests.server.conftest import LoopbackServer
 from xray_core.delivery import Delivery
 
@@ -180,7 +181,7 @@ def app(environ, start_response):
 @pytest.fixture
 def gunicorn(server: StandIn, spool_dir: Path, tmp_path: Path) -> Iterator[str]:
     """A preforking server whose application makes its client before the fork."""
-    pytest.importorskip("gunicorn", reason="install gunicorn to test preforking servers")
+    need_modules("gunicorn")
     (tmp_path / "preforked.py").write_text(PROLOGUE + GUNICORN_APP)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

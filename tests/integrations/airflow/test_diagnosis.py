@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ import pytest
 
 from tests.diagnosis.score import Record, record_control, record_fault
 from tests.integrations.airflow.conftest import Captured
+from tests.missing import need_modules
 from xray_core.testing import Captured as InMemory
 
-if find_spec("airflow") is None:  # imported here, Airflow would take its home before the other tests give it one
-    pytest.skip("missing: Airflow: pip install 'xray-pipelines[airflow]'", allow_module_level=True)
+need_modules("airflow", whole_module=True)  # not imported: it would take its home before the tests give it one
 
 ROOT = Path(__file__).parents[3]
 DAGS = Path(__file__).parent / "dags_diagnosis"

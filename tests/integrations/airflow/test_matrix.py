@@ -16,6 +16,7 @@ from xray_server.backends.sqlite.store import SQLiteStore
 
 from tests.integrations.airflow.airflow_stack import ROOT, Airflow, eventually
 from tests.integrations.airflow.test_stack import finished, steps_of
+from tests.missing import missing
 from tests.server.conftest import LoopbackServer
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
@@ -35,7 +36,7 @@ def environment(request: pytest.FixtureRequest) -> tuple[str, Path]:
     )
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if uv is None:
-        _missing("uv is missing: pip install uv")
+        missing("uv: make .venv/.dev installs it")
     install = [uv, "pip", "install", "--quiet", "--python", str(place / "bin" / "python")]
     try:
         if not (place / ".done").exists():
@@ -50,7 +51,7 @@ def environment(request: pytest.FixtureRequest) -> tuple[str, Path]:
             (place / ".done").touch()
         subprocess.run([*install, "--no-deps", "-e", str(ROOT)], check=True, capture_output=True, timeout=120)
     except subprocess.CalledProcessError as error:
-        _missing(f"Airflow {version} cannot be installed: {error.stderr.decode()[-500:]}")
+        missing(f"Airflow {version}, which cannot be installed: {error.stderr.decode()[-500:]}")
     return version, place / "bin"
 
 
@@ -98,9 +99,3 @@ def test_the_same_dag_gives_the_same_run_in_every_version(
     assert steps["skips_itself"][0]["error"]["message"] == "nothing to do today"
     assert steps["not_taken"][0]["error"]["message"] == "chooses chose not to run it"
     assert steps["after_failure"][0]["error"]["message"] == "upstream failed: fails"
-
-
-def _missing(what: str) -> None:
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)

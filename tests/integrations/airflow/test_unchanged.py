@@ -9,16 +9,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.integrations import unchanged as work
 from tests.live import Live
+from tests.missing import need_modules
 
-if find_spec("airflow") is None:  # imported here, Airflow would take its home before the other tests give it one
-    pytest.skip("missing: Airflow: pip install 'xray-pipelines[airflow]'", allow_module_level=True)
+need_modules("airflow", whole_module=True)  # not imported: it would take its home before the tests give it one
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[3]

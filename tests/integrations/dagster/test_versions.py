@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.missing import missing
+
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -18,9 +20,7 @@ VERSIONS = {"oldest": ["dagster==1.8.0", "six"], "1.8, newest": ["dagster==1.8.1
 @pytest.mark.parametrize("version", VERSIONS)
 def test_behaviour_holds_on(version: str, tmp_path: Path) -> None:
     if not UV.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail("uv is missing: make .venv/.dev")
-        pytest.skip("uv is missing: make .venv/.dev")
+        missing("uv: make .venv/.dev installs it")
     environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": ""}
     python = tmp_path / "venv" / "bin" / "python"
     wanted = [*VERSIONS[version], "pytest", "pytest-timeout", "hypothesis", "-e", str(ROOT)]

@@ -15,11 +15,12 @@ from xray_server.alerts.apprise_target import installed
 from xray_server.alerts.service import AlertSettings
 from xray_server.store import Store
 
+from tests.missing import MISSING
 from tests.server.conftest import LoopbackServer
 
 SECRET = "a secret of the tests"
 SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/" + "Q" * 24
-needs_apprise = pytest.mark.skipif(not installed(), reason="install apprise: pip install 'xray-pipelines[alerts]'")
+needs_apprise = pytest.mark.skipif(not installed(), reason=f"{MISSING}apprise: pip install 'xray-pipelines[alerts]'")
 
 
 class Receiver:

@@ -23,6 +23,7 @@ from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.process.serve import listen
 from xray_server.store import Store
 
+from tests.missing import missing
 from tests.server.conftest import LoopbackServer
 from xray_core import XRay
 
@@ -62,13 +63,6 @@ class Proxied:
     def client(self, **headers: str) -> httpx.Client:
         context = ssl.create_default_context(cafile=str(self.certificate))
         return httpx.Client(base_url=self.url, verify=context, timeout=30, headers=headers)
-
-
-def missing(what: str) -> None:
-    """Skip, loudly; under CI nothing may be missing."""
-    if os.environ.get("CI"):
-        pytest.fail(f"missing: {what}")
-    pytest.skip(f"missing: {what}")  # on a user's machine; CI has failed above
 
 
 @pytest.fixture
