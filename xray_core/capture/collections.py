@@ -25,7 +25,7 @@ MAX_ID_CHARS: Final = 128  # of a text in a list: longer ones are texts, not ids
 CHUNK: Final = 1 << 13  # rows read between two looks at the clock
 CHUNK_OF_COLUMN: Final = 1 << 15  # rows of a column, which are read faster
 # What a value costs at least, on a machine of today: what cannot be done in time is not begun.
-_COPY_S: Final[dict[type, float]] = {list: 5e-9, tuple: 0.0, dict: 15e-9, set: 15e-9, frozenset: 0.0}
+_COPY_S: Final[dict[type, float]] = {list: 8e-9, tuple: 0.0, dict: 15e-9, set: 15e-9, frozenset: 0.0}
 _COPY_OF_NUMBER_S: Final = 2e-9
 _COPY_OF_OBJECT_S: Final = 8e-9
 _COLUMN_S: Final = 40e-6  # to take one out of a frame of pandas and copy it

@@ -71,7 +71,7 @@ def may_hold_secret(payload: bytes, *, any_name: bool = False, tokens: bool = Tr
 
     `any_name`: names of secrets beyond ours exist. `tokens`: a text in it may be as long as a token.
     """
-    if not payload.translate(None, _OF_IDS) and b"--" not in payload:
+    if b" " not in payload and not payload.translate(None, _OF_IDS) and b"--" not in payload:
         return tokens and len(payload) >= SHORTEST_TOKEN_CHARS and may_hold_token(payload)
     if b"\\" in payload:
         if b"\\u00" in payload:
