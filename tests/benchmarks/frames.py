@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from examples.flights.data import all_flights
+from xray_examples.flights.data import all_flights
+
 from tests.benchmarks.capture import _interleaved, _xray
 
 BAR_US = 0.4

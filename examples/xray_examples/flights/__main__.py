@@ -1,11 +1,11 @@
-"""`python -m examples.flights [SEED ...]`: run the pipeline against the server at XRAY_API_URL."""
+"""`python -m xray_examples.flights [SEED ...]`: run the pipeline against the server at XRAY_API_URL."""
 
 from __future__ import annotations
 
 import sys
 
-from examples.flights.pipeline import PIPELINE, Request, rebook
 from xray_core import XRay
+from xray_examples.flights.pipeline import PIPELINE, Request, rebook
 
 
 def main() -> int:

@@ -1,7 +1,10 @@
 """The flights pipeline as an Airflow 3 DAG. Nothing here opens a step: with X-Ray installed, every task is one.
 
-Put this file into your DAGs folder with the repository on PYTHONPATH; docs/airflow.md goes through it. Trigger it with
-{"model_seed": 1} as conf, and the traveller is sent to Buffalo.
+`xray demo --airflow` runs it. Or put a file into your DAGs folder that says
+
+    from xray_examples.flights.airflow_dag import *  # airflow
+
+and trigger it with {"model_seed": 1} as conf: the traveller is sent to Buffalo.
 """
 
 from __future__ import annotations
@@ -10,8 +13,8 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from examples.flights import pipeline
-from examples.flights.data import Flight, all_flights
+from xray_examples.flights import pipeline
+from xray_examples.flights.data import Flight, all_flights
 
 
 @dag(dag_id=pipeline.PIPELINE, schedule=None, params={"model_seed": Param(2, type="integer")}, tags=["flights"])

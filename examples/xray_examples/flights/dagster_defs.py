@@ -1,7 +1,7 @@
 """The flights pipeline as Dagster assets: the same functions, the same steps, the same answers.
 
-xray run -- dagster dev -m examples.flights.dagster_defs        # launch `flight_rebooking` in Dagster's UI
-python -m examples.flights.dagster_defs [SEED ...]              # or run it here, once per seed
+xray run -- dagster dev -m xray_examples.flights.dagster_defs        # launch `flight_rebooking` in Dagster's UI
+python -m xray_examples.flights.dagster_defs [SEED ...]              # or run it here, once per seed
 """
 
 import sys
@@ -10,9 +10,9 @@ import dagster
 import xray_dagster
 from dagster import AssetExecutionContext, ConfigurableResource, Definitions, asset, define_asset_job
 
-from examples.flights import pipeline
-from examples.flights.data import Flight
-from examples.flights.pipeline import PIPELINE, Request
+from xray_examples.flights import pipeline
+from xray_examples.flights.data import Flight
+from xray_examples.flights.pipeline import PIPELINE, Request
 
 # One line makes every asset below an X-Ray step; under `xray run` not even that is needed.
 xray_dagster.enable(attach_ledger=True)

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from examples.flights.data import Flight, all_flights
 from xray_core import XRay, current_step
+from xray_examples.flights.data import Flight, all_flights
 
 PIPELINE = "flight_rebooking"
 

