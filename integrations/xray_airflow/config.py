@@ -7,6 +7,7 @@ The section has the names of `xray_core.settings.Settings` (api_url, api_key, ca
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,6 +18,7 @@ from xray_core.safety import guarded, log
 
 _OURS: Final = ("dag_allow", "dag_deny")
 _VARIABLE: Final = "AIRFLOW__XRAY__"
+_COMMENT: Final = re.compile(r"(^|\s+)#.*$", re.MULTILINE)
 _NO: Final = frozenset({"0", "false", "f", "no", "n", "off"})
 
 
@@ -36,8 +38,8 @@ class DagFilter:
 
 def enabled() -> bool:
     """Whether X-Ray is on in this process: `XRAY_ENABLED`, then `[xray] enabled`, else yes."""
-    value = os.environ.get("XRAY_ENABLED") or section().get("enabled") or "1"
-    return str(value).strip().lower() not in _NO
+    value = os.environ.get("XRAY_ENABLED") or section().get("enabled")  # Airflow reads False, 0 and the like as such
+    return value is None or value == "" or str(value).strip().lower() not in _NO
 
 
 @lru_cache(maxsize=1)
@@ -55,7 +57,8 @@ def wants(dag_id: str) -> bool:
 @guarded("reading [xray] in airflow.cfg", default={})
 def section() -> Mapping[str, Any]:
     """`[xray]` of airflow.cfg, with `AIRFLOW__XRAY__*` over it; empty where there is none."""
-    found = dict(configuration().getsection("xray") or {})
+    given = configuration().getsection("xray") or {}
+    found = {name: _without_comment(value) for name, value in given.items()}
     for name, value in os.environ.items():  # Airflow itself overlooks these where the file has no such section
         if name.startswith(_VARIABLE):
             found[name[len(_VARIABLE) :].lower()] = value
@@ -85,6 +88,11 @@ def configuration() -> Any:
     except ImportError:  # a worker with the task SDK alone
         from airflow.sdk.configuration import conf
     return conf
+
+
+def _without_comment(value: Any) -> Any:
+    """A value as Airflow reads its own numbers and booleans: what stands behind a `#` on its line is a comment."""
+    return _COMMENT.sub("", value) if isinstance(value, str) else value
 
 
 def _patterns(text: Any) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from xray_core.plugins.hookspecs import hookimpl
 from xray_core.plugins.instrument import Instrument
+from xray_core.safety import guard
 
 
 class _Plugin(Instrument):
@@ -25,8 +26,10 @@ class _Plugin(Instrument):
 
 def _look(module: ModuleType) -> None:
     """Load the plugin as Airflow does, and see which hooks of ours this Airflow knows."""
-    from xray_airflow import listener, plugin
+    from xray_airflow import config, listener, plugin
 
+    with guard("airflow: reading [xray] in airflow.cfg"):
+        config.export_settings()  # so that what doctor says of the server is about the one that tasks send to
     known = {name for made in plugin.XRayPlugin.listeners for name in vars(made)}
     if not plugin.XRayPlugin.listeners:
         return

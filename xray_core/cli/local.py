@@ -85,6 +85,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
         return _check_store(arguments)
     if arguments.redaction is not None:
         return redaction.show(arguments.redaction, as_json=arguments.json)
+    # first: a framework that is imported for the check may have settings for X-Ray in its own configuration
+    integrations = autoload.report(check=arguments.check)
     settings = load({"api_url": arguments.api_url})
     spool = spool_report(settings)
     plugins = PluginHost(disabled=settings.disable_plugins)
@@ -124,7 +126,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     }
     inside = inherited_ids()
     report["inside"] = None if inside is None else {"run_id": inside[0], "step_id": inside[1]}
-    report["integrations"] = autoload.report(check=arguments.check)
+    report["integrations"] = integrations
     if arguments.json:
         print(json.dumps(report, indent=2, default=str))
     else:

@@ -44,6 +44,16 @@ def test_beside_airflow_doctor_says_that_airflow_loads_the_plugin_itself_and_imp
     assert not (tmp_path / "airflow.cfg").exists()  # Airflow writes one when it is imported
 
 
+def test_check_looks_with_what_airflow_cfg_says_whether_and_where_to_tasks_are_captured_here(tmp_path: Path) -> None:
+    """As one asks in a worker's shell."""
+    (tmp_path / "airflow.cfg").write_text("[xray]\napi_url = http://127.0.0.1:9\ndag_deny = tmp_*\n")
+    report = doctor(tmp_path, "--check", XRAY_DISABLE_PLUGINS="prefect,dagster")
+    found = about(report)
+    assert (found["enabled"], found["missing"], found["how"]) == (True, {}, "captured here, dags: all, but tmp_*")
+    assert "on_task_instance_running" in found["seams"]
+    assert report["server"]["api_url"] == "http://127.0.0.1:9"
+
+
 def test_switched_off_doctor_says_by_what(tmp_path: Path) -> None:
     assert "XRAY_ENABLED" in about(doctor(tmp_path, XRAY_ENABLED="0"))["how"]
 

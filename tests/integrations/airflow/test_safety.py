@@ -151,6 +151,52 @@ def test_airflow_cfg_is_read_and_the_environment_wins(airflow: None, monkeypatch
     assert config.enabled()
 
 
+@pytest.mark.parametrize(
+    ("lines", "on", "allowed", "exported"),
+    [
+        ("enabled = False", False, (), {"XRAY_ENABLED": "False"}),
+        ("enabled = 0", False, (), {"XRAY_ENABLED": "0"}),
+        ("enabled = off  # for now", False, (), {"XRAY_ENABLED": "off"}),
+        ("enabled =", True, (), {}),
+        ("capture = full   # all of it\napi_key = a#b", True, (), {"XRAY_CAPTURE": "full", "XRAY_API_KEY": "a#b"}),
+        ("dag_allow = etl_*, rank  # theirs", True, ("etl_*", "rank"), {}),
+        ("shutdown_timeout_s = 0.5", True, (), {"XRAY_SHUTDOWN_TIMEOUT_S": "0.5"}),
+    ],
+)
+def test_the_section_of_airflow_cfg_is_read_as_it_is_written_there(
+    lines: str,
+    on: bool,
+    allowed: tuple[str, ...],
+    exported: dict[str, str],
+    airflow: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Airflow makes numbers and booleans of what looks like one, and leaves comments in texts."""
+    from airflow.configuration import AirflowConfigParser
+
+    parser = AirflowConfigParser()
+    parser.read_string(f"[xray]\n{lines}\n")
+    monkeypatch.setattr(config, "configuration", lambda: parser)
+    config.dag_filter.cache_clear()
+    assert (config.enabled(), config.dag_filter().allow) == (on, allowed)
+    environment: dict[str, str] = {}
+    config.export_settings(environment)
+    assert environment == exported
+
+
+def test_the_section_that_the_docs_show_is_read_without_its_comments(airflow: None) -> None:
+    from airflow.configuration import AirflowConfigParser
+
+    page = (Path(__file__).parents[3] / "docs" / "airflow.md").read_text(encoding="utf-8")
+    shown = [block.split("```")[0] for block in page.split("```ini\n")[1:]]
+    for block in shown:
+        parser = AirflowConfigParser()
+        parser.read_string(block)
+        given = parser.getsection("xray") or {}
+        assert not [value for value in given.values() if "#" in str(value)]
+    assert "dag_allow" in shown[-1]
+
+
 def test_step_types_follow_the_operators_class_and_those_it_inherits_from() -> None:
     assert step_type_of(["MyShortCircuitOperator", "PythonOperator", "SkipMixin"]) == "filter"
     assert step_type_of(["BranchSQLOperator"]) == "branch"
