@@ -20,7 +20,7 @@ from typing import Any, Final
 from xray_airflow import fields
 from xray_airflow.client import client
 from xray_core.capture.run import Run
-from xray_core.model import Status
+from xray_core.model import NOT_REACHED, Status
 from xray_core.safety import log, swallow
 
 MAX_WAITING: Final = 1_000
@@ -30,6 +30,11 @@ NO_INDEX: Final = 1_000_000
 # The hook is called before the scheduler commits: until then our session does not see how the last tasks ended.
 _COMMITTED_AFTER_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _IDLE_S: Final = 30.0
+# Holds until a record of the task's own process is there.
+_NOT_CAPTURED: Final = (
+    "nothing came from the task's own process: X-Ray is not enabled there, or what it captured still waits on that "
+    "machine (`xray sync`), or it ended before it executed the task"
+)
 
 _STATUS: Final[Mapping[str, Status]] = {
     "success": "completed",
@@ -38,6 +43,7 @@ _STATUS: Final[Mapping[str, Status]] = {
     "upstream_failed": "skipped",
     "removed": "skipped",
 }
+_RAN: Final = frozenset({"success", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,11 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One try of one task, as the database has it when the run is over."""
+    """One try of one task, as the database has it when the run is over.
+
+    Attributes:
+        in_process: whether Airflow knows of a process that ran it: an EmptyOperator has none.
+    """
 
     task_id: str
     map_index: int
@@ -62,6 +72,7 @@ class Instance:
     ended_at: Any
     operator: str | None = None
     last: bool = True
+    in_process: bool = False
 
 
 class _Sweeper:
@@ -182,12 +193,17 @@ def _write_instance(
         origin=fields.task_origin(
             ids, state=instance.state, map_index=instance.map_index, try_number=instance.try_number or None
         ),
-        metadata=fields.parameters_of(task) if task is not None else None,
+        metadata=_metadata(instance, task),
         # Later than the task's own process, so that the error which that wrote counts.
         started_at=instance.ended_at or instance.started_at,
     )
     status: Status = _STATUS.get(instance.state or "", "skipped")
     step.close(status, error=_why(instance, status, task, tasks, states), ended_at=instance.ended_at)
+
+
+def _metadata(instance: Instance, task: Any) -> dict[str, Any]:
+    found = fields.parameters_of(task) if task is not None else {}
+    return {**found, NOT_REACHED: _NOT_CAPTURED} if instance.in_process and instance.state in _RAN else found
 
 
 def _upstream(
@@ -254,15 +270,25 @@ def _read(finished: Finished) -> tuple[str | None, list[Instance]]:
             rows = session.execute(
                 select(
                     model.task_id, model.map_index, model.try_number, model.state, model.start_date, model.end_date,
-                    model.operator,
+                    model.operator, model.pid,
                 )
                 .where(model.dag_id == finished.dag_id, model.run_id == finished.dag_run_id)
                 .limit(MAX_TASKS)
             ).all()  # fmt: skip
-            for task_id, map_index, try_number, task_state, started_at, ended_at, operator in rows:
+            for task_id, map_index, try_number, task_state, started_at, ended_at, operator, pid in rows:
                 task_state = str(getattr(task_state, "value", task_state)) if task_state is not None else None
                 found.append(
-                    Instance(task_id, map_index, try_number or 0, task_state, started_at, ended_at, operator, last)
+                    Instance(
+                        task_id,
+                        map_index,
+                        try_number or 0,
+                        task_state,
+                        started_at,
+                        ended_at,
+                        operator,
+                        last,
+                        pid is not None,
+                    )
                 )
         if len(found) >= MAX_TASKS:
             log.warning("X-Ray: dag run %s has more than %d task instances; the rest is not swept", finished, MAX_TASKS)

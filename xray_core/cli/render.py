@@ -13,6 +13,7 @@ from rich.text import Text
 
 from xray_core.cli.mapped import grouped, numbered
 from xray_core.cli.trend import trend_lines
+from xray_core.journey import uncaptured
 from xray_core.markup import changes_text
 
 _BAR = 28
@@ -112,6 +113,9 @@ def run(answer: Mapping[str, Any], *, each: bool = False) -> None:
             out.print(f"[yellow]{escape(step['name'])}: {n} x {escape(what)} could not be kept[/]")
     for what, n in (answer.get("dropped") or {}).items():
         out.print(plain(what if what.startswith("refused: ") else f"{n} x {what} could not be kept"), style="yellow")
+    missed = uncaptured(answer["steps"])
+    if missed is not None:
+        out.print(plain(missed), style="yellow")
     for gap in answer.get("conservation") or ():
         out.print(plain(gap["sentence"]), style="yellow")
 

@@ -6,6 +6,7 @@ on. The rule above all others: an item is called absent only where a complete se
 """
 
 from xray_core.journey.conservation import Gap, gaps
+from xray_core.journey.coverage import uncaptured
 from xray_core.journey.explain import explain, with_child_runs, with_known_run
 from xray_core.journey.sentences import details_text, say
 from xray_core.journey.types import NEGATIVE, Certainty, Entry, LookedUp, State, StepKey, Why
@@ -23,6 +24,7 @@ __all__ = [
     "explain",
     "gaps",
     "say",
+    "uncaptured",
     "with_child_runs",
     "with_known_run",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from xray_core.journey import Why
+from xray_core.journey import Why, uncaptured
 from xray_core.model import OUTCOMES
 from xray_server.pages import charts
 from xray_server.pages import funnel as funnels
@@ -159,7 +159,7 @@ def run_page(
         rows=rows,
         offset=offset,
         complete=complete,
-        warnings=[*_warnings(run, funnel), *(gap.sentence for gap in gaps_of(store, project, run, steps))],
+        warnings=[*_warnings(run, funnel, steps), *(gap.sentence for gap in gaps_of(store, project, run, steps))],
         chips=chips,
         timeline=charts.timeline(rows, now_us) if view == "timeline" else None,
         graph=charts.graph(funnel.rows, steps, funnels.paths_of(steps)) if view == "graph" else None,
@@ -186,7 +186,7 @@ def strip(lines: Sequence[RunLine]) -> list[tuple[float, float, float, str, RunL
     ]  # fmt: skip
 
 
-def _warnings(run: StoredRun, funnel: funnels.Funnel) -> list[str]:
+def _warnings(run: StoredRun, funnel: funnels.Funnel, steps: Sequence[StoredStep]) -> list[str]:
     """What a reader must know before believing the figures, each with what to do."""
     found = []
     if not run.known:
@@ -210,6 +210,9 @@ def _warnings(run: StoredRun, funnel: funnels.Funnel) -> list[str]:
             f"Captured at level minimal: {', '.join(minimal[:4])}{' …' if len(minimal) > 4 else ''}. Counts are exact, but no "
             'item can be asked about there; capture="sample" on the step keeps every verdict.'
         )
+    missed = uncaptured(step.state for step in steps)
+    if missed is not None:
+        found.append(missed)
     return found
 
 

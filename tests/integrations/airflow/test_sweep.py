@@ -16,6 +16,8 @@ from xray_airflow.client import client
 
 from tests.integrations.airflow.conftest import NOBODY, Captured
 from xray_core import XRay
+from xray_core.journey import uncaptured
+from xray_core.model import NOT_REACHED
 from xray_core.transport.memory import MemoryTransport
 from xray_core.xray import set_default_client
 
@@ -86,6 +88,28 @@ def test_a_try_that_died_before_the_last_one_is_closed_from_the_history(seen: Me
     sweep.write_final_states(sweep.Finished("d", "r", "success", dag=_dag(t=[])), tries)
     steps = captured(seen)
     assert (steps.step("t", attempt=1)["status"], steps.step("t", attempt=2)["status"]) == ("failed", "completed")
+
+
+def test_a_task_of_which_its_own_process_wrote_nothing_says_so_until_a_record_of_it_is_there(
+    seen: MemoryTransport,
+) -> None:
+    """Airflow knows of its process, which had no X-Ray: an EmptyOperator, which has no process, misses nothing."""
+    finished = sweep.Finished(
+        "d", "r", "success", dag=_dag(load=[], store=["load"], mark=["store"], choose=[], left=["choose"])
+    )
+    sweep.write_final_states(finished, [
+        ended("load", "success", ran=True, in_process=True), ended("store", "failed", ran=True, in_process=True),
+        ended("mark", "success"), ended("choose", "success", ran=True, in_process=True), ended("left", "skipped"),
+    ])  # fmt: skip
+    own = client().attach_run(fields.run_id_of("d", "r"), "d")
+    own.open_step("choose", step_id=fields.step_id_of("d", "r", "choose", -1)).close()
+    steps = captured(seen)
+    assert [name for name in sorted(steps.names()) if NOT_REACHED in steps.step(name)["metadata"]] == ["load", "store"]
+    told = uncaptured(steps.step(name) for name in sorted(steps.names()))
+    assert told is not None
+    assert told.startswith(
+        "2 of 4 steps were not captured by the process that ran them (load, store): nothing came from"
+    )
 
 
 @pytest.mark.swallows  # there is no database to sweep
