@@ -24,6 +24,7 @@ from xray_airflow import config
 from tests.missing import missing
 from xray_core import XRay
 from xray_core.merge import merge_run, merge_step, newest
+from xray_core.testing import Captured as InMemory
 from xray_core.transport.memory import MemoryTransport
 
 DAGS = Path(__file__).parent / "dags"
@@ -75,6 +76,15 @@ class Captured:
                 parts[record["part"]] = newest(parts.get(record["part"]), record)
         return {**merge_run(parts.values()), "parts": sorted(parts)}
 
+    def exact_reason(self, item_id: str) -> str | None:
+        """Why an item was rejected, as `why` answers for the one run that there is; it must be certain."""
+        result = InMemory()
+        for record in self.records:
+            result.put("", json.dumps(record).encode())
+        why = result.why(item_id)
+        assert (why.outcome, {each.certainty for each in why.journey}) == ("rejected", {"exact"}), why.sentence
+        return why.reason
+
     def rejected(self, name: str) -> list[str]:
         step_ids = {r["step_id"] for r in self.records if r["kind"] == "step" and r["name"] == name}
         return sorted(
@@ -98,6 +108,11 @@ class Outcome:
     @property
     def states(self) -> list[str]:
         return [body["state"] for _, path, body in self.calls if path.endswith("/state")]
+
+    @property
+    def returned(self) -> Any:
+        """What the task returned, as it was handed to Airflow's API server."""
+        return next(body for verb, path, body in self.calls if verb == "POST" and path.endswith("/return_value"))
 
     def body_of(self, ending: str) -> Any:
         return next(body for _, path, body in self.calls if path.endswith(ending))

@@ -68,3 +68,14 @@ def test_in_a_task_doctor_says_that_the_process_captures_and_what_it_runs(runs_t
     found = captured().step("asks_doctor")["metadata"]
     assert found["enabled"] is True
     assert found["how"] == "captured here, dags: all; this process runs asks_doctor of cases"
+
+
+def test_the_command_in_a_task_says_whose_step_it_is_in_and_that_the_task_is_captured(
+    runs_task: Runs, captured: Reads
+) -> None:
+    outcome = runs_task("runs_doctor")
+    assert outcome.states == ["success"]
+    said = json.loads(outcome.returned)
+    step = captured().step("runs_doctor")
+    assert said["inside"] == {"run_id": step["run_id"], "step_id": step["step_id"]}
+    assert about(said)["supported"] is True

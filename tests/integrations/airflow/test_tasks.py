@@ -67,6 +67,21 @@ def test_a_parameter_names_the_field_that_names_the_items(runs_task: Runs, captu
         assert captured().step(task_id)["items"]["out"]["key"] == key
 
 
+@pytest.mark.parametrize(
+    ("setting", "key"),
+    [
+        ("sku", "sku"), ("other/*=sku", "id"), ("cases/*=sku", "sku"), ("id; cases/untagged=sku", "sku"),
+        ("sku; cases/untagged=id", "id"), ("*/untagged=id,sku", ["id", "sku"]),
+    ],
+)  # fmt: skip
+def test_xray_item_key_names_the_field_for_all_a_dag_or_a_task(
+    setting: str, key: str | list[str], runs_task: Runs, captured: Reads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XRAY_ITEM_KEY", setting)
+    assert runs_task("untagged").states == ["success"]
+    assert captured().step("untagged")["items"]["out"]["key"] == key
+
+
 def test_each_mapped_instance_is_a_step_of_its_own(runs_task: Runs, captured: Reads) -> None:
     for map_index in (0, 2):
         assert runs_task("double", map_index=map_index).states == ["success"]
@@ -178,8 +193,9 @@ def test_a_deferred_task_is_one_step_in_segments(runs_task: Runs, captured: Read
     step = seen.step("defers")
     assert (step["status"], len(step["parts"]), step["output"]["size"]) == ("completed", 2, 3)
     assert step["metadata"]["result.resumed_with"] == "resumed"
-    assert step["reasons"]["rejected"] == {"deferral": 2}
-    assert seen.rejected("defers") == ["after", "before"]
+    assert step["reasons"]["rejected"] == {"first": 3, "second": 1}
+    for item, reason in (("a1", "first"), ("a2", "first"), ("a3", "first"), ("b1", "second")):
+        assert seen.exact_reason(item) == reason
 
 
 def test_a_rescheduled_sensor_is_one_step_however_often_it_pokes(runs_task: Runs, captured: Reads) -> None:
@@ -189,6 +205,18 @@ def test_a_rescheduled_sensor_is_one_step_however_often_it_pokes(runs_task: Runs
     step = captured().step("pokes")
     assert (step["status"], step["step_type"]) == ("completed", "sensor")
     assert len(step["parts"]) == 2  # the first poke and the last; those between had nothing to say
+
+
+def test_what_a_rescheduled_sensor_rejects_at_each_of_its_pokes_is_told_exactly(
+    runs_task: Runs, captured: Reads
+) -> None:
+    for count in range(3):
+        assert runs_task("pokes_choosily", context={"task_reschedule_count": count}).states
+    seen = captured()
+    step = seen.step("pokes_choosily")
+    assert (step["status"], step["reasons"]["rejected"]) == ("completed", {"poke 0": 1, "poke 1": 2, "poke 2": 3})
+    for item, reason in (("p0-0", "poke 0"), ("p1-1", "poke 1"), ("p2-0", "poke 2"), ("p2-2", "poke 2")):
+        assert seen.exact_reason(item) == reason
 
 
 def test_the_operator_is_itself_again_while_it_executes(runs_task: Runs) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.bash import BashOperator
@@ -33,11 +34,11 @@ class Deferring(BaseOperator):
     """Waits in the triggerer, then goes on in `resumed`."""
 
     def execute(self, context: Any) -> None:
-        current_step().reject("before", "deferral")
+        current_step().reject_many(["a1", "a2", "a3"], "first")
         self.defer(trigger=TimeDeltaTrigger(timedelta(seconds=1)), method_name="resumed")
 
     def resumed(self, context: Any, event: Any = None) -> list[int]:
-        current_step().reject("after", "deferral")
+        current_step().reject("b1", "second")
         return [1, 2, 3]
 
 
@@ -49,6 +50,15 @@ class Poking(BaseSensorOperator):
 
     def poke(self, context: Any) -> bool:
         return bool(context["task_reschedule_count"] >= 2)
+
+
+class Choosy(Poking):
+    """Rejects something at each of its three pokes, in three processes."""
+
+    def poke(self, context: Any) -> bool:
+        count = context["task_reschedule_count"]
+        current_step().reject_many([f"p{count}-{n}" for n in range(count + 1)], f"poke {count}")
+        return super().poke(context)
 
 
 class Copied(BaseOperator):
@@ -213,11 +223,15 @@ with DAG(
     )
     PythonOperator(task_id="logs_in", python_callable=log_in)
     PythonOperator(task_id="asks_doctor", python_callable=ask_doctor)
+    BashOperator(
+        task_id="runs_doctor", bash_command=f"{Path(sys.executable).with_name('xray')} doctor --json | tr -d '\\n'"
+    )
     PythonOperator(task_id="in_thread", python_callable=in_a_thread)
     PythonOperator(task_id="by_hand", python_callable=run_by_hand)
     PythonOperator(task_id="sleeps", python_callable=sleep_long)
     Deferring(task_id="defers")
     Poking(task_id="pokes")
+    Choosy(task_id="pokes_choosily")
     Copied(task_id="copies")
     with TaskGroup("group"):
         inner = BashOperator(
