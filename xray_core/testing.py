@@ -25,7 +25,7 @@ from xray_core.capture import recorder
 from xray_core.compare import Diff, Side, compare, options
 from xray_core.compare import StepKey as _StepKey
 from xray_core.errors import NotFoundError
-from xray_core.journey import Gap, LookedUp, Why, explain, gaps
+from xray_core.journey import Gap, LookedUp, Why, child_runs, explain, gaps, is_settled, with_child_runs
 from xray_core.merge import merge_run, merge_step, newest
 from xray_core.model import Ledger, added, item_id_text, ledger_of
 from xray_core.xray import XRay
@@ -122,6 +122,15 @@ class Captured:
         """What became of an item: `.outcome`, `.reason`, `.details`, `.sentence`, `.journey`."""
         text = item_id_text(item_id)
         held = self._run(run)
+        answer = self._explained(text, held)
+        if is_settled(answer):
+            return answer
+        others = ((each, self._run(each).state) for each in self.run_ids)
+        inner = [(each, self._explained(text, self._run(each.run_id))) for each in child_runs(held.run_id, others)]
+        return with_child_runs(answer, inner, held.steps)
+
+    def _explained(self, text: str, held: _Run) -> Why:
+        """The answer of one run alone."""
         return explain(
             text,
             run_id=held.run_id,

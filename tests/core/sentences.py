@@ -40,8 +40,10 @@ def why_sentences() -> Iterator[str]:
     yield journey.say("waits_in_part", run="0199f2a1")
     yield journey.say("newer_waits", runs="2 runs", wait="wait")
     inner = _why("p9 was rejected at check: too_old", step="check", outcome="rejected", run="0199f2b7")
-    yield journey.with_child_runs(_why("p9 never entered"), [inner]).sentence
-    yield journey.with_child_runs(_why("p9 was accepted at load", step="load", outcome="accepted"), [inner]).sentence
+    inside = [(journey.ChildRun("0199f2b7", "call"), inner)]
+    yield journey.with_child_runs(_why("p9 never entered"), inside, []).sentence
+    passed = _why("p9 was accepted at load", step="load", outcome="accepted")
+    yield journey.with_child_runs(passed, inside, []).sentence
 
 
 def _why(sentence: str, *, step: str | None = None, outcome: str = "never_entered", run: str = "r") -> journey.Why:

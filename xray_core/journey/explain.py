@@ -72,23 +72,6 @@ def _keys_of_item(states: Iterable[State], sets: Mapping[StepKey, Sequence[Looke
     )
 
 
-def with_child_runs(answer: Why, inner: Sequence[Why]) -> Why:
-    """The answer, with those of runs that began inside this one and know the item; theirs, where this run does not know it."""
-    if not inner:
-        return answer
-    child = next((each for each in reversed(inner) if each.outcome in NEGATIVE), inner[-1])
-    about = [
-        {"run_id": each.run_id, "pipeline": each.pipeline, "outcome": each.outcome, "sentence": each.sentence}
-        for each in inner
-    ]
-    if answer.step is not None and answer.outcome != "never_entered":
-        text = answer.sentence + say("child_run", run=child.run_id, sentence=child.sentence)
-        return replace(answer, sentence=text, child_runs=about)
-    return replace(answer, sentence=child.sentence + say("in_child_run", run=child.run_id), child_runs=about,
-                   outcome=child.outcome, reason=child.reason, details=child.details, score=child.score, step=child.step,
-                   step_id=child.step_id, certainty=child.certainty, p_false=child.p_false)  # fmt: skip
-
-
 def with_known_run(answer: Why, run_id: str, at: str | None) -> Why:
     """The answer of a run that does not know the item, naming the newest run of the pipeline that does."""
     text = answer.sentence + say("known_run", run=run_id, at=at or "an unknown time")

@@ -31,8 +31,16 @@ class Flow:
 
     def path(self, state: State) -> str:
         """The names of the steps around it and its own, as in "filter > price[3]"."""
-        return " > ".join([*(self._name[each] for each in self.ancestors(state["step_id"])[::-1]),
-                           self._name[state["step_id"]]])  # fmt: skip
+        return self._path(state["step_id"])
+
+    def _path(self, step_id: str) -> str:
+        return " > ".join([*(self._name[each] for each in self.ancestors(step_id)[::-1]), self._name[step_id]])
+
+    def around(self, step_id: str) -> dict[str, str]:
+        """A step and the steps around it, the nearest first: {id: path}; empty for a step that is not known."""
+        if step_id not in self._name:
+            return {}
+        return {each: self._path(each) for each in (step_id, *self.ancestors(step_id))}
 
     def ancestors(self, step_id: str) -> list[str]:
         """Ids of the parents, the nearest first. Cycles are broken."""

@@ -233,6 +233,19 @@ def test_runs_that_began_inside_the_run_are_asked_too(live: Live) -> None:
     assert [each["run_id"] for each in answer["child_runs"]] == [inner.run_id]
 
 
+def test_of_many_runs_that_began_inside_the_run_those_that_hold_the_item_are_asked(live: Live) -> None:
+    with live.xray("many children") as xray, xray.run() as run, run.step("call") as call:
+        items = [f"m{n}" for n in range(25)]
+        call.set_input_items(items)
+        call.set_output_items([])
+        for item in items:
+            with xray.run(pipeline="child of many") as inner, inner.step("filter") as step:
+                step.reject(item, f"bad {item}")
+    for item in ("m0", "m12", "m24"):
+        answer = live.why(run.run_id, item)
+        assert (answer["outcome"], answer["reason"], len(answer["child_runs"])) == ("rejected", f"bad {item}", 1)
+
+
 def test_the_newest_run_that_knows_the_item_is_offered_where_the_asked_one_does_not(live: Live) -> None:
     with live.xray("several") as xray:
         runs = []
