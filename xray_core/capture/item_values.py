@@ -7,9 +7,11 @@ has numpy loaded, columns are worked on as a whole. The form of the sums is `xra
 from __future__ import annotations
 
 import math
+import operator
 import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -46,6 +48,9 @@ _EXACT: Final = 1 << 53
 _MANY: Final = 128  # rows from which numpy pays
 _PROJECTIONS: Final = (1, 2)
 _ROOT: Final = 2.0**-53
+_LANES: Final = 256  # pairs in one whole number: more do not make a pair cheaper
+_ORDER: Final = sys.byteorder
+_LOW: Final = 0 if _ORDER == "little" else 1
 
 
 class Column(NamedTuple):
@@ -119,7 +124,8 @@ def summed(given: Read, ids: array[int], rows: Sequence[int] | None, key: Sequen
         return {"columns_omitted": given.omitted} if given.omitted else {}
     if rows is not None:
         values = {name: _of_rows(column, rows) for name, column in values.items()}
-    columns = {name: _sums_of(column, ids) for name, column in values.items()}
+    weights = _Weights(ids)
+    columns = {name: _sums_of(column, ids, weights) for name, column in values.items()}
     if given.omitted:  # the sum over rows is of whole rows
         return {"columns": columns, "columns_omitted": given.omitted}
     return {"rows": f"{sum64(_mixed(ids, _rows_of(values, len(ids)))):016x}", "columns": columns}
@@ -127,7 +133,7 @@ def summed(given: Read, ids: array[int], rows: Sequence[int] | None, key: Sequen
 
 def sums_of_numbers(numbers: array[float], ids: array[int]) -> dict[str, Any]:
     """The sums of a column of numbers, one for each of the ids' hashes."""
-    return _sums_of(Column(_hashes_of_numbers(numbers), numbers, _count_nan(numbers)), ids)
+    return _sums_of(Column(_hashes_of_numbers(numbers), numbers, _count_nan(numbers)), ids, _Weights(ids))
 
 
 def _column(values: Any, tick: Tick, *, few: bool) -> Column:
@@ -215,66 +221,98 @@ def _hash(value: Any, tick: Tick) -> int:
 
 def _hashes_of_numbers(numbers: array[float]) -> array[int]:
     """By value: 0.0 and -0.0 are one, and so are all NaN, which are null."""
-    numpy = sys.modules.get("numpy")
+    numpy = _numpy_for(len(numbers))
     if numpy is not None:
         plain = numpy.frombuffer(numbers, dtype="f8") + 0.0  # which makes -0.0 to 0.0
         return array("Q", numpy.where(numpy.isnan(plain), numpy.uint64(_NULL), plain.view("u8")).tobytes())
     bits = array("Q", array("d", [each + 0.0 for each in numbers]).tobytes())
+    if not any(map(operator.ne, numbers, numbers)):
+        return bits
     return array("Q", [_NULL if number != number else each for number, each in zip(numbers, bits)])
+
+
+def _numpy_for(size: int) -> Any:
+    """numpy, where the program has it loaded and there are enough values for it to pay."""
+    return sys.modules.get("numpy") if size >= _MANY else None
 
 
 def _mixed(ids: array[int], hashes: array[int]) -> array[int]:
     """The hash of each pair."""
-    numpy = sys.modules.get("numpy")
+    numpy = _numpy_for(len(ids))
     if numpy is not None:
         u8 = numpy.uint64
         mixed = numpy.frombuffer(ids, dtype="u8") + numpy.frombuffer(hashes, dtype="u8") * u8(_K1)
         mixed = (mixed ^ (mixed >> u8(30))) * u8(_K2)
         mixed = (mixed ^ (mixed >> u8(27))) * u8(_K3)
         return array("Q", (mixed ^ (mixed >> u8(31))).tobytes())
-    return array("Q", [_mix(one, other) for one, other in zip(ids, hashes)])
+    mixed = array("Q")
+    for at in range(0, len(ids), _LANES):
+        mixed.extend(_mixed_at_once(ids[at : at + _LANES], hashes[at : at + _LANES]))
+    return mixed
 
 
-def _mix(one: int, other: int) -> int:
-    mixed = (one + other * _K1) & _MASK
-    mixed = ((mixed ^ (mixed >> 30)) * _K2) & _MASK
-    mixed = ((mixed ^ (mixed >> 27)) * _K3) & _MASK
-    return mixed ^ (mixed >> 31)
+def _mixed_at_once(ids: array[int], hashes: array[int]) -> array[int]:
+    """As one whole number with 128 bits for each pair, so that no product reaches the next: a third of the time that a loop takes."""
+    low = _low_halves(len(ids))
+    mixed = (_in_lanes(ids) + _in_lanes(hashes) * _K1) & low
+    mixed = ((mixed ^ (mixed >> 30 & low)) * _K2) & low
+    mixed = ((mixed ^ (mixed >> 27 & low)) * _K3) & low
+    mixed ^= mixed >> 31 & low
+    return array("Q", mixed.to_bytes(16 * len(ids), _ORDER))[_LOW::2]
+
+
+def _in_lanes(numbers: array[int]) -> int:
+    lanes = array("Q", bytes(16 * len(numbers)))
+    lanes[_LOW::2] = numbers
+    return int.from_bytes(lanes.tobytes(), _ORDER)
+
+
+@lru_cache(maxsize=256)
+def _low_halves(n: int) -> int:
+    return _in_lanes(array("Q", [_MASK]) * n)
 
 
 def _rows_of(values: Mapping[str, Column], n: int) -> array[int]:
     """The hash of each row, whatever the order of its columns."""
-    rows = [0] * n
-    numpy = sys.modules.get("numpy")
-    whole = numpy.zeros(n, dtype="u8") if numpy is not None else None
+    numpy = _numpy_for(n)
+    rows: Any = numpy.zeros(n, dtype="u8") if numpy is not None else [0] * n
     for name, column in values.items():
-        salt = xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass"))
-        mixed = _mixed(array("Q", [salt]) * n, column.hashes)
-        if whole is not None and numpy is not None:
-            whole += numpy.frombuffer(mixed, dtype="u8")
+        mixed = _mixed(array("Q", [_salt(name)]) * n, column.hashes)
+        if numpy is not None:
+            rows += numpy.frombuffer(mixed, dtype="u8")
         else:
-            rows = [(row + each) & _MASK for row, each in zip(rows, mixed)]
-    return array("Q", whole.tobytes()) if whole is not None else array("Q", rows)
+            rows = list(map(operator.add, rows, mixed))
+    return array("Q", rows.tobytes() if numpy is not None else [row & _MASK for row in rows])
 
 
-def _sums_of(column: Column, ids: array[int]) -> dict[str, Any]:
+@lru_cache(maxsize=256)
+def _salt(name: str) -> int:
+    return xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass"))
+
+
+def _sums_of(column: Column, ids: array[int], weights: _Weights) -> dict[str, Any]:
     about: dict[str, Any] = {"n": len(ids), "sum": f"{sum64(_mixed(ids, column.hashes)):016x}"}
     if column.nulls:
         about["nulls"] = column.nulls
     if column.numbers is None or column.nulls == len(ids):
         return about
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and len(ids) >= _MANY:
+    numpy = _numpy_for(len(ids))
+    if numpy is not None:
         figures = _figures_of_many(numpy, column.numbers, ids)
     else:
-        known = [(number, one) for number, one in zip(column.numbers, ids) if number == number]
-        numbers = [number for number, _ in known]
-        proj = [_total(_weight(one, k) * number for number, one in known) for k in _PROJECTIONS]
-        figures = [min(numbers), max(numbers), _total(numbers), _total(map(abs, numbers)), *proj]
+        figures = _figures_of_few(column, column.numbers, weights)
     if not all(map(math.isfinite, figures)):
         return about
     names = ("min", "max", "total", "abs")
     return {**about, **dict(zip(names, figures)), "proj": figures[len(names) :]}
+
+
+def _figures_of_few(column: Column, numbers: array[float], weights: _Weights) -> list[float]:
+    several: list[Iterable[float]] = [numbers, *(map(operator.mul, each, numbers) for each in weights())]
+    if column.nulls:  # which a weight leaves NaN
+        several = [[number for number in each if number == number] for each in several]
+    known, *weighted = several
+    return [min(known), max(known), _total(known), _total(map(abs, known)), *map(_total, weighted)]
 
 
 def _figures_of_many(numpy: Any, numbers: array[float], ids: array[int]) -> list[float]:
@@ -296,18 +334,30 @@ def _total(numbers: Iterable[float]) -> float:
         return math.nan
 
 
-def _weight(one: int, k: int) -> float:
-    """0.5 to 1.5 in amount, of either sign, as the item's hash says."""
-    bits = _mix(one, k)
-    amount = 0.5 + (bits >> 11) * _ROOT
-    return amount if bits & 1 else -amount
+class _Weights:
+    """Those of some items, one list for each projection: 0.5 to 1.5 in amount, of either sign, as the item's hash says."""
+
+    __slots__ = ("_ids", "_made")
+
+    def __init__(self, ids: array[int]) -> None:
+        self._ids = ids
+        self._made: list[list[float]] = []
+
+    def __call__(self) -> list[list[float]]:
+        """Made when the first column asks."""
+        if not self._made:
+            for k in _PROJECTIONS:
+                mixed = _mixed(self._ids, array("Q", [k]) * len(self._ids))
+                amounts = [0.5 + (bits >> 11) * _ROOT for bits in mixed]
+                self._made.append([amount if bits & 1 else -amount for amount, bits in zip(amounts, mixed)])
+        return self._made
 
 
 def _count_nan(numbers: array[float]) -> int:
-    numpy = sys.modules.get("numpy")
+    numpy = _numpy_for(len(numbers))
     if numpy is not None:
         return int(numpy.isnan(numpy.frombuffer(numbers, dtype="f8")).sum())
-    return sum(each != each for each in numbers)
+    return sum(map(operator.ne, numbers, numbers))
 
 
 def _of_rows(column: Column, rows: Sequence[int]) -> Column:
