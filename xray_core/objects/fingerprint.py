@@ -28,6 +28,9 @@ MAX_DEPTH: Final = 32
 _STRINGS: Final[frozenset[type]] = frozenset({str})
 _MAX_DIGITS: Final = 1_000  # of a Decimal written out
 _INTS: Final[frozenset[type]] = frozenset({int})
+_DICTS: Final[frozenset[type]] = frozenset({dict})
+_SHORT: Final = 1_000  # characters of a text of a record
+_MAX_NAMES: Final = 1_000  # of fields, whose hashes are kept while one value is read
 _FEW: Final = 500  # values of a collection that is begun without asking
 _BETWEEN_LOOKS: Final = 100  # values, between two looks at the clock
 _LONG: Final = 100_000
@@ -59,12 +62,13 @@ class _TooLargeError(Exception):
 
 
 class _Walk:
-    __slots__ = ("nodes", "partial", "tick")
+    __slots__ = ("names", "nodes", "partial", "tick")
 
     def __init__(self, tick: Callable[[float], None] | None) -> None:
         self.nodes = MAX_NODES
         self.partial = False
         self.tick = tick
+        self.names: dict[str, bytes] = {}  # of fields: those of one record are those of the next
 
     def hash(self, value: Any, depth: int) -> tuple[bytes, bytes]:
         self.nodes -= 1
@@ -111,7 +115,7 @@ class _Walk:
 
     def _sequence(self, elements: Sequence[Any], depth: int, *, ordered: bool) -> tuple[bytes, bytes]:
         kinds = frozenset(map(type, elements))
-        if not kinds <= _STRINGS and not kinds <= _INTS:
+        if not kinds <= _STRINGS and not kinds <= _INTS and not kinds <= _DICTS:
             elements = [plain(element) for element in elements]
             kinds = frozenset(map(type, elements))
         if elements and (kinds <= _STRINGS or kinds <= _INTS):  # ids, mostly: one pass in C
@@ -129,6 +133,9 @@ class _Walk:
         return _digest(b"l" + b"".join(h[0] for h in hashes)), unordered
 
     def _map(self, pairs: Sequence[tuple[Any, Any]], depth: int) -> tuple[bytes, bytes]:
+        flat = self._flat(pairs) if depth < MAX_DEPTH and 2 * len(pairs) <= self.nodes else None
+        if flat is not None:
+            return flat, flat
         exact, unordered = [], []
         for key, value in pairs:
             name = self.hash(key, depth + 1)[0]
@@ -136,6 +143,26 @@ class _Walk:
             exact.append(name + a)
             unordered.append(name + b)
         return _digest(b"d" + b"".join(sorted(exact))), _digest(b"d" + b"".join(sorted(unordered)))
+
+    def _flat(self, pairs: Sequence[tuple[Any, Any]]) -> bytes | None:
+        """What `_map` answers for a record of short texts, numbers and nulls under texts, in a quarter of the time; else None."""
+        names, found = self.names, []
+        for key, value in pairs:
+            kind = type(value)
+            hash_of = _HASH_OF.get(kind)
+            if type(key) is not str or hash_of is None or (kind is str and len(value) > _SHORT):
+                return None
+            name = names.get(key)
+            if name is None:
+                name = _of_text(key)
+                if len(key) <= _SHORT and len(names) < _MAX_NAMES:
+                    names[key] = name
+            found.append(name + hash_of(value))
+        before = self.nodes // _BETWEEN_LOOKS
+        self.nodes -= 2 * len(pairs)
+        if self.tick is not None and self.nodes // _BETWEEN_LOOKS != before:
+            self.tick(0.0)
+        return _digest(b"d" + b"".join(sorted(found)))
 
     def _cell(self, value: Any) -> int:
         """A cell of a column as a 64-bit hash."""
@@ -178,15 +205,32 @@ def plain(value: Any) -> Any:
 
 def _scalar(value: Any) -> bytes | None:
     value = plain(value)
-    kind = type(value)
-    if kind is str:
-        return _digest(b"t" + value.encode("utf-8", "surrogatepass"))
-    if value is None or kind is bool:
-        return _digest(b"c" + repr(value).encode())
-    if kind is int:
-        return (
-            _digest(b"i%d" % value)
-            if value.bit_length() < 4_096
-            else _digest(b"i" + value.to_bytes(value.bit_length() // 8 + 2, "big", signed=True))
-        )
-    return _digest(b"f" + repr(value).encode()) if kind is float else None
+    hash_of = _HASH_OF.get(type(value))
+    return None if hash_of is None else hash_of(value)
+
+
+def _of_text(value: str) -> bytes:
+    return _digest(b"t" + value.encode("utf-8", "surrogatepass"))
+
+
+def _of_constant(value: bool | None) -> bytes:
+    return _digest(b"c" + repr(value).encode())
+
+
+def _of_int(value: int) -> bytes:
+    if value.bit_length() < 4_096:
+        return _digest(b"i%d" % value)
+    return _digest(b"i" + value.to_bytes(value.bit_length() // 8 + 2, "big", signed=True))
+
+
+def _of_float(value: float) -> bytes:
+    return _of_int(int(value)) if value.is_integer() else _digest(b"f" + repr(value).encode())
+
+
+_HASH_OF: Final[dict[type, Callable[[Any], bytes]]] = {
+    str: _of_text,
+    int: _of_int,
+    float: _of_float,
+    bool: _of_constant,
+    type(None): _of_constant,
+}

@@ -6,6 +6,7 @@ Tests fingerprint.py and columns.py.
 from __future__ import annotations
 
 import enum
+import math
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -160,6 +161,32 @@ def test_arrays_are_told_apart_by_shape_and_big_numbers_by_every_digit() -> None
     assert fingerprint(many) == fingerprint(many.astype(float))
     assert fingerprint(many)["exact"] != fingerprint(many[::-1])["exact"]
     assert not fingerprint(many)["partial"]
+
+
+@pytest.mark.parametrize(
+    ("value", "exact"),
+    [
+        ({"id": "o1", "price": 10.0, "n": None, "ok": True}, "05cc809b6a377c70"),
+        ([{"id": f"o{n}", "price": 1.5 * n, "country": "DE"} for n in range(20)], "349b55fae05c0195"),
+        ({"a": 2**5_000, "b": "x" * 2_000, "c": math.nan, "d": -0.0}, "af7c91900abb28c8"),
+    ],
+)
+def test_fingerprints_of_this_version_are_those_that_stores_hold(value: Any, exact: str) -> None:
+    assert fingerprint(value)["exact"] == exact
+
+
+@given(st.dictionaries(st.text(max_size=3), st.none() | st.booleans() | st.integers() | st.floats() | st.text()))
+def test_a_record_of_plain_values_is_hashed_as_one_whose_values_are_none_that_python_brings(
+    record: dict[str, Any],
+) -> None:
+    """A subclass of text is the same value, and takes the general way."""
+
+    class Text(str):
+        __slots__ = ()
+
+    subclassed = {Text(name): Text(value) if type(value) is str else value for name, value in record.items()}
+    assert fingerprint([record, 1])["exact"] == fingerprint([subclassed, 1])["exact"]
+    assert fingerprint(record) == fingerprint(subclassed)
 
 
 def test_fingerprints_of_two_versions_prove_nothing() -> None:
