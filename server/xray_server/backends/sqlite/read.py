@@ -34,7 +34,7 @@ class SQLiteDatabase:
         self.connection = connection
         self._texts: dict[int, str] = {}  # words are never changed, nor their numbers used again
 
-    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         """All rows of a statement; its values are bound."""
         return self.connection.execute(statement, values).fetchall()
 
@@ -129,8 +129,8 @@ class SQLiteDatabase:
             row
             for step_id, attempt in steps
             for row in self.rows(
-                f"SELECT pk, id, attempt FROM step WHERE {OF_STEP} AND attempt = ?3",  # noqa: S608
-                (run, id_key(step_id), attempt),
+                f"SELECT pk, id, attempt FROM step WHERE {OF_STEP} AND attempt = :attempt",  # noqa: S608
+                {"run": run, "id": id_key(step_id), "attempt": attempt},
             )
         ]
 

@@ -29,8 +29,8 @@ from xray_server.records import states
 from xray_server.records.documents import squeeze
 from xray_server.records.states import StepState
 
-# The attempts of one step: of run ?1, with id ?2. The second test is the one that has an index (0008_step_id.sql).
-OF_STEP: Final = "step.run = ?1 AND substr(step.id, -4) = substr(?2, -4) AND step.id = ?2"
+# The attempts of one step; takes a mapping with `run` and `id`. The second test is the one that has an index (0008_step_id.sql).
+OF_STEP: Final = "step.run = :run AND substr(step.id, -4) = substr(:id, -4) AND step.id = :id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ class StepRows:
             project, _, step_id, attempt = key
             row = self._db.execute(
                 "SELECT pk, at_us, doc, pipeline, name, type, status, position, duration_us FROM step "  # noqa: S608
-                f"WHERE {OF_STEP} AND attempt = ?3",
-                (run, id_key(step_id), attempt),
+                f"WHERE {OF_STEP} AND attempt = :attempt",
+                {"run": run, "id": id_key(step_id), "attempt": attempt},
             ).fetchone()
             if row is None:
                 fresh.append(key)

@@ -94,7 +94,7 @@ def test_few_runs_with_a_text_are_looked_up_and_many_are_met_on_the_way_through_
 
 def test_one_step_of_a_large_run_is_found_by_its_id(reader: tuple[SQLiteDatabase, sqlite3.Connection]) -> None:
     sql = f"SELECT pk FROM step WHERE {OF_STEP}"
-    plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql}", (1, b"x" * 16)))
+    plan = " | ".join(row[3] for row in reader[1].execute(f"EXPLAIN QUERY PLAN {sql}", {"run": 1, "id": b"x" * 16}))
     assert "USING INDEX step_id (run=? AND <expr>=?)" in plan
 
 
