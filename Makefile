@@ -8,7 +8,7 @@ PORT   ?= 8000
 # Frameworks and browsers change the process they run in (loggers, loaders, event loops): each has one to itself.
 APART := tests/integrations/airflow tests/integrations/prefect tests/integrations/dagster tests/e2e/browser
 
-.PHONY: demo test test-stack check audit bench bench-store bench-peers format clean help
+.PHONY: demo test test-stack check constraints audit bench bench-store bench-peers format clean help
 help:           ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 16
 
@@ -55,6 +55,13 @@ test-stack: $(VENV)/.dev  ## slower tests on real stacks
 
 check: $(VENV)/.dev    ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+constraints: $(BIN)/uv  ## what tests and users install, resolved anew (needs the network); ARGS=--upgrade for the newest
+	@printf 'uv\npip-audit\n' > $(VENV)/tools.in
+	@$(COMPILE) --all-extras pyproject.toml $(VENV)/tools.in -o constraints.txt $(ARGS)
+	@for each in server prefect airflow dagster; do \
+	  $(COMPILE) --extra $$each -c constraints.txt pyproject.toml -o xray_core/constraints/$$each.txt || exit 1; done
 
 audit: $(VENV)/.dev    ## known weaknesses of what is installed (needs the network)
 	@$(BIN)/python -m tests.audit

@@ -6,7 +6,8 @@ import argparse
 import json
 import platform
 from importlib.metadata import entry_points, version
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from rich.markup import escape
 
@@ -14,6 +15,8 @@ from xray_core.capture.context import inherited_ids
 from xray_core.cli import delivering, redaction, render
 from xray_core.errors import ApiError, ConfigurationError
 from xray_core.query.http_reader import HttpReader
+
+CONSTRAINTS: Final = ("server", "prefect", "airflow", "dagster")
 
 
 def register(subparsers: Any) -> None:
@@ -29,6 +32,16 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the command and its arguments")
     parser.set_defaults(run=_run)
+
+    parser = subparsers.add_parser(
+        "constraints",
+        help="the versions that were tested together, as a file for pip",
+        description="Print where the file is that names, for one framework or the server, the versions that were tested together.",
+        epilog="example:\n  pip install 'xray-pipelines[prefect]' --constraint \"$(xray constraints prefect)\"",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="?", choices=CONSTRAINTS, help="without one all files are named")
+    parser.set_defaults(run=_constraints)
 
     parser = subparsers.add_parser(
         "sync",
@@ -73,6 +86,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     return autoload.run(command)
+
+
+def _constraints(arguments: argparse.Namespace) -> int:
+    for name in [arguments.name] if arguments.name else CONSTRAINTS:
+        print(Path(__file__).parents[1] / "constraints" / f"{name}.txt")
+    return 0
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
