@@ -8,7 +8,7 @@ PORT   ?= 8000
 # Frameworks and browsers change the process they run in (loggers, loaders, event loops): each has one to itself.
 APART := tests/integrations/airflow tests/integrations/prefect tests/integrations/dagster tests/e2e/browser
 
-.PHONY: demo test test-stack check constraints audit bench bench-store bench-peers format clean help
+.PHONY: demo test test-stack docs check constraints audit bench bench-store bench-peers format clean help
 help:           ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 16
 
@@ -17,6 +17,7 @@ $(BIN)/uv: constraints.txt
 	@echo "setting up $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' constraints.txt)"
+	@touch $@
 
 $(VENV)/.demo: $(BIN)/uv pyproject.toml
 	@$(UV) -e '.[demo]' && touch $@
@@ -52,6 +53,12 @@ test-in-%:
 test-stack: $(VENV)/.dev  ## slower tests on real stacks
 	@$(BIN)/python -m pytest -q -m stack
 	@ulimit -n 256; XRAY_TEST_EXAMPLES=50 $(BIN)/python -m pytest -q -m "hypothesis and not stack" tests/core tests/server tests/diagnosis
+
+$(VENV)/.docs: $(BIN)/uv pyproject.toml
+	@$(UV) -e '.[docs]' && touch $@
+
+docs: $(VENV)/.docs    ## the documentation site, into build/site; links and anchors checked, no network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build 2>&1 | { ! grep -v "^INFO"; } && echo "build/site/index.html; with search: $(PYTHON) -m http.server -d build/site"
 
 check: $(VENV)/.dev    ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

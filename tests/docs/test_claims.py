@@ -40,6 +40,6 @@ def test_every_setting_in_the_quickstart_exists_with_the_default_it_names() -> N
 
 
 def test_every_document_that_the_readme_links_to_exists() -> None:
-    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for document in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / link).exists(), f"{document.name} links to {link}"
