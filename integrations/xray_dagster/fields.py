@@ -15,6 +15,7 @@ from xray_core.capture.code_version import code_version_of
 from xray_core.model import derived_id
 from xray_core.objects import redaction
 from xray_core.safety import swallow
+from xray_dagster import locations
 
 FRAMEWORK: Final = "dagster"
 MAX_TRACEBACK_CHARS: Final = 4_000
@@ -46,19 +47,8 @@ def pipeline_of(dagster_run: Any) -> str:
     name = str(dagster_run.job_name)
     if not name.startswith(_ASSET_JOBS):
         return name
-    location = location_of(dagster_run)
+    location = locations.location_of(dagster_run)
     return f"{location}/assets" if location else "assets"
-
-
-def location_of(dagster_run: Any) -> str | None:
-    """The code location, where the run was launched from one (and not from a script)."""
-    origin = getattr(dagster_run, "remote_job_origin", None) or getattr(dagster_run, "external_job_origin", None)
-    if origin is None:
-        return None
-    repository = getattr(origin, "repository_origin", None) or getattr(origin, "external_repository_origin", None)
-    location = getattr(repository, "code_location_origin", None)
-    name = getattr(location, "location_name", None)
-    return str(name) if name else None
 
 
 def without_secrets(config_type: Any, value: Any) -> Any:
@@ -126,7 +116,7 @@ def run_ids(dagster_run: Any) -> dict[str, Any]:
     return _without_nothing(
         run_id=dagster_run.run_id,
         job=dagster_run.job_name,
-        code_location=_optional("code location", lambda: location_of(dagster_run)),
+        code_location=_optional("code location", lambda: locations.location_of(dagster_run)),
         parent_run_id=_optional("parent_run_id", lambda: dagster_run.parent_run_id),
         root_run_id=_optional("root_run_id", lambda: dagster_run.root_run_id),
         schedule=_optional("tags", lambda: dagster_run.tags.get("dagster/schedule_name")),

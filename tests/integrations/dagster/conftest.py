@@ -22,7 +22,7 @@ IGNORED = (
     "ignore::DeprecationWarning:dagster_shared.*",
     *(
         f"ignore:.*:dagster._utils.warnings.{name}"
-        for name in ("BetaWarning", "PreviewWarning", "ExperimentalWarning")
+        for name in ("BetaWarning", "PreviewWarning", "ExperimentalWarning", "SupersessionWarning")
         if hasattr(warnings, name)
     ),
 )
