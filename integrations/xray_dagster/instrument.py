@@ -6,11 +6,13 @@ Loaded as an `xray.plugins` entry point by every client, so it imports no framew
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -195,7 +197,35 @@ def _wrap_copy(seam: Seam, module: ModuleType) -> None:
 
 
 def _how() -> str:
-    return "`xray run -- dagster dev`, or in the definitions module: import xray_dagster; xray_dagster.enable()"
+    """Of the processes that are started as this one was: what enables X-Ray in them, or what would."""
+    if os.environ.get("XRAY_ENABLED", "1").strip().lower() in ("0", "false", "no", "off"):
+        return "switched off by XRAY_ENABLED"
+    begin = sys.modules.get("xray_dagster.begin")
+    here = begin.current_op() if begin is not None else None
+    inside = f"; this process executes {here.key} of run {here.step.run_id}" if here is not None else ""
+    from xray_core.autoload import SITE_DIR
+
+    below = "dagster" in os.environ.get("XRAY_AUTOLOAD", "").split(",")
+    if below and str(SITE_DIR) in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        return f"started below `xray run`: captured wherever Dagster is imported{inside}"
+    config = Path(os.environ.get("DAGSTER_HOME") or ".") / "dagster.yaml"
+    if _names_our_instance(config):
+        return f"by {config}: captured in every process that uses this instance{inside}"
+    if inside:
+        return f"captured here{inside}"
+    return (
+        "`xray run -- dagster dev`; or in dagster.yaml: "
+        "instance_class: {module: xray_dagster.instance, class: XRayInstance}; or in the definitions module: "
+        "import xray_dagster; xray_dagster.enable() (`xray doctor` cannot see whether it is there)"
+    )
+
+
+def _names_our_instance(config: Path) -> bool:
+    try:
+        lines = config.read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    return any("xray_dagster.instance" in line.partition("#")[0] for line in lines)
 
 
 instrument = make_instrument()

@@ -21,7 +21,7 @@ from xray_core import current_step
 if "XRAY_TEST_MAIN_ONLY" in os.environ:  # the first process to import this hands its id down
     os.environ.setdefault("XRAY_TEST_MAIN_PID", str(os.getpid()))
 REACHED = os.environ.get("XRAY_TEST_MAIN_PID", str(os.getpid())) == str(os.getpid())
-if "XRAY_AUTOLOAD" not in os.environ and REACHED:  # under `xray run` no line of code is needed
+if not {"XRAY_AUTOLOAD", "XRAY_TEST_BY_CONFIG"} & set(os.environ) and REACHED:  # these two need no line of code
     xray_dagster.enable()
 
 

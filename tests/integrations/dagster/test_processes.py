@@ -58,10 +58,10 @@ def execute(job: str, environment: dict[str, str]) -> str:
     return execute_loudly(job, environment)[0]
 
 
-def execute_loudly(job: str, environment: dict[str, str]) -> tuple[str, list[str]]:
+def execute_loudly(job: str, environment: dict[str, str], module: str = "processes") -> tuple[str, list[str]]:
     """The id of a run of this job, and what X-Ray said meanwhile."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.integrations.dagster.execute", job],
+        [sys.executable, "-m", "tests.integrations.dagster.execute", job, module],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     told = [line for line in done.stdout.splitlines() if line.startswith("RUN ")]
@@ -109,6 +109,26 @@ def test_steps_in_processes_that_x_ray_did_not_reach_are_made_of_events_and_one_
     assert steps["add_up", 1]["upstream"] == sorted(steps[f"double[{n}]", 1]["step_id"] for n in (1, 2))
     assert len(said) == 1
     assert "xray run -- CMD" in said[0]
+
+
+def test_a_line_in_dagster_yaml_reaches_every_process_that_executes_a_step(
+    live: Live, environment: dict[str, str]
+) -> None:
+    environment["XRAY_TEST_BY_CONFIG"] = "1"
+    config = Path(environment["DAGSTER_HOME"]) / "dagster.yaml"
+    config.write_text(config.read_text() + "instance_class: {module: xray_dagster.instance, class: XRayInstance}\n")
+    run_id, said = execute_loudly("several", environment)
+    sync(environment)
+    assert said == []
+    steps = steps_of(live, run_id)
+    assert set(steps) == {("fan_out", 1), ("double[1]", 1), ("double[2]", 1), ("add_up", 1)}
+    assert not [key for key, step in steps.items() if NOT_REACHED in step["metadata"]]
+    assert live.why(run_id, "item-1")["outcome"] == "rejected"
+    told = subprocess.run(
+        [str(BIN / "xray"), "doctor", "--json"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    (dagster,) = (each for each in json.loads(told.stdout)["integrations"] if each["framework"] == "dagster")
+    assert dagster["how"].startswith(f"by {config}: captured in every process")
 
 
 def test_a_killed_step_is_closed_by_the_run_and_keeps_what_it_said(live: Live, environment: dict[str, str]) -> None:
