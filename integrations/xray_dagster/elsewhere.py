@@ -1,8 +1,8 @@
 """Steps that another process executes: which of them were captured there, and the events of those that were not.
 
 A process that executes steps of a run that it does not drive names each in a file beside the spool, before Dagster says
-that it began; the process that drives the run reads it. Where the two share no disk nothing is found, and what the step's
-events say is added to what its own process captured, if that did.
+that it began, and how many items it rejected, once it ended; the run's other processes read it. Where they share no disk
+nothing is found, and what the step's events say is added to what its own process captured, if that did.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from xray_dagster import results
 _MAX_EVENTS: Final = 200
 _MAX_FILE_BYTES: Final = 4 << 20
 _BEGINS: Final = frozenset({"STEP_START", "STEP_RESTARTED"})
+_REJECTED: Final = "rejected "
 _CURE: Final = (
     "Enable X-Ray there too: start everything by `xray run -- CMD`, or call xray_dagster.enable() at the top of the module "
     "of the definitions, which every process imports"
@@ -28,14 +29,40 @@ _warned = False
 
 def announce(spool_dir: Path, dagster_run_id: str, step_key: str, attempt: int) -> None:
     """In a process that does not drive the run: this attempt is captured here. Does nothing where it cannot be written."""
+    _write(spool_dir, dagster_run_id, f"{attempt} {step_key}\n")
+
+
+def announce_rejected(spool_dir: Path, dagster_run_id: str, step_key: str, n: int) -> None:
+    """In a process that does not drive the run: a step has rejected so many items, at its latest attempt."""
+    _write(spool_dir, dagster_run_id, f"{_REJECTED}{n} {step_key}\n")
+
+
+def rejected_elsewhere(spool_dir: Path, dagster_run_id: str) -> dict[str, int]:
+    """Step key -> how many items the step rejected, of those that other processes announced."""
+    found: dict[str, int] = {}
+    for line in _lines(spool_dir, dagster_run_id):
+        if line.startswith(_REJECTED):
+            n, _, step_key = line.removeprefix(_REJECTED).partition(" ")
+            if n.isdigit():  # and no line that was cut
+                found[step_key] = int(n)
+    return found
+
+
+def _write(spool_dir: Path, dagster_run_id: str, line: str) -> None:
     with suppress(OSError):
         spool_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         file = os.open(_path(spool_dir, dagster_run_id), flags, 0o600)
         try:
-            os.write(file, f"{attempt} {step_key}\n".encode())
+            os.write(file, line.encode())
         finally:
             os.close(file)
+
+
+def _lines(spool_dir: Path, dagster_run_id: str) -> list[str]:
+    with suppress(OSError), _path(spool_dir, dagster_run_id).open("rb") as file:
+        return file.read(_MAX_FILE_BYTES).decode(errors="replace").splitlines()
+    return []
 
 
 def _path(spool_dir: Path, dagster_run_id: str) -> Path:
@@ -85,8 +112,8 @@ class Elsewhere:
         """Whether the process that executes this attempt said that it captures it."""
         name = f"{attempt} {key}"
         if name not in self._captured:
-            with suppress(OSError), _path(self._spool_dir, self._run_id).open("rb") as file:
-                self._captured.update(file.read(_MAX_FILE_BYTES).decode(errors="replace").splitlines())
+            lines = _lines(self._spool_dir, self._run_id)
+            self._captured.update(line for line in lines if not line.startswith(_REJECTED))
         return name in self._captured
 
     def end(self) -> None:

@@ -113,8 +113,8 @@ class OpCapture:
     def _attach_ledger(self, name: str, mapping_key: str | None) -> None:
         if self._context.has_seen_output(name, mapping_key):
             return
-        graph = self.fields.ids.get("graph") if self.fields.asset_keys else None
-        before = self._of.rejected_in_graph(graph) if graph is not None else {}
+        is_graph_asset = bool(self.fields.asset_keys) and "graph" in self.fields.ids
+        before = self._of.rejected_before(self.key) if is_graph_asset else {}
         metadata = ledger_metadata(self.step, default_client().settings.api_url, before)
         if metadata:
             self._context.add_output_metadata(metadata, output_name=name, mapping_key=mapping_key)
@@ -155,8 +155,8 @@ class OpCapture:
             self.step.observe_output(None)
         if not self.reached:
             self.step.set_metadata(NOT_REACHED, self._of.not_reached(self.key))
-        if self._of.attaches_ledger and "graph" in self.fields.ids and self.step.ledger.rejected:
-            self._of.rejected[self.fields.name] = self.step.ledger.rejected
+        if self._of.attaches_ledger and "graph" in self.fields.ids:
+            self._of.note_rejected(self.key, self.step.attempt, self.step.ledger.rejected or 0)
         if state:
             self.step.set_origin_state(state)
         self.step.close(status, error=error)

@@ -8,6 +8,7 @@ for the network.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
 from itertools import islice
@@ -66,7 +67,6 @@ class RunCapture(Generic[Op]):
         attaches_ledger: whether outputs get X-Ray's ledger into their metadata.
         executed: (step key, attempt) of what this process captured step by step.
         ops: the steps that are being executed here, by step key.
-        rejected: how many items each step inside a graph rejected here, by the step's name; where outputs get a ledger.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class RunCapture(Generic[Op]):
         self.run = run
         self.executed: set[tuple[str, int]] = set()
         self.ops: dict[str, Op] = {}
-        self.rejected: dict[str, int] = {}
+        self._rejected: dict[str, int] = {}  # by step key, of the steps inside graphs that ended here
         self.drives = drives
         self._open_op = open_op
         self.attaches_ledger = installed.attaches_ledger()
@@ -176,10 +176,35 @@ class RunCapture(Generic[Op]):
             made.set_item_key(tags[TAG])
         return known, made
 
-    def rejected_in_graph(self, graph: str) -> dict[str, int]:
-        """What the steps of a graph asset that ended in this process rejected, by name. `graph` may be a graph inside it."""
-        outermost = graph.partition(".")[0]
-        return {name: n for name, n in self.rejected.items() if name.startswith(f"{outermost}.")}
+    def note_rejected(self, key: str, attempt: int, n: int) -> None:
+        """A step inside a graph has ended, and rejected so many items at this attempt: kept for the graph's last step."""
+        if not n and attempt == 1:
+            return
+        self._rejected[key] = n
+        if not self.drives:
+            elsewhere.announce_rejected(self._spool_dir, self.dagster_run.run_id, key, n)
+
+    def rejected_before(self, key: str) -> dict[str, int]:
+        """What the steps of a graph asset that lead to its last one, `key`, rejected: by their names."""
+        leading = self._leading_to(key)
+        others = elsewhere.rejected_elsewhere(self._spool_dir, self.dagster_run.run_id) if not self.drives else {}
+        found: Counter[str] = Counter()
+        for each, n in {**others, **self._rejected}.items():
+            if fields.unresolved(each) in leading:
+                found[each.partition("[")[0]] += n  # of a mapped step all instances together
+        return {name: n for name, n in found.items() if n}
+
+    def _leading_to(self, key: str) -> set[str]:
+        """The keys of the steps of the same outermost graph that a step depends on, however far; unresolved."""
+        graph = f"{key.partition('.')[0]}."
+        found: set[str] = set()
+        waiting = [key]
+        while waiting:
+            for each in map(fields.unresolved, self._upstream(waiting.pop())):
+                if each not in found and each.startswith(graph):
+                    found.add(each)
+                    waiting.append(each)
+        return found
 
     def _map_index_of(self, step_context: Any, key: str) -> int | None:
         if step_context is not None:
@@ -304,7 +329,7 @@ class RunCapture(Generic[Op]):
         step.close("skipped")
 
     def _upstream(self, key: str) -> list[str]:
-        step = self._plan.step_dict_by_key.get(key)
+        step = fields.step_of_plan(self._plan, key)
         return fields.upstream_of(step) if step is not None else []
 
     def _upstream_text(self, key: str) -> str:

@@ -12,6 +12,7 @@ from dagster import (
     RetryPolicy,
     asset,
     define_asset_job,
+    graph_asset,
     job,
     op,
 )
@@ -102,6 +103,23 @@ def best(offers: list[int]) -> int:
     return offers[0]
 
 
+@op
+def keep_some(number: int) -> int:
+    current_step().reject_many((f"{number}-{n}" for n in range(10 * number)), "stale")
+    return number
+
+
+@graph_asset
+def graph_of_mapped() -> int:
+    return add_up(fan_out().map(keep_some).collect())
+
+
 defs = Definitions(
-    assets=[offers, best], jobs=[several, dying, failing, waiting, define_asset_job("best_offer", selection="*")]
-)
+    assets=[offers, best, graph_of_mapped],
+    jobs=[several, dying, failing, waiting, define_asset_job("best_offer", selection=["offers", "best"]),
+          define_asset_job("in_a_graph", selection=["graph_of_mapped"])],
+)  # fmt: skip
+
+
+def in_a_graph():
+    return defs.get_repository_def().get_job("in_a_graph")

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,3 +142,20 @@ def test_bodies_that_pass_through_x_ray_are_captured_whatever_loop_calls_them(
     assert not [key for key, step in xray.steps.items() if NOT_REACHED in step["metadata"]]
     assert NOT_REACHED not in xray.run["metadata"]
     assert not [each for each in caplog.records if "is not captured" in each.getMessage()]
+
+
+def test_what_processes_say_of_a_run_is_read_by_its_others_and_a_line_that_was_cut_is_left_out(tmp_path: Path) -> None:
+    spool, run_id = tmp_path / "spool", "abc-1"
+    assert elsewhere.rejected_elsewhere(spool, run_id) == {}
+    elsewhere.announce(spool, run_id, "rejected 7 x", 1)  # a step of an odd name
+    elsewhere.announce_rejected(spool, run_id, "graph.trim[a b]", 3)
+    elsewhere.announce_rejected(spool, run_id, "graph.flaky", 100)
+    elsewhere.announce_rejected(spool, run_id, "graph.flaky", 0)
+    with next(spool.iterdir()).open("a") as file:
+        file.write("rejected ")
+    assert elsewhere.rejected_elsewhere(spool, run_id) == {"graph.trim[a b]": 3, "graph.flaky": 0}
+    run = elsewhere.Elsewhere(spool, run_id, lambda *args: None)
+    assert run.is_captured("rejected 7 x", 1)
+    assert not run.is_captured("graph.flaky", 1)
+    run.end()
+    assert list(spool.iterdir()) == []

@@ -5,7 +5,20 @@ from typing import Any
 
 import pytest
 import xray_dagster
-from dagster import DynamicOut, DynamicOutput, MaterializeResult, asset, graph_asset, job, materialize, op
+from dagster import (
+    AssetOut,
+    DynamicOut,
+    DynamicOutput,
+    MaterializeResult,
+    RetryPolicy,
+    asset,
+    graph,
+    graph_asset,
+    graph_multi_asset,
+    job,
+    materialize,
+    op,
+)
 
 from tests.integrations.dagster.capturing import Captured
 from xray_core import current_step
@@ -123,3 +136,80 @@ def test_a_graph_asset_shows_what_every_step_of_its_graph_rejected(xray: Capture
     )
     assert shown["xray/rejected_before"] == 40
     assert "40 rejected before it, at relayed.fetch" in shown["xray"]
+
+
+def test_all_instances_of_a_mapped_step_count_and_of_a_retried_one_the_last_attempt(xray: Captured) -> None:
+    tries: list[int] = []
+
+    @op(out=DynamicOut(int))
+    def fan_out() -> Iterator[DynamicOutput[int]]:
+        for number in (1, 2, 3):
+            yield DynamicOutput(number, mapping_key=str(number))
+
+    @op
+    def trim(number: int) -> int:
+        current_step().reject_many((f"{number}-{n}" for n in range(number)), "stale")
+        return number
+
+    @op(retry_policy=RetryPolicy(max_retries=1))
+    def flaky(numbers: list[int]) -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            current_step().reject_many(range(100), "half_done")
+            raise ConnectionError("once")
+        return sum(numbers)
+
+    @op
+    def last(value: int) -> int:
+        return value
+
+    @graph_asset
+    def total() -> int:
+        return last(flaky(fan_out().map(trim).collect()))
+
+    xray_dagster.enable(attach_ledger=True)
+    result = materialize([total])
+    (event,) = result.asset_materializations_for_node("total")
+    assert event.metadata["xray/rejected_before"].value == 6
+    assert "at total.trim" in str(event.metadata["xray"].value)
+
+
+def test_graphs_inside_a_graph_asset_and_several_outputs_of_one_count_what_their_own_graph_rejected(
+    xray: Captured,
+) -> None:
+    @op
+    def trim(values: list[int]) -> list[int]:
+        current_step().reject_many((f"n-{n}" for n in range(len(values))), "stale")
+        return values
+
+    @op
+    def source() -> list[int]:
+        return [1, 2, 3]
+
+    @op
+    def last(values: list[int]) -> list[int]:
+        return values
+
+    @graph
+    def inner(values: list[int]) -> list[int]:
+        return trim(values)
+
+    @graph_multi_asset(outs={"low": AssetOut(), "high": AssetOut()})
+    def split() -> dict[str, Any]:
+        values = source()
+        return {"low": last(inner(values)), "high": last.alias("last_of_high")(values)}
+
+    @graph_asset
+    def apart() -> list[int]:
+        return last(source())
+
+    xray_dagster.enable(attach_ledger=True)
+    result = materialize([split, apart])
+    shown = {
+        event.asset_key.to_user_string(): event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+    }
+    assert shown["low"]["xray/rejected_before"].value == 3
+    assert "at split.inner.trim" in str(shown["low"]["xray"].value)
+    assert "xray/rejected_before" not in shown["high"], "no step that leads to it rejected anything"
+    assert "xray/rejected_before" not in shown["apart"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dagster import AssetKey, DagsterInstance
 
 from tests.live import Live
 from xray_core.model import NOT_REACHED
@@ -129,6 +130,21 @@ def test_a_line_in_dagster_yaml_reaches_every_process_that_executes_a_step(
     )
     (dagster,) = (each for each in json.loads(told.stdout)["integrations"] if each["framework"] == "dagster")
     assert dagster["how"].startswith(f"by {config}: captured in every process")
+
+
+def test_a_graph_asset_tells_what_the_steps_before_its_last_one_rejected_in_other_processes(
+    live: Live, environment: dict[str, str]
+) -> None:
+    environment["XRAY_DAGSTER_LEDGER"] = "1"
+    run_id = execute("in_a_graph", environment)
+    with DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
+        event = instance.get_latest_materialization_event(AssetKey("graph_of_mapped"))
+    assert event is not None
+    assert event.run_id == run_id
+    assert event.asset_materialization is not None
+    shown = event.asset_materialization.metadata
+    assert shown["xray/rejected_before"].value == 30, "of all instances of a mapped step together"
+    assert "30 rejected before it, at graph_of_mapped.keep_some" in str(shown["xray"].value)
 
 
 def test_a_killed_step_is_closed_by_the_run_and_keeps_what_it_said(live: Live, environment: dict[str, str]) -> None:
