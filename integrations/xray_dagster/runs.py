@@ -32,9 +32,10 @@ OBSERVED_KINDS: Final = frozenset(
 )  # fmt: skip
 _BEGINS: Final = frozenset({"STEP_START", "STEP_RESTARTED"})
 _ENDS: Final = frozenset({"STEP_SUCCESS", "STEP_FAILURE", "STEP_UP_FOR_RETRY"})
+# Where steps run in containers or on other machines: on a disk of their own, so that no sign of them is seen here.
 _REMOTE_EXECUTORS: Final = frozenset(
-    {"StepDelegatingExecutor"}
-)  # a container per step: its own disk, so no sign of it here
+    {"StepDelegatingExecutor", "CeleryExecutor", "CeleryDockerExecutor", "CeleryK8sJobExecutor", "DaskExecutor"}
+)
 
 
 class ExecutedOp(Protocol):
@@ -354,7 +355,8 @@ class RunCapture(Generic[Op]):
             return
         self._add_steps_that_never_ran()
         self._elsewhere.end()
-        if self._began and not self.executed and not self._elsewhere.captured_any:
+        is_known = self._executor not in _REMOTE_EXECUTORS
+        if is_known and self._began and not self.executed and not self._elsewhere.captured_any:
             self.run.set_metadata(NOT_REACHED, "none of its steps was captured: X-Ray was not enabled where they ran")
         status, state, end_error = self._end if self._end is not None else ("failed", "", None)
         self.run.set_origin(run_origin(self.dagster_run, linked=self._linked, state=state))

@@ -112,6 +112,31 @@ def test_steps_in_processes_that_x_ray_did_not_reach_are_made_of_events_and_one_
     assert "xray run -- CMD" in said[0]
 
 
+@pytest.mark.parametrize("containers", ["with X-Ray", "without"])
+def test_steps_in_containers_are_captured_there_or_made_of_events_and_no_warning_guesses_which(
+    live: Live, environment: dict[str, str], containers: str
+) -> None:
+    environment.update(XRAY_TEST_CONTAINERS=containers, XRAY_TEST_BY_CONFIG="1")
+    run_id, said = execute_loudly("delegated", environment, "delegated")
+    assert said == []
+    spool = environment["XRAY_SPOOL_DIR"]
+    for each in (spool, *(f"{spool}-{key}" for key in ("fan_out", "double[1]", "double[2]", "add_up"))):
+        sync({**environment, "XRAY_SPOOL_DIR": each})
+    run, steps = live.get(f"/runs/{run_id}"), steps_of(live, run_id)
+    assert run["status"] == "completed"
+    assert set(steps) == {("fan_out", 1), ("double[1]", 1), ("double[2]", 1), ("add_up", 1)}
+    assert {step["status"] for step in steps.values()} == {"completed"}
+    assert [steps[f"double[{n}]", 1]["map_index"] for n in (1, 2)] == [0, 1]
+    missed = {key for (key, _), step in steps.items() if NOT_REACHED in step["metadata"]}
+    if containers == "with X-Ray":
+        assert missed == set(), "what was captured there wins"
+        assert live.why(run_id, "item-1")["outcome"] == "rejected"
+        assert steps["add_up", 1]["output"] is not None
+    else:
+        assert missed == {"fan_out", "double[1]", "double[2]", "add_up"}
+    assert NOT_REACHED not in run["metadata"], "the process that drives the run cannot know it"
+
+
 def test_a_line_in_dagster_yaml_reaches_every_process_that_executes_a_step(
     live: Live, environment: dict[str, str]
 ) -> None:
