@@ -10,19 +10,29 @@ import pytest
 from dagster import (
     AssetExecutionContext,
     AssetMaterialization,
+    AssetSpec,
     BackfillPolicy,
     DailyPartitionsDefinition,
     DataVersion,
     Definitions,
     DynamicOut,
     DynamicOutput,
+    HookContext,
     IOManager,
     MaterializeResult,
+    MultiPartitionKey,
+    MultiPartitionsDefinition,
+    ObserveResult,
+    RetryPolicy,
+    StaticPartitionsDefinition,
     asset,
+    failure_hook,
     job,
     materialize,
+    multi_observable_source_asset,
     observable_source_asset,
     op,
+    success_hook,
 )
 
 from tests.integrations.dagster.capturing import Captured
@@ -178,8 +188,6 @@ def test_a_step_without_a_dynamic_output_was_not_mapped_however_the_run_ended(xr
 
 
 def test_hooks_decide_on_the_step_that_they_hang_on(xray: Captured) -> None:
-    from dagster import HookContext, failure_hook, success_hook
-
     @failure_hook
     def on_failure(context: HookContext) -> None:
         current_step().reject(f"failed-{context.op.name}", "late")
@@ -204,3 +212,84 @@ def test_hooks_decide_on_the_step_that_they_hang_on(xray: Captured) -> None:
     assert xray.step("works")["status"] == "completed"
     assert xray.rejected("fails") == ["failed-fails"]
     assert xray.step("fails")["status"] == "failed"
+
+
+def test_hooks_of_mapped_and_retried_steps_decide_on_the_instance_and_the_attempt_that_ended(xray: Captured) -> None:
+    tries: list[int] = []
+
+    @success_hook
+    def on_success(context: HookContext) -> None:
+        current_step().reject(f"done-{len(tries)}", "late")
+
+    @op(retry_policy=RetryPolicy(max_retries=1))
+    def flaky(n: int) -> int:
+        tries.append(n)
+        if tries == [1]:
+            raise ConnectionError("once")
+        return n
+
+    @job(hooks={on_success})
+    def hooked() -> None:
+        yields_two().map(flaky)
+
+    assert hooked.execute_in_process().success
+    late = {key: step["counts"] for key, step in xray.steps.items() if step["reasons"].get("rejected")}
+    assert late == {
+        ("yields_two", 1): {"rejected": 1}, ("flaky[1]", 2): {"rejected": 1}, ("flaky[2]", 1): {"rejected": 1},
+    }  # fmt: skip
+
+
+def test_a_hook_that_fails_keeps_what_it_said_and_the_step_its_end(xray: Captured) -> None:
+    @success_hook
+    def breaks(context: HookContext) -> None:
+        current_step().reject("x", "late")
+        raise ValueError("the hook's own")
+
+    @job(hooks={breaks})
+    def hooked() -> None:
+        yields_two().map(use)
+
+    assert hooked.execute_in_process().success
+    assert xray.step("use[1]")["counts"] == {"rejected": 1}
+    assert (xray.step("use[1]")["status"], xray.step("use[1]")["error"]) == ("completed", None)
+
+
+def test_sources_that_one_step_observes_are_told_apart(xray: Captured) -> None:
+    @multi_observable_source_asset(specs=[AssetSpec("a"), AssetSpec("b")])
+    def both() -> Iterator[ObserveResult]:
+        yield ObserveResult(asset_key="a", data_version=DataVersion("1"))
+        yield ObserveResult(asset_key="b", data_version=DataVersion("2"), metadata={"dagster/row_count": 5})
+
+    defs: Any = Definitions(assets=[both])
+    name = "resolve_implicit_global_asset_job_def"  # since 1.11
+    made = getattr(defs, name if hasattr(defs, name) else "get_implicit_global_asset_job_def")()
+    assert made.execute_in_process().success
+    told = xray.step("both")["metadata"]["result.observed"]
+    assert told == {"a": {"data_version": "1"}, "b": {"data_version": "2", "dagster/row_count": 5}}
+
+
+def test_partitions_of_two_dimensions_are_told_one_by_one(xray: Captured) -> None:
+    shelves = MultiPartitionsDefinition({"day": DAYS, "shop": StaticPartitionsDefinition(["east", "west"])})
+
+    @asset(partitions_def=shelves)
+    def sold(context: AssetExecutionContext) -> MaterializeResult:
+        return MaterializeResult(metadata={"dagster/row_count": 3})
+
+    key = MultiPartitionKey({"day": "2026-01-02", "shop": "west"})
+    assert materialize([sold], partition_key=key).success
+    assert xray.run["tags"]["partition"] == "2026-01-02|west"
+    assert xray.step("sold")["metadata"]["result.materialized"]["sold"]["partition"] == "2026-01-02|west"
+
+
+def test_what_collects_an_unmapped_step_runs_and_has_nothing_to_work_on(xray: Captured) -> None:
+    @op
+    def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    @job
+    def mapping() -> None:
+        total(yields_none().map(use).collect())
+
+    assert mapping.execute_in_process().success
+    assert xray.step("use[?]")["origin"]["state"] == "NOT_MAPPED"
+    assert xray.step("total")["status"] == "completed"
