@@ -3,11 +3,9 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 from dagster import AssetKey, DagsterInstance
 
+from tests.integrations.dagster.webserver import end_session, free_port, graphql, launch
 from tests.live import Live
 from xray_core.model import NOT_REACHED
 
@@ -197,9 +196,7 @@ def test_a_failing_step_tells_the_users_error_once(live: Live, environment: dict
 def test_xray_run_dagster_dev_captures_a_launched_run_and_its_cancelling(
     live: Live, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     started = tmp_path / "started"
     environment["XRAY_TEST_STARTED"] = str(started)
     command = [str(BIN / "xray"), "run", "--", str(BIN / "dagster"), "dev", "-p", str(port)]
@@ -207,9 +204,9 @@ def test_xray_run_dagster_dev_captures_a_launched_run_and_its_cancelling(
     log = (tmp_path / "dagster.log").open("w")
     dagster = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        ask = _graphql(port)
+        ask = graphql(port)
         until("Dagster", lambda: ask("{ version }") or None, within_s=120)
-        run_id = until("launched run", lambda: _launch(ask, "best_offer"), within_s=60)
+        run_id = until("launched run", lambda: launch(ask, "best_offer"), within_s=60)
         run = until("run", lambda: _run(live, run_id, "completed"), within_s=120)
         assert run["origin"]["url"] == f"http://127.0.0.1:{port}/runs/{run_id}"
         steps = steps_of(live, run_id)
@@ -217,7 +214,7 @@ def test_xray_run_dagster_dev_captures_a_launched_run_and_its_cancelling(
         assert steps["offers", 1]["rejection_counts"] == {"too_dear": 1}
         assert live.why(run_id, "2")["outcome"] == "not_selected"
 
-        cancelled = until("launched run", lambda: _launch(ask, "waiting"), within_s=60)
+        cancelled = until("launched run", lambda: launch(ask, "waiting"), within_s=60)
         until("waiting step", started.exists, within_s=120)
         ask(f'mutation {{ terminateRun(runId: "{cancelled}") {{ __typename }} }}')
         run = until("cancelled run", lambda: _run(live, cancelled, "failed"), within_s=120)
@@ -232,53 +229,11 @@ def test_xray_run_dagster_dev_captures_a_launched_run_and_its_cancelling(
         try:
             dagster.wait(60)
         finally:
-            _end_session(dagster.pid)
+            end_session(dagster.pid)
             log.close()
-
-
-def _graphql(port: int) -> Callable[[str], Any]:
-    def ask(query: str) -> Any:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/graphql",
-            json.dumps({"query": query}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return json.load(answer)["data"]
-        except OSError:
-            return None
-
-    return ask
-
-
-def _launch(ask: Callable[[str], Any], job: str) -> str | None:
-    found = ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }")
-    nodes = found["repositoriesOrError"].get("nodes") if found else None
-    if not nodes:
-        return None
-    selector = (
-        f'{{repositoryLocationName: "{nodes[0]["location"]["name"]}", repositoryName: "{nodes[0]["name"]}", '
-        f'jobName: "{job}"}}'
-    )
-    answer = ask(
-        f"mutation {{ launchRun(executionParams: {{selector: {selector}}}) {{ __typename "
-        "... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"
-    )
-    run = answer["launchRun"].get("run")
-    assert run, answer
-    return str(run["runId"])
 
 
 def _run(live: Live, run_id: str, status: str) -> Any:
     answer = live.http.get(f"/runs/{run_id}")
     run = answer.json() if answer.status_code == 200 else None
     return run if run and run["status"] == status else None
-
-
-def _end_session(leader: int) -> None:
-    """Whatever `dagster dev` left of its own session."""
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
