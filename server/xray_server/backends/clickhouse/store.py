@@ -27,6 +27,7 @@ from xray_server.backends.clickhouse import (
     names,
     parts,
     prune,
+    run_figures,
     samples,
 )
 from xray_server.backends.clickhouse.address import parse_address
@@ -63,7 +64,6 @@ from xray_server.store import (
     StoreHealth,
     TrendPoint,
 )
-from xray_server.store.figures import from_steps
 
 _LIMITS: Final = (ClickHouseError, OverflowError, ValueError, TypeError)
 
@@ -174,8 +174,8 @@ class ClickHouseStore:
         return figures.step_groups(self._cluster.of(run_id), project, run_id)
 
     def run_figures(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunFigures]:
-        """Runs with the figures of their steps, run by run."""
-        return from_steps(self, project, where, limit=limit, cursor=cursor)
+        """Runs with the figures of their steps."""
+        return run_figures.run_figures(self._cluster, project, where, limit=limit, cursor=cursor)
 
     def steps(
         self,

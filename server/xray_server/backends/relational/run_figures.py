@@ -52,11 +52,23 @@ def _steps(db: Database, runs: Sequence[int]) -> list[tuple[int, StepFigures]]:
 
 
 def _figures(db: Database, step: StepRow, values: Sequence[Any], figures: Sequence[Any]) -> StepFigures:
-    """Of a step that one part speaks of."""
+    about = (db.id_text(step.key), step.attempt, db.word(step.name), step.status, step.at_us, step.duration_us)
+    return figures_of_row(about, figures, values)
+
+
+def figures_of_row(about: Sequence[Any], figures: Sequence[Any], values: Sequence[Any]) -> StepFigures:
+    """The figures of a step that one part speaks of.
+
+    Args:
+        about: its id, attempt, name, status (a number), place in time and duration.
+        figures: the columns from `input` to `selected`, and its flags.
+        values: its document.
+    """
+    step_id, attempt, name, status, at_us, duration_us = about
     input_, accepted, rejected, not_selected, errored, selected, flags = figures
     return StepFigures(
-        db.id_text(step.key), step.attempt, db.word(step.name) or "", STATUS_NAMES[step.status], step.at_us,
-        step.duration_us, None if flags & INPUT_UNKNOWN else input_, None if flags & OUTPUT_UNKNOWN else accepted,
+        step_id, attempt, name or "", STATUS_NAMES[status], at_us, duration_us,
+        None if flags & INPUT_UNKNOWN else input_, None if flags & OUTPUT_UNKNOWN else accepted,
         rejected, not_selected, errored, selected, _at(values, _REASONS) or _NOTHING, _at(values, _CODE),
         _at(values, _METADATA) or _NOTHING, _at(values, _DIMENSIONS) or _NOTHING,
     )  # fmt: skip
