@@ -58,7 +58,7 @@ def records(seed: int) -> Iterator[list[Record]]:
             counts = {outcome: len(some) for outcome, some in ids.items()}
             made += [
                 StepRecord(v=1, run_id=run_id, step_id=f"s{step}", attempt=1, part="a", rev=1, pipeline="p", name=f"step {step}",
-                           status="completed", started_us=at + step, duration_us=900 + chance.randrange(200), counts=counts,
+                           status="completed", started_us=at + step, ended_us=at + step + 1000, duration_us=900 + chance.randrange(200), counts=counts,
                            reasons={"rejected": {"no_slot": counts["rejected"]}}, code_version="v1",
                            metadata={"model": "v3" if run >= RUNS // 2 else "v2", "limit": 100}),
                 VerdictsRecord(1, run_id, f"s{step}", [

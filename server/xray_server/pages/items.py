@@ -1,4 +1,4 @@
-"""The pages of many items: all items of a run's step, and one item over time. Knows HTTP; no SQL."""
+"""The pages of items: all of a run's step, what if a limit were another, one above another, one over time. Knows HTTP; no SQL."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from xray_core.model import OUTCOMES
 from xray_server.access.admission import Project
 from xray_server.errors import NotKnownError
 from xray_server.pages.rendering import Pages
-from xray_server.pages.views import HistoryView, ItemsView, WhatIfView
-from xray_server.read import item_history, item_list, runs, what_if
+from xray_server.pages.views import AboveView, HistoryView, ItemsView, WhatIfView
+from xray_server.read import above, item_history, item_list, runs, what_if
 from xray_server.read.why import known_run
 from xray_server.store import Store
 
@@ -49,6 +49,14 @@ def add_item_pages(app: FastAPI, store: Store, pages: Pages) -> None:
         except NotKnownError as error:
             problem = str(error)
         return pages.page("whatif.html", request, run=runs.run_json(run), found=found, problem=problem)
+
+    @app.get("/ui/runs/{run_id:id}/above", include_in_schema=False)
+    def get_above(run_id: str, request: Request, project: Project, query: Annotated[AboveView, Query()]) -> Response:
+        run = store.run(project, run_id)
+        if run is None:
+            return pages.missing(request, "run", run_id)
+        found = above.above(store, project, run_id, query.a, query.b) if query.a and query.b else None
+        return pages.page("above.html", request, run=runs.run_json(run), found=found)
 
     @app.get("/ui/items/{item_id:id}", include_in_schema=False)
     def get_history(

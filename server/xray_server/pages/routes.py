@@ -79,7 +79,8 @@ def _add_list_pages(app: FastAPI, store: Store, pages: Pages) -> None:
         where = query.where()
         limit = min(query.limit, search.STEPS_PER_PAGE)
         found = runs.list_steps(store, project, where, limit=limit, cursor=query.cursor)
-        until_us = where.until_us or time.time_ns() // 1000
+        now_us = time.time_ns() // 1000
+        until_us = where.until_us or now_us
         trend = search.trend(
             store, project, pipeline=where.pipeline, name=where.name, since_us=where.since_us, until_us=until_us
         )
@@ -91,6 +92,8 @@ def _add_list_pages(app: FastAPI, store: Store, pages: Pages) -> None:
             believed=formatting.completeness(*((step["status"], step["dropped"]) for step in found["steps"])),
             next_cursor=found["next_cursor"],
             trend=trend,
+            before=search.before(where.pipeline, where.since_us, where.until_us, now_us=now_us),
+            over_time=search.over_time(where.pipeline, where.name),
             asked=Given.of_list(request),
             pipelines=store.pipelines(project),
             step_types=list(STEP_TYPES),

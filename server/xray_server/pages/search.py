@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from xray_core.journey import Entry, Why
 from xray_server.pages.funnel import MAX_TONES
@@ -205,3 +206,21 @@ def _bar(points: Sequence[TrendPoint], at_us: int, x: float, width: float, tones
         iso(at_us), sum(point.steps for point in points), sum(point.failed for point in points), entered, rejected,
         sum(point.unaccounted for point in points), round(x, 3), round(width * 0.86, 3), mix,
     )  # fmt: skip
+
+
+def before(pipeline: str | None, since_us: int | None, until_us: int | None, *, now_us: int) -> str | None:
+    """The query of the page that compares the runs of a time with those before it, of the same length and a day at least."""
+    if since_us is None:
+        return None
+    long_us = max((until_us or now_us) - since_us, _DAY_US)
+    until = "" if until_us is None else f",until={iso(until_us)}"
+    groups = {
+        "a": f"since={iso(max(0, since_us - long_us))},until={iso(since_us)}",
+        "b": f"since={iso(since_us)}{until}",
+    }
+    return f"?{urlencode(groups if pipeline is None else {'pipeline': pipeline, **groups})}"
+
+
+def over_time(pipeline: str | None, name: str | None) -> str:
+    """The query of the page of trends."""
+    return f"?{urlencode({key: value for key, value in (('pipeline', pipeline), ('step', name)) if value is not None})}"

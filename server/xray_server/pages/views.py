@@ -8,8 +8,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from xray_server.http.explain_params import ItemParameters, ItemsParameters, WhatIfParameters
-from xray_server.http.many_params import GroupsParameters, SideBySideParameters, StabilityParameters
-from xray_server.http.params import Cursor, Parameters, RunsFilter, SearchBudget, StatusName, StepsFilter, Text
+from xray_server.http.many_params import (
+    AboveParameters,
+    GroupsParameters,
+    SeparatesParameters,
+    SideBySideParameters,
+    StabilityParameters,
+)
+from xray_server.http.params import Cursor, Parameters, RunsFilter, SearchBudget, StatusName, StepsFilter, Text, When
+from xray_server.pages.trends import Figure
 from xray_server.read.text_search import BUDGET_MS
 
 Offset = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -74,6 +81,29 @@ class StabilityView(_FromForm, StabilityParameters):
     """Of the stability of a pipeline; of none, on the empty page."""
 
     pipeline: Text = ""
+
+
+class SeparatesView(_FromForm, SeparatesParameters):
+    """Of what separates a step's rejected items from the others; of no step yet, on the empty page."""
+
+    step: Text = ""
+
+
+class AboveView(_FromForm, AboveParameters):
+    """Of two items of a run; of one alone, the page asks for the other."""
+
+    a: Text = ""
+    b: Text = ""
+
+
+class TrendsView(_FromForm, Parameters):
+    """Of one figure of steps over time."""
+
+    figure: Figure = "rejected"
+    step: Text | None = None
+    pipeline: Text | None = None
+    since: When = "7d"
+    until: When | None = None
 
 
 class CompareView(_FromForm, Parameters):

@@ -34,6 +34,8 @@ def addresses(run_id: str, step_id: str, item_id: str) -> list[str]:
         f"{run}/items?step={quote(step_id, safe='')}&outcome=rejected",
         f"{run}/whatif?step={quote(step_id, safe='')}",
         f"/ui/items/{quote(item_id, safe='')}",
+        f"{run}/above?a={quote(item_id, safe='')}&b=other",
+        f"/ui/separates?run={quote(run_id, safe='')}&step={quote(step_id, safe='')}",
     ]
 
 
@@ -49,6 +51,8 @@ def everywhere(flights: Flights, live: Live) -> list[str]:
         f"/ui/runs/{flights.buffalo}/steps?name=filter",
         "/ui/groups", "/ui/groups?a=until=2000-01-01&b=since=2000-01-01&by=dest", "/ui/runs-side-by-side",
         f"/ui/runs-side-by-side?runs={flights.good},{flights.buffalo}", "/ui/stability", "/ui/stability?pipeline=flight_rebooking",
+        "/ui/separates", "/ui/separates?step=filter", f"/ui/runs/{flights.buffalo}/above", "/ui/trends", "/ui/trends?figure=duration",
+        "/ui/trends?figure=score", "/ui/trends?figure=score&step=score", "/ui/steps?since=1d",
         "/ui/compare", f"/ui/compare?a={flights.good}&b={flights.buffalo}", "/ui/alerts", f"/ui/alerts/{rule['rule_id']}?since=30d",
     ]  # fmt: skip
 

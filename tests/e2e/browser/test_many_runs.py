@@ -24,43 +24,68 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """A server of its own, so that the newest runs are these: hourly ones, of which the last 36 reject DHL's items more often."""
     server = Live(tmp_path_factory.mktemp("many"))
     now_us = time.time_ns() // 1_000
-    records: list[Record] = []
-    for hour in range(HOURS):
-        at_us = now_us - (HOURS - hour) * HOUR_US
-        dhl = 8 if hour >= DOUBLED else 2 + hour % 2
-        counts = {"DHL": {"accepted": 10 - dhl, "rejected": dhl}, "UPS": {"accepted": 9, "rejected": 1}}
-        records += [
-            RunRecord(v=1, run_id=f"run-{hour:03}", part="a", rev=1, pipeline="checkout", status="completed", started_us=at_us),
-            StepRecord(v=1, run_id=f"run-{hour:03}", step_id=f"slots-{hour:03}", attempt=1, part="a", rev=1, pipeline="checkout",
-                       name="slots", step_type="filter", status="completed", started_us=at_us, ended_us=at_us + 1000, duration_us=1000,
-                       counts={"accepted": 19 - dhl, "rejected": dhl + 1}, reasons={"rejected": {"no_slot": dhl + 1}},
-                       input_count=20, dimensions={"carrier": counts}, metadata={"model": "v3" if hour >= DOUBLED else "v2"}),
-        ]  # fmt: skip
+    records = [record for hour in range(HOURS) for record in hourly(hour, now_us - (HOURS - hour) * HOUR_US)]
     assert server.store.write([Batch(records, "default", now_us)]) == [{}]
     yield server
     server.stop()
 
 
-def test_from_what_an_alert_links_to_the_segment_takes_four_clicks(visit: Callable[..., Visitor], live: Live) -> None:
+def hourly(hour: int, at_us: int) -> list[Record]:
+    """The run of an hour; from `DOUBLED` on it rejects what DHL carries more often."""
+    dhl = 8 if hour >= DOUBLED else 2 + hour % 2
+    counts = {"DHL": {"accepted": 10 - dhl, "rejected": dhl}, "UPS": {"accepted": 9, "rejected": 1}}
+    return [
+        RunRecord(v=1, run_id=f"run-{hour:03}", part="a", rev=1, pipeline="checkout", status="completed", started_us=at_us),
+        StepRecord(v=1, run_id=f"run-{hour:03}", step_id=f"slots-{hour:03}", attempt=1, part="a", rev=1, pipeline="checkout",
+                   name="slots", step_type="filter", status="completed", started_us=at_us, ended_us=at_us + 1000, duration_us=1000,
+                   counts={"accepted": 19 - dhl, "rejected": dhl + 1}, reasons={"rejected": {"no_slot": dhl + 1}},
+                   input_count=20, dimensions={"carrier": counts}, metadata={"model": "v3" if hour >= DOUBLED else "v2"}),
+    ]  # fmt: skip
+
+
+def test_from_the_alert_to_the_segment_takes_four_clicks(visit: Callable[..., Visitor], live: Live) -> None:
+    rule = {"name": "slots rejects more", "metric": "rejection_rate", "above": 0.4, "step": "slots", "min_items": 10}
+    assert live.http.post("/alerts/rules", json=rule).status_code == 200
+    now_us = time.time_ns() // 1_000
+    assert live.store.write([Batch(hourly(HOURS, now_us - 1_000_000), "default", now_us)]) == [{}]
     reader = visit()
     page = reader.page
-    page.goto(f"{live.url}/ui/runs/run-095/steps/slots-095")  # what the message of an alert links to
+    firing = page.get_by_label("Firing")
+    page.goto(f"{live.url}/ui/alerts")
+    deadline = time.monotonic() + 20
+    while not firing.is_visible():
+        assert time.monotonic() < deadline, "the rule did not fire"
+        page.reload()
+    firing.get_by_role("link", name="Step slots rejected").click()  # as the link in the alert's message
     page.get_by_role("link", name="this step in other runs").click()
-    expect(page.get_by_role("img", name=re.compile("Rejection rate over time"))).to_be_visible()
-    page.get_by_role("link", name="Compare", exact=True).click()
-    page.get_by_role("link", name="Many runs against many").click()
-    page.get_by_label("Pipeline").fill("checkout")
-    page.get_by_label("from").fill("since=4d,until=36h")
-    page.get_by_label("to", exact=True).fill("since=36h")
-    page.get_by_role("button", name="Compare").click()
+    bars = page.get_by_label("Rejection rate over time").locator("a")
+    expect(bars.first).to_be_visible()
+    bars.nth(bars.count() - 13).click()  # three hours a bar: where it rose
+    page.get_by_role("link", name="What differs from the time before?").click()
     verdict = page.get_by_label("Verdict")
     expect(verdict).to_contain_text(
         re.compile(r"slots: 1\d\.\d% -> 4\d\.\d% rejected since .* no_slot \+\d+; carrier=DHL: \d+% of the change")
     )
-    expect(verdict).to_contain_text("It began with run run-060")
+    expect(verdict).to_contain_text(re.compile("It began with run run-0(59|60|61)"))
     expect(page.get_by_label("What else changed")).to_contain_text("metadata.model")
     page.get_by_role("link", name="Open it").click()
-    expect(page).to_have_url(re.compile("/ui/runs/run-060$"))
+    expect(page).to_have_url(re.compile("/ui/runs/run-0(59|60|61)$"))
+    assert reader.violations() == []
+
+
+def test_dragging_over_the_trend_narrows_the_time(visit: Callable[..., Visitor], live: Live) -> None:
+    reader = visit()
+    page = reader.page
+    page.goto(f"{live.url}/ui/steps?pipeline=checkout&name=slots")
+    box = page.get_by_label("Rejection rate over time").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 60, steps=4)
+    page.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 60, steps=4)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile("since=.*until="))
+    expect(page.get_by_role("link", name="What differs from the time before?")).to_be_visible()
     assert reader.violations() == []
 
 

@@ -128,7 +128,7 @@ for (const button of document.querySelectorAll("[data-times]")) {
 if (mode !== "ago") tellTimes();
 setInterval(tellTimes, 5000);
 
-// Dragging over a trend narrows the time to what was marked, in whole bars.
+// Dragging over a trend narrows the time to what was marked, in whole bars. A click is a click on the bar's own link.
 for (const chart of document.querySelectorAll("[data-brush]")) {
   const [since, until, bucket] = [Date.parse(chart.dataset.since), Date.parse(chart.dataset.until), Number(chart.dataset.brush)];
   const share = (event) => {
@@ -139,25 +139,33 @@ for (const chart of document.querySelectorAll("[data-brush]")) {
   marked.setAttribute("class", "brushing");
   marked.setAttribute("height", "110");
   let from = null;
+  let marking = false;
   const mark = (to) => {
     marked.setAttribute("x", `${100 * Math.min(from, to)}%`);
     marked.setAttribute("width", `${100 * Math.abs(to - from)}%`);
   };
-  const end = () => { from = null; marked.remove(); };
+  const end = () => { from = null; marking = false; marked.remove(); };
+  chart.addEventListener("dragstart", (event) => event.preventDefault());
   chart.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     from = share(event);
-    chart.setPointerCapture(event.pointerId);
-    mark(from);
-    chart.append(marked);
   });
-  chart.addEventListener("pointermove", (event) => { if (from !== null) mark(share(event)); });
+  chart.addEventListener("pointermove", (event) => {
+    if (from === null) return;
+    if (!marking && Math.abs(share(event) - from) >= 0.01) {
+      marking = true;
+      chart.setPointerCapture(event.pointerId);
+      chart.append(marked);
+    }
+    if (marking) mark(share(event));
+  });
   chart.addEventListener("pointercancel", end);
   chart.addEventListener("pointerup", (event) => {
     if (from === null) return;
     const [first, last] = [from, share(event)].sort((a, b) => a - b);
+    const dragged = marking;
     end();
-    if (last - first < 0.01) return;
+    if (!dragged || last - first < 0.01) return;
     const at = (part, round) => new Date(round((since + (until - since) * part) / bucket) * bucket).toISOString();
     const address = new URL(location.href);
     address.searchParams.set("since", at(first, Math.floor));
