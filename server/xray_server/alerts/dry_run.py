@@ -1,8 +1,12 @@
-"""When a rule would have fired: its judging replayed over what the store has. Sends nothing, writes nothing."""
+"""When a rule would have fired, and what another bound would have done: its judging replayed over what the store has.
+
+Sends nothing, writes nothing.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,13 +19,19 @@ from xray_server.times import iso
 MAX_LOOKED_AT: Final = 20_000
 MAX_EVENTS: Final = 200
 MAX_POINTS: Final = 500
+MAX_CHANGES: Final = 100
+NEAR: Final = 5  # on either side of the bound
+
+Json = dict[str, Any]
 
 
 @dataclass(slots=True)
 class DryRun:
     """The messages that would have been sent, oldest first; `complete` is False when there was more history than is looked at.
 
-    `points` are what was judged, oldest first, the newest of them: when, the value, and "breach", "fine" or "unsaid".
+    `points` are what was judged, oldest first, the newest of them: when, the value, "breach", "fine" or "unsaid", and of what.
+    `near` are those nearest to the bound on either side, `range` the least and the greatest value; None without a bound.
+    `whatif` is what another bound would have changed, where one was asked for.
     """
 
     judged: int = 0
@@ -29,15 +39,61 @@ class DryRun:
     unsaid: int = 0
     suppressed: int = 0
     complete: bool = True
-    events: list[dict[str, Any]] = field(default_factory=list)
-    points: list[dict[str, Any]] = field(default_factory=list)
+    events: list[Json] = field(default_factory=list)
+    points: list[Json] = field(default_factory=list)
     fired: int = 0
+    near: Json | None = None
+    range: tuple[float, float] | None = None
+    whatif: Json | None = None
 
 
-def dry_run(store: Store, project: str, rule: Rule, *, since_us: int, until_us: int) -> DryRun:
-    """Replay a rule over what finished in a window of time (microseconds); a subject's end is its clock."""
+def dry_run(
+    store: Store, project: str, rule: Rule, *, since_us: int, until_us: int, other: Rule | None = None
+) -> DryRun:
+    """Replay a rule over what finished in a window of time (microseconds); a subject's end is its clock.
+
+    Args:
+        other: the rule with another bound.
+    """
+    found, complete = _finished(store, project, rule, since_us, until_us)
+    result = _replay(rule, found)
+    result.complete = complete
+    valued = [point for point in result.points if point["value"] is not None and point["state"] != "unsaid"]
+    if rule.bounds and valued:
+        values = [point["value"] for point in valued]
+        result.range = min(values), max(values)
+        ordered = sorted(valued, key=lambda point: _distance(rule, point))
+        result.near = {
+            state: [point for point in ordered if point["state"] == state][:NEAR] for state in ("breach", "fine")
+        }
+    if other is not None:
+        result.whatif = _what_if(rule, result, other, _replay(other, found))
+    result.points = result.points[-MAX_POINTS:]
+    return result
+
+
+def _distance(rule: Rule, point: Json) -> float:
+    return float(min(abs(point["value"] - bound) for _, bound in rule.bounds))
+
+
+def _what_if(rule: Rule, was: DryRun, other: Rule, now: DryRun) -> Json:
+    """What another bound would have judged otherwise, what was nearest to the bound that the rule has first."""
+    changes = [
+        {**before, "was": before["state"], "now": after["state"]}
+        for before, after in zip(was.points, now.points)
+        if before["state"] != after["state"]
+    ]
+    changes.sort(key=lambda point: _distance(rule, point))
+    return {
+        "says": other.words(), "above": other.above, "below": other.below,
+        "fired": {"was": was.fired, "now": now.fired}, "breaches": {"was": was.breaches, "now": now.breaches},
+        "changes": changes[:MAX_CHANGES], "changes_omitted": max(0, len(changes) - MAX_CHANGES),
+    }  # fmt: skip
+
+
+def _replay(rule: Rule, found: Sequence[Figures]) -> DryRun:
+    """Judge what finished, in the order in which it ended."""
     result = DryRun()
-    found, result.complete = _finished(store, project, rule, since_us, until_us)
     state_of: dict[str, SeriesState] = {}
     past: dict[str, list[Figures]] = defaultdict(list)
     for each in sorted(found, key=lambda figures: figures.ended_us):
@@ -54,7 +110,8 @@ def dry_run(store: Store, project: str, rule: Rule, *, since_us: int, until_us: 
                 past[each.series] = [*past[each.series], each][-3 * rule.looks_back :]
         judgement = judge(rule, each, before, pooled)
         result.judged += 1
-        result.points.append({"at": iso(each.ended_us), "value": judgement.value, "state": judgement.state})
+        place = {"pipeline": each.pipeline, "step": each.name, "run_id": each.run_id, "step_id": each.step_id, "attempt": each.attempt}  # fmt: skip
+        result.points.append({"at": iso(each.ended_us), "value": judgement.value, "state": judgement.state, **place})
         result.breaches += judgement.state == "breach"
         result.unsaid += judgement.state == "unsaid"
         after, event = advance(
@@ -65,12 +122,8 @@ def dry_run(store: Store, project: str, rule: Rule, *, since_us: int, until_us: 
         result.fired += event == "fired"
         if event in ("fired", "resolved") and len(result.events) < MAX_EVENTS:
             result.events.append(
-                {
-                    "kind": event, "at": iso(each.ended_us), "pipeline": each.pipeline, "step": each.name, "run_id": each.run_id,
-                    "step_id": each.step_id, "attempt": each.attempt, "sentence": judgement.sentence, "value": judgement.value,
-                }
+                {"kind": event, "at": iso(each.ended_us), **place, "sentence": judgement.sentence, "value": judgement.value}
             )  # fmt: skip
-    result.points = result.points[-MAX_POINTS:]
     return result
 
 

@@ -110,6 +110,21 @@ class Rule(BaseModel):
         return self.metric in ("failed", "duration") and self.step is None and self.step_type is None
 
     @property
+    def bounds(self) -> list[tuple[str, float]]:
+        """("above" or "below", bound) of a metric that has bounds; `unaccounted` has one that need not be said."""
+        said = [(way, bound) for way, bound in (("above", self.above), ("below", self.below)) if bound is not None]
+        return said or ([("above", 0.0)] if self.metric == "unaccounted" else [])
+
+    def with_bounds(self, above: float | None, below: float | None) -> Rule:
+        """The rule with another bound; None: the one it has.
+
+        Raises:
+            ValidationError: its metric has no bounds, or not such ones.
+        """
+        given = {name: bound for name, bound in (("above", above), ("below", below)) if bound is not None}
+        return Rule.model_validate({**self.model_dump(), **given})
+
+    @property
     def subject(self) -> tuple[object, ...]:
         """What decides whether something is a breach: with another one, what was found so far says nothing."""
         told = ("name", "to", "secret", "muted_until_us", "cooldown_s")

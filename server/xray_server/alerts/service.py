@@ -218,9 +218,9 @@ class Alerts:
         stored = self._stored(project, wanted)
         return None if stored is None else self._shown(stored)
 
-    def test(self, project: str, rule: Rule, *, since_us: int, until_us: int) -> DryRun:
-        """When the rule would have fired."""
-        return dry_run(self._store, project, rule, since_us=since_us, until_us=until_us)
+    def test(self, project: str, rule: Rule, *, since_us: int, until_us: int, other: Rule | None = None) -> DryRun:
+        """When the rule would have fired, and what the `other`, which has another bound, would have judged otherwise."""
+        return dry_run(self._store, project, rule, since_us=since_us, until_us=until_us, other=other)
 
     def history(
         self, project: str, *, limit: int, before: int | None, rule_id: str | None = None

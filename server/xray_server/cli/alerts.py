@@ -25,7 +25,7 @@ def register(subparsers: Any) -> None:
         description="Rules of the server at XRAY_API_URL that tell, once, when a step or run goes wrong (docs/alerts.md).",
         epilog="examples:\n  xray alerts add 'filter drops all' rejection_rate --above 0.95 --step filter --to https://example.org/hook\n"
         "  xray alerts add 'other than usual' changed_reasons --pipeline shop --to slack://...\n"
-        "  xray alerts test 'filter drops all' --since 30d\n  xray alerts remove 'filter drops all'",
+        "  xray alerts test 'filter drops all' --since 30d --above 0.9\n  xray alerts remove 'filter drops all'",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -58,6 +58,8 @@ def register(subparsers: Any) -> None:
     listing.set_defaults(run=_list)
     test = commands.add_parser("test", help="when a rule would have fired; sends nothing")
     test.add_argument("rule", metavar="RULE", help="a rule's name or id")
+    for name in ("above", "below"):
+        test.add_argument(f"--{name}", type=float, metavar="X", help="what if the bound were this")
     test.set_defaults(run=_test)
     remove = commands.add_parser("remove", help="remove a rule")
     remove.add_argument("rule", metavar="RULE", help="a rule's name or id")
@@ -192,7 +194,8 @@ def _list(arguments: argparse.Namespace) -> int:
 def _test(arguments: argparse.Namespace) -> int:
     reader = _reader()
     rule = _find(reader, arguments.rule)
-    return _show_test(arguments, reader.get("alerts", "rules", rule["rule_id"], "test", since=arguments.since))
+    asked = {"since": arguments.since, "above": arguments.above, "below": arguments.below}
+    return _show_test(arguments, reader.get("alerts", "rules", rule["rule_id"], "test", **asked))
 
 
 def _show_test(arguments: argparse.Namespace, answer: dict[str, Any]) -> int:
@@ -204,9 +207,25 @@ def _show_test(arguments: argparse.Namespace, answer: dict[str, Any]) -> int:
         f"{_plain(answer['says'])}: would have fired {answer['fired']} times since {arguments.since} ({answer['judged']} finished, "
         f"{answer['breaches']} breaches, {answer['suppressed']} within the cooldown, {answer['unsaid']} with too little to say)"
     )
+    if answer["whatif"]:
+        _show_what_if(answer["whatif"])
     if not answer["complete"]:
         print("there is more history than was looked at: the newest was")
     return 0
+
+
+def _show_what_if(found: dict[str, Any]) -> None:
+    for each in found["changes"]:
+        print(
+            f"{each['at']} run {_plain(each['run_id'])}: {each['value']:.6g} was {each['was']}, would be {each['now']}"
+        )
+    if found["changes_omitted"]:
+        print(f"and {found['changes_omitted']} more")
+    fired, breaches = found["fired"], found["breaches"]
+    print(
+        f"{_plain(found['says'])}: would have fired {fired['now']} times, not {fired['was']} "
+        f"({breaches['now']} breaches, not {breaches['was']})"
+    )
 
 
 def _remove(arguments: argparse.Namespace) -> int:

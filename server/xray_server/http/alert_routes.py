@@ -37,11 +37,18 @@ class HistoryParameters(Parameters):
     rule_id: Annotated[str, Field(max_length=100)] | None = None
 
 
+OtherBound = Annotated[
+    float | None, Field(ge=0, le=1e13, allow_inf_nan=False, description="what if the bound were this: see `whatif`")
+]
+
+
 class TestParameters(Parameters):
-    """Of a dry run: the stretch of time."""
+    """Of a dry run: the stretch of time, and another bound to try beside the rule's own."""
 
     since: When = "7d"
     until: When | None = None
+    above: OtherBound = None
+    below: OtherBound = None
 
 
 class MuteParameters(Parameters):
@@ -188,7 +195,23 @@ def _dry_run(alerts: Alerts, project: str, rule: Rule, query: TestParameters) ->
     now_us = time.time_ns() // 1000
     since_us = parse_time(query.since, now_us)
     until_us = now_us + 1 if query.until is None else parse_time(query.until, now_us)
-    return {"says": rule.words(), **asdict(alerts.test(project, rule, since_us=since_us, until_us=until_us))}
+    other = other_bound(rule, query.above, query.below)
+    found = alerts.test(project, rule, since_us=since_us, until_us=until_us, other=other)
+    return {"says": rule.words(), **asdict(found)}
+
+
+def other_bound(rule: Rule, above: float | None, below: float | None) -> Rule | None:
+    """The rule with another bound, where one is given.
+
+    Raises:
+        HTTPError: 422, its metric has no such bound.
+    """
+    if above is None and below is None:
+        return None
+    try:
+        return rule.with_bounds(above, below)
+    except ValidationError as error:
+        raise HTTPError(422, rule_problem(error)[1], field="above" if above is not None else "below") from None
 
 
 def _no_rule(rule_id: str) -> HTTPError:

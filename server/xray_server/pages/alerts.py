@@ -18,11 +18,12 @@ from xray_server.alerts.dry_run import DryRun
 from xray_server.alerts.rules import Metric, Rule, rule_problem
 from xray_server.alerts.service import Alerts
 from xray_server.errors import HTTPError, TargetRefusedError, TooManyRulesError
-from xray_server.http.alert_routes import alerts_of
+from xray_server.http.alert_routes import OtherBound, alerts_of, other_bound
 from xray_server.http.bodies import read_form
 from xray_server.http.params import When
 from xray_server.pages.dry_run import HEIGHT, dry_run_chart
 from xray_server.pages.rendering import Pages
+from xray_server.pages.views import FromForm
 from xray_server.times import parse_time
 
 _EVENTS: Final = 50
@@ -41,12 +42,14 @@ class AlertsView(BaseModel):
     before: int | None = Field(None, ge=0, le=1 << 62)
 
 
-class RuleView(BaseModel):
-    """The parameters of a rule's page: over which time it is tried."""
+class RuleView(FromForm):
+    """The parameters of a rule's page: over which time it is tried, and with which other bound."""
 
     model_config = ConfigDict(extra="ignore")
 
     since: When = _DRY_RUN
+    above: OtherBound = None
+    below: OtherBound = None
 
 
 def add_alert_pages(app: FastAPI, pages: Pages, alerts: Alerts | None) -> None:
@@ -63,7 +66,7 @@ def add_alert_pages(app: FastAPI, pages: Pages, alerts: Alerts | None) -> None:
         try:
             rule = _rule(form)
             if form.get("do") == "try":
-                tried = await to_thread.run_sync(_tried, alerts_of(alerts), asker.project, rule, _DRY_RUN)
+                tried = await to_thread.run_sync(_tried, alerts_of(alerts), asker.project, rule)
                 return await to_thread.run_sync(partial(render, request, asker, form=form, tried=tried))
             created = await to_thread.run_sync(alerts_of(alerts).add, asker.project, rule)
         except (ValidationError, TooManyRulesError, TargetRefusedError) as error:
@@ -86,7 +89,7 @@ def _add_rule_page(app: FastAPI, pages: Pages, alerts: Alerts | None) -> None:
 
     @app.get("/ui/alerts/{rule_id:id}", include_in_schema=False)
     def page(rule_id: str, request: Request, asker: Asker, query: Annotated[RuleView, Query()]) -> Response:
-        return render(rule_id, request, asker, since=query.since)
+        return render(rule_id, request, asker, asked=query)
 
     @app.post("/ui/alerts/{rule_id:id}", include_in_schema=False)
     async def edit(rule_id: str, request: Request, asker: Asker) -> Response:
@@ -135,11 +138,17 @@ def _problem(error: Exception) -> str:
     return str(error)
 
 
-def _tried(alerts: Alerts, project: str, rule: Rule, since: str) -> dict[str, Any]:
+def _tried(alerts: Alerts, project: str, rule: Rule, asked: RuleView | None = None) -> dict[str, Any]:
     """A dry run as the template draws it."""
+    asked = asked or RuleView()
     now_us = time.time_ns() // 1000
-    found: DryRun = alerts.test(project, rule, since_us=parse_time(since, now_us), until_us=now_us + 1)
-    return {"says": rule.words(), "since": since, "found": found, "chart": dry_run_chart(found, rule), "height": HEIGHT}
+    other = other_bound(rule, asked.above, asked.below)
+    found: DryRun = alerts.test(
+        project, rule, since_us=parse_time(asked.since, now_us), until_us=now_us + 1, other=other
+    )
+    chart = dry_run_chart(found, rule, other)
+    return {"says": rule.words(), "since": asked.since, "found": found, "chart": chart, "height": HEIGHT,
+            "way": rule.bounds[0][0] if rule.bounds else None}  # fmt: skip
 
 
 def _form_of(rule: Mapping[str, Any]) -> dict[str, str]:
@@ -156,7 +165,7 @@ def _render_rule(
     request: Request,
     asker: Identity,
     *,
-    since: str = _DRY_RUN,
+    asked: RuleView | None = None,
     status: int = 200,
     problem: str = "",
     form: Mapping[str, str] | None = None,
@@ -172,7 +181,7 @@ def _render_rule(
         request,
         status,
         rule=shown,
-        tried=_tried(kept, asker.project, rule, since),
+        tried=_tried(kept, asker.project, rule, asked),
         metrics=get_args(Metric),
         problem=problem,
         may_change=asker.may("admin"),

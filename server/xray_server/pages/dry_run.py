@@ -31,13 +31,14 @@ class DryRunChart:
     """A dry run to be drawn.
 
     Attributes:
-        bounds: (y, "above" or "below", value) of each bound of the rule.
+        bounds: (y, "above" or "below", value) of each bound of the rule; `others`: those that are tried beside them.
         fired: x of each message that would have been sent when it fired.
         top: the value at the upper edge; `share`: values are shares of 1.
     """
 
     points: Sequence[Point]
     bounds: Sequence[tuple[float, str, float]]
+    others: Sequence[tuple[float, str, float]]
     fired: Sequence[float]
     top: float
     share: bool
@@ -45,14 +46,15 @@ class DryRunChart:
     until: str
 
 
-def dry_run_chart(found: DryRun, rule: Rule) -> DryRunChart | None:
-    """The chart of what was judged; None where nothing has a value."""
+def dry_run_chart(found: DryRun, rule: Rule, other: Rule | None = None) -> DryRunChart | None:
+    """The chart of what was judged; None where nothing has a value. `other` is the rule with another bound."""
     judged = [each for each in found.points if each["value"] is not None and each["state"] != "unsaid"]
     if not judged:
         return None
-    bounds = [(way, bound) for way, bound in (("above", rule.above), ("below", rule.below)) if bound is not None]
+    bounds = rule.bounds
+    others = [bound for bound in other.bounds if bound not in bounds] if other is not None else []
     share = rule.metric in _SHARES
-    greatest = max([*(abs(each["value"]) for each in judged), *(bound for _, bound in bounds)])
+    greatest = max([*(abs(each["value"]) for each in judged), *(bound for _, bound in [*bounds, *others])])
     top = 1.0 if share and greatest <= 1 else (greatest or 1.0) * (1 + _ROOM)
     first_us, last_us = (_us(each["at"]) for each in (judged[0], judged[-1]))
     span_us = max(1, last_us - first_us)
@@ -66,6 +68,7 @@ def dry_run_chart(found: DryRun, rule: Rule) -> DryRunChart | None:
     return DryRunChart(
         [Point(x(each["at"]), y(each["value"]), each["state"], each["at"], each["value"]) for each in judged],
         [(y(bound), way, bound) for way, bound in bounds],
+        [(y(bound), way, bound) for way, bound in others],
         [x(event["at"]) for event in found.events if event["kind"] == "fired" and _us(event["at"]) >= first_us],
         top, share, judged[0]["at"], judged[-1]["at"],
     )  # fmt: skip

@@ -22,7 +22,7 @@ from xray_server.read.text_search import BUDGET_MS
 Offset = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-class _FromForm(BaseModel):
+class FromForm(BaseModel):
     """A form sends the fields that were left empty too."""
 
     @model_validator(mode="before")
@@ -31,13 +31,13 @@ class _FromForm(BaseModel):
         return {name: value for name, value in values.items() if value != ""} if isinstance(values, Mapping) else values
 
 
-class RunsView(_FromForm, RunsFilter):
+class RunsView(FromForm, RunsFilter):
     """Of the list of runs."""
 
     sort: Text | None = None
 
 
-class RunView(_FromForm, Parameters):
+class RunView(FromForm, Parameters):
     """Of one run: which view, and from which row on."""
 
     view: Literal["funnel", "timeline", "graph"] = "funnel"
@@ -52,51 +52,51 @@ class ItemView(Parameters):
     offset: Offset = 0
 
 
-class ItemsView(_FromForm, ItemsParameters):
+class ItemsView(FromForm, ItemsParameters):
     """Of the items of a run."""
 
 
-class HistoryView(_FromForm, ItemParameters):
+class HistoryView(FromForm, ItemParameters):
     """Of one item over time."""
 
 
-class WhatIfView(_FromForm, WhatIfParameters):
+class WhatIfView(FromForm, WhatIfParameters):
     """Of another limit."""
 
 
-class GroupsView(_FromForm, GroupsParameters):
+class GroupsView(FromForm, GroupsParameters):
     """Of two groups of runs; none yet, on the empty page."""
 
     a: str = Field("", max_length=1_000)
     b: str = Field("", max_length=1_000)
 
 
-class SideBySideView(_FromForm, SideBySideParameters):
+class SideBySideView(FromForm, SideBySideParameters):
     """Of several runs; none yet, on the empty page."""
 
     runs: str = Field("", max_length=4_000)
 
 
-class StabilityView(_FromForm, StabilityParameters):
+class StabilityView(FromForm, StabilityParameters):
     """Of the stability of a pipeline; of none, on the empty page."""
 
     pipeline: Text = ""
 
 
-class SeparatesView(_FromForm, SeparatesParameters):
+class SeparatesView(FromForm, SeparatesParameters):
     """Of what separates a step's rejected items from the others; of no step yet, on the empty page."""
 
     step: Text = ""
 
 
-class AboveView(_FromForm, AboveParameters):
+class AboveView(FromForm, AboveParameters):
     """Of two items of a run; of one alone, the page asks for the other."""
 
     a: Text = ""
     b: Text = ""
 
 
-class TrendsView(_FromForm, Parameters):
+class TrendsView(FromForm, Parameters):
     """Of one figure of steps over time."""
 
     figure: Figure = "rejected"
@@ -106,7 +106,7 @@ class TrendsView(_FromForm, Parameters):
     until: When | None = None
 
 
-class CompareView(_FromForm, Parameters):
+class CompareView(FromForm, Parameters):
     """Of two runs compared."""
 
     a: Text | None = None
@@ -121,7 +121,7 @@ class SearchView(Parameters):
     budget_ms: SearchBudget = BUDGET_MS
 
 
-class StepsView(_FromForm, StepsFilter):
+class StepsView(FromForm, StepsFilter):
     """Of the list of steps across runs."""
 
     sort: Text | None = None

@@ -109,6 +109,40 @@ def test_what_would_have_fired_is_told_without_sending(allowed: httpx.Client, re
     assert allowed.get("/alerts/rules").json() == {"rules": []}
 
 
+def test_what_another_bound_would_have_done_is_what_a_rule_with_that_bound_does(
+    server: LoopbackServer, allowed: httpx.Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i, rejected in enumerate((5, 95, 96, 4, 97, 60, 89)):
+        ingest(allowed, step(f"r{i}", rejected=rejected, accepted=100 - rejected, ago_s=100_000 - i))
+    rule_id = add_rule(allowed)
+    path = f"/alerts/rules/{rule_id}/test"
+    plain = allowed.get(path).json()
+    assert (plain["whatif"], plain["range"]) == (None, [0.04, 0.97])
+    assert [each["run_id"] for each in plain["near"]["breach"]] == ["r1", "r2", "r4"]
+    assert [each["run_id"] for each in plain["near"]["fine"][:2]] == ["r6", "r5"]
+    for bound in (0.0, 0.04, 0.5, 0.88, 0.955, 0.97, 1.0):
+        found = allowed.get(path, params={"above": bound}).json()
+        truth = allowed.post("/alerts/test", json={**RULE, "above": bound}).json()
+        assert found["whatif"]["fired"] == {"was": plain["fired"], "now": truth["fired"]}
+        assert found["whatif"]["breaches"] == {"was": plain["breaches"], "now": truth["breaches"]}
+        differ = [a["run_id"] for a, b in zip(plain["points"], truth["points"]) if a["state"] != b["state"]]
+        assert sorted(each["run_id"] for each in found["whatif"]["changes"]) == sorted(differ)
+        assert {**found, "whatif": None} == plain
+    wrong = allowed.get(path, params={"above": 2})
+    assert (wrong.status_code, wrong.json()["detail"][0]["field"]) == (422, "above")
+    page = allowed.get(f"/ui/alerts/{rule_id}", params={"above": "0.5", "below": ""}).text
+    assert "would have fired" in page
+    assert "Nearest to the bound it has" in page
+    monkeypatch.setenv("XRAY_API_URL", server.url)
+    assert xray(["alerts", "test", RULE["name"], "--above", "0.88"]) == 0
+    shown = capsys.readouterr().out
+    assert "run r6: 0.89 was fine, would be breach" in shown
+    assert "above 0.88 anywhere: would have fired 3 times, not 2 (4 breaches, not 3)" in shown
+    changed = add_rule(allowed, name="other", metric="changed_rate", above=None, step=None)
+    assert "has no bounds" in allowed.get(f"/alerts/rules/{changed}/test", params={"above": 0.5}).text
+    assert "What if the bound" not in allowed.get(f"/ui/alerts/{changed}").text
+
+
 def test_a_removed_rule_says_nothing_more(allowed: httpx.Client, receiver: Receiver) -> None:
     rule_id = add_rule(allowed, to=[receiver.url])
     assert allowed.delete(f"/alerts/rules/{rule_id}").json() == {"removed": rule_id}

@@ -164,6 +164,9 @@ class DryRun(TypedDict):
     complete: bool
     events: list[Object]
     points: list[Object]
+    near: Object | None
+    range: list[float] | None
+    whatif: Object | None
 
 
 class Removed(TypedDict):
