@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from xray_core.model import HASH_MODULUS, NOT_REACHED, STATUS_RANK
-from xray_core.sums import merge_columns, merge_sums
+from xray_core.sums import merge_columns, merge_sums, total
 
 Part = Mapping[str, Any]
 MAX_DECISIONS: Final = 100
@@ -211,17 +211,22 @@ def _added(ordered: Sequence[Part], name: str) -> dict[str, int]:
     return merged
 
 
-def _value_sums(ordered: Sequence[Part]) -> dict[str, dict[str, dict[str, float]]]:
-    merged: dict[str, dict[str, dict[str, float]]] = {}
+def _value_sums(ordered: Sequence[Part]) -> dict[str, dict[str, dict[str, float | None]]]:
+    given: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for part in ordered:
         for outcome, reasons in (part.get("value_sums") or {}).items():
             for reason, sums in reasons.items():
-                before = merged.setdefault(outcome, {}).get(reason)
-                merged[outcome][reason] = dict(sums) if before is None else {
-                    "n": before["n"] + sums["n"], "total": before["total"] + sums["total"],
-                    "min": min(before["min"], sums["min"]), "max": max(before["max"], sums["max"]),
-                }  # fmt: skip
-    return merged
+                given.setdefault(outcome, {}).setdefault(reason, []).append(sums)
+    return {
+        outcome: {
+            reason: {
+                "n": sum(each["n"] for each in some), "total": total([each["total"] for each in some]),
+                "min": min(each["min"] for each in some), "max": max(each["max"] for each in some),
+            }
+            for reason, some in reasons.items()
+        }
+        for outcome, reasons in given.items()
+    }  # fmt: skip
 
 
 def _dimensions(ordered: Sequence[Part]) -> dict[str, dict[str, dict[str, int]]]:

@@ -47,20 +47,20 @@ def _one(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         merged["min"] = min(part["min"] for part in filled)
         merged["max"] = max(part["max"] for part in filled)
     for name in ("total", "abs"):
-        merged[name] = _total([part.get(name) for part in filled])
+        merged[name] = total([part.get(name) for part in filled])
     projections = [part.get("proj") or [None, None] for part in filled]
-    proj = [_total([each[k] for each in projections]) for k in (0, 1)]
+    proj = [total([each[k] for each in projections]) for k in (0, 1)]
     merged["proj"] = None if None in proj else proj
     return {name: value for name, value in merged.items() if value is not None}
 
 
-def _total(values: Sequence[float | None]) -> float | None:
-    """The exact sum, rounded once: the order of the parts must not show."""
+def total(values: Sequence[float | None]) -> float | None:
+    """The exact sum, rounded once: the order of the parts must not show. None where one is not known, or it is out of range."""
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None
     try:
-        total = math.fsum(known)
+        found = math.fsum(known)
     except (OverflowError, ValueError):
         return None
-    return total if math.isfinite(total) else None
+    return found if math.isfinite(found) else None

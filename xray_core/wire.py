@@ -21,7 +21,7 @@ kind "step", key (run_id, step_id, attempt, part):
     inference {skipped, keys, note, verdicts} | null (why nothing was inferred, where a person can act on it;
     verdicts: true where the verdicts themselves are inferred, as from the spans of another instrumentation),
     scores {outcome: {min: [score, item_id], max: [score, item_id]}},
-    value_sums {outcome: {reason: {n, total, min, max}}} (of the values that verdicts declared),
+    value_sums {outcome: {reason: {n, total (null: out of range), min, max}}} (of the values that verdicts declared),
     dimensions {field: {value: {outcome: n}}} (all items, by the values of chosen fields of details),
     score_sums {outcome: Column} (over all scored items), orders {outcome: hex} (hash of the sequence of the items' hashes, where
     one thread said them under one reason),

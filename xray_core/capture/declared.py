@@ -13,6 +13,7 @@ from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from xray_core.capture.scores import score_of
+from xray_core.sums import total
 
 MAX_LIMITS: Final = 16  # of one reason; what is held against further ones keeps its value alone
 _PAIR: Final = Struct("=Qd").pack
@@ -42,7 +43,8 @@ class Declared:
     def __init__(self) -> None:
         self.named: list[Named] = []
         self.taken = 0
-        self._total, self._min, self._max = 0.0, math.inf, -math.inf  # of the values that were taken
+        self._total: float | None = 0.0  # of the values that were taken, as the others
+        self._min, self._max = math.inf, -math.inf
         self._limits: set[float] = set()
         self._buffers: dict[float | None, array[int]] = {}
 
@@ -98,11 +100,11 @@ class Declared:
     def _sum(self, values: Sequence[float]) -> None:
         if values:
             self.taken += len(values)
-            self._total += math.fsum(values)
+            self._total = total([self._total, *values])
             self._min, self._max = min(self._min, *values), max(self._max, *values)
 
-    def sums(self) -> dict[str, float]:
-        """Of the values written down so far: n, total, min, max."""
+    def sums(self) -> dict[str, float | None]:
+        """Of the values written down so far: n, total (None: out of range), min, max."""
         return {"n": self.taken, "total": self._total, "min": self._min, "max": self._max}
 
 

@@ -77,9 +77,9 @@ def grouped(sets: list[RawSet]) -> Iterator[list[RawSet]]:
         yield group
 
 
-def value_sums(buckets: Iterable[Bucket]) -> dict[str, dict[str, dict[str, float]]]:
+def value_sums(buckets: Iterable[Bucket]) -> dict[str, dict[str, dict[str, float | None]]]:
     """Outcome -> reason -> n, total, min and max of the declared values that are written down."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
     for bucket in list(buckets):
         if bucket.declared is not None and bucket.declared.taken:
             found.setdefault(bucket.outcome, {})[bucket.reason or ""] = bucket.declared.sums()

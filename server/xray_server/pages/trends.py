@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
@@ -26,6 +27,7 @@ _MAX_BUCKETS: Final = 400
 _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US
 _BY_THE_HOUR_US: Final = 96 * _HOUR_US  # a longer time is told by the day
+_MOST: Final = sys.float_info.max
 _ROOM: Final = 0.08  # of the height, above the greatest value
 
 
@@ -153,13 +155,13 @@ def _chart(
     top = max(point.high for point in points)
     floor = min(point.low for point in points) if spread else 0.0
     room = (top - floor) * _ROOM or abs(top) * _ROOM or 1.0
-    top, floor = top + room, floor - room if spread else 0.0
+    top, floor = min(top + room, _MOST), max(floor - room, -_MOST) if spread else 0.0
     if figure in ("rejected", "failed"):
         top = min(1.0, top)
     width = 100 / count
 
     def y(value: float) -> float:
-        return round(HEIGHT * (1 - (value - floor) / (top - floor)), 1)
+        return round(HEIGHT * (1 - (value / 2 - floor / 2) / (top / 2 - floor / 2)), 1)  # what is halved is in range
 
     bars = []
     for point in points:

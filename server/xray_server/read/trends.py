@@ -5,10 +5,10 @@ The sums are of counts, never of samples, and are kept as new minus old, so neit
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any, Final, Literal
 
+from xray_core.sums import total
 from xray_server.store import StepFilter, Store, StoredStep, TrendPoint
 from xray_server.times import iso
 
@@ -90,13 +90,18 @@ def _numbers(store: Store, project: str, where: StepFilter, size_us: int) -> tup
 
 
 def _together(sums: list[Any]) -> Json:
-    known = [each for each in sums if each and each.get("n") and each.get("total") is not None]
-    n = sum(each["n"] for each in known)
+    """Of several sums over numbers one; None is what they do not tell, or what is out of range."""
+    known = [each for each in sums if each and each.get("n")]
+    n, all_of = (
+        sum(each["n"] - (each.get("nulls") or 0) for each in known),
+        total([each.get("total") for each in known]),
+    )
+    least, greatest = ([each.get(end) for each in known] for end in ("min", "max"))
     return {
         "n": n,
-        "mean": math.fsum(each["total"] for each in known) / n if n else None,
-        "min": min((each["min"] for each in known), default=None),
-        "max": max((each["max"] for each in known), default=None),
+        "mean": all_of / n if all_of is not None and n > 0 else None,
+        "min": min(least) if known and None not in least else None,
+        "max": max(greatest) if known and None not in greatest else None,
     }
 
 

@@ -129,7 +129,7 @@ class ValueSums(TypedDict):
     """Of the values that verdicts of one outcome and reason declared."""
 
     n: Count
-    total: float
+    total: float | None  # None: out of range
     min: float
     max: float
 

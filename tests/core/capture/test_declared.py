@@ -93,6 +93,22 @@ def test_a_value_that_is_no_finite_number_costs_the_value_alone(odd: Any) -> Non
     assert state["dropped"] == {"values": 1}
 
 
+@pytest.mark.parametrize("capture", ["minimal", "sample", "full"])
+def test_values_whose_sum_is_out_of_range_cost_the_sum_alone(capture: str) -> None:
+    def work(step: Any) -> None:
+        for n in range(40):
+            step.reject(f"i{n}", "late", value=1.5e308, limit=-1.5e308, score=1.5e308)
+        step.reject_many([f"j{n}" for n in range(40)], "late", value=[1.5e308] * 40, limit=1.0)
+
+    found, state = kept(work, capture)
+    assert capture == "minimal" or of(found, "i39") == ("rejected", "late", 1.5e308, -1.5e308)
+    assert state["counts"] == {"rejected": 80}
+    assert state["status"] == "completed"
+    for sums in state.get("value_sums", {}).get("rejected", {}).values():
+        assert sums == {"n": 80, "total": None, "min": 1.5e308, "max": 1.5e308}
+    assert capture == "minimal" or state["value_sums"]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(

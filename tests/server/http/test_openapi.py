@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Collection
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
@@ -126,3 +127,56 @@ def test_no_line_that_is_accepted_makes_a_question_fail(http: httpx.Client, data
         assert http.get(path).status_code == 200, path
     for path in ("/runs/r", "/ui/runs/r"):
         assert http.get(path).status_code in (200, 404), path
+
+
+_number = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([0.0, 5e-324, 1.7e308, -1.7e308])
+_sums = st.fixed_dictionaries(
+    {"n": st.integers(0, 10**12), "min": _number, "max": _number, "total": st.none() | _number}
+)
+_column = st.fixed_dictionaries(
+    {"n": st.integers(0, 10**12)}, optional={"nulls": st.integers(0, 10**12), "min": _number, "max": _number, "total": _number}
+)  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_whatever_scores_and_values_are_accepted_are_told_over_time_as_documented(
+    server: LoopbackServer, http: httpx.Client
+) -> None:
+    """`/trends?numbers=true`, and its page, over steps of several parts with numbers of any size."""
+    trends = schemathesis.openapi.from_url(f"{server.url}/openapi.json")["/trends"]["GET"]
+    turn = itertools.count()
+
+    @settings(
+        max_examples=25,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data())
+    def each(data: st.DataObject) -> None:
+        name = f"step {next(turn)}"
+        step = {"v": 1, "kind": "step", "run_id": "r", "attempt": 1, "rev": 1, "name": name, "pipeline": "p", "started_us": 9}  # fmt: skip
+        lines = [
+            {**step, "step_id": f"{name} {number}", "part": part,
+             "value_sums": {"rejected": {"dear": data.draw(_sums)}}, "score_sums": {"accepted": data.draw(_column)}}
+            for number in range(2) for part in "ab"
+        ]  # fmt: skip
+        answer = http.post("/ingest", content="\n".join(map(json.dumps, lines)))
+        assert answer.json()["refused"] == []
+        asked = {"step": name, "numbers": "true", "since": "1970-01-01", "bucket": data.draw(st.sampled_from(["hour", "day"]))}  # fmt: skip
+        checks = [not_a_server_error, status_code_conformance, response_schema_conformance]
+        found = trends.Case(query=asked).call_and_validate(base_url=server.url, checks=checks)
+        (entry,) = found.json()["trends"]
+        assert "Infinity" not in found.text
+        assert "NaN" not in found.text
+        assert entry["values"]["rejected"]["dear"]["n"] == sum(
+            line["value_sums"]["rejected"]["dear"]["n"] for line in lines
+        )
+        for figure in ("score", "value"):
+            page = http.get("/ui/trends", params={"figure": figure, "step": name, "since": "1970-01-01", "until": "1970-01-02"})  # fmt: skip
+            assert page.status_code == 200
+            assert "nan" not in page.text
+            assert "inf" not in page.text
+
+    each()
