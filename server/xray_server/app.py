@@ -26,6 +26,7 @@ from xray_server.alerts.store import KeepsAlerts
 from xray_server.answers import JsonResponse
 from xray_server.http.alert_routes import add_alert_routes
 from xray_server.http.bodies import BODY_TIMEOUT_S, Bodies
+from xray_server.http.cells import Cells
 from xray_server.http.errors import add_error_handlers
 from xray_server.http.explain_routes import add_explain_routes
 from xray_server.http.health import HealthReport
@@ -70,6 +71,7 @@ def create_app(
     trace_url: str | None = None,
     root_path: str = "",
     trusted: TrustedHeader | None = None,
+    cells: Cells | None = None,
 ) -> FastAPI:
     """The ASGI application over a store. It closes neither the store nor anything else that it was given.
 
@@ -84,6 +86,7 @@ def create_app(
         root_path: the path under which a proxy serves this, as in /xray; "": as X-Forwarded-Prefix says.
         session_secret: signs the browsers' sessions; processes that share an address share it.
         trusted: the header by which an authenticating proxy says who asks.
+        cells: memory that the server's processes share.
         trace_url: where a trace is in the user's tracing tool, with `{trace_id}` (and `{span_id}`) in it.
     """
     alerts = _alerts(store, alert_settings)
@@ -93,7 +96,7 @@ def create_app(
     bodies = Bodies(timeout_s=body_timeout_s, max_bytes=max_body_bytes, max_decompressed_bytes=max_decompressed_bytes)
     keyring = Keyring(store if isinstance(store, KeyStore) else None, fresh_s=keys_fresh_s)
     access = Access(keyring, Sessions(session_secret), closed=closed, any_host=any_host, trusted=trusted)
-    health = HealthReport(store, committer, alerts, senders := Senders(), version=_VERSION)
+    health = HealthReport(store, committer, alerts, senders := Senders(cells), version=_VERSION)
     metrics = Metrics(committer.counters, health.store)
     pages = Pages()
 

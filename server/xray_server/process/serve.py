@@ -32,6 +32,7 @@ from xray_server.alerts.targets import ALLOW_PRIVATE
 from xray_server.app import create_app
 from xray_server.backends import open_store
 from xray_server.http import logs
+from xray_server.http.cells import Cells, room
 from xray_server.process import connections
 from xray_server.process.workers import run_workers
 from xray_server.store import Store
@@ -116,9 +117,11 @@ def serve(
             return 0
     # every process opens its own: neither connections nor threads survive a fork
 
-    def serve_one() -> int:
+    shared = room(workers)
+
+    def serve_one(number: int) -> int:
         with closing(open_store(database_url, plugins=PluginHost(disabled=disabled))) as own:
-            _serve_on(sock, own, app(own), log_level=log_level, retain=retain)
+            _serve_on(sock, own, app(own, cells=Cells(shared, number)), log_level=log_level, retain=retain)
         return 0
 
     print(announced, flush=True)

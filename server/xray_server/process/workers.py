@@ -19,17 +19,20 @@ _SETTLED_S: Final = 5.0  # a child that lived so long did not die of its start
 _MAX_EARLY_DEATHS: Final = 5
 
 
-def run_workers(n: int, serve_one: Callable[[], int]) -> int:
+def run_workers(n: int, serve_one: Callable[[int], int]) -> int:
     """Fork `n` processes that run `serve_one`, and keep them so until SIGINT or SIGTERM. No thread may be running yet.
+
+    Args:
+        serve_one: is given its number, from 0; who takes the place of a process that ended has that one's.
 
     Returns:
         0 after an orderly end; 1 when the children keep dying as they start.
     """
-    children: dict[int, float] = {}
+    children: dict[int, tuple[float, int]] = {}  # when each was started, and its number
     ending = False
     parents_end, held_open = os.pipe()
 
-    def end(number: int, frame: object) -> None:
+    def end(signal_number: int, frame: object) -> None:
         nonlocal ending
         ending = True
         for pid in children:
@@ -38,7 +41,7 @@ def run_workers(n: int, serve_one: Callable[[], int]) -> int:
             except ProcessLookupError:
                 pass  # it is gone, and not yet waited for
 
-    def start() -> None:
+    def start(number: int) -> None:
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
@@ -48,25 +51,26 @@ def run_workers(n: int, serve_one: Callable[[], int]) -> int:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             code = 1
             try:
-                code = serve_one()
+                code = serve_one(number)
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(code)
-        children[pid] = time.monotonic()
+        children[pid] = time.monotonic(), number
         if ending:  # the signal came while we forked
             os.kill(pid, signal.SIGTERM)
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     early = 0
-    for _ in range(n):
-        start()
+    for number in range(n):
+        start(number)
     while children:
         pid, status = os.wait()
         if pid not in children:
             continue
-        lived_s = time.monotonic() - children.pop(pid)
+        began_s, number = children.pop(pid)
+        lived_s = time.monotonic() - began_s
         if ending:
             continue
         early = early + 1 if lived_s < _SETTLED_S else 0
@@ -75,7 +79,7 @@ def run_workers(n: int, serve_one: Callable[[], int]) -> int:
             end(signal.SIGTERM, None)
             continue
         print(f"xray: a server process ended with {status}; starting another", file=sys.stderr)
-        start()
+        start(number)
     return 0 if early < _MAX_EARLY_DEATHS else 1
 
 
