@@ -105,11 +105,15 @@ class RunPage:
 def run_lines(store: Store, project: str, where: RunFilter, *, cursor: str | None) -> tuple[list[RunLine], str | None]:
     """A page of runs, newest first, and the cursor of the next."""
     page = store.runs(project, where, limit=RUNS_PER_PAGE, cursor=cursor)
-    lines = []
-    for run in page.items:
-        small = run.step_count <= SUMMARISED_STEPS
-        funnel = funnels.from_groups(store.step_groups(project, run.run_id)) if small and run.step_count else None
-        lines.append(RunLine(heads.row(read_runs.run_json(run)), funnel))
+    small = [run.run_id for run in page.items if 0 < run.step_count <= SUMMARISED_STEPS]
+    groups = store.step_groups(project, small)
+    lines = [
+        RunLine(
+            heads.row(read_runs.run_json(run)),
+            funnels.from_groups(groups[run.run_id]) if run.run_id in groups else None,
+        )
+        for run in page.items
+    ]
     return lines, page.next_cursor
 
 
@@ -138,7 +142,7 @@ def run_page(
         steps = store.run_steps(project, run_id, limit=READ_EACH_STEP).items
         funnel = funnels.from_steps(steps, scale=scale)
     else:
-        funnel = funnels.from_groups(store.step_groups(project, run_id), scale=scale)
+        funnel = funnels.from_groups(store.step_groups(project, [run_id])[run_id], scale=scale)
     rows = funnel.rows[offset : offset + MAX_ROWS]
     older, newer = beside(store, project, run)
     chips = _chips(steps)
@@ -366,9 +370,8 @@ def group_page(
     run = store.run(project, run_id)
     if run is None:
         return None
-    total = next(
-        (row for row in funnels.from_groups(store.step_groups(project, run_id)).rows if row.name == name), None
-    )
+    groups = store.step_groups(project, [run_id])[run_id]
+    total = next((row for row in funnels.from_groups(groups).rows if row.name == name), None)
     chosen = sort is not None or status is not None
     limit = MAX_SORTED if chosen else STEPS_PER_PAGE
     page = store.run_steps(project, run_id, limit=limit, cursor=cursor, name=name)

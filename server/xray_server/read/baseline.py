@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from xray_server.errors import NoBaselineError
 from xray_server.records.schema import RunRecord
-from xray_server.store import RunFilter, Store, StoredRun
+from xray_server.store import RunFilter, StepGroup, Store, StoredRun
 from xray_server.times import iso
 
 MARK_TAG: Final = "xray.mark"
@@ -122,7 +122,7 @@ def choose(store: Store, project: str, run: StoredRun, wanted: str | None = None
         raise NoBaselineError(
             f"there is no run of {run.state['pipeline']!r} before {run.run_id!r} that completed and is not marked bad"
         )
-    figures = [figures_of(store, project, each) for each in found]
+    figures = figures_of(store, project, found)
     if middle is not None:
         best = min(range(len(found)), key=lambda place: (_distance(figures[place], figures), place))
         return Baseline(found[best], f"of the last {len(found)} runs the nearest to their medians", figures)
@@ -142,12 +142,15 @@ def _usual(found: Sequence[StoredRun], figures: Sequence[Figures], run: StoredRu
     )
 
 
-def figures_of(store: Store, project: str, run: StoredRun) -> Figures:
-    """The shares of items by step and fate; empty for a run with too many steps."""
-    if run.step_count > _MAX_STEPS:
-        return {}
+def figures_of(store: Store, project: str, runs: Sequence[StoredRun]) -> list[Figures]:
+    """Of each run the shares of items by step and fate; empty for one with too many steps."""
+    groups = store.step_groups(project, [run.run_id for run in runs if run.step_count <= _MAX_STEPS])
+    return [_shares(groups.get(run.run_id, ())) for run in runs]
+
+
+def _shares(groups: Sequence[StepGroup]) -> Figures:
     found: dict[str, float] = {}
-    for group in store.step_groups(project, run.run_id):
+    for group in groups:
         went_in = group.input
         if went_in and went_in > 0:
             for figure in ("rejected", "not_selected", "errored", "accepted"):

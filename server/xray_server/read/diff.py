@@ -81,7 +81,7 @@ def diff_to_baseline(
     named = store.run(project, wanted) if wanted else None
     chosen = Baseline(named, "the run that was asked for") if named else choose(store, project, run, wanted)
     found = diff(store, project, chosen.run.run_id, run_id, options)
-    odd = unusual(figures_of(store, project, run), chosen.history)
+    odd = unusual(figures_of(store, project, [run])[0], chosen.history)
     about = chosen.as_json()
     mark = f', "{about["note"]}"' if about["note"] else ""
     sentence = found.sentence + "".join(f"; {each.sentence}" for each in odd[:1])

@@ -79,8 +79,10 @@ class Store(Protocol):
     def step(self, project: str, run_id: str, step_id: str) -> list[StoredStep]:
         """All attempts of one step, in order."""
 
-    def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
-        """The steps of one run, the last attempt of each, added up by name, in the order in which each name first started."""
+    def step_groups(self, project: str, run_ids: Sequence[str]) -> dict[str, list[StepGroup]]:
+        """The steps of each of these runs (of a page of them at most), the last attempt of each step, added up by name, in the
+        order in which each name first started. A run that has no steps, or is not there, has no groups.
+        """
 
     def run_figures(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunFigures]:
         """Runs with the figures of their steps, newest first. Of a thousand runs of twenty steps in a second; see

@@ -96,7 +96,7 @@ def test_the_sums_by_name_tell_the_same_as_the_steps(store: Store) -> None:
     )
     one, other = (
         funnels.from_steps(steps).rows[0],
-        funnels.from_groups(store.step_groups("default", "r")).rows[0],
+        funnels.from_groups(store.step_groups("default", ["r"])["r"]).rows[0],
     )
     assert one.steps == other.steps
     for name in ("input", "accepted", "rejected", "unaccounted"):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from xray_core.model import STATUS_RANK
-from xray_server.backends.clickhouse.cluster import Cluster, Shard
+from xray_server.backends.clickhouse.cluster import Cluster
 from xray_server.backends.clickhouse.sql import SCAN, bind
 from xray_server.records.documents import unpack
 from xray_server.records.states import INPUT_UNKNOWN, OUTPUT_UNKNOWN, SUSPECT_FLAGS
@@ -15,25 +15,31 @@ from xray_server.store import StepGroup, StoredClient
 _FAILED: Final = STATUS_RANK["failed"]
 
 
-def step_groups(shard: Shard, project: str, run_id: str) -> list[StepGroup]:
-    """The steps of one run, the last attempt of each, added up by name, in the order in which each name first started."""
-    rows = shard.rows(
-        bind(
-            "SELECT name, step_type, count(), countIf(status = ?), countIf(bitAnd(flags, ?) != 0), min(at_us), "
-            "sum(coalesce(duration_us, 0)), sum(input), sum(accepted), sum(rejected), sum(not_selected), sum(errored), "
-            "sum(selected), countIf(bitAnd(flags, ?) = 0), countIf(bitAnd(flags, ?) = 0) FROM ("
-            "SELECT * FROM (SELECT * EXCEPT doc FROM step WHERE project = ? AND run_id = ? "
-            "ORDER BY known DESC, ver DESC LIMIT 1 BY step_id, attempt) ORDER BY attempt DESC LIMIT 1 BY step_id"
-            ") GROUP BY name, step_type ORDER BY min(at_us), min(coalesce(position, 0))",
-            _FAILED,
-            SUSPECT_FLAGS,
-            INPUT_UNKNOWN,
-            OUTPUT_UNKNOWN,
-            project,
-            run_id,
-        )
-    )
-    return [StepGroup(name or "", step_type, *figures) for name, step_type, *figures in rows]
+def step_groups(cluster: Cluster, project: str, run_ids: Sequence[str]) -> dict[str, list[StepGroup]]:
+    """The steps of runs, the last attempt of each, added up by name, in the order in which each name first started."""
+    of_shard: dict[int, list[str]] = {}
+    for run_id in run_ids:
+        of_shard.setdefault(cluster.number_of(run_id), []).append(run_id)
+    found: dict[str, list[StepGroup]] = {run_id: [] for run_id in run_ids}
+    for number, some in of_shard.items():
+        for run_id, name, step_type, *figures in cluster.shards[number].rows(
+            bind(
+                "SELECT run_id, name, step_type, count(), countIf(status = ?), countIf(bitAnd(flags, ?) != 0), min(at_us), "
+                "sum(coalesce(duration_us, 0)), sum(input), sum(accepted), sum(rejected), sum(not_selected), sum(errored), "
+                "sum(selected), countIf(bitAnd(flags, ?) = 0), countIf(bitAnd(flags, ?) = 0) FROM ("
+                "SELECT * FROM (SELECT * EXCEPT doc FROM step WHERE project = ? AND run_id IN ? "
+                "ORDER BY known DESC, ver DESC LIMIT 1 BY run_id, step_id, attempt) ORDER BY attempt DESC LIMIT 1 BY run_id, step_id"
+                ") GROUP BY run_id, name, step_type ORDER BY run_id, min(at_us), min(coalesce(position, 0))",
+                _FAILED,
+                SUSPECT_FLAGS,
+                INPUT_UNKNOWN,
+                OUTPUT_UNKNOWN,
+                project,
+                some,
+            )
+        ):
+            found[run_id].append(StepGroup(name or "", step_type, *figures))
+    return found
 
 
 def pipelines(cluster: Cluster, project: str) -> list[str]:

@@ -169,9 +169,9 @@ class ClickHouseStore:
         found = parts.steps_of_run(self._cluster.of(run_id), project, run_id, step_id)
         return [parts.step_of(name, stored) for name, stored in sorted(found.items(), key=lambda each: each[0][3])]
 
-    def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
-        """The steps of one run, added up by name."""
-        return figures.step_groups(self._cluster.of(run_id), project, run_id)
+    def step_groups(self, project: str, run_ids: Sequence[str]) -> dict[str, list[StepGroup]]:
+        """The steps of runs, added up by name."""
+        return figures.step_groups(self._cluster, project, run_ids)
 
     def run_figures(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunFigures]:
         """Runs with the figures of their steps."""

@@ -189,3 +189,15 @@ def run_pk(db: Database, project: str, run_id: str) -> int:
     """The number of a run; `NOTHING` when there is no such run."""
     rows = db.rows("SELECT pk FROM run WHERE project = ? AND id = ?", [project_id(db, project), db.id_key(run_id)])
     return int(rows[0][0]) if rows else NOTHING
+
+
+def run_pks(db: Database, project: str, run_ids: Sequence[str]) -> dict[int, str]:
+    """Number -> id of those of these runs that are there."""
+    keys = {db.id_key(run_id): run_id for run_id in run_ids}
+    if not keys:
+        return {}
+    rows = db.rows(
+        f"SELECT pk, id FROM run WHERE project = ? AND id IN ({', '.join('?' * len(keys))})",  # noqa: S608
+        [project_id(db, project), *keys],
+    )
+    return {int(pk): db.id_text(key) for pk, key in rows}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from xray_core.model import STATUS_RANK
-from xray_server.backends.relational.database import Database, project_id, run_pk
+from xray_server.backends.relational.database import Database, project_id, run_pks
 from xray_server.backends.relational.rows import HOUR_US
 from xray_server.records.documents import unpack
 from xray_server.records.states import INPUT_UNKNOWN, OUTPUT_UNKNOWN, SUSPECT_FLAGS
@@ -14,24 +15,30 @@ from xray_server.store import StepGroup, StoredClient, TrendPoint
 _FAILED: Final = STATUS_RANK["failed"]
 
 
-def step_groups(db: Database, project: str, run_id: str) -> list[StepGroup]:
-    """The steps of one run, the last attempt of each, added up by name, in the order in which each name first started."""
+def step_groups(db: Database, project: str, run_ids: Sequence[str]) -> dict[str, list[StepGroup]]:
+    """The steps of runs, the last attempt of each, added up by name, in the order in which each name first started."""
+    numbers = run_pks(db, project, run_ids)
+    found: dict[str, list[StepGroup]] = {run_id: [] for run_id in run_ids}
+    if not numbers:
+        return found
     sums = ", ".join(
         f"CAST(coalesce(sum({column}), 0) AS bigint)"
         for column in ("duration_us", "input", "accepted", "rejected", "not_selected", "errored", "selected")
     )
     rows = db.rows(
-        "SELECT step.name, step.type, count(*), "  # noqa: S608  # constants
+        "SELECT step.run, step.name, step.type, count(*), "  # noqa: S608  # constants
         f"sum(CASE WHEN status = {_FAILED} THEN 1 ELSE 0 END), "
         f"sum(CASE WHEN flags & {SUSPECT_FLAGS} <> 0 THEN 1 ELSE 0 END), min(at_us), {sums}, "
         f"sum(CASE WHEN flags & {INPUT_UNKNOWN} = 0 THEN 1 ELSE 0 END), "
         f"sum(CASE WHEN flags & {OUTPUT_UNKNOWN} = 0 THEN 1 ELSE 0 END) FROM step "
-        f"WHERE step.run = ? AND NOT EXISTS (SELECT 1 FROM step later WHERE {db.same_step} "
+        f"WHERE step.run IN ({', '.join('?' * len(numbers))}) AND NOT EXISTS (SELECT 1 FROM step later WHERE {db.same_step} "
         "AND later.attempt > step.attempt) "
-        "GROUP BY step.name, step.type ORDER BY min(at_us), min(coalesce(position, 0))",
-        [run_pk(db, project, run_id)],
+        "GROUP BY step.run, step.name, step.type ORDER BY step.run, min(at_us), min(coalesce(position, 0))",
+        list(numbers),
     )
-    return [StepGroup(db.word(name) or "", db.word(step_type), *figures) for name, step_type, *figures in rows]
+    for run, name, step_type, *figures in rows:
+        found[numbers[run]].append(StepGroup(db.word(name) or "", db.word(step_type), *figures))
+    return found
 
 
 def trend(

@@ -109,9 +109,9 @@ class RelationalStore(ABC, Generic[D]):
         """All attempts of one step, in order."""
         return self._read(lambda db: stored.find_step(db, project, run_id, step_id))
 
-    def step_groups(self, project: str, run_id: str) -> list[StepGroup]:
-        """The steps of one run, added up by name."""
-        return self._read(lambda db: figures.step_groups(db, project, run_id))
+    def step_groups(self, project: str, run_ids: Sequence[str]) -> dict[str, list[StepGroup]]:
+        """The steps of runs, added up by name."""
+        return self._read(lambda db: figures.step_groups(db, project, run_ids))
 
     def run_figures(self, project: str, where: RunFilter, *, limit: int, cursor: str | None = None) -> Page[RunFigures]:
         """Runs with the figures of their steps."""

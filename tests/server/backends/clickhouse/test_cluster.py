@@ -149,7 +149,7 @@ def answers(store: Store) -> dict[str, Any]:
                 "run": store.run(project, run_id),
                 "steps": in_order(steps),
                 "times": [step["at_us"] for step in steps],
-                "groups": sorted(map(repr, store.step_groups(project, run_id))),
+                "groups": sorted(map(repr, store.step_groups(project, [run_id])[run_id])),
                 "samples": store.samples(project, run_id),
                 "sets": sorted(map(repr, store.sets(project, run_id))),
                 "found": sorted(map(repr, store.look_up(project, run_id, ITEMS[0]))),

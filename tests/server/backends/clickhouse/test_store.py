@@ -151,7 +151,7 @@ def test_two_processes_that_write_parts_of_one_step_at_once_list_it_as_both_say(
     assert store.steps("default", StepFilter(reason="b"), limit=9).items == [found]
     assert [run.run_id for run in store.runs("default", RunFilter(tag="a:x"), limit=9).items] == ["r"]
     assert [run.run_id for run in store.runs("default", RunFilter(tag="b:y"), limit=9).items] == ["r"]
-    (group,) = store.step_groups("default", "r")
+    (group,) = store.step_groups("default", ["r"])["r"]
     assert group.rejected == 7
     (point,) = store.trend("default", pipeline=None, name=None, since_us=0, until_us=NOW * 2)
     assert point.reasons == {"a": 3, "b": 4}

@@ -134,7 +134,7 @@ def state_of(store: Store) -> dict[str, Any]:
             "steps": {step.key: dataclasses.asdict(step) for step in steps},
             "samples": store.samples(PROJECT, run.run_id),
             "item": sorted(map(repr, store.look_up(PROJECT, run.run_id, "item 1"))),
-            "groups": sorted(map(repr, store.step_groups(PROJECT, run.run_id))),
+            "groups": sorted(map(repr, store.step_groups(PROJECT, [run.run_id])[run.run_id])),
         }
     for word in ("alpha", "beta"):
         for where in (StepFilter(name=word), StepFilter(reason=word), StepFilter(pipeline=word)):

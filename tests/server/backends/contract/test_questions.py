@@ -180,8 +180,30 @@ def test_the_steps_of_a_run_come_in_the_order_in_which_they_started_in_pages(fil
     filled.write([Batch(steps, PROJECT, T0)])
     found = walk(lambda cursor: filled.run_steps(PROJECT, "big", limit=7, cursor=cursor))
     assert [step.step_id for step in found] == [f"s{i}" for i in range(50)]
-    (group,) = filled.step_groups(PROJECT, "big")
+    (group,) = filled.step_groups(PROJECT, ["big"])["big"]
     assert (group.name, group.steps) == ("mapped", 50)
+
+
+def test_the_groups_of_several_runs_are_those_of_each(store: Store) -> None:
+    """The last attempt of each step counts; ids of every kind, a run without steps, and one that is not there."""
+    runs = ["0199aaaa-0000-7000-8000-000000000001", "plain", "é", "empty"]
+    records: list[Any] = [RunRecord(v=1, run_id=run_id, part="a", pipeline="p") for run_id in runs]
+    for place, run_id in enumerate(runs[:3]):
+        records += [
+            StepRecord(v=1, run_id=run_id, step_id=f"s{n}", attempt=attempt, part="a", name=f"name {n % 2}", started_us=T0 + n, index=n,
+                       status="failed" if attempt < 2 else "completed", input_count=10, counts={"rejected": place + attempt, "accepted": 1})
+            for n in range(4) for attempt in (1, 2)
+        ]  # fmt: skip
+    assert store.write([Batch(records, PROJECT, T0), Batch(records[4:], "another project", T0)]) == [{}, {}]
+    found = store.step_groups(PROJECT, [*runs, "nowhere"])
+    assert list(found) == [*runs, "nowhere"]
+    assert (found["empty"], found["nowhere"], store.step_groups(PROJECT, [])) == ([], [], {})
+    for place, run_id in enumerate(runs[:3]):
+        assert [(each.name, each.steps, each.failed, each.rejected) for each in found[run_id]] == [
+            ("name 0", 2, 0, 2 * (place + 2)),
+            ("name 1", 2, 0, 2 * (place + 2)),
+        ]
+        assert found[run_id] == store.step_groups(PROJECT, [run_id])[run_id]
 
 
 def test_nothing_crosses_projects(filled: Store) -> None:
