@@ -84,9 +84,8 @@ def create_app(
         alert_settings: of alerts, where the store keeps them.
         rate_per_key_s: requests a second that one key may make; 0: no limit.
         root_path: the path under which a proxy serves this, as in /xray; "": as X-Forwarded-Prefix says.
-        session_secret: signs the browsers' sessions; processes that share an address share it.
+        session_secret: signs the browsers' sessions; processes that share an address share it, and `cells` of memory.
         trusted: the header by which an authenticating proxy says who asks.
-        cells: memory that the server's processes share.
         trace_url: where a trace is in the user's tracing tool, with `{trace_id}` (and `{span_id}`) in it.
     """
     alerts = _alerts(store, alert_settings)
@@ -101,8 +100,7 @@ def create_app(
     pages = Pages()
 
     app = _empty_app(_lifespan(committer, alerts))
-    app.state.mcp = add_mcp(app, _VERSION)
-    app.state.committer, app.state.store = committer, store
+    app.state.mcp, app.state.committer, app.state.store = add_mcp(app, _VERSION), committer, store
     app.add_middleware(Representation, routes=app)
     app.add_middleware(
         Guard, access=access, rates=Rates(rate_per_key_s), metrics=metrics, render=pages.error, root_path=root_path

@@ -20,10 +20,10 @@ from xray_server.alerts.series import SeriesState, advance
 from xray_server.alerts.store import AlertStore, SeriesKey, Settlement
 from xray_server.alerts.watch import Subject, Watch, subjects_of
 from xray_server.store import MAX_PAGE, StepFilter, Store, StoreUnavailableError
+from xray_server.turns import Turns
 
 TOO_LATE_US: Final = 86_400_000_000  # what ended a day before it came is history: a backfill must not ring at night
 _BUSY_SHARE: Final = 0.05  # of a core, while records are committed
-_SLICE_S: Final = 0.002  # worked at a stretch
 _BUSY_S: Final = 0.5  # for so long after a commit the server counts as busy
 _POLL_S: Final = 1.0  # how long a wake-up that was missed is missed
 _RELOAD_S: Final = 5.0  # rules may be changed by another server on the same store
@@ -50,7 +50,7 @@ class Engine:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._busy_until_s = 0.0
-        self._slice_began_s = 0.0
+        self._turns = Turns(self._closing.wait, share=_BUSY_SHARE, busy=lambda: time.monotonic() < self._busy_until_s)
         self._loaded_s = float("-inf")
         self._recent: OrderedDict[tuple[str, str | None, str | None, int], _Recent] = OrderedDict()
         self._known: dict[SeriesKey, SeriesState] = {}  # of the note at hand
@@ -99,19 +99,11 @@ class Engine:
             self._watch.waiting = 0
             return False
         number, note = notes[0]
-        self._slice_began_s = time.monotonic()
+        self._turns.begin()
         self.settle(number, subjects_of(note))
         self._watch.waiting = max(0, self._watch.waiting - 1)
-        self._rest()
+        self._turns.rest()
         return True
-
-    def _rest(self) -> None:
-        """Let others work: a thread that computes makes every other wait for the interpreter, milliseconds at a time."""
-        worked_s = time.monotonic() - self._slice_began_s
-        if worked_s > _SLICE_S:
-            if time.monotonic() < self._busy_until_s:
-                self._closing.wait(min(1.0, worked_s * (1 / _BUSY_SHARE - 1)))
-            self._slice_began_s = time.monotonic()
 
     def settle(self, number: int, subjects: Sequence[Subject]) -> None:
         """Judge the subjects of a note and write what follows.
@@ -122,7 +114,7 @@ class Engine:
         now_us = self._clock_us()
         found: list[Figures] = []
         for subject in subjects:
-            self._rest()
+            self._turns.rest()
             figures = self._figures(subject)
             if figures is not None:
                 found.append(figures)
@@ -133,7 +125,7 @@ class Engine:
         self._known = {}
         settlement = Settlement(number, seen={each.subject: each.digest for each in fresh})
         for each in fresh:
-            self._rest()
+            self._turns.rest()
             if now_us - each.ended_us > TOO_LATE_US:
                 self.too_late += 1
                 continue

@@ -115,11 +115,9 @@ def serve(
             print(announced, flush=True)
             _serve_on(sock, store, made, log_level=log_level, retain=retain)
             return 0
-    # every process opens its own: neither connections nor threads survive a fork
-
     shared = room(workers)
 
-    def serve_one(number: int) -> int:
+    def serve_one(number: int) -> int:  # opens its own: neither connections nor threads survive a fork
         with closing(open_store(database_url, plugins=PluginHost(disabled=disabled))) as own:
             _serve_on(sock, own, app(own, cells=Cells(shared, number)), log_level=log_level, retain=retain)
         return 0

@@ -22,8 +22,7 @@ _MAX_EARLY_DEATHS: Final = 5
 def run_workers(n: int, serve_one: Callable[[int], int]) -> int:
     """Fork `n` processes that run `serve_one`, and keep them so until SIGINT or SIGTERM. No thread may be running yet.
 
-    Args:
-        serve_one: is given its number, from 0; who takes the place of a process that ended has that one's.
+    Each is given a number, from 0; who takes the place of a process that ended has that one's.
 
     Returns:
         0 after an orderly end; 1 when the children keep dying as they start.

@@ -6,13 +6,14 @@ segment was built. So a chunk is in a segment or its run is in the tail, whoever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 from psycopg import Connection, Cursor
 
 from xray_server.backends.postgres.read import PostgresDatabase
+from xray_server.backends.relational.compactor import NO_PAUSE, Pace
 from xray_server.backends.relational.item_index import (
     BITS_LARGE,
     BITS_SMALL,
@@ -43,38 +44,47 @@ def written(cursor: Cursor[Any], runs: Collection[int]) -> None:
 
 
 def compact(
-    db: Connection[Any], *, stop: Callable[[], bool] = lambda: False, tail: int = TAIL, max_keys: int = MAX_KEYS
+    db: Connection[Any],
+    *,
+    pace: Pace = NO_PAUSE,
+    tail: int = TAIL,
+    max_keys: int = MAX_KEYS,
 ) -> int:
     """Move the tail into segments and small segments into large ones; the number of runs moved. One process at a time."""
     taken = db.execute("SELECT pg_try_advisory_lock(%s, hashtext(current_schema()))", (_LOCK,)).fetchone()
     if taken is None or not taken[0]:
         return 0  # another process is at it
     try:
-        return _compact(db, stop, tail, max_keys)
+        return _compact(db, pace, tail, max_keys)
     finally:
         if not db.closed:
             db.execute("SELECT pg_advisory_unlock(%s, hashtext(current_schema()))", (_LOCK,))
 
 
-def _compact(db: Connection[Any], stop: Callable[[], bool], tail: int, max_keys: int) -> int:
+def _compact(db: Connection[Any], pace: Pace, tail: int, max_keys: int) -> int:
     moved = 0
-    while not stop():
+    while not pace.stop():
         waiting = db.execute("SELECT run, seen FROM item_tail ORDER BY run LIMIT %s", (max_keys,)).fetchall()
         if len(waiting) < tail:
             break
-        _replace(db, [run for run, _ in waiting], waiting, [], max_keys)
+        _replace(db, [run for run, _ in waiting], waiting, [], max_keys, pace)
         moved += len(waiting)
     small = db.execute("SELECT pk, n, keys FROM item_segment WHERE n < %s ORDER BY pk", (max_keys,)).fetchall()
-    if sum(n for _, n, _ in small) >= max_keys and not stop():
+    if sum(n for _, n, _ in small) >= max_keys and not pace.stop():
         runs = sorted({run for _, _, keys in small for run in unpack_keys(keys)})
         for start in range(0, len(runs), max_keys):
             last = start + max_keys >= len(runs)
-            _replace(db, runs[start : start + max_keys], [], [pk for pk, _, _ in small] if last else [], max_keys)
+            _replace(db, runs[start : start + max_keys], [], [pk for pk, _, _ in small] if last else [], max_keys, pace)
     return moved
 
 
 def _replace(
-    db: Connection[Any], runs: Sequence[int], waiting: Sequence[tuple[int, int]], old: Sequence[int], max_keys: int
+    db: Connection[Any],
+    runs: Sequence[int],
+    waiting: Sequence[tuple[int, int]],
+    old: Sequence[int],
+    max_keys: int,
+    pace: Pace,
 ) -> None:
     """One segment over these runs in place of their rows in the tail, or of the segments `old`."""
     held: dict[int, list[tuple[bytes, bytes]]] = {}
@@ -88,9 +98,10 @@ def _replace(
             large.add(run)
         else:
             held.setdefault(run, []).append((head, data))
+        pace.rest()
     bits = BITS_LARGE if len(runs) == max_keys else BITS_SMALL
     chunks = sorted(held.items())
-    data, also_large = build(chunks, bits)
+    data, also_large = build(chunks, bits, pace.rest)
     keys = pack_keys([run for run, _ in chunks])
     with db.transaction():
         if chunks:

@@ -24,7 +24,7 @@ from xray_server.backends.postgres.alerts import PostgresAlertStore
 from xray_server.backends.postgres.migrate import migrate
 from xray_server.backends.postgres.read import DictionaryCache, PostgresDatabase, with_placeholders
 from xray_server.backends.postgres.write import Writer
-from xray_server.backends.relational.compactor import Compactor
+from xray_server.backends.relational.compactor import Compactor, Pace
 from xray_server.backends.relational.salvage import write_by_bisection
 from xray_server.backends.relational.store import RelationalStore
 from xray_server.errors import WriteRaceError
@@ -113,9 +113,9 @@ class PostgresStore(RelationalStore[PostgresDatabase]):
         self._compactor.written(chunks)
         return refused
 
-    def _compact(self, stop: Callable[[], bool]) -> None:
+    def _compact(self, pace: Pace) -> None:
         with closing(self.connect()) as db:
-            item_index.compact(db, stop=stop)
+            item_index.compact(db, pace=pace)
 
     def _write(self, batches: Sequence[Batch]) -> None:
         for attempt in range(_TRIES):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -37,8 +37,14 @@ _HEAD: Final = 2
 _ENTRY: Final = 3
 
 
-def build(chunks: Sequence[tuple[int, Sequence[tuple[bytes, bytes]]]], bits: int) -> tuple[bytes, list[int]]:
-    """The segment over some keys' chunks (head, data), and the keys that have a set too large for it."""
+def build(
+    chunks: Sequence[tuple[int, Sequence[tuple[bytes, bytes]]]], bits: int, rest: Callable[[], None] = lambda: None
+) -> tuple[bytes, list[int]]:
+    """The segment over some keys' chunks (head, data), and the keys that have a set too large for it.
+
+    Args:
+        rest: called after every chunk (turns.py).
+    """
     buckets: list[bytearray] = [bytearray() for _ in range(1 << bits)]
     shift = verdicts.BITS - bits
     large = []
@@ -54,9 +60,11 @@ def build(chunks: Sequence[tuple[int, Sequence[tuple[bytes, bytes]]]], bits: int
                     seen.update(verdicts.decode(blob))
                 else:
                     seen.update(map(verdicts.fingerprint, msgspec.json.decode(blob)))
+            rest()
         low, high = number & 0xFF, number >> 8
         for fingerprint in seen:
             buckets[fingerprint >> shift] += bytes((fingerprint >> shift - 8 & 0xFF, low, high))
+    rest()
     offsets = array("I", accumulate((len(bucket) // _ENTRY for bucket in buckets), initial=0))
     if sys.byteorder == "big":  # pragma: no cover
         offsets.byteswap()

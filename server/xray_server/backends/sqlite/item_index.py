@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+from xray_server.backends.relational.compactor import NO_PAUSE, Pace
 from xray_server.backends.relational.item_index import (
     BITS_LARGE,
     BITS_SMALL,
@@ -23,7 +24,7 @@ def compact(
     db: sqlite3.Connection,
     lock: FileLock,
     *,
-    stop: Callable[[], bool] = lambda: False,
+    pace: Pace = NO_PAUSE,
     tail_chunks: int = TAIL,
     max_keys: int = MAX_KEYS,
 ) -> int:
@@ -32,11 +33,11 @@ def compact(
     Reads and builds outside the transaction, so that the writer waits for an insert only. One caller at a time.
     """
     moved = 0
-    while not stop():
+    while not pace.stop():
         keys = [key for (key,) in db.execute("SELECT chunk FROM item_tail ORDER BY chunk LIMIT ?", (max_keys,))]
         if len(keys) < tail_chunks:
             break
-        _replace(db, lock, keys, [], BITS_SMALL if len(keys) < max_keys else BITS_LARGE, max_keys)
+        _replace(db, lock, keys, [], BITS_SMALL if len(keys) < max_keys else BITS_LARGE, max_keys, pace)
         moved += len(keys)
     small = db.execute("SELECT pk, n, chunks FROM item_segment WHERE n < ? ORDER BY pk", (max_keys,)).fetchall()
     if sum(n for _, n, _ in small) >= max_keys:
@@ -52,6 +53,7 @@ def compact(
                 pks if last else [],
                 BITS_LARGE if len(group) == max_keys else BITS_SMALL,
                 max_keys,
+                pace,
             )
     return moved
 
@@ -73,11 +75,17 @@ def segments(db: sqlite3.Connection) -> list[tuple[int, int]]:
 
 
 def _replace(
-    db: sqlite3.Connection, lock: FileLock, keys: Sequence[int], old: Sequence[int], bits: int, max_keys: int
+    db: sqlite3.Connection,
+    lock: FileLock,
+    keys: Sequence[int],
+    old: Sequence[int],
+    bits: int,
+    max_keys: int,
+    pace: Pace,
 ) -> None:
     """One segment over these chunks in place of their rows in the tail, or of the segments `old`."""
-    chunks = list(_chunks(db, keys))
-    data, large = build(chunks, bits)
+    chunks = list(_chunks(db, keys, pace))
+    data, large = build(chunks, bits, pace.rest)
     packed = pack_keys([key for key, _ in chunks])
     with transaction(db, lock):
         if chunks:
@@ -92,8 +100,9 @@ def _replace(
         db.executemany("DELETE FROM item_segment WHERE pk = ?", [(pk,) for pk in old])
 
 
-def _chunks(db: sqlite3.Connection, keys: Sequence[int]) -> Iterator[tuple[int, list[tuple[bytes, bytes]]]]:
+def _chunks(db: sqlite3.Connection, keys: Sequence[int], pace: Pace) -> Iterator[tuple[int, list[tuple[bytes, bytes]]]]:
     for key in keys:
         row = db.execute("SELECT head, data FROM verdict_chunk WHERE pk = ?", (key,)).fetchone()
         if row is not None:
             yield key, [row]
+            pace.rest()

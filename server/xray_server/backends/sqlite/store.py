@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from xray_core.errors import ConfigurationError
-from xray_server.backends.relational.compactor import Compactor
+from xray_server.backends.relational.compactor import Compactor, Pace
 from xray_server.backends.relational.salvage import write_by_bisection
 from xray_server.backends.relational.store import RelationalStore
 from xray_server.backends.sqlite import backup, delete, erase, item_index, items, prune
@@ -107,12 +107,12 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
             )
         return self._alerts
 
-    def _compact(self, stop: Callable[[], bool]) -> None:
+    def _compact(self, pace: Pace) -> None:
         with self._items.if_free() as ours:  # of several processes one compacts at a time
             if ours:
                 if self._compacting is None:
                     self._compacting = self._connect(readonly=False)
-                item_index.compact(self._compacting, self._segmenting, stop=stop)
+                item_index.compact(self._compacting, self._segmenting, pace=pace)
 
     def _read(self, question: Callable[[SQLiteDatabase], T]) -> T:
         db: SQLiteDatabase | None = getattr(self._local, "db", None)

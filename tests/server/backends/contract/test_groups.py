@@ -1,6 +1,7 @@
 """Two groups of runs with planted differences, on both stores: what was planted is found, where and since when, and nothing else.
 
-Tests read/groups.py, group_changes.py, segments.py, store/figures.py, and run_figures.py of backends/relational and backends/clickhouse.
+Tests read/groups.py, group_changes.py, segments.py, backends/relational/run_figures.py, backends/clickhouse/run_figures.py and
+store/figures.py.
 """
 
 from __future__ import annotations
