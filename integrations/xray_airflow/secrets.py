@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 from xray_airflow import config
@@ -63,10 +64,12 @@ def _hints() -> set[str]:
 
 
 def _maskers() -> list[Any]:
-    found: dict[int, Any] = {}
-    for name in _MODULES:
-        one = vars(sys.modules[name]).get("_secrets_masker") if name in sys.modules else None
-        if one is not None:
-            made = one()
-            found[id(made)] = made
-    return list(found.values())
+    found = [one() for one in _sources(len(sys.modules))]
+    return found if len(found) < 2 else list({id(each): each for each in found}.values())
+
+
+@functools.lru_cache(maxsize=1)
+def _sources(n_modules: int) -> list[Callable[[], Any]]:
+    """What hands out each masker that is loaded; looked for again when modules were loaded since. Asked for several times a record."""
+    loaded = [vars(sys.modules[name]).get("_secrets_masker") for name in _MODULES if name in sys.modules]
+    return [one for one in loaded if one is not None]

@@ -5,6 +5,7 @@ Tests fields.py.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -74,6 +75,37 @@ def test_an_attribute_that_raises_costs_what_is_read_of_it_alone(attribute: str,
                 name: value for name, value in expected["parameters"].items() if name not in (attribute, "operator")
             }
             assert {name: value for name, value in found["parameters"].items() if name in rest} == rest
+
+
+def _decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def around(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return around
+
+
+@pytest.mark.parametrize(
+    ("function", "positional", "named", "expected"),
+    [
+        (lambda rows, limit=3: None, (1,), {}, {"rows": 1}),
+        (lambda rows, limit=3: None, (), {"limit": 2, "rows": 1}, {"rows": 1, "limit": 2}),
+        (lambda rows, *, limit: None, (1,), {"limit": 2}, {"rows": 1, "limit": 2}),
+        (lambda *rows, **more: None, (1, 2), {"a": 3}, {"rows": (1, 2), "more": {"a": 3}}),
+        (lambda rows, **context: None, (1,), {"ti": 2}, {"rows": 1, "context": {"ti": 2}}),
+        (_decorated(lambda rows: None), (1,), {}, {"rows": 1}),
+        (functools.partial(lambda rows, limit: None, 1), (2,), {}, {"limit": 2}),
+        (lambda rows: None, (1, 2), {}, {"arg0": 1, "arg1": 2}),
+        (lambda rows, /, limit=1: None, (1,), {"limit": 2}, {"rows": 1, "limit": 2}),
+        (print, (1,), {"sep": ""}, {"args": (1,), "sep": ""}),
+    ],
+)
+def test_arguments_are_named_as_the_function_names_them(
+    function: Callable[..., Any], positional: tuple[Any, ...], named: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    task = SimpleNamespace(python_callable=function, op_args=positional, op_kwargs=named)
+    found = fields.inputs_of(task)
+    assert (found, list(found)) == (expected, list(expected))
 
 
 def test_task_ids_of_a_text_enum_are_their_values_in_every_edge(runs_task: Runs, captured: Reads) -> None:
