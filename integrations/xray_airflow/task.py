@@ -234,13 +234,24 @@ def _watch(task: Any, running_task: RunningTask) -> None:
                 raise
             for name, each in running_task.pulled.items():
                 running_task.step.observe_pulled(name, each.values)
-            if result is not None:
-                running_task.step.observe_output(result)
+            with guard("airflow: observing the output"):
+                _observe_output(running_task.step, task, result)
             return result
 
         return observed
 
     vars(task).update({name: watch(getattr(task, name)) for name in _METHODS if hasattr(task, name)})
+
+
+def _observe_output(step: Step, task: Any, result: Any) -> None:
+    """What a task returned; several outputs, which it pushes one by one, each under its name."""
+    if result is None:
+        return
+    if type(result) is dict and getattr(task, "multiple_outputs", False) is True:
+        for name, value in result.items():
+            step.observe_output(value, name=str(name))
+    else:
+        step.observe_output(result)
 
 
 def _close_if_unprintable(step: Step, raised: BaseException) -> None:

@@ -228,6 +228,28 @@ def test_a_thread_of_the_task_finds_its_step(runs_task: Runs, captured: Reads) -
     assert captured().rejected("in_thread") == ["t"]
 
 
+def test_coroutines_of_an_async_task_find_its_step(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("waits").states == ["success"]
+    step = captured().step("waits")
+    assert step["reasons"]["rejected"] == {"before": 1, "in_a_coroutine": 2}
+    assert (step["status"], step["output"]["size"]) == ("completed", 3)
+
+
+def test_a_task_that_runs_out_of_time_keeps_what_it_decided_and_says_why_it_failed(
+    runs_task: Runs, captured: Reads
+) -> None:
+    assert runs_task("runs_out_of_time").states == ["failed"]
+    step = captured().step("runs_out_of_time")
+    assert (step["status"], step["error"]["type"]) == ("failed", "airflow.sdk.exceptions.AirflowTaskTimeout")
+    assert step["reasons"]["rejected"] == {"before_the_end": 1}
+
+
+def test_items_are_found_in_several_outputs_of_one_task(runs_task: Runs, captured: Reads) -> None:
+    assert runs_task("splits").states == ["success"]
+    step = captured().step("splits")
+    assert (step["items"]["in"]["n"], step["items"]["out"]["n"], step["items"]["out"]["key"]) == (5, 4, "id")
+
+
 def test_a_function_in_another_python_finds_its_step(runs_task: Runs, captured: Reads) -> None:
     assert runs_task("external_python").states == ["success"]
     seen = captured()

@@ -3,6 +3,7 @@ places where a user tells of decisions."""
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import os
 import sys
@@ -157,6 +158,27 @@ def ask_doctor() -> None:
         current_step().set_metadata(name, found[name])
 
 
+async def reject_while_waiting() -> list[int]:
+    current_step().reject("w0", "before")
+    await asyncio.gather(*(_reject_one(n) for n in (1, 2)))
+    return [1, 2, 3]
+
+
+async def _reject_one(n: int) -> None:
+    await asyncio.sleep(0)
+    current_step().reject(f"w{n}", "in_a_coroutine")
+
+
+def run_out_of_time() -> None:
+    current_step().reject("late", "before_the_end")
+    time.sleep(30)
+
+
+def split_in_two(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several outputs, each an XCom of its own."""
+    return {"kept": [row for row in rows if row["n"] < 3], "others": [row for row in rows if row["n"] == 3], "count": 4}
+
+
 def sleep_long() -> None:
     current_step().reject("s", "slept")
     time.sleep(120)
@@ -229,6 +251,11 @@ with DAG(
     PythonOperator(task_id="in_thread", python_callable=in_a_thread)
     PythonOperator(task_id="by_hand", python_callable=run_by_hand)
     PythonOperator(task_id="sleeps", python_callable=sleep_long)
+    PythonOperator(task_id="waits", python_callable=reject_while_waiting)
+    PythonOperator(
+        task_id="runs_out_of_time", python_callable=run_out_of_time, execution_timeout=timedelta(seconds=1)
+    )
+    task(multiple_outputs=True, task_id="splits")(split_in_two)([{"id": f"r{n}", "n": n} for n in range(5)])
     Deferring(task_id="defers")
     Poking(task_id="pokes")
     Choosy(task_id="pokes_choosily")
