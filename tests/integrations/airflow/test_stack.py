@@ -14,13 +14,14 @@ from xray_server.backends.sqlite.store import SQLiteStore
 
 from tests.integrations.airflow.airflow_stack import ROOT, Airflow, eventually
 from tests.server.conftest import LoopbackServer
+from xray_core.model import NOT_REACHED
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 DAGS = [
     Path(__file__).parent / "dags_stack" / "everything.py",
     Path(__file__).parent / "dags" / "cases.py",
-    ROOT / "examples" / "flights" / "airflow_dag.py",
+    ROOT / "examples" / "xray_examples" / "flights" / "airflow_dag.py",
 ]
 FINISHED = {"completed", "failed", "skipped"}
 
@@ -108,6 +109,10 @@ def test_a_dag_with_every_case_ends_as_a_run_whose_every_step_says_how_it_ended(
     assert flights["status"] == "completed"
     answer = xray.get(f"/runs/{flights['run_id']}/items/UA-1545-0101").json()
     assert answer["outcome"] == "rejected"
+    chosen = steps_of(flights)["select"][0]["ledger"]
+    assert chosen["input"] > 1
+    assert chosen["accepted"] == 1  # one flight, not the seven fields of one
+    assert not [each["name"] for each in [*run["steps"], *flights["steps"]] if NOT_REACHED in each["metadata"]]
     # the DAG that ends in the triggerer is still there, and what it does not report is swept up
     beside = eventually(
         lambda: finished(xray, "in_trigger", "t1", tasks=2), timeout_s=120, what=f"in_trigger\n{airflow.log()}"
