@@ -390,7 +390,7 @@ class VerdictLog:
         """A set of items that is no verdict (`model.ITEMS_IN` / `ITEMS_OUT`); its fields in the step record.
 
         Rows without an id count (`n`, `nulls`), and are in no set. `hashes`: of the ids, where they are made already; `hide`: ids
-        that are kept as fingerprints only, like those that look like secrets.
+        that are kept as fingerprints only, like those that look like secrets; it matches within a line.
         """
         texts = ids.texts
         if hashes is None:
@@ -420,7 +420,7 @@ class VerdictLog:
 
     def _without_secrets(self, ids: list[str], hide: re.Pattern[str] | None) -> tuple[list[str], list[str]]:
         named, hidden = self._recorder.without_secret_ids(ids)
-        if hide is not None:
+        if hide is not None and hide.search("\n".join(named)) is not None:  # in one pass: nearly always there is none
             hidden = [*hidden, *(each for each in named if hide.search(each))]
             named = [each for each in named if not hide.search(each)]
         return named, hidden
