@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -25,10 +26,10 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(1_200)]
 PAGE = (ROOT / "docs" / "airflow.md").read_text()
 
 
-def blocks(heading: str) -> list[str]:
-    """The shell commands of a section."""
+def blocks(heading: str, kind: str = "sh") -> list[str]:
+    """The shell commands of a section, or its blocks of another kind."""
     section = PAGE.split(f"## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"^```sh\n(.*?)^```", section, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{kind}\n(.*?)^```", section, flags=re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
@@ -121,6 +122,25 @@ def test_a_newcomer_gets_an_answer_from_dags_test(
     started = datetime.fromisoformat(told["started_at"].replace("Z", "+00:00"))
     assert before - timedelta(seconds=5) < started < datetime.now(timezone.utc)
     assert told["duration_ms"] < 600_000
+    _say_why_with_the_address_in_airflow_cfg(home, environment["XRAY_API_URL"], shell)
+
+
+def _say_why_with_the_address_in_airflow_cfg(home: Path, url: str, shell: subprocess.Popen[str]) -> None:
+    """The page goes on: a task that says what it decides, `[xray]` in airflow.cfg, and what doctor says."""
+    (said,) = blocks("Say what you decide", "python")
+    imports, task = said.split("\n\n\n")
+    dag = home / "airflow" / "dags" / "offers.py"
+    quiet = re.search(r"^    @task\n    def affordable.*?\n\n", dag.read_text(), re.DOTALL | re.MULTILINE)
+    assert quiet
+    dag.write_text(f"{imports}\n" + dag.read_text().replace(quiet[0], textwrap.indent(task, "    ") + "\n"))
+    section = blocks("From nothing to an answer", "ini")[0].replace("https://xray.example.com", url)
+    with (home / "airflow" / "airflow.cfg").open("a") as file:
+        file.write(f"\n{section}")
+    doctor = run(shell, "env -u XRAY_API_URL xray doctor --check")
+    assert f"server {url}" in doctor
+    assert "captured here, dags: all" in doctor
+    run(shell, "env -u XRAY_API_URL airflow dags test offers 2024-06-07")
+    assert "o3 was rejected at affordable: price_too_high (price 120)" in run(shell, "xray why o3")
 
 
 def _answers(url: str) -> bool:
