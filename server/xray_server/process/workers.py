@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 _SETTLED_S: Final = 5.0  # a child that lived so long did not die of its start
@@ -35,10 +36,8 @@ def run_workers(n: int, serve_one: Callable[[int], int]) -> int:
         nonlocal ending
         ending = True
         for pid in children:
-            try:
+            with suppress(ProcessLookupError):  # it is gone, and not yet waited for
                 os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass  # it is gone, and not yet waited for
 
     def start(number: int) -> None:
         sys.stdout.flush()
