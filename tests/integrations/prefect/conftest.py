@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from contextvars import copy_context
 from importlib.util import find_spec
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.integrations.prefect.captured import Seen
@@ -22,12 +28,24 @@ for name in [name for name in os.environ if name.startswith("PREFECT_")]:
     del os.environ[name]
 os.environ.update(
     PREFECT_HOME=PREFECT_HOME,
+    PREFECT_RESULTS_LOCAL_STORAGE_PATH=f"{PREFECT_HOME}/storage",  # its default is in the user's home all the same
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY="false",
     PREFECT_MEMOIZE_BLOCK_AUTO_REGISTRATION="false",
     PREFECT_LOGGING_TO_API_ENABLED="false",
     PREFECT_LOGGING_LEVEL="ERROR",
     DO_NOT_TRACK="1",
+)
+# what the server does on its own, for which no test asks
+for service in (
+    "SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "EVENT_PERSISTER", "TRIGGERS",
+    "REPOSSESSOR", "CLEANUP_RECONCILER", "TASK_RUN_RECORDER",
+):  # fmt: skip
+    os.environ[f"PREFECT_SERVER_SERVICES_{service}_ENABLED"] = "false"
+os.environ.update(
+    PREFECT_SERVER_DATABASE_MIGRATE_ON_START="false",
+    PREFECT_SERVER_REGISTER_BLOCKS_ON_START="false",
+    PREFECT_SERVER_UI_ENABLED="false",
 )
 if find_spec("prefect") is None:
     if os.environ.get("CI") == "true":
@@ -45,20 +63,54 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Each test has a context of its own: what generator tasks leave behind in one (a transaction, in which nothing is
+    cached until it ends) is not in the next.
+    """
+    if HERE not in pyfuncitem.path.parents:
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    copy_context().run(pyfuncitem.obj, **arguments)
+    return True
+
+
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[str]:
     """A Prefect API on the loopback; its address."""
     import xray_prefect
 
     xray_prefect.enable()
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
+    from prefect.events.worker import EventsWorker
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    # a flow with heartbeats waits up to a second for their thread at its end
-    quick = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    with prefect_test_harness(server_startup_timeout=200), temporary_settings(quick):
-        yield str(get_current_settings().api.url)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    command = [sys.executable, str(HERE / "server.py"), str(Path(PREFECT_HOME) / "server.db"), str(port)]
+    server = subprocess.Popen(command)
+    try:
+        deadline = time.monotonic() + 200
+        while not _answers(url):
+            assert server.poll() is None, "Prefect's server ended"
+            assert time.monotonic() < deadline, "Prefect's server does not answer"
+            time.sleep(0.1)
+        # a flow with heartbeats waits up to a second for their thread at its end
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield url
+            EventsWorker.drain_all(timeout=10)
+    finally:
+        server.terminate()
+        server.wait(30)
     shutil.rmtree(PREFECT_HOME, ignore_errors=True)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 @pytest.fixture
