@@ -17,7 +17,7 @@ from xray_core.capture import context
 from xray_core.capture.run import Run
 from xray_core.capture.step import Step
 from xray_core.item_keys import key_of_tags
-from xray_core.model import RESULT_METADATA, Origin
+from xray_core.model import NOT_REACHED, RESULT_METADATA, Origin
 from xray_prefect import fields
 
 # One part for the whole run: a flow run that is retried, or resumed by another process, replaces what was written before.
@@ -25,8 +25,6 @@ PART: Final = "prefect"
 _MAX_ATTACHED: Final = 100
 _MAX_ENDED: Final = 1_000  # of each: tasks that are over, subflows and the steps that stand for them
 
-# The index of a mapped task among its siblings; set around its submission, read where it starts.
-map_index: ContextVar[int | None] = ContextVar("xray_prefect_map_index", default=None)
 # Whether the task that submitted this one was running then: it may be over by the time this one starts.
 submitted_by: ContextVar[str | None] = ContextVar("xray_prefect_submitted_by", default=None)
 
@@ -47,6 +45,8 @@ class Adapter:
 
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
+        self._silent: set[str] = set()  # open flow runs without a step so far
+        self.unseen: str | None = None  # why no task is captured in this process, where that is so
         self._steps: dict[str, Step] = {}  # the open try of each task run
         self._roots: dict[str, str] = {}  # open task run outside any flow -> the run it belongs to
         self._attached: OrderedDict[tuple[str, int], Step] = OrderedDict()
@@ -78,16 +78,23 @@ class Adapter:
             parent=parent,
             started_at=fields.started_at(flow_run),
         )
+        self._silent.add(run_id)
         return context.enter((run, None))
 
-    def flow_ends(self, flow_context: Any, tokens: Any, error: BaseException | None) -> None:
-        """The flow's function has returned or raised. Prefect has not handled a crash yet, but has handled a failure."""
+    def flow_ends(self, flow_context: Any, tokens: Any, error: BaseException | None, elsewhere: int) -> None:
+        """The flow's function has returned or raised. Prefect has not handled a crash yet, but has handled a failure.
+
+        Args:
+            elsewhere: how many of its tasks were handed to processes that Prefect does not start.
+        """
         if tokens is not None:
             context.leave(tokens)
         flow_run = flow_context.flow_run
         run = self._runs.pop(fields.xray_id(flow_run.id), None)
         if run is None:
             return
+        self._note_what_is_not_captured(run, flow_context, elsewhere)
+        self._silent.discard(run.run_id)
         state = flow_run.state
         crashed = error is not None and not _is_pause(error)
         tracking = self._steps.pop(f"subflow {flow_run.id}", None)
@@ -111,6 +118,16 @@ class Adapter:
         if tracking is not None:
             tracking.close(status, error=reason)
 
+    def _note_what_is_not_captured(self, run: Run, flow_context: Any, elsewhere: int) -> None:
+        if elsewhere:
+            runner = type(flow_context.task_runner).__name__
+            run.set_metadata(
+                f"{RESULT_METADATA}tasks_elsewhere",
+                f"{elsewhere} were handed to {runner}: those that are no step here ran where X-Ray is not enabled",
+            )
+        elif self.unseen is not None and run.run_id in self._silent:
+            run.set_metadata(NOT_REACHED, f"of the tasks that it called none was captured: {self.unseen}")
+
     def _subflow_begins(
         self, flow_run: Any, flow: Any, parameters: Mapping[str, Any] | None, outer: Any, outer_task: Any
     ) -> tuple[str, str | None] | None:
@@ -128,6 +145,7 @@ class Adapter:
         if flow_run.parent_task_run_id is None:
             return parent_run, parent_step
         step_id = fields.xray_id(flow_run.parent_task_run_id)
+        self._silent.discard(parent_run)
         step = self._run(parent_run).open_step(
             flow.name,
             step_type="subflow",
@@ -199,7 +217,7 @@ class Adapter:
         task_run = engine.task_run
         run = self._run(self._run_id(task_run))
         step = self._open_step(run, engine, attempt=max(1, task_run.run_count))
-        key = key_of_tags(engine.task.tags)
+        key = key_of_tags(engine.task.tags) or key_of_tags(task_run.tags)  # its own, else those of what called it
         if key is not None:
             step.set_item_key(key)
         step.observe_inputs(engine.parameters or {})
@@ -275,9 +293,7 @@ class Adapter:
 
     def _open_step(self, run: Run, engine: Any, *, attempt: int) -> Step:
         task_run, task = engine.task_run, engine.task
-        index = map_index.get()
-        if index is not None:
-            map_index.set(None)  # tasks called inside this one are not mapped; this context is the task's own copy
+        self._silent.discard(run.run_id)
         return run.open_step(
             task.name,
             step_type=fields.step_type(task),
@@ -286,7 +302,7 @@ class Adapter:
             part=PART,
             parent_id=self._parent_id(task_run),
             upstream=self._upstream(fields.upstream(task_run)),
-            map_index=index,
+            map_index=fields.index_of(task),
             origin=fields.task_origin(task_run),
             code_version=fields.task_code(task),
             metadata=fields.task_metadata(task),
@@ -313,9 +329,8 @@ class Adapter:
 
     def running_task(self) -> str | None:
         """The task run that the calling code is in, as Prefect says, if it does run."""
-        _, task_run = _surroundings()
-        own_id = fields.xray_id(task_run.id) if task_run is not None else None
-        return own_id if own_id is not None and not self._is_left_behind(own_id) else None
+        _, task_run = self._around()
+        return fields.xray_id(task_run.id) if task_run is not None else None
 
     def _upstream(self, ids: list[str]) -> list[str]:
         """Of a subflow's result, the step that stands for it."""
@@ -353,11 +368,21 @@ class Adapter:
                 self._attached.popitem(last=False)[1].detach()
         return step
 
-    def origin(self) -> tuple[Origin, str | None, str | None] | None:
-        """Around a run that starts by hand; see the hook `xray_run_origin`."""
+    def running(self) -> list[str]:
+        """The names of the task and of the flow that the calling code is in, as far as it is in any; for `xray doctor`."""
+        flow_run, task_run = self._around()
+        return [str(each.name) for each in (task_run, flow_run) if each is not None]
+
+    def _around(self) -> tuple[Any, Any]:
+        """(flow run, task run) around the calling code, without a task whose context Prefect left behind."""
         flow_run, task_run = _surroundings()
         if task_run is not None and self._is_left_behind(fields.xray_id(task_run.id)):
             task_run = None
+        return flow_run, task_run
+
+    def origin(self) -> tuple[Origin, str | None, str | None] | None:
+        """Around a run that starts by hand; see the hook `xray_run_origin`."""
+        flow_run, task_run = self._around()
         if task_run is not None and (flow_run is None or task_run.flow_run_id == flow_run.id):
             return fields.task_origin(task_run), self._run_id(task_run), fields.xray_id(task_run.id)
         if flow_run is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from copy import copy
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any
@@ -28,6 +29,7 @@ _STATUS: Mapping[str, Status] = {
     "PENDING": "running",
 }
 _MAX_MEMBERS = 100
+_INDEX = "__xray_map_index__"
 PARENTS = "__parents__"  # Prefect's key for enclosing tasks among a task's inputs
 
 
@@ -132,6 +134,18 @@ def task_metadata(task: Any) -> dict[str, Any]:
 def task_code(task: Any) -> str | None:
     """A fingerprint of the task's function."""
     return code_version_of(task.fn)
+
+
+def numbered(task: Any, index: int) -> Any:
+    """A copy of the task that knows its place among mapped ones: in every try, thread and process to which it is handed."""
+    copied = copy(task)
+    setattr(copied, _INDEX, index)
+    return copied
+
+
+def index_of(task: Any) -> int | None:
+    """The place that `numbered` gave to a task."""
+    return getattr(task, _INDEX, None)
 
 
 def parent_task_run_id(task_run: Any) -> str | None:

@@ -18,23 +18,51 @@ if TYPE_CHECKING:
     from xray_core.model import Origin
 
 
-def _seam(function: str) -> Callable[[ModuleType], None]:
+def _seam(function: str, *more: object) -> Callable[[ModuleType], None]:
     def wrap(module: ModuleType) -> None:
         from xray_prefect import seams
 
-        getattr(seams, function)(module, instrument)
+        getattr(seams, function)(module, instrument, *more)
 
     return wrap
 
 
+_SETTING = (
+    "PREFECT_PLUGINS_ENABLED=1 (or enabled = true under [plugins] in prefect.toml, Prefect 3.7; see docs/prefect.md)"
+)
+
+
 def _how() -> str:
+    if os.environ.get("XRAY_ENABLED", "1").strip().lower() in ("0", "false", "no", "off"):
+        return "switched off: XRAY_ENABLED"
+    by_itself = "xray_prefect.plugin" in sys.modules
+    if instrument.enabled and "prefect" in sys.modules:
+        way = "Prefect loads the plugin by itself" if by_itself else f"other processes need `xray run` or {_SETTING}"
+        return f"captured here; {way}{_running()}"
     setting = os.environ.get("PREFECT_PLUGINS_ENABLED") or os.environ.get("PREFECT_EXPERIMENTS_PLUGINS_ENABLED") or ""
     if setting.lower() in ("1", "true", "yes", "on"):
         return (
             "PREFECT_PLUGINS_ENABLED is set: enabled wherever Prefect (3.4.24 or newer) is imported outside a running "
             "event loop; in a notebook, call xray_prefect.enable()"
         )
-    return "set PREFECT_PLUGINS_ENABLED=1 (Prefect 3.7; see docs/prefect.md), or `xray run -- CMD`, or xray_prefect.enable()"
+    return (
+        f"{_SETTING}, or `xray run -- CMD`, or xray_prefect.enable(); `xray doctor --check` asks Prefect's own settings"
+    )
+
+
+def _running() -> str:
+    """What of Prefect's the calling code is in."""
+    from xray_prefect.adapter import adapter
+
+    names = adapter.running()
+    return f"; this process runs {' of '.join(names)}" if names else ""
+
+
+def start_worker(initializer: Callable[..., object] | None, initargs: tuple[object, ...]) -> None:
+    """The first that a worker of Prefect's process pool does: enable X-Ray there, then what the pool asks of it."""
+    enable()
+    if initializer is not None:
+        initializer(*initargs)
 
 
 instrument = Instrument(
@@ -45,7 +73,7 @@ instrument = Instrument(
     seams={
         "prefect.context": _seam("wrap_flow_context"),
         "prefect.task_engine": _seam("wrap_task_engine"),
-        "prefect.task_runners": _seam("wrap_task_runners"),
+        "prefect.task_runners": _seam("wrap_task_runners", start_worker),
         "prefect.blocks.system": _seam("wrap_secret_blocks"),
     },
     how=_how,
@@ -53,7 +81,7 @@ instrument = Instrument(
 
 
 def enable() -> None:
-    """Capture every Prefect flow and task of this process from here on. Never raises; calling it again changes nothing.
+    """Capture every Prefect flow and task of this process, and of its process pools, from here on. Never raises; idempotent.
 
     Prefect need not be imported yet, and is not imported by this.
     """

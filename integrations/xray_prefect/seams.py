@@ -8,6 +8,7 @@ in adapter.py.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import Future
 from contextvars import ContextVar
 from functools import wraps
 from itertools import count
@@ -20,7 +21,7 @@ from xray_core.objects.redaction import learn
 from xray_core.plugins.instrument import Instrument
 from xray_core.safety import swallow
 from xray_prefect import fields
-from xray_prefect.adapter import Attempt, adapter, map_index, submitted_by
+from xray_prefect.adapter import Attempt, adapter, submitted_by
 
 SITE: Final = "the Prefect adapter"
 _MARK: Final = "__xray_wrapped__"
@@ -69,7 +70,9 @@ def wrap_task_engine(module: ModuleType, instrument: Instrument) -> None:
     context.add_step_finder(find_step)
     for name in ("SyncTaskRunEngine", "AsyncTaskRunEngine"):
         engine = _class(module, name, instrument)
-        if engine is not None:
+        if engine is None:
+            adapter.unseen = f"Prefect {instrument.version()} has no {module.__name__}.{name}"
+        else:
             _replace(engine, "start", lambda original: _around(original, _TaskRun), instrument)
             _replace(engine, "run_context", lambda original: _around(original, _Try), instrument)
     base = getattr(module, "BaseTaskRunEngine", None)
@@ -271,13 +274,15 @@ def wrap_flow_context(module: ModuleType, instrument: Instrument) -> None:
     open_flows: dict[int, Any] = {}
 
     def entering(self: Any) -> None:
+        _safely(_wrap_submit, type(self.task_runner))
         open_flows[id(self)] = _tokens_of(self, flow_context, task_context)
 
     def leaving(self: Any, error: BaseException | None) -> None:
         if id(self) in open_flows:
             tokens = open_flows.pop(id(self))
-            adapter.flow_ends(self, tokens, error)
-            submitted.report_not_begun(fields.xray_id(self.flow_run.id))
+            run_id = fields.xray_id(self.flow_run.id)
+            adapter.flow_ends(self, tokens, error, submitted.pop_elsewhere(run_id))
+            submitted.report_not_begun(run_id)
 
     def make_enter(original: Callable[..., Any]) -> Callable[..., Any]:
         def __enter__(self: Any) -> Any:
@@ -316,6 +321,7 @@ class Submitted:
 
     def __init__(self) -> None:
         self._waiting: dict[str, dict[str, tuple[Any, str]]] = {}
+        self._elsewhere: dict[str, int] = {}
 
     def add(self, task: Any, future: Any) -> None:
         """Remember a future that was just submitted in a flow of this process."""
@@ -323,12 +329,23 @@ class Submitted:
 
         flow = FlowRunContext.get()
         inner = _executed_future(getattr(future, "wrapped_future", None))
-        if inner is None or flow is None or flow.flow_run is None or flow.detached:
+        if flow is None or flow.flow_run is None or flow.detached:
             return
-        waiting = self._waiting.setdefault(fields.xray_id(flow.flow_run.id), {})
+        run_id = fields.xray_id(flow.flow_run.id)
+        elsewhere = not isinstance(
+            inner, Future
+        )  # of a cluster, or of a task worker: nothing here tells whether it has begun
+        self._elsewhere[run_id] = self._elsewhere.get(run_id, 0) + elsewhere
+        if elsewhere:
+            return
+        waiting = self._waiting.setdefault(run_id, {})
         task_run_id = fields.xray_id(future.task_run_id)
         waiting[task_run_id] = inner, str(task.name)
         inner.add_done_callback(lambda done: None if _not_begun(done) else waiting.pop(task_run_id, None))
+
+    def pop_elsewhere(self, run_id: str) -> int:
+        """How many tasks of a flow run were handed to processes that Prefect does not start."""
+        return self._elsewhere.pop(run_id, 0)
 
     def report_not_begun(self, run_id: str) -> None:
         """The flow's function is over: what has not begun by now will be cancelled."""
@@ -366,8 +383,12 @@ submitted: Final = Submitted()
 _counter: ContextVar[Any] = ContextVar("xray_prefect_map_counter", default=None)
 
 
-def wrap_task_runners(module: ModuleType, instrument: Instrument) -> None:
-    """`map` hands out the places of mapped tasks; `submit` remembers futures that may never start."""
+def wrap_task_runners(module: ModuleType, instrument: Instrument, start_worker: Callable[..., None]) -> None:
+    """`map` hands out the places of mapped tasks; `submit` remembers futures that may never start.
+
+    Args:
+        start_worker: what a process pool's worker begins with, given the pool's own initializer and its arguments.
+    """
     base = _class(module, "TaskRunner", instrument)
     if base is not None:
         _replace(base, "map", _mapping, instrument)
@@ -375,6 +396,32 @@ def wrap_task_runners(module: ModuleType, instrument: Instrument) -> None:
         runner = getattr(module, name, None)  # the process pool came with Prefect 3.4.7
         if runner is not None:
             _replace(runner, "submit", _submitting, instrument)
+            if name == "ProcessPoolTaskRunner":
+                _replace(runner, "__enter__", lambda original: _opening_pool(original, start_worker), instrument)
+
+
+def _wrap_submit(runner: type) -> None:
+    """A task runner of another package, or of the user's, hands tasks over as Prefect's own do."""
+    original = runner.__dict__.get("submit")
+    if original is not None and not hasattr(original, _MARK):
+        replacement = wraps(original)(_submitting(original))
+        setattr(replacement, _MARK, True)
+        runner.submit = replacement  # type: ignore[attr-defined]
+
+
+def _opening_pool(original: Callable[..., Any], start_worker: Callable[..., None]) -> Callable[..., Any]:
+    def reach_workers(runner: Any) -> None:
+        # a worker imports what it is sent, and not all that has enabled X-Ray here
+        executor = runner._executor
+        executor._initargs = executor._initializer, executor._initargs
+        executor._initializer = start_worker
+
+    def __enter__(self: Any) -> Any:
+        entered = original(self)
+        _safely(reach_workers, self)
+        return entered
+
+    return __enter__
 
 
 def _mapping(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -390,15 +437,15 @@ def _mapping(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
     def submit(self: Any, task: Any, *args: Any, **kwargs: Any) -> Any:
-        # Prefect copies the context for the task's thread: it takes the place with it, and leaves the counter behind
         counter = _counter.get()
-        tokens = map_index.set(next(counter) if counter is not None else None), _counter.set(None)
+        token = _counter.set(None)  # Prefect copies the context for the task, in which nothing is mapped by this `map`
+        if counter is not None:
+            task = _safely(fields.numbered, task, next(counter)) or task
         parent = submitted_by.set(_safely(adapter.running_task))
         try:
             future = original(self, task, *args, **kwargs)
         finally:
-            map_index.reset(tokens[0])
-            _counter.reset(tokens[1])
+            _counter.reset(token)
             submitted_by.reset(parent)
         _safely(submitted.add, task, future)
         return future

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from prefect import flow, task
-from prefect.settings import get_current_settings
-from prefect.transactions import transaction
+from prefect.transactions import atransaction, transaction
 from xray_prefect import fields
 
-from tests.integrations.prefect.captured import Seen, read_spool
+from tests.integrations.prefect.captured import Captured, Seen, read_spool
 from xray_core import current_step
+from xray_core.testing import capture
 
 
 @task
@@ -60,6 +62,102 @@ def test_a_context_left_behind_by_generator_tasks_is_no_step_no_parent_and_no_ru
     assert captured.step("loose")["run_id"] == captured.run("loose")["run_id"]
 
 
+def test_async_generator_tasks_that_are_interleaved_or_left_open_leave_nothing_behind(seen: Seen) -> None:
+    @task
+    async def letters() -> AsyncIterator[str]:
+        for letter in "abc":
+            current_step().reject(letter, "seen")
+            yield letter
+
+    @task
+    async def inside() -> None:
+        current_step().reject("real", "seen")
+
+    @flow(name="side by side")
+    async def interleaved() -> str:
+        one, other = letters(), letters()
+        read = [await anext(one), await anext(other), await anext(one)]
+        assert not current_step()
+        await inside()
+        return "".join(read)
+
+    @flow(name="afterwards")
+    async def afterwards() -> None:
+        await inside()
+
+    async def both() -> str:
+        read = await interleaved()
+        await afterwards()
+        return read
+
+    assert asyncio.run(both()) == "aab"
+    gc.collect()  # ends the generators that were left open, outside of any flow
+    captured = seen.now()
+    assert sorted(run["pipeline"] for run in captured.runs()) == ["afterwards", "side by side"]
+    assert sorted(captured.rejected(step) for step in captured.steps("letters")) == [["a"], ["a", "b"]]
+    assert [step["parent_id"] for step in captured.steps("inside")] == [None, None]
+    assert captured.run("afterwards").get("parent") is None
+
+
+def test_a_task_that_was_cancelled_is_over_for_what_comes_after_it(seen: Seen) -> None:
+    @task
+    async def waits(n: int) -> None:
+        current_step().reject(f"w{n}", "seen")
+        await asyncio.sleep(60)
+
+    @task
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("no")
+
+    @task
+    async def inside() -> None:
+        current_step().reject("real", "seen")
+
+    @flow
+    async def cancelling() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(waits(1), 0.3)
+        assert not current_step()
+        await inside()
+        waiting = asyncio.create_task(waits(2))
+        with pytest.raises(ValueError, match="no"):
+            await asyncio.gather(waiting, fails())
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await inside()
+
+    asyncio.run(cancelling())
+    captured = seen.now()
+    assert [step["status"] for step in captured.steps("waits")] == ["failed", "failed"]
+    assert [step["parent_id"] for step in captured.steps("inside")] == [None, None]
+    assert [captured.rejected(step) for step in captured.steps("inside")] == [["real"], ["real"]]
+    assert captured.run("cancelling")["status"] == "completed"
+
+
+def test_a_generator_task_that_is_left_open_takes_nothing_of_the_next_flow(seen: Seen) -> None:
+    held = []
+
+    @flow(name="leaves it open")
+    def first() -> str:
+        held.append(names())
+        return next(held[0])
+
+    @flow(name="next of all")
+    def second() -> int:
+        current_step().reject("ghost", "said in the body of the next flow")
+        return 1
+
+    assert first() == "a"
+    second()
+    held.clear()
+    gc.collect()
+    captured = seen.now()
+    assert captured.run("next of all").get("parent") is None
+    assert captured.step("names")["counts"] == {}
+    assert captured.step("names")["run_id"] == captured.run("leaves it open")["run_id"]
+
+
 def test_a_task_that_starts_after_the_task_that_submitted_it_has_ended_keeps_its_parent(seen: Seen) -> None:
     from threading import Event
 
@@ -84,7 +182,7 @@ def test_a_task_that_starts_after_the_task_that_submitted_it_has_ended_keeps_its
     assert captured.step("child")["parent_id"] == captured.step("parent")["step_id"]
 
 
-def test_a_subflows_result_that_is_passed_on_leads_to_the_subflows_step(seen: Seen) -> None:
+def test_a_subflows_result_that_is_passed_on_leads_to_its_step_and_why_follows_what_it_lost_inside(seen: Seen) -> None:
     @task(name="filter")
     def cheap(ids: list[str]) -> list[str]:
         step = current_step()
@@ -109,8 +207,13 @@ def test_a_subflows_result_that_is_passed_on_leads_to_the_subflows_step(seen: Se
     def parent() -> str:
         return best(again(child(["z1", "z2", "z3"])))
 
-    assert parent() == "z2"
-    captured = seen.now()
+    with capture() as result:
+        assert parent() == "z2"
+    whole = result.run_ids[0]
+    why = result.why("z1", whole)
+    assert (why.outcome, why.step, why.reason) == ("rejected", "filter", "too_dear"), why.sentence
+    assert (result.why("z2", whole).outcome, result.why("z3", whole).outcome) == ("selected", "not_selected")
+    captured = Captured(result.records)
     first, second = (
         next(s for s in captured.steps(name) if s["step_type"] == "subflow") for name in ("child", "again")
     )
@@ -144,20 +247,6 @@ def test_a_task_that_a_transaction_undid_says_so(seen: Seen) -> None:
     assert "result.rolled_back" not in captured.step("never_undone")["metadata"]
 
 
-@pytest.mark.stack
-@pytest.mark.parametrize(("file", "table"), [("prefect.toml", "plugins"), ("pyproject.toml", "tool.prefect.plugins")])
-def test_one_line_of_the_projects_own_configuration_enables_x_ray(tmp_path: Path, file: str, table: str) -> None:
-    if not hasattr(get_current_settings(), "plugins"):
-        pytest.skip("Prefect before 3.7 has no such setting in files")
-    (tmp_path / file).write_text(f"[{table}]\nenabled = true\n")
-    code = "import prefect; from xray_prefect.instrument import instrument; print(instrument.enabled)"
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_PLUGINS")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
-    )
-    assert done.stdout.split() == ["True"], done.stderr[-2_000:]
-
-
 POOL = """
 import time
 from pathlib import Path
@@ -177,6 +266,38 @@ def pool():
 if __name__ == "__main__":
     pool()
 """
+
+
+def test_async_tasks_and_those_of_a_subflow_that_a_transaction_undid_say_so_too(seen: Seen) -> None:
+    @task
+    async def sends() -> int:
+        return 1
+
+    @task(retries=1)
+    def writes() -> int:
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError("once more")
+        return 1
+
+    @flow
+    def inner() -> int:
+        return writes()
+
+    @flow
+    async def outer() -> None:
+        with pytest.raises(ValueError, match="no"):
+            async with atransaction():
+                await sends()
+                inner()
+                raise ValueError("no")
+
+    tries: list[int] = []
+    asyncio.run(outer())
+    undone = [
+        (step["name"], step["attempt"]) for step in seen.now().steps() if "result.rolled_back" in step["metadata"]
+    ]
+    assert sorted(undone) == [("sends", 1), ("writes", 2)]
 
 
 @pytest.mark.stack

@@ -63,12 +63,15 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("way", ["plugin", "xray run", "one line"])
+@pytest.mark.parametrize("way", ["plugin", "xray run", "one line", "one line that no worker imports"])
 def test_tasks_in_a_process_pool_are_steps_of_the_flow_they_belong_to(
     way: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    first_line = "import xray_prefect; xray_prefect.enable()\n" if way == "one line" else ""
-    (tmp_path / "flow.py").write_text(first_line + POOL)
+    line = "import xray_prefect; xray_prefect.enable()\n"
+    flow = line + POOL if way == "one line" else POOL
+    if way == "one line that no worker imports":
+        flow = POOL.replace("    assert pooled() == 6", f"    {line}    assert pooled() == 6")
+    (tmp_path / "flow.py").write_text(flow)
     command = [sys.executable, "flow.py"]
     if way == "plugin":
         environment["PREFECT_PLUGINS_ENABLED"] = "1"
@@ -79,6 +82,7 @@ def test_tasks_in_a_process_pool_are_steps_of_the_flow_they_belong_to(
     assert sorted(captured.rejected(step) for step in steps) == [["item0"], ["item1"], ["item2"], ["item3"]]
     assert {step["run_id"] for step in steps} == {captured.run("pooled")["run_id"]}
     assert {step["status"] for step in steps} == {"completed"}
+    assert sorted(step["map_index"] for step in steps) == [0, 1, 2, 3]
     assert len({next(iter(step["reasons"]["rejected"])) for step in steps}) >= 1
     assert captured.run("pooled")["status"] == "completed"
 

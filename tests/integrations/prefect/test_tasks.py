@@ -336,15 +336,20 @@ def test_the_graph_has_results_passed_on_and_wait_for(seen: Seen) -> None:
     assert captured.step("third")["upstream"] == [captured.step("double")["step_id"]]
 
 
-def test_mapped_tasks_are_steps_numbered_as_they_were_mapped(seen: Seen) -> None:
+def test_mapped_tasks_are_steps_numbered_as_they_were_mapped_in_every_try(seen: Seen) -> None:
+    failed: list[int] = []
+
     @task
     def inner() -> None:
         return None
 
-    @task
+    @task(retries=1)
     def score(x: int) -> int:
         current_step().accept(f"x{x}", score=x)
         inner()
+        if x == 20 and not failed:
+            failed.append(x)
+            raise ValueError("once more")
         return x
 
     @flow
@@ -353,8 +358,9 @@ def test_mapped_tasks_are_steps_numbered_as_they_were_mapped(seen: Seen) -> None
 
     assert mapping() == [10, 20, 30]
     captured = seen.now()
-    assert sorted(step["map_index"] for step in captured.steps("score")) == [0, 1, 2]
-    assert {step["counts"]["accepted"] for step in captured.steps("score")} == {1}
+    steps = captured.steps("score")
+    assert sorted((step["map_index"], step["attempt"]) for step in steps) == [(0, 1), (1, 1), (1, 2), (2, 1)]
+    assert {step["counts"]["accepted"] for step in steps} == {1}
     assert {step["map_index"] for step in captured.steps("inner")} == {None}
 
 
