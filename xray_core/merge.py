@@ -2,7 +2,7 @@
 
 A pure, commutative fold: any order, any duplication and any split over processes gives the same result. Start = min,
 end = max, status by rank, counts and sums add up, what was said wins over what was inferred, other fields fill in and never
-erase. Knows nothing of storage.
+erase. Of several attempts of one task one counts (`xray_core.tasks`). Knows nothing of storage.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from xray_core.model import HASH_MODULUS, NOT_REACHED, STATUS_RANK
 from xray_core.sums import merge_columns, merge_sums, total
+from xray_core.tasks import counting
 
 Part = Mapping[str, Any]
 MAX_DECISIONS: Final = 100
@@ -54,6 +55,8 @@ def merge_step(parts: Iterable[Part], *, shared: bool = False) -> dict[str, Any]
             cost a quarter of the time, most of it in the garbage collector.
     """
     several = list(parts)
+    if len(several) > 1:
+        several = counting(several)
     if len(several) > 1:
         return _merged_step(_ordered(several))
     state = _only_step(several[0])

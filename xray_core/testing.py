@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from xray_core import verdicts, wire
+from xray_core import tasks, verdicts, wire
 from xray_core.capture import recorder
 from xray_core.compare import Diff, Side, compare, options
 from xray_core.compare import StepKey as _StepKey
@@ -226,7 +226,7 @@ class _Run:
         self.run_id = run_id
         runs: dict[str, Mapping[str, Any]] = {}
         steps: dict[_StepKey, dict[str, Mapping[str, Any]]] = {}
-        self.sets: dict[_StepKey, list[_Set]] = {}
+        sets: list[tuple[_StepKey, str, Iterable[_Set]]] = []
         chunks: dict[tuple[Any, ...], Record] = {}
         for record in records:
             kind, part = record["kind"], record["part"]
@@ -237,7 +237,7 @@ class _Run:
                 parts = steps.setdefault(key, {})
                 parts[part] = newest(parts.get(part), record)
             elif kind == "verdicts":
-                self.sets.setdefault(key, []).extend(map(_set, record["sets"]))
+                sets.append((key, part, map(_set, record["sets"])))
             elif kind == "samples":
                 chunk_key = (key, part, record["chunk"])
                 if chunk_key not in chunks or record["rev"] >= chunks[chunk_key]["rev"]:
@@ -247,9 +247,15 @@ class _Run:
         self.steps = [
             {**merge_step(parts.values()), "step_id": key[0], "attempt": key[1]} for key, parts in steps.items()
         ]
+        counted = {key: {part["part"] for part in tasks.counting(parts.values())} for key, parts in steps.items()}
+        self.sets: dict[_StepKey, list[_Set]] = {}
+        for key, part, given in sets:
+            if tasks.may_count(part, counted.get(key, ())):
+                self.sets.setdefault(key, []).extend(given)
         self.samples: dict[_StepKey, list[Mapping[str, Any]]] = {}
-        for (key, _, _), record in chunks.items():
-            self.samples.setdefault(key, []).extend(record["samples"])
+        for (key, part, _), record in chunks.items():
+            if tasks.may_count(part, counted.get(key, ())):
+                self.samples.setdefault(key, []).extend(record["samples"])
 
     @property
     def side(self) -> Side:

@@ -27,7 +27,9 @@ kind "step", key (run_id, step_id, attempt, part):
     one thread said them under one reason),
     input, output, input_fp, output_fp ({v, exact, unordered, partial} | null), error {type, message, traceback} | null,
     decisions [{decision, selected, reason, score, alternatives, details, at_us}], metadata, origin,
-    sampling {rate, per_reason, seed}, dropped {what: n} (what this part could not keep)
+    sampling {rate, per_reason, seed}, dropped {what: n} (what this part could not keep),
+    task (of a part of an attempt of an engine's task, by its name: running | completed | failed; of the attempts of one task
+    one counts, with its verdicts and samples: `xray_core.tasks`)
 kind "verdicts", key (run_id, step_id, attempt, part, chunk), append-only, never changed once written:
     chunk (a string), sets [{outcome, reason | null, n, ids [item_id]} | {outcome, reason | null, n, fp40: base64}];
     `outcome` is also "in" / "out" for the item sets, with ids in order;
@@ -113,6 +115,7 @@ class StepHead(msgspec.Struct, gc=False):
     upstream: list[str] | msgspec.UnsetType = msgspec.UNSET
     map_index: int | msgspec.UnsetType = msgspec.UNSET
     code_version: str | msgspec.UnsetType = msgspec.UNSET
+    task: Status | msgspec.UnsetType = msgspec.UNSET
 
     def as_record(self) -> dict[str, Any]:
         """The same as a record."""

@@ -107,7 +107,7 @@ class Finding(NamedTuple):
 OWN_FIELDS: Final = frozenset({
     "v", "kind", "run_id", "step_id", "attempt", "part", "rev", "pipeline", "name", "step_type", "parent_id", "parent", "index",
     "upstream", "map_index", "status", "started_us", "ended_us", "duration_us", "capture", "code_version", "client", "chunk", "sets",
-    "counts", "reasons", "sums", "orders", "score_sums", "items", "sampling", "dropped", "input_count", "output_count", "input_fp", "output_fp",
+    "counts", "reasons", "sums", "orders", "score_sums", "items", "sampling", "dropped", "input_count", "output_count", "input_fp", "output_fp", "task",
 })  # fmt: skip
 _OURS_OF_A_SAMPLE: Final = frozenset({"outcome", "reason", "rank", "weight", "at_us"})
 _HOLD_ITEM_IDS: Final = frozenset({"item_id", "selected", "alternatives", "min", "max"})

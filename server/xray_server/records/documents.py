@@ -24,6 +24,7 @@ STEP_FIELDS: Final = (
     "ended_us", "duration_us", "capture", "code_version", "counts", "reasons", "sums", "input_count", "output_count",
     "items", "scores", "input", "output", "input_fp", "output_fp", "error", "decisions", "metadata", "origin",
     "sampling", "dropped", "rejection_rate", "score_sums", "orders", "relation", "inference", "dimensions", "value_sums",
+    "task",
 )  # fmt: skip
 SAMPLE_FIELDS: Final = ("item_id", "outcome", "reason", "details", "score", "rank", "weight", "at_us")
 

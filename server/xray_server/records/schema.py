@@ -180,6 +180,7 @@ class StepRecord(Struct, tag_field="kind", tag="step"):
     inference: JsonObject | None = None
     dimensions: dict[Word, dict[Word, dict[Outcome, Count]]] | None = None
     value_sums: dict[Outcome, dict[Word, ValueSums]] | None = None
+    task: StatusWord | None = None  # how the attempt of a task is that this part is of (`xray_core.tasks`)
 
 
 class VerdictSet(Struct):

@@ -28,18 +28,19 @@ def chunks(shard: Shard, project: str, run_id: str, step_id: str | None = None) 
     if step_id is not None:
         test += bind(" AND step_id = ?", step_id)
     numbers: dict[tuple[str, int], int] = {}
-    for _, step, attempt, head, data in _rows(shard, test):
+    for _, step, attempt, part, head, data in _rows(shard, project, test):
         number = numbers.setdefault((step, attempt), len(numbers))
-        yield Chunk(number, step, attempt, unpack(head), data)
+        yield Chunk(number, step, attempt, part, unpack(head), data)
 
 
-def _rows(shard: Shard, test: str) -> Sequence[Any]:
-    """(run id, step id, attempt, head, data) of each chunk, the oldest first."""
-    return shard.rows(
-        "SELECT run_id, step_id, attempt, head, data FROM ("  # noqa: S608  # bound
+def _rows(shard: Shard, project: str, test: str) -> Sequence[Any]:
+    """(run id, step id, attempt, part, head, data) of each chunk that counts, the oldest first."""
+    rows = shard.rows(
+        "SELECT run_id, step_id, attempt, part, head, data FROM ("  # noqa: S608  # bound
         f"SELECT * FROM verdict WHERE {test} ORDER BY ver DESC LIMIT 1 BY project, run_id, step_id, attempt, part, chunk) "
         "ORDER BY received_us, place, step_id, attempt, part, chunk"
     )
+    return parts.counting(shard, project, rows)
 
 
 def item_runs(
@@ -92,14 +93,16 @@ def _looked_into(
 
     def ask(shard: Shard) -> dict[str, ItemRun]:
         of = names.get(shard.number)
-        return _of_shard(shard, of, text, fingerprint) if of else {}
+        return _of_shard(shard, project, of, text, fingerprint) if of else {}
 
     return {run_id: run for of_shard in cluster.each(ask) for run_id, run in of_shard.items()}
 
 
-def _of_shard(shard: Shard, names: Sequence[tuple[str, str]], text: str, fingerprint: int) -> dict[str, ItemRun]:
+def _of_shard(
+    shard: Shard, project: str, names: Sequence[tuple[str, str]], text: str, fingerprint: int
+) -> dict[str, ItemRun]:
     held: dict[str, list[tuple[str, int, Any]]] = {}
-    for run_id, step_id, attempt, head, data in _rows(shard, bind("(project, run_id) IN ?", names)):
+    for run_id, step_id, attempt, _, head, data in _rows(shard, project, bind("(project, run_id) IN ?", names)):
         for hit in hits(unpack(head), data, text, fingerprint):
             held.setdefault(run_id, []).append((step_id, attempt, hit))
     holding = [name for name in names if name[1] in held]

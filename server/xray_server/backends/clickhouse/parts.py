@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
+from xray_core import tasks
 from xray_server.backends.clickhouse.cluster import Shard
 from xray_server.backends.clickhouse.sql import bind
 from xray_server.backends.relational.rows import Parts, place_us, run_state, step_state
 from xray_server.records.documents import RUN_FIELDS, STEP_FIELDS
 from xray_server.records.schema import decode_json
+from xray_server.records.states import step_part
 from xray_server.store import StoredRun, StoredStep
 
 RunName: TypeAlias = tuple[str, str]  # project, run id
 StepName: TypeAlias = tuple[str, str, str, int]  # project, run id, step id, attempt
 HEARD, PART, SUM = 0, 1, 2  # of a row: heard of, a part, the sum of several parts
+R = TypeVar("R", bound=Sequence[Any])
 MAX_VER: Final = (1 << 64) - 1
 
 
@@ -92,6 +95,18 @@ def _steps(shard: Shard, test: str) -> dict[StepName, Stored]:
         of = found.setdefault((project, run_id, step_id, attempt), Stored(received_us, week))
         of.add(known, part, ver, received_us, doc, len(STEP_FIELDS))
     return found
+
+
+def counting(shard: Shard, project: str, rows: Sequence[R]) -> Sequence[R]:
+    """Of rows about parts, (run id, step id, attempt, part, ...), those that count (`xray_core.tasks`)."""
+    asked = {(project, row[0], row[1], row[2]) for row in rows if tasks.is_of_task(row[3])}
+    if not asked:
+        return rows
+    counted = {
+        name[1:]: {each["part"] for each in tasks.counting(step_part(*part) for part in stored.parts.items())}
+        for name, stored in stored_steps(shard, list(asked)).items()
+    }
+    return [row for row in rows if tasks.may_count(row[3], counted.get((row[0], row[1], row[2]), ()))]
 
 
 def run_of(run_id: str, stored: Stored, figures: tuple[int, int]) -> StoredRun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from xray_server.backends.clickhouse import parts
 from xray_server.backends.clickhouse.cluster import Cluster, Shard
 from xray_server.backends.clickhouse.lists import list_steps
 from xray_server.backends.clickhouse.sql import bind
@@ -21,7 +22,7 @@ def samples(
     test = bind("project = ? AND run_id = ?", project, run_id)
     if steps is not None:
         test += bind(" AND (step_id, attempt) IN ?", list(steps))
-    found = gathered_samples(((step, attempt), text) for _, step, attempt, text in _texts(shard, test))
+    found = gathered_samples(((step, attempt), text) for _, step, attempt, _, text in _texts(shard, project, test))
     return {key: of for key, of in found.items() if of}
 
 
@@ -38,7 +39,9 @@ def sampled_steps(
         if shard.number not in names:
             return {}
         test = bind("project = ? AND (run_id, step_id, attempt) IN ?", project, names[shard.number])
-        return gathered_samples(((run, step, attempt), text) for run, step, attempt, text in _texts(shard, test))
+        return gathered_samples(
+            ((run, step, attempt), text) for run, step, attempt, _, text in _texts(shard, project, test)
+        )
 
     found: dict[Any, Any] = {}
     for of_shard in cluster.each(ask):
@@ -53,9 +56,10 @@ def sampled_steps(
     return Page(items, page.next_cursor)
 
 
-def _texts(shard: Shard, test: str) -> Sequence[Any]:
-    """(run id, step id, attempt, text) of the newest record of each chunk."""
-    return shard.rows(
-        f"SELECT run_id, step_id, attempt, text FROM sample WHERE {test} "  # noqa: S608  # bound
+def _texts(shard: Shard, project: str, test: str) -> Sequence[Any]:
+    """(run id, step id, attempt, part, text) of the newest record of each chunk that counts."""
+    rows = shard.rows(
+        f"SELECT run_id, step_id, attempt, part, text FROM sample WHERE {test} "  # noqa: S608  # bound
         "ORDER BY ver DESC LIMIT 1 BY project, run_id, step_id, attempt, part, chunk"
     )
+    return parts.counting(shard, project, rows)

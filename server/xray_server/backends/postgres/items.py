@@ -12,6 +12,7 @@ from xray_server.backends.postgres.item_index import Suspects
 from xray_server.backends.postgres.read import PostgresDatabase
 from xray_server.backends.postgres.text import id_of_bytes
 from xray_server.backends.relational.items import Hit, Sightings, hits
+from xray_server.backends.relational.tasks import Counting
 from xray_server.records.documents import unpack
 from xray_server.store import ItemRun, Sighting
 
@@ -39,19 +40,25 @@ def _across(
     db: PostgresDatabase, project_id: int, text: str, pipeline: str | None, limit: int, before: int | None
 ) -> tuple[list[ItemRun], int | None]:
     fingerprint = verdicts.fingerprint(text)
+    counting = Counting(db)
     runs: list[ItemRun] = []
     suspects = (run for run in Suspects(db, fingerprint).newest_first() if before is None or run < before)
     while some := list(islice(suspects, _RUNS_A_LOOK)):
         about = {row[0]: row[1:] for row in db.rows(_OF_RUNS, [some, project_id])}
         chunks = db.chunks_of_runs(list(about)) if about else []
-        for run in sorted({chunk[0] for chunk in chunks if _hits(db, chunk, text, fingerprint)}, reverse=True):
+        holding = {
+            chunk[0]
+            for chunk in chunks
+            if _hits(db, chunk, text, fingerprint) and counting.numbered(chunk[0], chunk[1], chunk[2])
+        }
+        for run in sorted(holding, reverse=True):
             run_key, pipeline_number, at_us = about[run]
             name = db.word(pipeline_number)
             if pipeline is not None and name != pipeline:
                 continue
             if len(runs) == limit:
                 return runs, run + 1
-            runs.append(ItemRun(id_of_bytes(run_key), name, at_us, _sightings(db, run, text, fingerprint)))
+            runs.append(ItemRun(id_of_bytes(run_key), name, at_us, _sightings(db, run, text, fingerprint, counting)))
     return runs, None
 
 
@@ -61,12 +68,13 @@ def _hits(db: PostgresDatabase, chunk: Sequence[Any], text: str, fingerprint: in
     return hits(unpack(head), db.chunk_data((run, step, part, name), size_bytes, data), text, fingerprint)
 
 
-def _sightings(db: PostgresDatabase, run: int, text: str, fingerprint: int) -> list[Sighting]:
+def _sightings(db: PostgresDatabase, run: int, text: str, fingerprint: int, counting: Counting) -> list[Sighting]:
     """The sets of one run that hold the item, one for each step attempt, outcome and reason, in the order of the steps."""
     sightings = Sightings()
     steps = {row[0]: row[1:] for row in db.rows("SELECT pk, id, attempt, name FROM step WHERE run = ?", [run])}
     for chunk in db.run_chunks(run):
         step_key, attempt, name = steps[chunk[0]]
-        for hit in _hits(db, (run, *chunk), text, fingerprint):
+        held = _hits(db, (run, *chunk), text, fingerprint)
+        for hit in held if held and counting.numbered(run, chunk[0], chunk[1]) else ():
             sightings.add(db.word(name), id_of_bytes(step_key), attempt, hit)
     return sightings.all()

@@ -164,7 +164,7 @@ class PostgresDatabase:
         }
         for step, part, chunk, head, size_bytes, data in self.run_chunks(run, None if step_id is None else list(steps)):
             whole = self.chunk_data((run, step, part, chunk), size_bytes, data)
-            yield Chunk(step, *steps[step], unpack(head), whole)
+            yield Chunk(step, *steps[step], self._text("part", part), unpack(head), whole)
 
     def run_chunks(self, run: int, steps: Sequence[int] | None = None) -> list[Any]:
         """(step, part, chunk, head, size, data or None when large) of a run, or of some of its steps, in their order."""

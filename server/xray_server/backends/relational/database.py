@@ -64,6 +64,7 @@ class Chunk(NamedTuple):
     step: int
     step_id: str
     attempt: int
+    part: str
     head: list[Any]
     data: Any
 

@@ -15,6 +15,7 @@ from xray_core.journey import LookedUp
 from xray_core.model import item_id_text
 from xray_server.backends.relational.database import Chunk, Database, run_pk
 from xray_server.backends.relational.rows import FP40, SET_NAMES
+from xray_server.backends.relational.tasks import Counting
 from xray_server.records.documents import unpack_values
 from xray_server.store import Sighting, StoredSet
 
@@ -52,7 +53,13 @@ class _SetsOfStep:
 
 def look_up(db: Database, project: str, run_id: str, item_id: str) -> list[LookedUp]:
     """All sets of a run, and whether each holds the item."""
-    return look_up_in(db.chunks(run_pk(db, project, run_id)), item_id)
+    return look_up_in(_counting(db, run_pk(db, project, run_id)), item_id)
+
+
+def _counting(db: Database, run: int, step_id: str | None = None) -> Iterator[Chunk]:
+    """The chunks of a run, or of one step, that count."""
+    counting = Counting(db)
+    return (chunk for chunk in db.chunks(run, step_id) if counting.named(run, chunk.step, chunk.part))
 
 
 def look_up_in(chunks: Iterable[Chunk], item_id: str) -> list[LookedUp]:
@@ -62,7 +69,7 @@ def look_up_in(chunks: Iterable[Chunk], item_id: str) -> list[LookedUp]:
     text = item_id_text(item_id)
     fingerprint = verdicts.fingerprint(text)
     found: dict[tuple[int, int, str | None], _SetsOfStep] = {}
-    for step, step_id, attempt, head, data in chunks:
+    for step, step_id, attempt, _, head, data in chunks:
         for code, reason, n, form, offset, length, *declared in head:
             key = (step, code, reason)
             sets = found.get(key)
@@ -101,7 +108,7 @@ def _declared_at(place: Sequence[Any], data: Any, position: int) -> tuple[float 
 
 def sets(db: Database, project: str, run_id: str, step_id: str | None) -> Iterator[StoredSet]:
     """All sets of one run, or of one step: verdicts and the item sets given."""
-    return sets_of(db.chunks(run_pk(db, project, run_id), step_id))
+    return sets_of(_counting(db, run_pk(db, project, run_id), step_id))
 
 
 def sets_of(chunks: Iterable[Chunk]) -> Iterator[StoredSet]:

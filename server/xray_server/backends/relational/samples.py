@@ -15,6 +15,7 @@ from xray_server.backends.relational.database import (
 )
 from xray_server.backends.relational.lists import page_of, steps_query
 from xray_server.backends.relational.rows import gathered_samples
+from xray_server.backends.relational.tasks import Counting
 from xray_server.store import Page, SampledStep, StepFilter
 
 
@@ -29,7 +30,12 @@ def samples(
         rows = db.steps_named(run, steps)
     wanted = {pk: (db.id_text(key), attempt) for pk, key, attempt in rows}
     found = sample_records(db, run, min(wanted, default=0), max(wanted, default=-1))
-    return gathered_samples((wanted[step], text) for (step, _, _), (_, text) in found if step in wanted)
+    counting = Counting(db)
+    return gathered_samples(
+        (wanted[step], text)
+        for (step, part, _), (_, text) in found
+        if step in wanted and counting.numbered(run, step, part)
+    )
 
 
 def sampled_steps(
@@ -42,11 +48,12 @@ def sampled_steps(
     wanted: dict[int, set[int]] = {}
     for step in steps:
         wanted.setdefault(step.run, set()).add(step.pk)
+    counting = Counting(db)
     found = gathered_samples(
         ((run, pk), text)
         for run, low, data in (db.blocks_of_steps(steps) if steps else ())
-        for (pk, _, _), (_, text) in blocks.unpacked(low, data)
-        if pk in wanted[run]
+        for (pk, part, _), (_, text) in blocks.unpacked(low, data)
+        if pk in wanted[run] and counting.numbered(run, pk, part)
     )
     items = [
         SampledStep(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from xray_core.merge import Part
 from xray_server.backends.relational.database import (
     RUN_COLUMNS,
     STEP_COLUMNS,
@@ -59,6 +60,12 @@ def stored_steps(db: Database, rows: Sequence[StepRow]) -> list[StoredStep]:
     return [_stored_step(db, row, documents[row.pk], part_names) for row in rows]
 
 
+def parts_of(db: Database, row: StepRow) -> list[Part]:
+    """The parts of one step attempt."""
+    document = db.documents([row])[row.pk]
+    return _parts(db, row, document, db.parts({part for part, _ in document}))
+
+
 def columns_of(db: Database, row: StepRow) -> tuple[Any, ...]:
     """What a step's columns have of its part, in the order of `states.IN_COLUMNS`: its document leaves that out."""
     _, at_us, _, _, _, _, _, pipeline, name, step_type, status, position, duration_us = row
@@ -66,10 +73,12 @@ def columns_of(db: Database, row: StepRow) -> tuple[Any, ...]:
 
 
 def _stored_step(db: Database, row: StepRow, document: Sequence[Any], part_names: Mapping[int, str]) -> StoredStep:
-    columns = columns_of(db, row)
-    state = states.step_state(
-        [states.step_part(part_names[part], states.restore_columns(values, columns)) for part, values in document]
-    )
+    state = states.step_state(_parts(db, row, document, part_names))
     run_id, step_id, attempt = db.id_text(row.run_key), db.id_text(row.key), row.attempt
     state.values.update(run_id=run_id, step_id=step_id, attempt=attempt)
     return StoredStep(run_id, step_id, attempt, row.at_us, state.values, state.ledger, state.rejection_rate)
+
+
+def _parts(db: Database, row: StepRow, document: Sequence[Any], part_names: Mapping[int, str]) -> list[Part]:
+    columns = columns_of(db, row)
+    return [states.step_part(part_names[part], states.restore_columns(values, columns)) for part, values in document]

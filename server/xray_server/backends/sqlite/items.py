@@ -11,6 +11,7 @@ from xray_core.model import item_id_text
 from xray_server.backends.relational.ids import id_text
 from xray_server.backends.relational.item_index import suspects
 from xray_server.backends.relational.items import Hit, Sightings, hits
+from xray_server.backends.relational.tasks import Counting
 from xray_server.backends.sqlite import item_index
 from xray_server.backends.sqlite.read import SQLiteDatabase
 from xray_server.records.documents import unpack
@@ -37,6 +38,7 @@ def _across(
     db: SQLiteDatabase, project: int, text: str, fingerprint: int, pipeline: str | None, limit: int, before: int | None
 ) -> tuple[list[ItemRun], int | None]:
     chunks = _Suspects(db, fingerprint)
+    counting = Counting(db)
     runs: list[ItemRun] = []
     seen: set[int] = set()
     for key in chunks.newest_first():
@@ -47,9 +49,12 @@ def _across(
         row = db.connection.execute(_WHOSE, (key,)).fetchone()
         if row is None or row[1] != project or row[0] in seen or (pipeline is not None and row[4] != pipeline):
             continue
-        run, _, run_key, at_us, name = row
+        run, _, run_key, at_us, name, step, part = row
+        if not counting.named(run, step, part):
+            continue
         seen.add(run)
-        of_run = chunks.among([pk for (pk,) in db.connection.execute(_OF_RUN, (run,))])
+        counted = [pk for pk, step, part in db.connection.execute(_OF_RUN, (run,)) if counting.named(run, step, part)]
+        of_run = chunks.among(counted)
         if before is not None and any(_hits(db, pk, text, fingerprint) for pk in of_run if pk >= before):
             continue  # it was on a page before
         if len(runs) == limit:
@@ -59,11 +64,12 @@ def _across(
 
 
 _WHOSE: Final = (
-    "SELECT run.pk, run.project, run.id, run.at_us, word.text FROM verdict_chunk c JOIN step ON step.pk = c.step "
-    "JOIN run ON run.pk = step.run LEFT JOIN word ON word.id = run.pipeline WHERE c.pk = ?"
+    "SELECT run.pk, run.project, run.id, run.at_us, word.text, c.step, part.text FROM verdict_chunk c "
+    "JOIN step ON step.pk = c.step JOIN part ON part.id = c.part JOIN run ON run.pk = step.run LEFT JOIN word ON word.id = run.pipeline WHERE c.pk = ?"
 )
 _OF_RUN: Final = (
-    "SELECT c.pk FROM step JOIN verdict_chunk c ON c.step = step.pk WHERE step.run = ? "
+    "SELECT c.pk, c.step, part.text FROM step JOIN verdict_chunk c ON c.step = step.pk "
+    "CROSS JOIN part ON part.id = c.part WHERE step.run = ? "
     "ORDER BY step.at_us, step.position, c.pk"
 )
 _CHUNK: Final = "SELECT length(data), head FROM verdict_chunk WHERE pk = ?"

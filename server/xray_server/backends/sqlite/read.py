@@ -137,13 +137,14 @@ class SQLiteDatabase:
     def chunks(self, run: int, step_id: str | None = None) -> Iterator[Chunk]:
         """The chunks of verdicts of a run, or of the attempts of one step, in the order in which steps were written."""
         test, values = ("", []) if step_id is None else self.id_test("step.id", id_key(step_id))
-        for pk, size, step, key, attempt, head in self.rows(
-            "SELECT c.pk, length(c.data), step.pk, step.id, step.attempt, c.head FROM step "  # noqa: S608
-            f"JOIN verdict_chunk c ON c.step = step.pk WHERE step.run = ?{' AND ' if test else ''}{test} "
+        for pk, size, step, key, attempt, part, head in self.rows(
+            "SELECT c.pk, length(c.data), step.pk, step.id, step.attempt, part.text, c.head FROM step "  # noqa: S608
+            "JOIN verdict_chunk c ON c.step = step.pk CROSS JOIN part ON part.id = c.part "
+            f"WHERE step.run = ?{' AND ' if test else ''}{test} "
             "ORDER BY step.pk, c.pk",  # the order of writing, in which they lie: sorting by time takes half as long again
             [run, *values],
         ):
-            yield Chunk(step, id_text(key), attempt, unpack(head), self.chunk_data(pk, size))
+            yield Chunk(step, id_text(key), attempt, part, unpack(head), self.chunk_data(pk, size))
 
     def chunk_data(self, pk: int, size_bytes: int) -> Any:
         """A chunk's data: whole when small, else a blob that reads only the bytes asked for."""

@@ -57,7 +57,7 @@ _sets = st.one_of(
 _common: dict[str, Any] = {
     "v": st.just(1),
     "run_id": st.sampled_from(["r1", "0192f3b0-7f6e-7c3a-9f7e-aaaaaaaaaaaa"]),
-    "part": st.sampled_from(["a", "b", "c"]),
+    "part": st.sampled_from(["a", "b", "task:x~0~1~a", "task:x~0~2~a"]),
     "rev": st.integers(0, 3),
     "pipeline": st.one_of(st.none(), _words),
     "status": _status,
@@ -89,6 +89,7 @@ _steps = st.builds(
     orders=st.one_of(st.none(), st.dictionaries(_outcomes, st.just("ab"), max_size=1)),
     relation=st.sampled_from([None, "filter", "rank"]),
     inference=st.sampled_from([None, {"skipped": "budget"}]),
+    task=st.sampled_from([None, "running", "completed"]),
 )
 _samples = st.builds(
     SamplesRecord,
@@ -96,7 +97,7 @@ _samples = st.builds(
     run_id=st.just("r1"),
     step_id=st.sampled_from(["s1", "s3"]),
     attempt=st.just(1),
-    part=st.sampled_from(["a", "b"]),
+    part=st.sampled_from(["a", "task:x~0~1~a", "task:x~0~2~a"]),
     chunk=st.just("live"),
     rev=st.integers(0, 2),
     samples=st.lists(
@@ -108,10 +109,11 @@ _samples = st.builds(
 )
 # a chunk never changes: its content follows from its name
 _verdicts = st.builds(
-    lambda step, chunk: VerdictsRecord(
-        1, "r1", step, [VerdictSet("rejected", 1, f"reason {chunk}", [f"item {chunk}"])], 1, "a", str(chunk)
+    lambda step, part, chunk: VerdictsRecord(
+        1, "r1", step, [VerdictSet("rejected", 1, f"reason {chunk}", [f"item {chunk}"])], 1, part, str(chunk)
     ),
     st.sampled_from(["s1", "s2"]),
+    st.sampled_from(["a", "task:x~0~1~a"]),
     st.integers(0, 2),
 )
 _records = st.lists(st.one_of(_runs, _steps, _samples, _verdicts), min_size=1, max_size=12)
