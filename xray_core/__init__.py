@@ -20,11 +20,13 @@ from xray_core.errors import ApiError, ConfigurationError, DeliveryError, NotFou
 from xray_core.model import Ledger, Origin
 
 if TYPE_CHECKING:
+    from xray_core.attaching import attach
     from xray_core.capture.run import Run
     from xray_core.capture.step import Step
     from xray_core.plugins.hookspecs import hookimpl
     from xray_core.query.client import Client
     from xray_core.settings import Settings
+    from xray_core.tasks import TaskAttempt
     from xray_core.xray import XRay
 
 __all__ = [
@@ -38,8 +40,10 @@ __all__ = [
     "Run",
     "Settings",
     "Step",
+    "TaskAttempt",
     "XRay",
     "XRayError",
+    "attach",
     "carry",
     "current_run",
     "current_step",
@@ -51,7 +55,9 @@ _LAZY = {
     "Run": "xray_core.capture.run",
     "Settings": "xray_core.settings",
     "Step": "xray_core.capture.step",
+    "TaskAttempt": "xray_core.tasks",
     "XRay": "xray_core.xray",
+    "attach": "xray_core.attaching",
     "hookimpl": "xray_core.plugins.hookspecs",
 }
 

@@ -16,6 +16,7 @@ from xray_core.capture.recorder import Recorder
 from xray_core.capture.run import Run
 from xray_core.capture.sampling import Sampler
 from xray_core.capture.step import Step
+from xray_core.capture.task_step import TaskRun
 from xray_core.delivery import Delivery
 from xray_core.errors import ConfigurationError, DeliveryError
 from xray_core.item_ids import ItemId
@@ -23,6 +24,7 @@ from xray_core.model import Capture, Origin
 from xray_core.plugins.host import PluginHost
 from xray_core.safety import guarded, swallow, swallowed
 from xray_core.settings import Settings, load
+from xray_core.tasks import TaskAttempt
 from xray_core.transport import Transport
 from xray_core.transport.http import HttpTransport
 from xray_core.transport.surrounded import Surrounded
@@ -195,6 +197,17 @@ class XRay:
         """
         return self.open_run_unwritten(pipeline, run_id=run_id, **options).attached()
 
+    def attach_task_run(self, run_id: str, pipeline: str, *, task: TaskAttempt, within: str = "") -> Run:
+        """For `attach` and adapters: as `attach_run`, in an attempt of an engine's task; `within` is the id of the step that the
+        task captures into.
+        """
+        return TaskRun(self._recorder, pipeline, run_id=run_id, task=task, within=within)
+
+    def task_attempt(self) -> TaskAttempt | None:
+        """For `attach` and adapters: the attempt of a distributed engine's task that the calling code is in, as plugins say."""
+        found = self.plugins.first("xray_task_attempt")
+        return found if isinstance(found, TaskAttempt) else None
+
     # ------------------------------------------------------------------ delivery
 
     @guarded("flush", default=False)
@@ -220,6 +233,11 @@ class XRay:
     def counters(self) -> Mapping[str, int]:
         """What was sent, retried, dropped, quarantined and swallowed by this client, by name."""
         return {**self._recorder.counters, **self._delivery.counters}
+
+    @property
+    def part(self) -> str:
+        """Names this client in this process: in records, and in the tokens of its steps."""
+        return self._recorder.part
 
     def __enter__(self) -> XRay:
         return self
@@ -312,6 +330,11 @@ def _probe_of(client: XRay) -> Callable[[], bool]:
         return alive is not None and alive()
 
     return has_open_steps
+
+
+def living_clients() -> list[XRay]:
+    """The clients of this process that are not closed."""
+    return [client for client in list(_clients) if not client._closed]
 
 
 _default: XRay | None = None

@@ -62,6 +62,7 @@ STEP: dict[str, tuple[st.SearchStrategy[Any], dict[str, st.SearchStrategy[Any]]]
     "observe_output_size": (st.tuples(number | anything), {}),
     "snapshot": (_nothing, {}),
     "detach": (_nothing, {}),
+    "token": (_nothing, {}),
     "step": (st.tuples(text | anything), {"step_type": anything, "capture": anything, "metadata": anything, "code_version": anything}),
 }  # fmt: skip
 RUN: dict[str, tuple[st.SearchStrategy[Any], dict[str, st.SearchStrategy[Any]]]] = {
@@ -79,7 +80,10 @@ RUN: dict[str, tuple[st.SearchStrategy[Any], dict[str, st.SearchStrategy[Any]]]]
             "code_version": anything, "origin": anything, "metadata": anything, "started_at": anything,
         },
     ),
-    "attach_step": (st.tuples(text | anything), {"name": text | anything, "attempt": number | anything}),
+    "attach_step": (
+        st.tuples(text | anything),
+        {"name": text | anything, "attempt": number | anything, "index": number | anything, "capture": anything},
+    ),
     "snapshot": (_nothing, {}),
     "detach": (_nothing, {}),
 }  # fmt: skip
@@ -96,7 +100,7 @@ CLOSE: dict[str, st.SearchStrategy[Any]] = {
 ELSEWHERE = {
     Step: {"open", "open_now", "close", "attached", "reset_after_fork", "filter"},  # filter raises where the plain filter would
     Run: {"open", "close", "attached", "reset_after_fork", "open_step_unwritten"},
-    XRay: {"run", "step", "open_run", "open_run_unwritten", "attach_run", "flush", "sync_offline", "close"},
+    XRay: {"run", "step", "open_run", "open_run_unwritten", "attach_run", "attach_task_run", "task_attempt", "flush", "sync_offline", "close"},
 }  # fmt: skip
 
 

@@ -62,6 +62,10 @@ class NoStep:
         """A step inside no step: itself, as harmless."""
         return self
 
+    def token(self) -> str:
+        """The token of no step, which `xray_core.attach` takes for none."""
+        return ""
+
     def filter(self, frame: T, reject: Mapping[str, Any], **options: Any) -> T:
         """The rows that no mask rejects; the one method whose answer the program needs."""
         from xray_core.capture import frames  # with what hashes ids: not for a process that only imports `current_step`

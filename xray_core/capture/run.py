@@ -170,9 +170,7 @@ class Run:
         `started_at` is for steps that began earlier, or elsewhere; the default is now.
         """
         named = self._recorder.sanitizer.name
-        return Step(
-            self,
-            self._recorder,
+        return self._new_step(
             named(name),
             step_type=named(step_type) if step_type is not None else None,
             step_id=id_text(step_id) if step_id is not None else None,
@@ -189,9 +187,23 @@ class Run:
             started_at=started_at,
         )
 
-    def attach_step(self, step_id: str, *, name: str = "", attempt: int = 1, part: str | None = None) -> Step:
+    def _new_step(self, name: str, **options: Any) -> Step:
+        return Step(self, self._recorder, name, **options)
+
+    def attach_step(
+        self,
+        step_id: str,
+        *,
+        name: str = "",
+        attempt: int = 1,
+        part: str | None = None,
+        index: int | None = None,
+        capture: str | None = None,
+    ) -> Step:
         """For adapters: a handle on a step that another process owns. What is captured here is added to it."""
-        step = self.open_step_unwritten(name, step_id=step_id, attempt=attempt, part=part, index=None).attached()
+        step = self.open_step_unwritten(
+            name, step_id=step_id, attempt=attempt, part=part, index=index, capture=capture
+        ).attached()
         self._recorder.open_things[step] = None
         return step
 

@@ -19,6 +19,7 @@ from xray_core.capture import context
 from xray_core.capture.bucket import FastPath
 from xray_core.capture.step_items import EndedError
 from xray_core.capture.step_values import StepValues
+from xray_core.capture.token import Token, carried
 from xray_core.model import STATUS_RANK, Capture, Ledger, Origin, Status, is_failure, make_ledger
 from xray_core.native import make_rlock
 from xray_core.safety import guarded, swallow
@@ -186,6 +187,16 @@ class Step(StepValues):
         return self.run.step(
             name, step_type, capture=capture, metadata=metadata, code_version=code_version, parent_id=self.step_id
         )
+
+    @guarded("step.token", default="")
+    def token(self) -> str:
+        """The text by which `xray_core.attach` finds this step in any process, on any machine. Holds no key."""
+        head = self._head
+        recorder = self._recorder
+        return Token(
+            head.run_id, head.step_id, head.attempt, head.pipeline or "", self.name, head.index, self.capture,
+            carried(recorder.settings), recorder.part,
+        ).spell()  # fmt: skip
 
     # ------------------------------------------------------------------ opening and closing
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from xray_core.capture.step import Step
     from xray_core.model import Origin
     from xray_core.settings import Settings
+    from xray_core.tasks import TaskAttempt
     from xray_core.transport import Transport
 
 PROJECT = "xray"
@@ -54,6 +55,11 @@ def xray_make_transport(settings: Settings) -> Transport | None:
 @hookspec(firstresult=True)
 def xray_run_origin() -> tuple[Origin, str | None, str | None] | None:
     """A run starts by hand: the framework object around it, and the ids of the run and step it is a child of."""
+
+
+@hookspec(firstresult=True)
+def xray_task_attempt() -> TaskAttempt | None:
+    """The attempt of a distributed engine's task that the calling code is in; asked when a step is attached, and by adapters."""
 
 
 @hookspec

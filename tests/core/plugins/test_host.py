@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.core.capturing import Captured
-from xray_core import Origin, XRay, hookimpl
+from xray_core import Origin, TaskAttempt, XRay, hookimpl
 from xray_core.capture.sampling import BottomKSampler
 from xray_core.plugins import hookspecs
 from xray_core.plugins.host import PluginHost
@@ -105,6 +105,17 @@ def test_xray_run_origin_makes_a_manual_run_the_child_of_a_frameworks_task() -> 
     record = memory.of_kind("run")[-1]
     assert record["parent"] == {"run_id": "flow", "step_id": "task"}
     assert record["origin"]["framework"] == "prefect"
+
+
+@pytest.mark.swallows
+def test_xray_task_attempt_says_which_attempt_code_is_in_and_one_that_raises_is_passed_over() -> None:
+    def broken() -> TaskAttempt:
+        raise RuntimeError("no worker here")
+
+    attempt = TaskAttempt("partition 7", 0, 2)
+    plugins = [_plugin(xray_task_attempt=each) for each in (lambda: attempt, lambda: None, broken)]
+    assert XRay("p", plugins=plugins).task_attempt() == attempt
+    assert XRay("p", plugins=[_plugin(xray_task_attempt=lambda: "partition 7")]).task_attempt() is None
 
 
 @pytest.mark.parametrize("hook", ["xray_run_started", "xray_run_finished", "xray_step_finished"])
