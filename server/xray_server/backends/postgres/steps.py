@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg import Cursor
 
 from xray_server.backends.postgres.text import id_bytes
+from xray_server.backends.relational.merged import LastMerged
 from xray_server.backends.relational.rows import (
     STATUS_NAMES,
     STEP_ROW_COLUMNS,
@@ -47,10 +48,11 @@ _KNOWN = (
 class StepRows:
     """Used once. `sums` is complete after `fold`; `fresh` are the numbers of the steps that were not there before."""
 
-    def __init__(self, cursor: Cursor[Any], dictionary: Dictionary, parts: Dictionary) -> None:
+    def __init__(self, cursor: Cursor[Any], dictionary: Dictionary, parts: Dictionary, last: LastMerged) -> None:
         self._cursor = cursor
         self._dictionary = dictionary
         self._parts = parts
+        self._last = last
         self._inserts: list[tuple[Any, ...]] = []
         self._updates: list[tuple[Any, ...]] = []
         self._reasons: list[tuple[Any, ...]] = []
@@ -112,22 +114,22 @@ class StepRows:
             None if word is None else self._dictionary.text(word) for word in (pipeline, name, kind)
         )
         columns = (pipeline, name, kind, STATUS_NAMES[status], position, old_at_us, duration_us)
-        before_parts: Parts = {
-            self._parts.text(part): states.restore_columns(values, columns) for part, values in unpack(doc)
-        }
+        last = self._last.get(pk, doc)
+        if last is not None:
+            before_parts, before = last
+        else:
+            before_parts = {
+                self._parts.text(part): states.restore_columns(values, columns) for part, values in unpack(doc)
+            }
+            before = step_state(before_parts)
         now, changed = merged(before_parts, parts, states.step_part)
         if not changed:
             return
-        before, after = step_state(before_parts), step_state(now)
+        after = step_state(now)
         at_us = effective_start_us(before, after, old_us=old_at_us, received_us=received_us)
-        self._updates.append(
-            (
-                *step_columns(after, at_us, self._dictionary.id),
-                squeeze(step_document(now, after, at_us, self._parts.id)),
-                run,
-                pk,
-            )
-        )
+        document = squeeze(step_document(now, after, at_us, self._parts.id))
+        self._last.put(pk, document, now, after)
+        self._updates.append((*step_columns(after, at_us, self._dictionary.id), document, run, pk))
         if before_parts:
             self.sums.add(before, project=project, run=run, at_us=old_at_us, sign=-1)
         self.sums.add(after, project=project, run=run, at_us=at_us, sign=1)

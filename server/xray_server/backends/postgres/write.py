@@ -21,6 +21,7 @@ from xray_server.backends.postgres.text import escape_text, id_bytes
 from xray_server.backends.relational import blocks
 from xray_server.backends.relational.deleted import without
 from xray_server.backends.relational.erase import erase_from_batch
+from xray_server.backends.relational.merged import LastMerged
 from xray_server.backends.relational.rows import (
     RUN_STARTED_US,
     Folded,
@@ -54,6 +55,7 @@ class Writer:
         self._projects = Dictionary(db, "project")
         self._dictionary = Dictionary(db, "word")
         self._parts = Dictionary(db, "part")
+        self._last = LastMerged()
         self._weeks: set[int] = set()
         self._erased = erase.ErasedItems()
 
@@ -92,7 +94,7 @@ class Writer:
                 erase_from_batch(folded, self._erased.items, lambda key: erase.place_of(cursor, key))
             runs = _RunRows(cursor, self._dictionary, self._parts, folded)
             runs.lock()
-            steps = StepRows(cursor, self._dictionary, self._parts)
+            steps = StepRows(cursor, self._dictionary, self._parts, self._last)
             pks = steps.fold(folded.steps, runs.pks, folded.received, runs.fresh)
             self._make_partitions({key[0] for key in pks.values()})
             runs.write(steps.sums.by_run)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from xray_server.backends.relational import blocks
 from xray_server.backends.relational.ids import id_key
+from xray_server.backends.relational.merged import LastMerged
 from xray_server.backends.relational.rows import (
     SET_CODES,
     STATUS_NAMES,
@@ -57,10 +58,13 @@ def new_step(key: StepKey, parts: Parts, received_us: int, dictionary: Dictionar
 class StepRows:
     """The rows of the steps of one transaction: the steps themselves, their reasons, and the sums that both add to."""
 
-    def __init__(self, connection: sqlite3.Connection, dictionary: Dictionary, parts: Dictionary) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, dictionary: Dictionary, parts: Dictionary, last: LastMerged
+    ) -> None:
         self._db = connection
         self._dictionary = dictionary
         self._parts = parts
+        self._last = last
         self._inserts: list[tuple[Any, ...]] = []
         self._blocks: list[tuple[int, int, int, bytes]] = []
         self._updates: list[tuple[Any, ...]] = []
@@ -116,14 +120,21 @@ class StepRows:
             None if word is None else self._dictionary.text(word) for word in (pipeline, name, kind)
         )
         columns = (pipeline, name, kind, STATUS_NAMES[status], position, old_at_us, duration_us)
-        stored = documents(self._db, [(pk, run, doc)])[pk]
-        known: Parts = {self._parts.text(part): states.restore_columns(values, columns) for part, values in stored}
+        last = self._last.get(pk, doc)
+        if last is not None:
+            known, before = last
+        else:
+            stored = documents(self._db, [(pk, run, doc)])[pk]
+            names = self._parts.texts([part for part, _ in stored])
+            known = {names[part]: states.restore_columns(values, columns) for part, values in stored}
+            before = step_state(known)
         now, changed = merged(known, parts, states.step_part)
         if not changed:
             return
-        before, after = step_state(known), step_state(now)
+        after = step_state(now)
         at_us = effective_start_us(before, after, old_us=old_at_us, received_us=received_us)
         document = squeeze(step_document(now, after, at_us, self._parts.id))
+        self._last.put(pk, document, now, after)
         self._updates.append((*step_columns(after, at_us, self._dictionary.id), document, pk))
         self._db.executemany(
             "DELETE FROM step_reason WHERE project = ? AND reason = ? AND at_us = ? AND step = ? AND outcome = ?",

@@ -15,6 +15,7 @@ from xray_server.backends.relational import blocks
 from xray_server.backends.relational.deleted import without
 from xray_server.backends.relational.erase import ErasedByProject, erase_from_batch
 from xray_server.backends.relational.ids import id_key
+from xray_server.backends.relational.merged import LastMerged
 from xray_server.backends.relational.rows import (
     Folded,
     Parts,
@@ -69,6 +70,7 @@ class Writer:
         self._projects = Dictionary(connection, "project", "name")
         self._dictionary = Dictionary(connection, "word", "text")
         self._parts = Dictionary(connection, "part", "text")
+        self._last = LastMerged()
         self._runs: dict[RunKey, int] = {}
         self._data_version = -1
         self._erased: ErasedByProject = {}
@@ -166,7 +168,7 @@ class Writer:
         runs: dict[RunKey, int] = {}
         for run_key, parts in folded.runs.items():
             runs[run_key] = self._run(run_key, parts, folded.received[run_key], fresh)
-        rows = StepRows(self._db, self._dictionary, self._parts)
+        rows = StepRows(self._db, self._dictionary, self._parts, self._last)
         of_run: dict[RunKey, dict[StepKey, Parts]] = {}
         for key, parts in folded.steps.items():
             of_run.setdefault(key[:2], {})[key] = parts

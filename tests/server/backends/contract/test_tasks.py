@@ -1,6 +1,6 @@
 """Of several attempts of one task one counts, with its verdicts and samples, in every answer and whatever came first.
 
-Tests backends/relational/tasks.py.
+Tests backends/relational/merged.py and tasks.py.
 """
 
 from __future__ import annotations
@@ -167,3 +167,27 @@ def test_what_is_exported_of_a_store_counts_the_same_in_the_next(new_store: Call
     (run,) = store.dump(cursor=None, limit=9).items
     write(other, [decode_record(msgspec.json.encode(record)) for record in run.records])
     assert answers(other) == IS
+
+
+def test_tasks_that_arrive_one_by_one_and_again_come_to_what_they_come_to_at_once(
+    new_store: Callable[[], Store],
+) -> None:
+    def of_task(number: int, attempt: int) -> list[Record]:
+        part = TaskAttempt(f"partition {number}", 0, attempt).part("a")
+        counts: Any = {"rejected": 10 * attempt + number, "accepted": 5}
+        reasons: Any = {"rejected": {f"reason {number % 3}": 10 * attempt + number}, "accepted": {"": 5}}
+        times = {"rev": T0 + attempt * 10 * S, "started_us": T0 + attempt * 10 * S - S}
+        return [StepRecord(v=1, run_id="r", step_id="judge", attempt=1, part=part, counts=counts, reasons=reasons, task="completed", **times)]  # fmt: skip
+
+    one_by_one, at_once = new_store(), new_store()
+    tasks = [of_task(number, 1) for number in range(18)] + [of_task(number, 2) for number in (3, 17)]
+    write(one_by_one, OWNER, *tasks, tasks[0])
+    write(at_once, [record for records in [*tasks, OWNER] for record in records])
+    found, wanted = (store.step(PROJECT, "r", "judge")[0] for store in (one_by_one, at_once))
+    assert found.state == wanted.state
+    assert found.ledger.rejected == 10 * 18 + sum(range(18)) + 20
+    reasons = [
+        store.trend(PROJECT, pipeline="p", name="judge", since_us=0, until_us=T0 + 10**12)[0].reasons
+        for store in (one_by_one, at_once)
+    ]
+    assert reasons[0] == reasons[1] == found.state["reasons"]["rejected"]
