@@ -8,7 +8,7 @@ PORT   ?= 8000
 # Frameworks and browsers change the process they run in (loggers, loaders, event loops): each has one to itself.
 APART := tests/integrations/airflow tests/integrations/prefect tests/integrations/dagster tests/e2e/browser
 
-.PHONY: demo test test-stack docs check constraints audit bench bench-store bench-peers format clean help
+.PHONY: demo test test-stack test-matrix test-lowest release-check docs check constraints audit bench bench-store bench-peers format clean help
 help:           ## say what can be done here
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 16
 
@@ -59,6 +59,18 @@ $(VENV)/.docs: $(BIN)/uv pyproject.toml
 
 docs: $(VENV)/.docs    ## the documentation site, into build/site; links and anchors checked, no network
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build 2>&1 | { ! grep -v "^INFO"; } && echo "build/site/index.html; with search: $(PYTHON) -m http.server -d build/site"
+
+test-matrix: $(VENV)/.dev   ## the tests on every Python that this machine has; ARGS="tests/core -k wire"
+	@$(BIN)/python -m tests.release.matrix $(ARGS)
+
+test-lowest: $(VENV)/.dev   ## most tests on the lowest Python, with the lowest version of every dependency
+	@$(BIN)/python -m tests.release.matrix --lowest $(ARGS)
+
+$(VENV)/.release: $(VENV)/.dev
+	@$(UV) -e '.[release]' && touch $@
+
+release-check: $(VENV)/.release  ## build, read, install and use what would be published, on 3.10 and 3.13 (PYTHONS="3.12")
+	@$(BIN)/python -m tests.release.check
 
 check: $(VENV)/.dev    ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

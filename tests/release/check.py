@@ -1,0 +1,115 @@
+"""`make release-check`: what would be published, built and used as its users will, on the lowest and the highest Python.
+
+Builds sdist and wheel, reads them as an index does, installs the wheel into empty environments, tells the demo's story, follows the
+documentation, and lists what comes along (build/sbom.cdx.json, build/licences.md). Needs the package index.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Final
+
+from tests.release.pythons import ROOT, UV, available, environment, run
+
+DIST: Final = ROOT / "build" / "dist"
+PYTHONS: Final = tuple(os.environ.get("PYTHONS", "3.10 3.13").split())
+BIN: Final = Path(sys.executable).parent
+SHELVES: Final = ("xray_core", "integrations", "server", "examples")
+# Beside the server: what blocks of the documentation import.
+FOR_THE_PAGES: Final = ("demo", "otel")
+PACKAGES_FOR_THE_PAGES: Final = ("structlog", "polars")
+
+
+def main() -> int:
+    """Every check; exits at the first that fails."""
+    wheel = build()
+    everything_is_in(wheel)
+    for version, python in available(PYTHONS):
+        with tempfile.TemporaryDirectory(prefix="xray-release-") as directory:
+            use(wheel, version, python, Path(directory))
+    print(f"release-check: {wheel.name} on Python {', '.join(PYTHONS)}: built, read, installed, followed")
+    return 0
+
+
+def build() -> Path:
+    """Sdist, and the wheel out of it; both as an index wants them."""
+    shutil.rmtree(DIST, ignore_errors=True)
+    run(UV, "build", "--quiet", "--out-dir", DIST, ROOT)
+    (wheel,) = DIST.glob("*.whl")
+    run(BIN / "twine", "check", "--strict", *DIST.glob("*.whl"), *DIST.glob("*.tar.gz"))
+    run(BIN / "check-wheel-contents", "--toplevel", ",".join(packages()), wheel)
+    return wheel
+
+
+def packages() -> list[str]:
+    """The top-level packages that are shipped."""
+    shelves = [ROOT / shelf for shelf in SHELVES[1:]]
+    return ["xray_core", *sorted(path.parent.name for shelf in shelves for path in shelf.glob("*/__init__.py"))]
+
+
+def everything_is_in(wheel: Path) -> None:
+    """The wheel has every file of the packages that is in the repository, and no other; the sdist has them too."""
+    tracked = subprocess.run(["git", "ls-files", *SHELVES], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    wanted = {name.split("/", 1)[1] if name.split("/")[0] in SHELVES[1:] else name for name in tracked.split()}
+    inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    if inside != wanted:
+        raise SystemExit(f"the wheel lacks {sorted(wanted - inside)} and has {sorted(inside - wanted)}")
+    (sdist,) = DIST.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        kept = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+    if not set(tracked.split()) <= kept:
+        raise SystemExit(f"the sdist lacks {sorted(set(tracked.split()) - kept)}")
+
+
+def use(wheel: Path, version: str, python: Path, place: Path) -> None:
+    """What a user does first, in an empty environment and an empty home; then every page, as it is printed."""
+    made = environment(place / "venv", python)
+    home = place / "home"
+    home.mkdir()
+    own = {"PATH": f"{made.parent}:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8", "COLUMNS": "120"}
+    run(UV, "pip", "install", "--quiet", "--python", made, f"{wheel}[demo]")
+    if version == PYTHONS[-1]:
+        brought_along(made)
+    for command in (["--version"], ["demo", "--once", "--port", "0"], ["constraints"], ["doctor", "--json"]):
+        print(f"$ xray {' '.join(command)}", flush=True)
+        done = subprocess.run([made.parent / "xray", *command], cwd=home, env=own, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"exit code {done.returncode}\n{done.stdout}{done.stderr}")
+        if command[0] == "demo" and "EV-4240-0614 was selected at select" not in done.stdout:
+            raise SystemExit(done.stdout)
+    extras = ",".join(FOR_THE_PAGES)
+    run(UV, "pip", "install", "--quiet", "--python", made, f"{wheel}[{extras}]", *PACKAGES_FOR_THE_PAGES)
+    run(sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-m", "stack", "tests/docs/test_blocks.py", cwd=ROOT,
+        env={**os.environ, "XRAY_TEST_PYTHON": str(made), "CI": ""})  # fmt: skip
+
+
+def brought_along(python: Path) -> None:
+    """What `pip install 'xray-pipelines[demo]'` brings: a bill of materials, and under which terms each of them comes."""
+    out = ROOT / "build"
+    run(BIN / "cyclonedx-py", "environment", python, "--output-file", out / "sbom.cdx.json")
+    listed = subprocess.run(
+        [BIN / "pip-licenses", f"--python={python}", "--format=json", "--from=mixed"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = sorted(json.loads(listed.stdout), key=lambda each: each["Name"].lower())
+    rows = [f"| {each['Name']} | {each['Version']} | {each['License']} |" for each in found]
+    (out / "licences.md").write_text("\n".join(["| package | version | licence |", "|---|---|---|", *rows]) + "\n")
+    unknown = [each["Name"] for each in found if each["License"] == "UNKNOWN"]
+    strict = [each["Name"] for each in found if "GPL" in each["License"] and "LGPL" not in each["License"]]
+    if unknown or strict:
+        raise SystemExit(f"licences to look at: unknown {unknown}, strict {strict}")
+    print(f"{len(found)} packages come along: build/licences.md, build/sbom.cdx.json")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
