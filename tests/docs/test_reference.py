@@ -13,7 +13,17 @@ import yaml
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
-PUBLIC: Final = ("xray_core", "xray_core.testing", "xray_prefect", "xray_dagster", "xray_otel", "xray_openlineage")
+PUBLIC: Final = (
+    "xray_core",
+    "xray_core.testing",
+    "xray_prefect",
+    "xray_dagster",
+    "xray_otel",
+    "xray_openlineage",
+    "xray_dask",
+    "xray_ray",
+    "xray_spark",
+)
 SECTIONS: Final = ["Home", "Start", "How-to", "Explanation", "Reference", "Operate"]
 
 
