@@ -193,7 +193,7 @@ def test_nothing_to_map_is_said_to_be_so(xray: Captured) -> None:
     assert never["metadata"] == {"result.not_run": "nothing yielded no dynamic output"}
 
 
-@pytest.mark.parametrize("unreadable", [None, pytest.param("link_33", marks=pytest.mark.swallows)])
+@pytest.mark.parametrize("unreadable", [None, pytest.param("link_5", marks=pytest.mark.swallows)])
 def test_every_step_of_a_long_plan_is_read_though_one_cannot_be_read_ahead(
     xray: Captured, monkeypatch: pytest.MonkeyPatch, unreadable: str | None
 ) -> None:
@@ -209,14 +209,14 @@ def test_every_step_of_a_long_plan_is_read_though_one_cannot_be_read_ahead(
     @op(retry_policy=RetryPolicy(max_retries=1))
     def link(config: Links, value: int) -> int:
         tries.append(value)
-        if len(tries) == 20:
+        if len(tries) == 3:
             raise ValueError("once")
         return value * config.factor
 
     @job
     def chain() -> None:
         value = start()
-        for at in range(70):
+        for at in range(10):
             value = link.alias(f"link_{at}")(value)
 
     class Once(fields.StepFields):
@@ -228,16 +228,17 @@ def test_every_step_of_a_long_plan_is_read_though_one_cannot_be_read_ahead(
 
     failed: list[str | None] = []
     monkeypatch.setattr(fields, "StepFields", Once)
-    assert chain.execute_in_process(run_config={"ops": {"link_69": {"config": {"factor": 3}}}}).success
+    monkeypatch.setattr(runs, "_READ_AHEAD", 4)
+    assert chain.execute_in_process(run_config={"ops": {"link_9": {"config": {"factor": 3}}}}).success
     assert failed == ([unreadable] if unreadable else [])
-    steps = [xray.step(f"link_{at}", attempt=2 if at == 19 else 1) for at in range(70)]
-    assert [step["name"] for step in steps] == [f"link_{at}" for at in range(70)]
+    steps = [xray.step(f"link_{at}", attempt=2 if at == 2 else 1) for at in range(10)]
+    assert [step["name"] for step in steps] == [f"link_{at}" for at in range(10)]
     assert [step["upstream"] for step in steps[1:]] == [[step["step_id"]] for step in steps[:-1]]
     assert all(after["started_us"] >= before["ended_us"] for before, after in pairwise(steps))
     assert {step["code_version"] for step in steps} == {steps[0]["code_version"]}
-    assert [step["metadata"]["max_retries"] for step in steps] == [1] * 70
-    assert [step["metadata"]["config"]["factor"] for step in steps] == [1] * 69 + [3]
-    assert xray.step("link_19", attempt=1)["status"] == "failed"
+    assert [step["metadata"]["max_retries"] for step in steps] == [1] * 10
+    assert [step["metadata"]["config"]["factor"] for step in steps] == [1] * 9 + [3]
+    assert xray.step("link_2", attempt=1)["status"] == "failed"
 
 
 def test_steps_are_made_once_whatever_order_they_run_in_and_those_that_are_skipped_are_let_go(
@@ -258,9 +259,9 @@ def test_steps_are_made_once_whatever_order_they_run_in_and_those_that_are_skipp
     @job
     def wide() -> None:
         value = silent()
-        for at in range(40):
+        for at in range(5):
             skipped.alias(f"a_skipped_{at:02}")(value)
-        for at in range(80):  # the last of the plan's order first
+        for at in range(11):  # the last of the plan's order first
             work.alias(f"b_work_{at:02}").tag({"dagster/priority": str(at)})()
 
     made: Counter[str] = Counter()
@@ -277,11 +278,12 @@ def test_steps_are_made_once_whatever_order_they_run_in_and_those_that_are_skipp
 
     monkeypatch.setattr(runs.RunCapture, "_make", counted)
     monkeypatch.setattr(runs.RunCapture, "made", noted)
+    monkeypatch.setattr(runs, "_READ_AHEAD", 4)
     assert wide.execute_in_process().success
     assert set(made.values()) == {1}
     assert [len(capture._made) for capture in captures] == [0]
-    assert {xray.step(f"b_work_{at:02}")["status"] for at in range(80)} == {"completed"}
-    assert {xray.step(f"a_skipped_{at:02}")["status"] for at in range(40)} == {"skipped"}
+    assert {xray.step(f"b_work_{at:02}")["status"] for at in range(11)} == {"completed"}
+    assert {xray.step(f"a_skipped_{at:02}")["status"] for at in range(5)} == {"skipped"}
 
 
 def test_ops_in_graphs_carry_their_place_and_their_parameters(xray: Captured) -> None:
