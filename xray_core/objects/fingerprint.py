@@ -13,8 +13,9 @@ which wrote none, [1, 2] was not equal to [1.0, 2.0].
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from itertools import chain, repeat
 from typing import Any, Final
 
 import xxhash
@@ -30,6 +31,7 @@ _MAX_DIGITS: Final = 1_000  # of a Decimal written out
 _INTS: Final[frozenset[type]] = frozenset({int})
 _DICTS: Final[frozenset[type]] = frozenset({dict})
 _SHORT: Final = 1_000  # characters of a text of a record
+_MISSING: Final = object()
 _MAX_NAMES: Final = 1_000  # of fields, whose hashes are kept while one value is read
 _FEW: Final = 500  # values of a collection that is begun without asking
 _BETWEEN_LOOKS: Final = 100  # values, between two looks at the clock
@@ -126,7 +128,11 @@ class _Walk:
                 in_order = _digest(tag + joined.encode("utf-8", "surrogatepass"))
                 sorted_ = _digest(tag + b"~" + "\x00".join(sorted(texts)).encode("utf-8", "surrogatepass"))
                 return (in_order if ordered else sorted_), sorted_
-        hashes = [self.hash(element, depth + 1) for element in elements]
+        records = self._records(elements, depth + 1) if kinds == _DICTS and len(elements) > 1 else None
+        if records is not None:
+            hashes = list(zip(records, records))
+        else:
+            hashes = [self.hash(element, depth + 1) for element in elements]
         unordered = _digest(b"m" + b"".join(sorted(h[1] for h in hashes)))
         if not ordered:
             return _digest(b"s" + b"".join(sorted(h[0] for h in hashes))), unordered
@@ -163,6 +169,33 @@ class _Walk:
         if self.tick is not None and self.nodes // _BETWEEN_LOOKS != before:
             self.tick(0.0)
         return _digest(b"d" + b"".join(sorted(found)))
+
+    def _records(self, rows: Sequence[dict[Any, Any]], depth: int) -> list[bytes] | None:
+        """What `_map` answers for each record, field by field; None where they are not all of the same few plain fields."""
+        names = list(rows[0])
+        nodes = len(rows) * (1 + 2 * len(names))
+        if (
+            nodes > self.nodes
+            or depth >= MAX_DEPTH
+            or set(map(len, rows)) != {len(names)}
+            or not set(map(type, chain.from_iterable(rows))) <= _STRINGS
+        ):
+            return None
+        is_looked_at = self.tick is not None and nodes > self.nodes % _BETWEEN_LOOKS
+        parts: list[Iterable[bytes]] = [repeat(b"d", len(rows))]
+        for digest, name in sorted(zip(map(_of_text, names), names)):
+            values = [row.get(name, _MISSING) for row in rows]
+            kinds = set(map(type, values))
+            if not kinds <= _HASH_OF.keys() or (
+                str in kinds and any(len(v) > _SHORT for v in values if type(v) is str)
+            ):
+                return None
+            if is_looked_at and self.tick is not None:
+                self.tick(0.0)
+            hashed = map(_HASH_OF[kinds.pop()], values) if len(kinds) == 1 else (_HASH_OF[type(v)](v) for v in values)
+            parts += [repeat(digest), hashed]
+        self.nodes -= nodes
+        return list(map(_digest, map(b"".join, zip(*parts))))
 
     def _cell(self, value: Any) -> int:
         """A cell of a column as a 64-bit hash."""

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from xray_core.compare.evidence import values_equal
 from xray_core.compare.options import Options
+from xray_core.objects import fingerprint as module
 from xray_core.objects.fingerprint import fingerprint
 
 values = st.recursive(
@@ -205,6 +206,44 @@ def test_what_cannot_be_read_whole_says_so() -> None:
     assert fingerprint(object())["partial"]
     assert fingerprint([{"i": i} for i in range(50_000)])["partial"]
     assert not fingerprint({"a": [1, {"b": None}]})["partial"]
+
+
+fields = st.lists(st.text(max_size=3), max_size=4, unique=True)
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+ODD: list[Any] = [
+    {},
+    {"id": [1]},
+    {1: 2},
+    {"id": Decimal(1)},
+    {(1, 2): "x"},
+    {"id": "x" * 100_001},
+    1,
+    None,
+    {"\ud800": 1},
+]
+
+
+@given(st.data(), fields, st.lists(st.sampled_from(ODD), max_size=1))
+def test_records_that_are_read_field_by_field_have_the_fingerprint_that_each_by_itself_gives(
+    data: st.DataObject, names: list[str], odd: list[Any]
+) -> None:
+    """What is stored from before is compared with it."""
+    rows = data.draw(st.lists(st.fixed_dictionaries(dict.fromkeys(names, plain)), min_size=1, max_size=4))
+    rows += odd
+    together = fingerprint(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        for quick in ("_records", "_flat"):
+            patch.setattr(module._Walk, quick, lambda *_: None)
+        assert fingerprint(rows) == together
+    assert fingerprint(_rebuilt(rows)) == together
+
+
+def test_a_few_records_are_read_without_a_look_at_the_clock_and_many_not_without_one() -> None:
+    def no_time(_: float) -> None:
+        raise TimeoutError
+
+    assert not fingerprint([{"a": 1, "b": "x"}] * 10, no_time)["partial"]
+    assert fingerprint([{"a": 1, "b": "x"}] * 100, no_time)["partial"]
 
 
 def _rebuilt(value: Any) -> Any:
