@@ -84,10 +84,11 @@ def followed(page: Path, directory: Path) -> subprocess.CompletedProcess[str]:
     command = [python, str(ROOT / "tests" / "docs" / "follow.py"), str(page), str(directory)]
     if shutil.which("unshare") and subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode == 0:
         command = ["unshare", "-rn", "bash", "-c", 'ip link set lo up; exec "$@"', "-", *command]
-    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=110)
+    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=380)
 
 
 @pytest.mark.stack
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", FOLLOWED, ids=name_of)
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     python = os.environ.get("XRAY_TEST_PYTHON", sys.executable)
