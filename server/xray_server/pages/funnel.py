@@ -175,8 +175,12 @@ def from_steps(steps: Sequence[StoredStep], *, scale: str | None = None) -> Funn
     return _measured(ordered, scale)
 
 
-def from_groups(groups: Iterable[StepGroup], *, scale: str | None = None) -> Funnel:
-    """The funnel of a run with too many steps to read each: by name, without reasons and without nesting."""
+def from_groups(groups: Iterable[StepGroup], *, scale: str | None = None, drawn: bool = True) -> Funnel:
+    """The funnel of a run with too many steps to read each: by name, without reasons and without nesting.
+
+    Args:
+        drawn: the lengths of its bars too; a list of runs shows figures alone.
+    """
     rows = []
     for group in groups:
         row = Row((group.name or "unnamed",), group.step_type)
@@ -189,7 +193,7 @@ def from_groups(groups: Iterable[StepGroup], *, scale: str | None = None) -> Fun
                 row.reasons[(outcome, "")] = getattr(group, outcome)
         row.intervals = [(group.first_at_us, None, 1, row.status)]
         rows.append(row)
-    return _measured(rows, scale)
+    return _measured(rows, scale, drawn=drawn)
 
 
 def paths_of(steps: Sequence[StoredStep]) -> dict[str, tuple[str, ...]]:
@@ -278,7 +282,7 @@ def _add(row: Row, step: StoredStep, *, is_last: bool) -> None:
             row.reasons[(outcome, "")] = row.reasons.get((outcome, ""), 0) + rest
 
 
-def _measured(rows: list[Row], scale: str | None) -> Funnel:
+def _measured(rows: list[Row], scale: str | None, *, drawn: bool = True) -> Funnel:
     """Shares and lengths, given all rows."""
     first, first_name, previous = 0, None, None
     before_first: list[Row] = []
@@ -308,7 +312,7 @@ def _measured(rows: list[Row], scale: str | None) -> Funnel:
     narrowest = min((row.accepted for row in rows if row.counted and row.accepted > 0), default=widest)
     if scale not in ("linear", "log"):
         scale = "log" if narrowest and widest / narrowest > _LOG_ABOVE else "linear"
-    for row in rows:
+    for row in rows if drawn else ():
         _lay_out(row, widest, scale)
     return Funnel(rows, scale, first, first_name, last)
 

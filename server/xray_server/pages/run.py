@@ -35,20 +35,16 @@ MAX_SORTED: Final = 2_000  # steps of one name that are sorted or filtered
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
-    """One run in the list of runs: `entered` -> `left` items, and the row that rejected most."""
+    """One run in the list of runs, the figures of its steps, and the row where most items were lost, if any."""
 
     run: Mapping[str, Any]
     funnel: funnels.Funnel | None
+    worst: funnels.Row | None
 
     @property
     def believed(self) -> tuple[str, Mapping[str, int] | None]:
         """What tells how far its counts can be believed (`formatting.completeness`)."""
         return str(self.run["status"]), self.run["dropped"]
-
-    @property
-    def worst(self) -> funnels.Row | None:
-        """The row of the funnel where most items were lost, if any."""
-        return None if self.funnel is None else self.funnel.worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +103,11 @@ def run_lines(store: Store, project: str, where: RunFilter, *, cursor: str | Non
     page = store.runs(project, where, limit=RUNS_PER_PAGE, cursor=cursor)
     small = [run.run_id for run in page.items if 0 < run.step_count <= SUMMARISED_STEPS]
     groups = store.step_groups(project, small)
-    lines = [
-        RunLine(
-            heads.row(read_runs.run_json(run)),
-            funnels.from_groups(groups[run.run_id]) if run.run_id in groups else None,
-        )
-        for run in page.items
-    ]
+    lines = []
+    for run in page.items:
+        funnel = funnels.from_groups(groups[run.run_id], drawn=False) if run.run_id in groups else None
+        worst = None if funnel is None else funnel.worst
+        lines.append(RunLine(heads.row(read_runs.run_json(run)), funnel, worst))
     return lines, page.next_cursor
 
 
