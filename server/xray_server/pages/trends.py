@@ -21,12 +21,15 @@ FIGURES: Final[dict[Figure, str]] = {
     "value": "declared values",
 }
 HEIGHT: Final = 64.0
-MAX_BARS: Final = 1_000  # on one page
+MAX_BARS: Final = 700  # on one page
 MAX_CHARTS: Final = 24
 _MAX_BUCKETS: Final = 400
 _HOUR_US: Final = 3_600_000_000
 _DAY_US: Final = 24 * _HOUR_US
-_BY_THE_HOUR_US: Final = 96 * _HOUR_US  # a longer time is told by the day
+_BY_THE_HOUR_US: Final = {
+    True: 8 * _DAY_US,
+    False: 2 * _DAY_US,
+}  # of a step that is named, of all; longer ones by the day
 _MOST: Final = sys.float_info.max
 _ROOM: Final = 0.08  # of the height, above the greatest value
 
@@ -58,15 +61,15 @@ class Chart:
 
     Attributes:
         of: the outcome and reason whose scores or values these are, or "".
-        floor, top: the values at the lower and at the upper edge.
+        least, greatest: of all its points.
     """
 
     pipeline: str
     step: str
     of: str
     bars: Sequence[Bar]
-    floor: float
-    top: float
+    least: float
+    greatest: float
 
     @property
     def latest(self) -> Point:
@@ -96,7 +99,7 @@ def trends_page(
     store: Store, project: str, figure: Figure, *, pipeline: str | None, step: str | None, since_us: int, until_us: int
 ) -> TrendsPage:
     """The charts of a figure of all steps that fit. Scores and values need a `step`; without one there is no chart of them."""
-    by_the_hour = until_us - since_us <= _BY_THE_HOUR_US
+    by_the_hour = until_us - since_us <= _BY_THE_HOUR_US[step is not None]
     size_us = _HOUR_US if by_the_hour else _DAY_US
     since_us = max(since_us, until_us - _MAX_BUCKETS * size_us)
     since_us -= since_us % size_us
@@ -152,8 +155,8 @@ def _chart(
     key: tuple[str, str, str], points: Sequence[Point], figure: Figure, since_us: int, size_us: int, count: int
 ) -> Chart:
     spread = figure in ("score", "value")
-    top = max(point.high for point in points)
-    floor = min(point.low for point in points) if spread else 0.0
+    greatest, least = max(point.high for point in points), min(point.low for point in points)
+    top, floor = greatest, least if spread else 0.0
     room = (top - floor) * _ROOM or abs(top) * _ROOM or 1.0
     top, floor = min(top + room, _MOST), max(floor - room, -_MOST) if spread else 0.0
     if figure in ("rejected", "failed"):
@@ -170,4 +173,4 @@ def _chart(
         bars.append(
             Bar(round(place * width, 2), round(width * 0.86, 2), upper, max(1.0, round(lower - upper, 1)), y(point.value), point)
         )  # fmt: skip
-    return Chart(*key, bars, floor, top)
+    return Chart(*key, bars, least, greatest)

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import xxhash
 
 from xray_server.read.item_list import ItemFilter, steps_of
-from xray_server.store import StepFilter, Store
+from xray_server.store import StepFilter, Store, StoredStep
 
 Json = dict[str, Any]
 MAX_ROWS: Final = 4_000  # sampled items that are looked at, the newest
@@ -97,8 +97,11 @@ def separates(
     Raises:
         UnknownRunError, NotKnownError: no such run, or no such step in it.
     """
+    name = step
     if run_id is not None:
-        samples = _of_run(store, project, run_id, step)
+        steps = steps_of(store, project, run_id, ItemFilter(step=step))
+        name = steps[0].state["name"] or step
+        samples = _of_run(store, project, run_id, steps)
     else:
         samples = _of_many(
             store, project, StepFilter(name=step, pipeline=pipeline, since_us=since_us, until_us=until_us)
@@ -123,12 +126,11 @@ def separates(
             }
             for conditions, told in rules
         ],
-        "sentence": _sentence(step, reason, sides, fields, alone, rules),
+        "sentence": _sentence(name, reason, sides, fields, alone, rules),
     }  # fmt: skip
 
 
-def _of_run(store: Store, project: str, run_id: str, step: str) -> Iterator[Mapping[str, Any]]:
-    steps = steps_of(store, project, run_id, ItemFilter(step=step))
+def _of_run(store: Store, project: str, run_id: str, steps: Sequence[StoredStep]) -> Iterator[Mapping[str, Any]]:
     found = store.samples(project, run_id, [each.key for each in steps])
     return (sample for some in found.values() for sample in some)
 
