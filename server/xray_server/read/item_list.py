@@ -72,6 +72,7 @@ def page(
     after = None if cursor is None else _Key(*parse_cursor(cursor, tuple[int, str, str, str, str]))
     run = known_run(store, project, run_id)
     steps = steps_of(store, project, run_id, where)
+    called = None if where.step is None else name_of(steps, where.step)
     rows: dict[_Key, _Row] = {}
     named = fingerprints = 0
     for step, each in sets_of(store, project, run_id, steps):
@@ -93,10 +94,10 @@ def page(
     return {
         "run_id": run_id,
         "pipeline": run.state["pipeline"],
-        "step": where.step,
+        "step": called,
         "outcome": where.outcome,
         "reason": where.reason,
-        "sentence": _sentence(where, max(counted, named + fingerprints), named, fingerprints, missing),
+        "sentence": _sentence(where, called, max(counted, named + fingerprints), named, fingerprints, missing),
         "certainty": "not_captured" if missing and not named + fingerprints else "exact",
         "total": {
             "items": max(counted, named + fingerprints), "named": named, "fingerprints": fingerprints,
@@ -133,6 +134,11 @@ def steps_of(store: Store, project: str, run_id: str, where: ItemFilter) -> list
         return [step for step in found if step.attempt == where.attempt]
     last = {step.step_id: step for step in sorted(found, key=lambda step: step.attempt)}
     return [step for step in found if last[step.step_id] is step]
+
+
+def name_of(steps: Sequence[StoredStep], asked: str) -> str:
+    """What a step that was asked about by its name or its id is called."""
+    return next((step.state["name"] for step in steps if step.state["name"]), asked)
 
 
 def sets_of(
@@ -216,11 +222,11 @@ def _items_json(store: Store, project: str, run_id: str, keys: Sequence[_Key], r
     return found
 
 
-def _sentence(where: ItemFilter, items: int, named: int, fingerprints: int, missing: int) -> str:
+def _sentence(where: ItemFilter, step: str | None, items: int, named: int, fingerprints: int, missing: int) -> str:
     what = (where.outcome or "decided").replace("_", " ")
     what = {"in": "went in", "out": "came out"}.get(what, f"{'was' if items == 1 else 'were'} {what}")
     why = "" if where.reason is None else f" for {where.reason}" if where.reason else " without a reason"
-    at = f" at {where.step}" if where.step is not None else ""
+    at = f" at {step}" if step is not None else ""
     said = f"{items:,} {'item' if items == 1 else 'items'} {what}{why}{at}"
     known = [f"{n:,} {how}" for n, how in (
         (named, "by name"), (fingerprints, "known by fingerprint only"), (missing, "counted only, not captured one by one"),

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import xxhash
 
-from xray_server.read.item_list import ItemFilter, steps_of
+from xray_server.read.item_list import ItemFilter, name_of, steps_of
 from xray_server.store import StepFilter, Store, StoredStep
 
 Json = dict[str, Any]
@@ -100,7 +100,7 @@ def separates(
     name = step
     if run_id is not None:
         steps = steps_of(store, project, run_id, ItemFilter(step=step))
-        name = steps[0].state["name"] or step
+        name = name_of(steps, step)
         samples = _of_run(store, project, run_id, steps)
     else:
         samples = _of_many(
@@ -113,7 +113,7 @@ def separates(
     if min(sides) >= 2 * _ENOUGH and fields:
         rules = _rules(items, fields)
     return {
-        "step": step, "run_id": run_id, "pipeline": pipeline, "reason": reason,
+        "step": name, "run_id": run_id, "pipeline": pipeline, "reason": reason,
         "samples": {"rejected": sides[0], "let_through": sides[1]},
         "fields": sorted(fields), "known_of_one_side": sorted(alone),
         "certainty": "estimated" if min(sides) >= 2 * _ENOUGH and fields else "not_captured",

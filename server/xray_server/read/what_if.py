@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from xray_core import verdicts
 from xray_server.errors import NotKnownError
-from xray_server.read.item_list import ItemFilter, cursor_of, parse_cursor, sets_of, steps_of, values_in
+from xray_server.read.item_list import ItemFilter, cursor_of, name_of, parse_cursor, sets_of, steps_of, values_in
 from xray_server.read.why import known_run
 from xray_server.store import Store, StoredSet, StoredStep
 
@@ -108,6 +108,7 @@ def what_if(
     """
     run = known_run(store, project, run_id)
     steps = steps_of(store, project, run_id, ItemFilter(step=step))
+    step = name_of(steps, step)
     noes, yeses = _Values(), _Values()
     chosen, others = reason, 0
     every = [(at, each) for at, each in sets_of(store, project, run_id, steps) if each.outcome in (*_YES, "rejected")]

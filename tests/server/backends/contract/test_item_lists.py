@@ -82,7 +82,7 @@ def test_every_named_item_comes_once_in_pages_and_the_rest_is_counted(store: Sto
     assert [each["item_id"] for each in whole["items"]] == NAMES
     assert whole["total"] == {"items": 200, "named": 130, "fingerprints": 60, "not_captured": 10}
     assert whole["sentence"] == (
-        "200 items were rejected for dear at s1: 130 by name, 60 known by fingerprint only, 10 counted only, not captured one by one"
+        "200 items were rejected for dear at gate: 130 by name, 60 known by fingerprint only, 10 counted only, not captured one by one"
     )
     assert whole["next_cursor"] is None
     assert whole["items"][7] == {
