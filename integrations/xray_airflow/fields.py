@@ -268,9 +268,12 @@ def date_of(dag_run: Any) -> str | None:
 
 def loaded(thing: Any, name: str) -> Any:
     """An attribute that is there already. Of a database row only what was loaded: never a query in a session of Airflow's."""
-    if hasattr(type(thing), "_sa_class_manager"):
-        return thing.__dict__.get(name)
-    return getattr(thing, name, None)
+    return thing.__dict__.get(name) if _is_row(type(thing)) else getattr(thing, name, None)
+
+
+@lru_cache(maxsize=64)
+def _is_row(kind: type) -> bool:
+    return hasattr(kind, "_sa_class_manager")
 
 
 def skipped_tasks(raised: BaseException) -> Iterator[tuple[str, int]]:

@@ -25,6 +25,7 @@ import logging; logging.disable(logging.CRITICAL)
 from datetime import datetime, timezone
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
+from airflow.sdk.api.datamodels._generated import DagRun, TIRunContext
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.listener import get_listener_manager
@@ -48,11 +49,17 @@ hook = get_listener_manager().hook
 (ours,) = [each for each in manager.get_plugins() if type(each) is Listener]
 counted = iter(range(1_000_000))
 
+NOW = datetime.now(timezone.utc)
+RUN = DagRun(dag_id="bench", run_id="r", logical_date=NOW, data_interval_start=None, data_interval_end=None, run_after=NOW,
+    start_date=NOW, end_date=None, run_type="manual", state="running", conf={"limit": 3}, consumed_asset_events=[], partition_key=None)
+
 def one(operator):
     task = operator.prepare_for_execution()
+    run_id = f"r{next(counted)}"
+    served = TIRunContext(dag_run=RUN.model_copy(update={"run_id": run_id}), max_tries=0)
     ti = RuntimeTaskInstance.model_construct(
-        id=uuid.uuid4(), task_id=operator.task_id, dag_id="bench", run_id=f"r{next(counted)}", try_number=1, map_index=-1,
-        task=task, dag_version_id=uuid.uuid4(), max_tries=0, start_date=datetime.now(timezone.utc), state=None)
+        id=uuid.uuid4(), task_id=operator.task_id, dag_id="bench", run_id=run_id, try_number=1, map_index=-1, task=task,
+        dag_version_id=uuid.uuid4(), max_tries=0, start_date=NOW, state=None, _ti_context_from_server=served)
     began = time.perf_counter(), time.thread_time()
     hook.on_task_instance_running(previous_state=None, task_instance=ti)
     task.execute(context={})
