@@ -268,7 +268,8 @@ def date_of(dag_run: Any) -> str | None:
 
 def loaded(thing: Any, name: str) -> Any:
     """An attribute that is there already. Of a database row only what was loaded: never a query in a session of Airflow's."""
-    return thing.__dict__.get(name) if _is_row(type(thing)) else getattr(thing, name, None)
+    row = _is_row(type(thing))  # type: ignore[arg-type]  # any class is hashable
+    return thing.__dict__.get(name) if row else getattr(thing, name, None)
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 import time
 import traceback
@@ -20,6 +21,7 @@ from typing import Any, Final
 from xray_airflow import config, fields, pulled
 from xray_airflow.client import client
 from xray_core.capture import context
+from xray_core.capture.collections import is_frame, is_record
 from xray_core.capture.step import Step
 from xray_core.model import Origin
 from xray_core.safety import guard
@@ -27,6 +29,7 @@ from xray_core.safety import guard
 _TASK_PROCESSES: Final = frozenset({"TaskRunnerMarker", "TaskCommandMarker"})
 _METHODS: Final = ("execute", "resume_execution")
 _MAX_SKIPPED: Final = 1_000
+_NAMES_ITEM: Final = re.compile(r"(^|_)(id|uuid|guid|sku)$", re.IGNORECASE)
 # A trigger may fire at once. The triggerer and the scheduler then need longer than this to queue the task again.
 _REQUEUED_AFTER_S: Final = 0.2
 
@@ -247,11 +250,21 @@ def _observe_output(step: Step, task: Any, result: Any) -> None:
     """What a task returned; several outputs, which it pushes one by one, each under its name."""
     if result is None:
         return
-    if type(result) is dict and getattr(task, "multiple_outputs", False) is True:
+    if type(result) is dict and getattr(task, "multiple_outputs", False) is True and _holds_collections(result):
         for name, value in result.items():
             step.observe_output(value, name=str(name))
     else:
         step.observe_output(result)
+
+
+def _holds_collections(result: dict[Any, Any]) -> bool:
+    """Not so a record: of a task annotated `-> dict` Airflow pushes the fields of one as several outputs too."""
+    if any(_NAMES_ITEM.search(name) for name in result if type(name) is str):
+        return False
+    return any(
+        is_frame(type(value)) or (type(value) in (list, tuple) and value and is_record(type(value[0])))
+        for value in result.values()
+    )
 
 
 def _close_if_unprintable(step: Step, raised: BaseException) -> None:

@@ -250,6 +250,12 @@ def test_items_are_found_in_several_outputs_of_one_task(runs_task: Runs, capture
     assert (step["items"]["in"]["n"], step["items"]["out"]["n"], step["items"]["out"]["key"]) == (5, 4, "id")
 
 
+def test_a_record_whose_fields_are_pushed_as_outputs_is_one_item(runs_task: Runs, captured: Reads) -> None:
+    """As Airflow does of its own accord where a task is annotated `-> dict`."""
+    assert runs_task("one_record").states == ["success"]
+    assert captured().step("one_record")["items"]["out"]["n"] == 1
+
+
 def test_a_function_in_another_python_finds_its_step(runs_task: Runs, captured: Reads) -> None:
     assert runs_task("external_python").states == ["success"]
     seen = captured()
