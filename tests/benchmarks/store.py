@@ -162,8 +162,8 @@ def serving(url: str, workers: int) -> Iterator[str]:
         process.wait(60)
 
 
-def over_http(address: str, data: Data, steps: int, bar: Progress) -> float:
-    """Steps a second that four clients get 2xx for, 20 samples a step, of the last hour, as what is sent now would be;
+def over_http(address: str, data: Data, steps: int, clients: int, bar: Progress) -> float:
+    """Steps a second that so many clients get 2xx for, 20 samples a step, of the last hour, as what is sent now would be;
     bodies are made before the clock runs."""
     packed = [
         (gzip.compress(body, 1), n) for body, n, _ in bodies(data, steps, samples=20, runs_a_body=25, days=1 / 24)
@@ -182,7 +182,7 @@ def over_http(address: str, data: Data, steps: int, bar: Progress) -> float:
                     time.sleep(0.5)
                 bar.advance(task, n)
 
-    threads = [threading.Thread(target=send) for _ in range(4)]
+    threads = [threading.Thread(target=send) for _ in range(clients)]
     began = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -251,6 +251,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=50_000)
     parser.add_argument("--samples", type=int, default=2, help="a step, of what is loaded (default: %(default)s)")
     parser.add_argument("--http-steps", type=int, default=20_000)
+    parser.add_argument("--clients", type=int, default=4, help="that send at the same time")
     parser.add_argument("--workers", type=int, default=2, help="processes of the server (default: %(default)s)")
     parser.add_argument("--store", choices=KINDS, action="append")
     parser.add_argument("--directory", type=Path, default=None, help="where the databases are made, and removed again")
@@ -277,7 +278,7 @@ def main(argv: list[str] | None = None) -> int:
                     bytes_a_step = (size_bytes(url) - empty) / arguments.steps
                     with serving(url, arguments.workers) as address:
                         results[kind] = ask(address)
-                        rate = over_http(address, data, arguments.http_steps, bar)
+                        rate = over_http(address, data, arguments.http_steps, arguments.clients, bar)
                 out.print(
                     f"{kind}: {arguments.steps:,} steps loaded, {arguments.samples} samples each: "
                     f"{arguments.steps / seconds:,.0f} steps/s ({cpu_s / arguments.steps * 1e6:.0f} us CPU a step here), "
