@@ -53,7 +53,7 @@ def kill_often(
             server.start()
     server.flaky = 0.0
     assert server.committed, "no writer was killed while it was sending"
-    adopter = delivery()
+    adopter = delivery(timeout_s=60)  # of one request: thousands of records wait, on a machine that may be busy
     assert adopter.sync()["failed"] == 0
     safe = killer.safe()
     rows = stored_steps(real_server)

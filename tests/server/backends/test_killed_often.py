@@ -56,7 +56,7 @@ def test_a_server_killed_twenty_times_under_load_loses_and_doubles_nothing(
                 try:
                     answer = client.post("/ingest", content=body_of(runs[-1]))
                 except httpx.HTTPError:
-                    return  # not acknowledged, though it may be committed: it is sent again
+                    continue  # not acknowledged, though it may be committed: it is sent again
                 if answer.status_code == 200:
                     assert answer.json()["refused"] == []
                     acknowledged.add(runs.pop())
