@@ -2,6 +2,9 @@
 
 `NEVER_CERTAIN` names those in which what was captured leaves more than one step open: even the right step may then not be
 called certain. In all others it may.
+
+Its score in the first run, untouched: right step 20 of 20, right cause 17, no other step blamed, certain once where it may not
+be (`null_keys_meet_in_a_join`), less than certain four times where it might be, nothing blamed in 4 of 8 controls.
 """
 
 from __future__ import annotations
