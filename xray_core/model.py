@@ -48,6 +48,7 @@ ITEMS_UNKNOWN: Final = f"{RESULT_METADATA}items_unknown"
 # Nothing that ran the step captured it: what is known is what its framework reports. Yields to any part that was captured.
 NOT_REACHED: Final = f"{RESULT_METADATA}not_captured"
 
+OTHER_REASONS: Final = "(other reasons)"  # those of a step beyond the most that are kept
 HASH_MODULUS: Final = 1 << 64  # sums of items' hashes wrap around here
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)

@@ -57,6 +57,7 @@ class _Set:
     n: int
     ids: Sequence[str] | None
     fp40: bytes | None
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,4 +316,5 @@ def _set(raw: Mapping[str, Any]) -> _Set:
         raw["n"],
         raw.get("ids"),
         None if packed is None else base64.b64decode(packed),
+        raw.get("limit"),
     )

@@ -212,6 +212,7 @@ def diff_sentences() -> Iterator[str]:
     yield _diff({"values": True}, {"values": True, "limit": 2, "given": {"to": "SFO"}, "said": True})
     yield _diff({"values": True, "output": "a"}, {"values": True, "limit": 2, "output": "b", "last": "no"})
     yield _diff({"values": True, "output": "a"}, {"values": True, "limit": 2, "output": "b"})
+    yield _diff({"values": True, "output": "a"}, {"values": True, "limit": 2, "output": "a"})
     yield _diff({"silent": True, "unseen": True}, {"silent": True, "unseen": True, "limit": 2})
     yield _new_data(said=False)
     yield _new_data(said=True)

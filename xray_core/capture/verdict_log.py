@@ -24,7 +24,7 @@ from xray_core.capture.sampling import KeepAll
 from xray_core.capture.score_sums import ScoreSums
 from xray_core.capture.scores import rank_of, score_of
 from xray_core.capture.verdict_sets import chunks, grouped, hashed, named_with_values, take_declared, value_sums
-from xray_core.model import MAX_ITEM_ID_CHARS, item_id_text
+from xray_core.model import MAX_ITEM_ID_CHARS, OTHER_REASONS, item_id_text
 from xray_core.objects.structure import type_name, view
 from xray_core.safety import swallow
 from xray_core.wire import RawSet
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 MAX_NAMED_ITEMS: Final = 10_000  # of all reasons of a step together
 MAX_REASONS: Final = 1_000
 MAX_REASON_CHARS: Final = 200
-OTHER_REASONS: Final = "(other reasons)"
 _FULL_CHUNK: Final = 500  # details per record at capture level full
 
 

@@ -98,6 +98,7 @@ class Blame:
         self._chosen = tuple(_chosen_steps(side.run) for side in (a, b))
         self._carried: dict[int, Alive] = {}
         self._ever: set[int] = set()
+        self._undone: set[int] = set()  # pairs whose difference went into a step that put out the same all the same
         self._seen: set[int] = set()  # pairs whose difference is seen in a step after them, or in the output of the run
         start: Alive = frozenset({_RUN}) if self.run_inputs.differs else _NOTHING
         left = self._walk(roots, start, SAME if self.run_inputs.state == "same" else UNKNOWN)
@@ -197,6 +198,7 @@ class Blame:
         known = before if judged.inputs.state == "unknown" else _weakest([judged.inputs])
         inner = self._walk(pair.children, reached, known)
         if judged.outputs.state == "same":
+            self._undone |= reached
             return _NOTHING
         if judged.outputs.differs:
             self._seen |= reached
@@ -275,13 +277,21 @@ class Blame:
         own = [each for each in self.judged if each.own and (not each.weak or (each.reached and self._mattered(each)))]
         proven = any(each.reached and not each.weak and (each.changed or each.inputs.state == "same") for each in own)
         used = {id(up) for each in self.judged for up in each.pair.upstream}
-        return sorted(
+        ranked = sorted(
             own,
             key=lambda each: (
                 not each.reached or (each.missing and bool(used) and id(each.pair) not in used),  # nobody builds on it
                 each.weak and proven,
             ),
         )
+        for (
+            each
+        ) in own:  # one that nothing explains may have been given what an earlier one changed, and not have told it
+            if each is ranked[0] or ranked[0].changed or ranked[0].missing or not self.run_outputs.differs:
+                break
+            if each.changed and each.outputs.differs and not each.weak and id(each.pair) not in self._undone:
+                return [each, *(other for other in ranked if other is not each)]
+        return ranked
 
     def _mattered(self, judged: Judged) -> bool:
         """Whether an order that may be that of a set or of threads is seen to have changed what came after."""

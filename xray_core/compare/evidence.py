@@ -16,7 +16,7 @@ from xray_core.compare.columns import column_difference, scores_differ, shared_c
 from xray_core.compare.options import Options
 from xray_core.compare.stored import RunMarks, StoredDifference, stored_difference
 from xray_core.compare.types import Knowledge, State
-from xray_core.model import HASH_MODULUS
+from xray_core.model import HASH_MODULUS, OTHER_REASONS
 from xray_core.objects import fingerprint as canonical
 
 # In these the order of what comes out is the answer; in others it may be that of a set or of a thread.
@@ -31,7 +31,7 @@ class Equality:
 
     Attributes:
         state: "same" in value, "same_items" (values not captured), "differs", "unknown".
-        what: what differs: "value", "items", "values", "order", "counts", "scores", "selected", "status".
+        what: what differs: "value", "items", "values", "order", "counts", "scores", "selected", "reasons", "status".
         columns: the columns whose values differ.
         reordered: only the order differs; weak: and that may be the order of a set or of threads.
         generated: paths that differ as ids, times and hosts of runs do, and in nothing else.
@@ -115,6 +115,8 @@ def outputs_equal(a: State, b: State, options: Options, marks: RunMarks, samples
         _orders(a, b),
     ]
     pieces = _with_ids(pieces, _verdicts(a, b))
+    if not any(each.state in ("same", "differs") for each in pieces):
+        pieces.append(_reasons(a, b))
     if "failed" in (a["status"], b["status"]) and a["status"] != b["status"]:
         pieces.append(Equality("differs", ("status",)))
     reordered = any(each.reordered for each in pieces)  # samples with ranks tell that the order was meant
@@ -167,8 +169,8 @@ def given(state: State, side: Literal["input", "output"]) -> int | None:
 
 def rows_known(a: State, b: State, side: Literal["input", "output"]) -> bool:
     """Whether item sets tell the values of all that went in or came out, beside the ids."""
-    name = "in" if side == "input" else "out"
-    return all(((state["items"] or {}).get(name) or {}).get("rows") is not None for state in (a, b))
+    sets = [(state["items"] or {}).get("in" if side == "input" else "out") or {} for state in (a, b)]
+    return all(each.get("rows") is not None and not each.get("nulls") for each in sets)
 
 
 def handled(state: State, side: Literal["input", "output"]) -> int | None:
@@ -211,19 +213,26 @@ def _item_sets(a: State, b: State, side: str, options: Options) -> Equality:
     one, other = ((state["items"] or {}).get(side) for state in (a, b))
     if one is None or other is None:
         return UNKNOWN
-    if (one["n"], int(one["sum"], 16)) != (other["n"], int(other["sum"], 16)):
+    if _members(one) != _members(other):
         return Equality("differs", ("items",))
     if one.get("order") is not None and other.get("order") is not None and one["order"] != other["order"]:
         return Equality("differs", ("order",), reordered=True, weak=True)
     if one.get("rows") is None or other.get("rows") is None:
         differ = shared_columns_that_differ(one, other, options.tolerance)  # not all columns are known
         return Equality("differs", ("values",), differ) if differ else Equality("same_items")
+    known: Knowledge = (
+        "same_items" if one.get("nulls") else "same"
+    )  # rows without an id are counted, what they hold is in no sum
     if one["rows"] == other["rows"]:
-        return SAME
+        return Equality(known)
     columns = column_difference(one, other, options.tolerance)
     if columns == ():
-        return Equality("same", close=True)
+        return Equality(known, close=True)
     return Equality("differs", ("values",), columns or ())
+
+
+def _members(items: Mapping[str, Any]) -> tuple[int, int, int]:
+    return items["n"], items.get("nulls") or 0, int(items["sum"], 16)
 
 
 def _given_counts(a: State, b: State, name: str) -> Equality:
@@ -272,6 +281,23 @@ def _verdicts(a: State, b: State) -> Equality:
     if any(one[outcome][1] is None or other[outcome][1] is None for outcome in one):
         return UNKNOWN
     return Equality("same_items") if one == other else Equality("differs", ("items",))
+
+
+def _reasons(a: State, b: State) -> Equality:
+    """Other reasons for the same outcomes matter where somebody reads them: weak evidence of a difference."""
+    one, other = (state["reasons"] or {} for state in (a, b))
+    shared = one.keys() & other.keys()
+    if any(OTHER_REASONS in (one[outcome].keys() | other[outcome].keys()) for outcome in shared):
+        return UNKNOWN  # which reasons were put together hangs on their order
+    sums = [state["sums"] or {} for state in (a, b)]
+    differ = any(_counted(one[outcome]) != _counted(other[outcome]) for outcome in shared) or any(
+        sums[0][outcome] != sums[1][outcome] for outcome in shared & sums[0].keys() & sums[1].keys()
+    )
+    return Equality("differs", ("reasons",), weak=True) if differ else UNKNOWN
+
+
+def _counted(reasons: Mapping[str, int]) -> dict[str, int]:
+    return {reason: n for reason, n in reasons.items() if n}
 
 
 def _decisions(a: State, b: State) -> Equality:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from xray_core.compare.align import Pair
 from xray_core.compare.blame import Blame, Judged
@@ -19,16 +19,6 @@ from xray_core.compare.what_changed import what_changed
 from xray_core.journey import gaps
 
 _MAX_NAMED: Final = 3
-
-
-def samples_of(source: Source, pair: Pair) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
-    """The samples of both steps of a pair."""
-    assert pair.a is not None
-    assert pair.b is not None
-    return (
-        source.samples(0, (pair.a["step_id"], pair.a["attempt"])),
-        source.samples(1, (pair.b["step_id"], pair.b["attempt"])),
-    )
 
 
 def parting(blame: Blame, a: Side, b: Side, source: Source, options: Options) -> tuple[PartedAt | None, list[Change]]:
@@ -48,8 +38,9 @@ def parting_at(
         masked: what went into it differs as well; it is named for what it did with the items that both runs had.
     """
     pair = first.pair
-    changes = what_changed(first, lambda each: samples_of(source, each), options, blame.marks)
-    changed = [*first.changed, *(each.path for each in changes if each.path.startswith(f"steps.{pair.path}.details."))]
+    changes = what_changed(first, source, options, blame.marks)
+    limits = (f"steps.{pair.path}.details.", f"steps.{pair.path}.limit")
+    changed = [*first.changed, *(each.path for each in changes if each.path.startswith(limits))]
     kind: Kind = "code_changed" if masked else _kind(first, changed)
     reasons = _doubts(first, kind, blame)
     lost = _lost_before(first, kind, b, source)
@@ -86,6 +77,8 @@ def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
     """Why it is not certain that the difference began there; empty where it is."""
     before = doubts(blame, first)
     reasons = []
+    if not first.reached and blame.run_outputs.differs and any(each.reached for each in blame.origins):
+        reasons.append(say("not_reached").removeprefix("; "))
     if before.unknown:
         reasons.append(say("before_unknown", steps=listed(before.unknown)))
     if before.differing:

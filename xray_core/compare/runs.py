@@ -11,11 +11,11 @@ from xray_core.compare.changes import bounded, run_changes, step_changes
 from xray_core.compare.evidence import Equality
 from xray_core.compare.flips import Flips, find_flips
 from xray_core.compare.options import DEFAULT, Options
-from xray_core.compare.parting import parting, parting_at, run_input_changes, samples_of
+from xray_core.compare.parting import parting, parting_at, run_input_changes
 from xray_core.compare.sentences import listed, say
 from xray_core.compare.stored import stored_difference
 from xray_core.compare.types import Change, ComparedStep, Diff, Json, PartedAt, Side, Source, State
-from xray_core.compare.what_changed import limit_changes
+from xray_core.compare.what_changed import declared_limits, limit_changes, samples_of
 from xray_core.model import Ledger, ledger_of
 
 _FIGURES = ("input", "accepted", "rejected", "not_selected", "errored", "unaccounted", "selected")
@@ -104,7 +104,7 @@ def _limit_of_its_own(judged: Judged, source: Source, options: Options, blame: B
     pair = judged.pair
     assert pair.a is not None
     assert pair.b is not None
-    limits = list(limit_changes(*samples_of(source, pair), "", options))
+    limits = [*declared_limits(pair, source, options), *limit_changes(*samples_of(source, pair), "", options)]
     if not limits:
         return False
     given = stored_difference(pair.a["input"], pair.b["input"], "input", options, blame.marks).changes
@@ -143,8 +143,10 @@ def _sentence(
             text += say("common", n=f"{n:,}", step=path)
     if blame.run_inputs.differs and parted.kind != "input_changed":
         text += say("other_inputs", changes=listed(given_others) or "their values were not captured")
-    if parted.reached_output is False and blame.run_outputs.differs:
+    if parted.reached_output is False and blame.run_outputs.differs and not any(each.reached for each in blame.origins):
         text += say("not_reached")
+    if blame.run_outputs.equal:
+        text += say("same_output")
     paths = [each["path"] for each in also if each["path"] != masked]
     if len(paths) < len(also):
         text += say("masked", step=masked)

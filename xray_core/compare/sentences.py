@@ -35,6 +35,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "common": "; of the items that both runs had, {n} came out differently at {step}",
     "other_inputs": "; the runs were also given different inputs ({changes})",
     "not_reached": "; its difference is not seen to reach the output of the run",
+    "same_output": "; the two runs have the same output",
     "also": "; {steps} {differs} too, by {itself} as far as was captured",
     "masked": "; {step} was given something else, and its code or parameters changed too",
     "uncertain": "; not certain: {reason}",

@@ -43,6 +43,10 @@ class HeldSet(Protocol):
     def fp40(self) -> bytes | None:
         """The fingerprints as `verdicts.encode` makes them; None where ids are kept."""
 
+    @property
+    def limit(self) -> float | None:
+        """What the numbers of its verdicts were compared with; None where none was declared."""
+
 
 class Source(Protocol):
     """Where sets and samples come from when the summaries of two steps differ. `side` is 0 for a, 1 for b."""

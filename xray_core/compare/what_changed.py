@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
 from xray_core.compare.align import Pair
 from xray_core.compare.blame import Judged
-from xray_core.compare.changes import step_changes
+from xray_core.compare.changes import differences, step_changes
 from xray_core.compare.columns import column_changes
 from xray_core.compare.options import Options
 from xray_core.compare.stored import RunMarks, stored_difference
-from xray_core.compare.types import Change
+from xray_core.compare.types import Change, Source
 
 _MAX_EACH: Final = 20  # of a kind: a long list that is another one is no explanation
 _ENOUGH_SAMPLES: Final = 2  # with one value, for a detail to count as a limit
 _MAX_SAMPLES: Final = 500
 _MAX_VALUE_CHARS: Final = 200
 
-SamplesOf = Callable[[Pair], tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]]
+
+def samples_of(source: Source, pair: Pair) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
+    """The samples of both steps of a pair."""
+    assert pair.a is not None
+    assert pair.b is not None
+    return (
+        source.samples(0, (pair.a["step_id"], pair.a["attempt"])),
+        source.samples(1, (pair.b["step_id"], pair.b["attempt"])),
+    )
 
 
-def what_changed(judged: Judged, samples: SamplesOf, options: Options, marks: RunMarks) -> list[Change]:
+def what_changed(judged: Judged, source: Source, options: Options, marks: RunMarks) -> list[Change]:
     """The differences of one step, what explains most first."""
     pair = judged.pair
     if pair.a is None or pair.b is None:
@@ -30,16 +38,32 @@ def what_changed(judged: Judged, samples: SamplesOf, options: Options, marks: Ru
     found: list[Change] = []
     for each in (pair, *pair.ancestors()):
         found += islice(step_changes(each, options), _MAX_EACH)
-    sides = samples(pair)
+    sides = samples_of(source, pair)
+    found += declared_limits(pair, source, options)
     found += islice(limit_changes(sides[0], sides[1], f"steps.{pair.path}.details", options), _MAX_EACH)
     if judged.inputs.differs:
         found += _values(pair, "input", options, marks)
         found += _columns(pair, "in", options)
     if judged.outputs.differs:
+        if not judged.inputs.differs:  # of other items others are rejected
+            found += islice(_reasons(pair), _MAX_EACH)
         found += _columns(pair, "out", options)
         found += _scores(pair, options)
         found += _values(pair, "output", options, marks)
     return found
+
+
+def declared_limits(pair: Pair, source: Source, options: Options) -> list[Change]:
+    """The limit that all numbers of a step's verdicts were compared with, where it was declared and is another one."""
+    limits: list[set[float]] = []
+    for side, state in enumerate((pair.a, pair.b)):
+        assert state is not None
+        sets = source.sets(side, (state["step_id"], state["attempt"]))
+        limits.append({each.limit for each in sets if each.limit is not None})
+    if any(len(each) != 1 for each in limits):
+        return []
+    (one,), (other,) = limits
+    return list(differences(one, other, f"steps.{pair.path}.limit", options))
 
 
 def limit_changes(
@@ -75,6 +99,18 @@ def _leaves(details: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str,
             yield from _leaves(value, f"{name}.{key}" if name else str(key), depth + 1)
     elif name and (details is None or isinstance(details, (str, int, float, bool, list))):
         yield name, details
+
+
+def _reasons(pair: Pair) -> Iterator[Change]:
+    """How often each reason was given, where that differs. None of it is told of a step that judged nothing in one run."""
+    one, other = ((state or {}).get("reasons") or {} for state in (pair.a, pair.b))
+    for outcome in sorted(one.keys() | other.keys()):
+        mine, theirs = one.get(outcome) or {}, other.get(outcome) or {}
+        for reason in sorted(mine.keys() | theirs.keys(), key=str):
+            if reason and mine.get(reason, 0) != theirs.get(reason, 0):
+                yield Change(
+                    path=f"steps.{pair.path}.{outcome}.{reason}", a=mine.get(reason, 0), b=theirs.get(reason, 0)
+                )
 
 
 def _values(pair: Pair, side: str, options: Options, marks: RunMarks) -> list[Change]:
