@@ -1,6 +1,8 @@
 """Projects of `dg`: their assets, script components and own components are steps; their runs go by the project's name.
 
-Runs them by the commands that `dg launch` itself calls. Tests locations.py and project.py.
+Runs them by the commands that `dg launch` itself calls.
+
+Tests locations.py.
 """
 
 from __future__ import annotations
