@@ -75,7 +75,7 @@ def test_every_extra_that_the_documentation_installs_exists() -> None:
     assert {each for each in named if each[1] not in EXTRAS} == set()
 
 
-def followed(page: Path, directory: Path) -> subprocess.CompletedProcess[str]:
+def followed(page: Path, directory: Path, *, timeout_s: float = 380) -> subprocess.CompletedProcess[str]:
     """Follow a page in an empty home, in a network of its own, so that its server's port is free."""
     python = os.environ.get("XRAY_TEST_PYTHON", sys.executable)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XRAY_", "PYTHON"))}
@@ -84,7 +84,7 @@ def followed(page: Path, directory: Path) -> subprocess.CompletedProcess[str]:
     command = [python, str(ROOT / "tests" / "docs" / "follow.py"), str(page), str(directory)]
     if shutil.which("unshare") and subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode == 0:
         command = ["unshare", "-rn", "bash", "-c", 'ip link set lo up; exec "$@"', "-", *command]
-    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=380)
+    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=timeout_s)
 
 
 @pytest.mark.stack

@@ -36,17 +36,17 @@ os.environ.update(
     PREFECT_LOGGING_LEVEL="ERROR",
     DO_NOT_TRACK="1",
 )
-# what the server does on its own, for which no test asks
-for service in (
+# Of the server alone: nothing that it does on its own, for which no test asks, and the tables that server.py makes.
+SERVICES = (
     "SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "EVENT_PERSISTER", "TRIGGERS",
     "REPOSSESSOR", "CLEANUP_RECONCILER", "TASK_RUN_RECORDER",
-):  # fmt: skip
-    os.environ[f"PREFECT_SERVER_SERVICES_{service}_ENABLED"] = "false"
-os.environ.update(
-    PREFECT_SERVER_DATABASE_MIGRATE_ON_START="false",
-    PREFECT_SERVER_REGISTER_BLOCKS_ON_START="false",
-    PREFECT_SERVER_UI_ENABLED="false",
-)
+)  # fmt: skip
+OF_SERVER = {
+    **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in SERVICES},
+    "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_SERVER_UI_ENABLED": "false",
+}
 if find_spec("prefect") is None:
     if os.environ.get("CI") == "true":
         raise RuntimeError("the Prefect tests need Prefect: pip install 'xray-pipelines[prefect]'")
@@ -57,7 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Prefect's own warnings are not ours to fix."""
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.timeout(240))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(240))
             item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning:prefect.*"))
             item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
@@ -89,7 +90,7 @@ def prefect_server() -> Iterator[str]:
         port = listening.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, str(HERE / "server.py"), str(Path(PREFECT_HOME) / "server.db"), str(port)]
-    server = subprocess.Popen(command)
+    server = subprocess.Popen(command, env={**os.environ, **OF_SERVER})
     try:
         deadline = time.monotonic() + 200
         while not _answers(url):
