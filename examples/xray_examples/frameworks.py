@@ -37,6 +37,7 @@ def _prefect(directory: Path, seeds: Sequence[int]) -> Framework:
         {
             "PREFECT_HOME": str(directory / "prefect"),
             "PREFECT_PROFILES_PATH": str(directory / "prefect" / "profiles.toml"),
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",  # it makes its database the first time
         },
         [["xray", "run", "--", "python", "-m", "xray_examples.flights.prefect_flow", *map(str, seeds)]],
     )
