@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -40,18 +40,18 @@ def what_else(a: Sequence[RunFigures], b: Sequence[RunFigures]) -> list[dict[str
 
 def _told(runs: Iterable[RunFigures]) -> dict[Place, Counter[str]]:
     """Of each place, the values that it has in how many steps or runs."""
-    found: dict[Place, Counter[str]] = {}
+    found: defaultdict[Place, Counter[str]] = defaultdict(Counter)
     for run in runs:
         state = run.run.state
         for place, value in _of_run(state):
-            found.setdefault(place, Counter())[value] += 1
+            found[place][value] += 1
         for step in run.steps:
             if step.code_version:
-                found.setdefault((step.name, "code_version"), Counter())[step.code_version] += 1
+                found[step.name, "code_version"][step.code_version] += 1
             for name, value in _scalars(step.metadata):
                 if not name.startswith(_RESULT):
-                    found.setdefault((step.name, f"metadata.{name}"), Counter())[value] += 1
-    return found
+                    found[step.name, f"metadata.{name}"][value] += 1
+    return dict(found)
 
 
 def _of_run(state: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
