@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.e2e.browser.reader import TRAVELLER, Flights, Visitor
 from tests.live import Live
+from tests.server.make_keys import create_keys
 
 PWN = "window.pwned=1"
 HOSTILE = {
@@ -86,6 +88,21 @@ def test_no_page_is_wider_than_the_screen(
     for path in everywhere(flights, live):
         reader.goto(path)
         assert reader.overflow_px() <= 0, path
+
+
+def test_the_sign_in_page_fits_a_phone_and_is_accessible(
+    visit: Callable[..., Visitor], axe_source: str, tmp_path: Path
+) -> None:
+    closed = Live(tmp_path)
+    create_keys(closed.store)
+    reader = visit(viewport={"width": 360, "height": 800})
+    reader.page.goto(f"{closed.url}/ui/steps")
+    assert reader.page.get_by_role("button", name="Sign in").is_visible()
+    assert reader.overflow_px() <= 0
+    reader.page.evaluate(axe_source)
+    assert reader.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"] == []
+    assert reader.violations() == []
+    closed.stop()
 
 
 def hostile_records(text: str, run_id: str, step_id: str) -> list[dict[str, Any]]:
