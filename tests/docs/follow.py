@@ -1,7 +1,7 @@
 """Follows a page of the documentation literally, in the Python that runs this file: `python follow.py PAGE [DIRECTORY]`.
 
 Blocks of `python` share one namespace; one whose first line is a comment with a file's name is written to that file, and left to the
-`sh` that runs it, if there is one. Blocks of `sh` are given to bash, with `pip install` left out and `xray serve` in the background. What a page takes for granted stands before the
+block that names it, if there is one. Blocks of `sh` are given to bash, with `pip install` left out and `xray serve` in the background. What a page takes for granted stands before the
 block in a comment, `<!-- setup` with Python in it; a block that cannot be run is marked `<!-- not run: why -->`. Where the comment of a
 command says what an item's answer is, the answer must say so.
 
@@ -28,6 +28,7 @@ _PIECE: Final = re.compile(
     r"|^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```",
     re.MULTILINE | re.DOTALL,
 )
+_FILE: Final = re.compile(r"# (\w+\.py)\n")
 _PRELUDE: Final = """
 set -euo pipefail
 pip() { [ "$1" = install ] || command pip "$@"; }
@@ -99,13 +100,17 @@ def follow(page: Path, directory: Path) -> dict[str, Any]:
     ran, not_run = 0, dict[str, int]()
     try:
         found = list(blocks(page.read_text()))
-        commands = "\n".join(each.text for each in found if each.language == "sh" and each.why is None)
+        for each in found:
+            if named := _FILE.match(each.text):
+                Path(named[1]).write_text(each.text)
         for block in found:
             if block.why is not None:
                 not_run[block.why] = not_run.get(block.why, 0) + 1
             elif block.language in ("setup", "python"):
                 ran += block.language == "python"
-                _python(block, page, names, commands)
+                named = _FILE.match(block.text)
+                if named is None or not any(named[1] in each.text for each in found if each is not block):
+                    _python(block, page, names)
             elif block.language == "sh":
                 ran += 1
                 _shell(block, page)
@@ -114,12 +119,7 @@ def follow(page: Path, directory: Path) -> dict[str, Any]:
     return {"run": ran, "not_run": not_run}
 
 
-def _python(block: Block, page: Path, names: dict[str, Any], commands: str) -> None:
-    named = re.match(r"# (\w+\.py)\n", block.text)
-    if named:
-        Path(named[1]).write_text(block.text)
-        if f"python {named[1]}" in commands:
-            return
+def _python(block: Block, page: Path, names: dict[str, Any]) -> None:
     code = "\n" * block.line + block.text  # so that tracebacks name lines of the page
     exec(compile(code, str(page), "exec"), names)
 
