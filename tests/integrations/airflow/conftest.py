@@ -158,7 +158,10 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         import airflow.sdk.execution_time.supervisor
         import airflow.sdk.execution_time.task_runner
         import airflow.sdk.listener  # noqa: F401
+    gc.collect()
+    gc.freeze()  # a collection after each test would look at all of Airflow again
     yield
+    gc.unfreeze()
     os.environ.clear()
     os.environ.update(before)
 

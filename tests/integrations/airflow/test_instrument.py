@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integrations.airflow.conftest import Captured, Outcome
 
 Runs = Callable[..., Outcome]
@@ -44,6 +46,7 @@ def test_beside_airflow_doctor_says_that_airflow_loads_the_plugin_itself_and_imp
     assert not (tmp_path / "airflow.cfg").exists()  # Airflow writes one when it is imported
 
 
+@pytest.mark.stack
 def test_check_looks_with_what_airflow_cfg_says_whether_and_where_to_tasks_are_captured_here(tmp_path: Path) -> None:
     """As one asks in a worker's shell."""
     (tmp_path / "airflow.cfg").write_text("[xray]\napi_url = http://127.0.0.1:9\ndag_deny = tmp_*\n")

@@ -252,7 +252,9 @@ with DAG(
     PythonOperator(task_id="by_hand", python_callable=run_by_hand)
     PythonOperator(task_id="sleeps", python_callable=sleep_long)
     PythonOperator(task_id="waits", python_callable=reject_while_waiting)
-    PythonOperator(task_id="runs_out_of_time", python_callable=run_out_of_time, execution_timeout=timedelta(seconds=1))
+    PythonOperator(
+        task_id="runs_out_of_time", python_callable=run_out_of_time, execution_timeout=timedelta(seconds=0.3)
+    )
     task(multiple_outputs=True, task_id="splits")(split_in_two)([{"id": f"r{n}", "n": n} for n in range(5)])
     task(multiple_outputs=True, task_id="one_record")(lambda: {"id": "r1", "lines": [{"id": "l1"}, {"id": "l2"}]})()
     Deferring(task_id="defers")
