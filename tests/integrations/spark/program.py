@@ -139,7 +139,7 @@ def main() -> None:
     builder = (
         SparkSession.builder.master("local-cluster[2,1,1024]")
         .config("spark.ui.enabled", "false")
-        .config("spark.sql.execution.arrow.maxRecordsPerBatch", "5000")
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", str(judging.ITEMS // judging.CHUNKS // 5))
         .config("spark.task.maxFailures", "4")
     )
     if what == "speculative":
