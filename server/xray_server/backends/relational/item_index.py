@@ -35,6 +35,7 @@ BITS_SMALL: Final = 12
 BITS_LARGE: Final = 16
 _HEAD: Final = 2
 _ENTRY: Final = 3
+_AT_ONCE: Final = 8_192  # buckets that are measured without a rest
 
 
 def build(
@@ -64,8 +65,12 @@ def build(
         low, high = number & 0xFF, number >> 8
         for fingerprint in seen:
             buckets[fingerprint >> shift] += bytes((fingerprint >> shift - 8 & 0xFF, low, high))
+    sizes = array("I")
+    for start in range(0, len(buckets), _AT_ONCE):
+        sizes.extend(len(bucket) // _ENTRY for bucket in buckets[start : start + _AT_ONCE])
+        rest()
+    offsets = array("I", accumulate(sizes, initial=0))
     rest()
-    offsets = array("I", accumulate((len(bucket) // _ENTRY for bucket in buckets), initial=0))
     if sys.byteorder == "big":  # pragma: no cover
         offsets.byteswap()
     return bytes((1, bits)) + offsets.tobytes() + b"".join(buckets), sorted(set(large))
