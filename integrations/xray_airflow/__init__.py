@@ -11,6 +11,8 @@ Airflow loads `xray_airflow.plugin` through its `airflow.plugins` entry point. I
     sweep     after a dag run: the tasks that never had a process, and those that died without writing an end
     client    the X-Ray client of this process
     fields    what is captured of a task and a dag run, and under which ids
+    pulled    what a task pulls out of the lazy results of mapped tasks
+    secrets   what Airflow masks, asked for every record
     macros    for templates: a task's step, handed to a pod or another host
     instrument what `xray doctor` says of this process
     origin    where a run that starts by hand inside a task belongs
