@@ -56,8 +56,8 @@ def text(name: Any) -> str:
 
 def step_type_of(class_names: Iterable[str]) -> str | None:
     """The kind of step that operators of these class names (the operator's own and its bases') are."""
-    names = list(class_names)
-    return next((kind for part, kind in _STEP_TYPES if any(part in name for name in names)), None)
+    names = "\n".join(class_names)
+    return next((kind for part, kind in _STEP_TYPES if part in names), None)
 
 
 def class_names(task: Any) -> list[str]:

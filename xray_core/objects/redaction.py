@@ -31,7 +31,7 @@ _TOKENS: Final = re.compile(
     ),
     re.ASCII,
 )
-_MARKS: Final = ("=", ":", " -", "--", "<", " password ")  # no context is without one
+_MARK: Final = re.compile(r"[=:<]|--| -| password ")  # no context is without one
 _NUMBER: Final = re.compile(r"[+-]?\d[\d_]*(?:\.\d*)?%?")
 _FLAG: Final = re.compile(r"--?([A-Za-z][\w-]{1,40})")
 _NO_VALUES: Final = frozenset(
@@ -253,7 +253,7 @@ class Redactor:
                     yield Finding(*match.span(inner), FORMATS[n].name)
             for start, end in card_numbers.spans(text, grouped_only=as_id):
                 yield Finding(start, end, "card-number")
-        if any(mark in text for mark in _MARKS):
+        if _MARK.search(text) is not None:
             yield from self._in_contexts(text, as_id=as_id)
 
     def _in_contexts(self, text: str, *, as_id: bool) -> Iterator[Finding]:
@@ -291,7 +291,15 @@ def _may_name_secret(payload: bytes) -> bool:
     if not _secret_names:
         return False
     folded = payload.lower()
-    return any(not hints or any(hint in folded for hint in hints) for hints in _secret_names.values())
+    for (
+        hints
+    ) in _secret_names.values():  # loops: this is asked of every record, and a generator costs more than it asks
+        if not hints:
+            return True
+        for hint in hints:
+            if hint in folded:
+                return True
+    return False
 
 
 def _ask_maskers() -> list[Masker]:
