@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import xray_dagster
 from dagster import executor, job, multiple_process_executor_requirements
@@ -32,7 +33,8 @@ class Containers(StepHandler):
             **os.environ, "XRAY_TEST_CONTAINER": os.environ["XRAY_TEST_CONTAINERS"],
             "XRAY_SPOOL_DIR": f"{os.environ['XRAY_SPOOL_DIR']}-{key}",
         }  # fmt: skip
-        self.started[key] = subprocess.Popen(arguments.get_command_args(), env=environment)
+        command = [sys.executable, "-m", *arguments.get_command_args()]
+        self.started[key] = subprocess.Popen(command, env=environment)
         yield from ()
 
     def check_step_health(self, step_handler_context):
