@@ -24,11 +24,10 @@ def ledger_metadata(step: Step, api_url: str, before: Mapping[str, int]) -> dict
         return {}
     from dagster import MetadataValue
 
+    figures = {"xray/input": ledger.input, "xray/accepted": ledger.accepted, "xray/rejected": ledger.rejected}
     return {
         "xray": sentence(step, before),
-        "xray/input": ledger.input,
-        "xray/accepted": ledger.accepted,
-        "xray/rejected": ledger.rejected,
+        **{name: n for name, n in figures.items() if n is not None},  # of a step that decided nothing itself
         **({"xray/rejected_before": sum(before.values())} if before else {}),
         "xray/run": MetadataValue.url(f"{api_url}/ui/runs/{quote(step.run_id)}"),
     }

@@ -135,6 +135,7 @@ def test_a_graph_asset_shows_what_every_step_of_its_graph_rejected(xray: Capture
         for event in result.asset_materializations_for_node("relayed")
     )
     assert shown["xray/rejected_before"] == 40
+    assert "xray/rejected" not in shown, "it decided nothing itself"
     assert "40 rejected before it, at relayed.fetch" in shown["xray"]
 
 
