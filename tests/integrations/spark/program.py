@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from xray_spark import foreach_partition, map_in_pandas, pandas_udf, udf
 
 from tests.integrations import judging
-from xray_core import XRay, current_step
+from xray_core import XRay
 
 
 def frame_of(spark: SparkSession) -> Any:
@@ -105,25 +105,6 @@ def batches(spark: SparkSession) -> int:
     return int(frame_of(spark).where(pandas_udf(judge_series, "boolean")("id")).count())
 
 
-def speculative(spark: SparkSession) -> int:
-    """One task is slow: Spark runs it a second time beside it, and both judge all of it."""
-    return int(map_in_pandas(frame_of(spark), judge_frames_slowly_once, "id long").count())
-
-
-def judge_frames_slowly_once(frames: Iterator[Any]) -> Iterator[Any]:
-    import time
-
-    from pyspark import TaskContext
-
-    slow = TaskContext.get().partitionId() == judging.DIES_IN and judging.first_time("slow")
-    for frame in frames:
-        kept = set(judging.judged(frame["id"].tolist()))
-        current_step().snapshot()
-        if slow:
-            time.sleep(4)  # a slow machine: longer than the others by far
-        yield frame[frame["id"].isin(kept)]
-
-
 def bare(spark: SparkSession) -> int:
     return int(frame_of(spark).mapInPandas(bare_frames, "id long").count())
 
@@ -142,14 +123,9 @@ def main() -> None:
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", str(judging.ITEMS // judging.CHUNKS // 5))
         .config("spark.task.maxFailures", "4")
     )
-    if what == "speculative":
-        builder = builder.config("spark.speculation", "true").config("spark.speculation.interval", "100ms")
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    jobs = {
-        "killed": killed, "executor": executor, "partitions": partitions, "rows": rows, "batches": batches,
-        "speculative": speculative,
-    }  # fmt: skip
+    jobs = {"killed": killed, "executor": executor, "partitions": partitions, "rows": rows, "batches": batches}
     try:
         with XRay("judging") as xray:
             if what in jobs:
