@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import pandas as pd
 from pyspark.sql import SparkSession
 from xray_spark import foreach_partition, map_in_pandas, pandas_udf, udf
 
@@ -92,7 +93,7 @@ def rows(spark: SparkSession) -> int:
     return int(frame_of(spark).where(udf(judge_one, "boolean")("id")).count())
 
 
-def judge_series(items: Any) -> Any:
+def judge_series(items: pd.Series) -> pd.Series:
     last = judging.of_chunk(judging.DIES_IN)[-1]
     values = items.tolist()
     if last in values and judging.first_time("died"):
