@@ -215,8 +215,9 @@ class Adapter:
     def attempt_begins(self, engine: Any) -> Attempt:
         """One try begins; the step is current in the task's function."""
         task_run = engine.task_run
-        run = self._run(self._run_id(task_run))
-        step = self._open_step(run, engine, attempt=max(1, task_run.run_count))
+        attempt = max(1, task_run.run_count)
+        run = self._run(self._run_id(task_run), f"{task_run.id} {attempt}")
+        step = self._open_step(run, engine, attempt=attempt)
         key = key_of_tags(engine.task.tags) or key_of_tags(task_run.tags)  # its own, else those of what called it
         if key is not None:
             step.set_item_key(key)
@@ -344,9 +345,16 @@ class Adapter:
         step.set_metadata(f"{RESULT_METADATA}rolled_back", True)
         step.detach()
 
-    def _run(self, run_id: str) -> Run:
-        """The run: the one open in this process, or a handle on one that another process owns."""
-        return self._runs.get(run_id) or client.default_client().attach_run(run_id)
+    def _run(self, run_id: str, within: str = "") -> Run:
+        """The run: the one open in this process, or a handle on one that another process owns. In a task of Dask's or Ray's that
+        is one for the attempt: an engine runs a task of Prefect's again under the same run count.
+        """
+        run = self._runs.get(run_id)
+        if run is not None:
+            return run
+        xray = client.default_client()
+        task = xray.task_attempt()
+        return xray.attach_run(run_id) if task is None else xray.attach_task_run(run_id, "", task=task, within=within)
 
     def current(self) -> Step | None:
         """The step that Prefect's own context names: for threads and processes that carry that and not ours."""
