@@ -9,6 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -50,7 +51,7 @@ def test_a_key_is_shown_once_and_only_its_digest_is_kept(
     assert secret not in listed
     for file in tmp_path.glob("xray.db*"):
         assert secret.encode() not in file.read_bytes()
-    with sqlite3.connect(tmp_path / "xray.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "xray.db")) as connection, connection:
         assert connection.execute("SELECT digest FROM access_key").fetchone()[0] == digest_of(text)
     connection.close()
 

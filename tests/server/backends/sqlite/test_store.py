@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_one_step_of_a_large_run_is_found_by_its_id(reader: tuple[SQLiteDatabase
 def test_a_database_of_a_newer_x_ray_is_refused_in_words(tmp_path: Path) -> None:
     path = tmp_path / "xray.db"
     SQLiteStore(path).close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA user_version = 9999")
     connection.close()
     with pytest.raises(ConfigurationError, match="newer X-Ray"):
