@@ -79,7 +79,7 @@ def answers(store: Store) -> dict[str, Any]:
     """Every answer in which a verdict or a sample shows."""
     (step,) = store.step(PROJECT, "r", "judge")
     (listed,) = store.steps(PROJECT, StepFilter(reason="late"), limit=MAX_PAGE).items
-    (group,) = store.step_groups(PROJECT, "r")
+    (group,) = store.step_groups(PROJECT, ["r"])["r"]
     (figures,) = store.run_figures(PROJECT, RunFilter(), limit=MAX_PAGE).items
     (sampled,) = store.sampled_steps(PROJECT, StepFilter(), limit=MAX_PAGE).items
     (point,) = store.trend(PROJECT, pipeline="p", name="judge", since_us=0, until_us=T0 + 10**12)
