@@ -131,4 +131,4 @@ def test_dagsters_own_tests_end_as_without_xray(suite: Path, tmp_path: Path) -> 
     assert not (homes["without"] / "spool").exists()
     told = [line for line in (homes["with"] / "out.txt").read_text().splitlines() if "X-Ray: " in line]
     assert not [line for line in told if "cannot be reached" not in line], told
-    assert sum(file.stat().st_size for file in (homes["with"] / "spool").rglob("*")) > 1_000_000, "X-Ray was at work"
+    assert sum(file.stat().st_size for file in (homes["with"] / "spool").rglob("*")) > 200_000, "X-Ray was at work"
