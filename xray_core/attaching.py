@@ -11,7 +11,6 @@ the attempt said, since its machine may be gone the moment after.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections import OrderedDict
@@ -82,7 +81,7 @@ class Attached:
     ) -> Literal[False]:
         held = self._leave()
         if held is not None:  # it may wait for the server: not on the loop
-            await asyncio.to_thread(let_go, held, "failed" if is_failure(error) else ENDED_WELL)
+            await _let_go_meanwhile(held, "failed" if is_failure(error) else ENDED_WELL)
         return False
 
     def _leave(self) -> Held | None:
@@ -158,6 +157,13 @@ def _held_in(client: XRay, run: Run, token: Token, *, inside: int = 0) -> Held:
         token.step_id, name=token.name, attempt=token.attempt, index=token.index, capture=token.capture
     )
     return Held(client, run, step, inside)
+
+
+async def _let_go_meanwhile(held: Held, status: Status) -> None:
+    """As `let_go`, while the event loop goes on. Every client loads this module, few run coroutines: asyncio costs 15 ms."""
+    import asyncio
+
+    await asyncio.to_thread(let_go, held, status)
 
 
 @guarded("attach")
@@ -272,7 +278,7 @@ class Carried:
             status = "failed"
             raise
         finally:
-            await asyncio.to_thread(let_go, held, status)
+            await _let_go_meanwhile(held, status)
 
     def iterated(self, made: Iterator[Any], held: Held) -> Iterator[Any]:
         """The same items, each of them made inside the step."""

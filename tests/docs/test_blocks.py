@@ -19,6 +19,7 @@ from typing import Final
 import pytest
 
 from tests.docs.follow import RUN, Block, as_script, blocks
+from tests.missing import missing
 from xray_core.cli import make_parser
 
 ROOT: Final = Path(__file__).parents[2]
@@ -96,7 +97,7 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
         page.stem in ("prefect", "airflow", "dagster")
         and subprocess.run([python, "-c", f"import {page.stem}"]).returncode
     ):
-        pytest.skip(f"needs {page.stem}: pip install 'xray-pipelines[{page.stem}]'")
+        missing(f"{page.stem}: pip install 'xray-pipelines[{page.stem}]'")
     place = tmp_path / "reader"
     place.mkdir()
     done = followed(page, place)

@@ -34,6 +34,7 @@ xray.close()
 AS_NOBODY = """
 import requests, xray_core.xray, xray_core.transport.http, xray_core.plugins.host, xray_core.settings
 import xray_prefect.instrument, xray_airflow.origin, xray_dagster.instrument
+import xray_dask.plugin, xray_ray.plugin, xray_spark.plugin
 import os
 xray_core.transport.http._load_requests()  # read before rights are dropped: the interpreter may lie in root's home
 os.setgroups([]); os.setgid(54321); os.setuid(54321)

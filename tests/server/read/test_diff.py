@@ -52,7 +52,7 @@ def test_the_deltas_are_those_of_b_against_a(live: Live) -> None:
     }
     assert diff["sentence"] == (
         "the runs first differ at filter: the same items, whose values were not captured, gave a different output, "
-        "and neither its code version nor its parameters changed; 2 items came out differently; "
+        "and neither its code version nor its parameters changed (rejected.too_big: 5 -> 7); 2 items came out differently; "
         "not certain: the values that went into it were not captured"
     )
 
