@@ -17,6 +17,7 @@ from xray_server.records.documents import unpack
 from xray_server.store import ItemRun, Sighting
 
 _RUNS_A_LOOK: Final = 64
+_FEWEST: Final = 8
 _OF_RUNS: Final = "SELECT run.pk, run.id, run.pipeline, run.at_us FROM run WHERE run.pk = ANY(?) AND run.project = ?"
 
 
@@ -43,7 +44,8 @@ def _across(
     counting = Counting(db)
     runs: list[ItemRun] = []
     suspects = (run for run in Suspects(db, fingerprint).newest_first() if before is None or run < before)
-    while some := list(islice(suspects, _RUNS_A_LOOK)):
+    # nearly all that are suspected hold it, and what is read beyond a page is read for nothing
+    while some := list(islice(suspects, min(_RUNS_A_LOOK, max(_FEWEST, limit + 1 - len(runs))))):
         about = {row[0]: row[1:] for row in db.rows(_OF_RUNS, [some, project_id])}
         chunks = db.chunks_of_runs(list(about)) if about else []
         holding = {
