@@ -145,7 +145,7 @@ def test_hostile_names_reasons_and_details_stay_text(visit: Callable[..., Visito
     )
     reader = visit(viewport={"width": 390, "height": 800})
     for path in [
-        "/ui", "/ui/steps", "/ui/health", f"/ui/search?q={quote(text, safe='')}",
+        "/ui", "/ui/steps", "/ui/health", "/ui/trends?figure=duration", "/ui/stability", f"/ui/search?q={quote(text, safe='')}",
         f"/ui/steps?reason={quote(text, safe='')}", *addresses(run_id, step_id, text[:250]),
         f"/ui/runs/{quote(run_id, safe='')}/steps?name={quote(text, safe='')}",
         f"/ui/compare?a=plain&b={quote(run_id, safe='')}",
