@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import pytest
+from tests.missing import missing
 
 ROOT: Final = Path(__file__).parents[2]
 PIPELINE: Final = Path(__file__).with_name("pipeline.py")
@@ -22,7 +22,7 @@ def code_of_0_1(directory: Path) -> Path:
     """0.1's code in `directory`; skips the test where the history is not there (a shallow clone, an sdist)."""
     archive = subprocess.run(["git", "archive", COMMIT], cwd=ROOT, capture_output=True)
     if archive.returncode:
-        pytest.skip(f"needs the history of the repository: git fetch --unshallow ({COMMIT} is not here)")
+        missing(f"the history of the repository: git fetch --unshallow ({COMMIT} is not here)")
     subprocess.run(["tar", "--extract", "--directory", directory], input=archive.stdout, check=True)
     return directory
 

@@ -376,7 +376,7 @@ def test_a_server_that_is_away_is_waited_for_by_one_task_and_not_by_the_next(
     xray.close(0)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork, so no child process of this kind")
 def test_what_a_child_process_of_a_task_says_counts_if_the_task_does(live: Live) -> None:
     with live.xray("p") as xray, xray.run() as run, run.step("judge") as step:
         for attempt in (FIRST, SECOND):

@@ -21,7 +21,7 @@ def served() -> None:
             urlopen("http://127.0.0.1:8000/health", timeout=5)
             return
         except (URLError, OSError):
-            time.sleep(0.1)
+            time.sleep(0.1)  # between two looks, of which there are 300
     raise SystemExit("the server did not start")
 
 

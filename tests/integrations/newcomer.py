@@ -83,7 +83,7 @@ class Newcomer:
         deadline = time.monotonic() + 60
         while not self._answers():
             assert time.monotonic() < deadline, (self.home / "serve.txt").read_text()
-            time.sleep(0.2)
+            time.sleep(0.2)  # between two looks, up to the deadline
 
     def _answers(self) -> bool:
         try:

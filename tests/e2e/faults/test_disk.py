@@ -77,7 +77,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     )
     if not mounted or mounted.returncode:
         if os.environ.get("XRAY_TEST_NO_MOUNT") == "1":
-            pytest.skip("XRAY_TEST_NO_MOUNT is set")
+            pytest.skip("XRAY_TEST_NO_MOUNT is set: whoever runs the tests said that no disk may be mounted here")
         missing("the right to mount a small disk: run as root with CAP_SYS_ADMIN, or set XRAY_TEST_NO_MOUNT=1")
     yield mount_point
     subprocess.run(["umount", "-l", str(mount_point)], check=True)

@@ -81,5 +81,5 @@ def until(found: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + 120
     while not (result := found()):
         assert time.monotonic() < deadline, "not within 120 s"
-        time.sleep(0.5)
+        time.sleep(0.5)  # between two looks, up to the deadline
     return result

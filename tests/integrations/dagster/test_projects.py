@@ -24,6 +24,7 @@ from xray_core.transport.memory import MemoryTransport
 from xray_core.xray import XRay
 
 if not hasattr(dagster, "load_from_defs_folder"):
+    # nothing is missing: older versions of Dagster, which know no `dg`, are tested too (test_versions.py)
     pytest.skip("this version of Dagster has no projects of `dg`", allow_module_level=True)
 
 
@@ -75,6 +76,7 @@ def test_a_project_that_loads_its_definitions_by_itself_goes_by_the_name_in_dg_t
     from dagster._cli.asset import asset_materialize_command
 
     if not any("--autoload-defs-module-name" in option.opts for option in asset_materialize_command.params):
+        # as above: an older Dagster that is tested on purpose
         pytest.skip("this version of Dagster loads no definitions by itself")
     place = project.write(tmp_path / "shop", "shop_by_itself", dg_toml=True)
     (place / "src" / "shop_by_itself" / "definitions.py").unlink()

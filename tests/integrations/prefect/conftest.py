@@ -96,7 +96,7 @@ def prefect_server() -> Iterator[str]:
         while not _answers(url):
             assert server.poll() is None, "Prefect's server ended"
             assert time.monotonic() < deadline, "Prefect's server does not answer"
-            time.sleep(0.1)
+            time.sleep(0.1)  # between two looks, up to the deadline
         # a flow with heartbeats waits up to a second for their thread at its end
         with temporary_settings({PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             yield url

@@ -75,6 +75,7 @@ def test_switched_off_doctor_says_by_what(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(("file", "table"), [("prefect.toml", "plugins"), ("pyproject.toml", "tool.prefect.plugins")])
 def test_one_line_of_the_projects_own_configuration_enables_x_ray(tmp_path: Path, file: str, table: str) -> None:
     if not hasattr(get_current_settings(), "plugins"):
+        # nothing is missing: older versions of Prefect are tested too (test_versions.py)
         pytest.skip("Prefect before 3.7 has no such setting in files")
     before = doctor(tmp_path, "--check")
     assert "Prefect loads the plugin by itself" not in before["how"]

@@ -18,6 +18,7 @@ import pytest
 
 from tests.integrations.prefect.test_versions import VENVS, environment
 from tests.live import Live
+from tests.missing import missing
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(3_000)]
 
@@ -53,9 +54,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
             [*clone, "https://github.com/PrefectHQ/prefect", str(place)], capture_output=True, text=True
         )
         if done.returncode:
-            pytest.skip(
-                f"missing: Prefect {VERSION} in XRAY_TEST_PREFECT, or a network to clone it: {done.stderr[-300:]}"
-            )
+            missing(f"Prefect {VERSION} in XRAY_TEST_PREFECT, or a network to clone it: {done.stderr[-300:]}")
     return place
 
 

@@ -55,7 +55,7 @@ def judge_frames_and_kill_executor(frames: Iterator[Any]) -> Iterator[Any]:
     if last and judging.first_time("died"):
         time.sleep(1)  # until the other tasks of this executor have ended: not waited for, only likely
         os.kill(java_above(os.getpid()), signal.SIGKILL)
-        time.sleep(60)
+        time.sleep(60)  # the kill comes before this ends: no more is judged here
 
 
 def java_above(pid: int) -> int:

@@ -171,7 +171,7 @@ async def _reject_one(n: int) -> None:
 
 def run_out_of_time() -> None:
     current_step().reject("late", "before_the_end")
-    time.sleep(30)
+    time.sleep(30)  # Airflow ends it after its execution_timeout, which is what is tested
 
 
 def split_in_two(rows: list[dict[str, Any]]) -> dict[str, Any]:
