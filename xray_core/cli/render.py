@@ -225,7 +225,8 @@ def diff(answer: Mapping[str, Any]) -> None:
         )
     out.print(table)
     if answer.get("flipped"):
-        out.print(f"{count(answer['flipped_count'])} items came out differently:")
+        n = answer["flipped_count"]
+        out.print(f"{count(n)} item{'s' * (n != 1)} came out differently:")
         table = new_table("item", "step", "A", "B")
         for each in answer["flipped"][:20]:
             table.add_row(*(plain(_outcome(each[name])) for name in ("item_id", "step", "a", "b")))
