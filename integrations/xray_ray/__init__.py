@@ -1,5 +1,6 @@
 """Decisions made in Ray's tasks and actors, on the step that handed them the work.
 
+    carrying    functions and classes as Ray is given them
     plugin      says which attempt of which of Ray's tasks code is in
 
     from xray_ray import carry, map_batches
@@ -10,73 +11,22 @@
         map_batches(dataset, judge_batch).materialize()
 
 docs/distributed.md says what counts when a task is run again.
+
+Importing this loads nothing: every client of X-Ray's does, for `plugin`.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from xray_core import current_step
-from xray_core.attaching import Carried
+if TYPE_CHECKING:
+    from xray_ray.carrying import carry, map_batches
 
 __all__ = ["carry", "map_batches"]
 
-T = TypeVar("T", bound=Callable[..., Any])
 
-
-def carry(function: T) -> T:
-    """A function, or the methods of an actor's class, inside the step that is current now wherever Ray calls them; outside of
-    any step, `function` itself.
-    """
-    carried: T = _carried(function, several_calls=False)
-    return carried
-
-
-def map_batches(dataset: Any, function: Callable[..., Any], **options: Any) -> Any:
-    """`dataset.map_batches(function, **options)`, with every batch judged inside the step that is current now.
-
-    Args:
-        function: a function, or a class whose instances are called.
-    """
-    return dataset.map_batches(_carried(function, several_calls=True), **options)
-
-
-def _carried(function: Any, *, several_calls: bool) -> Any:
-    token = current_step().token()
-    if not token:
-        return function
-    if inspect.isclass(function):
-        return _class(function, token, several_calls=several_calls)
-    return _function(function, token, several_calls=several_calls)
-
-
-def _function(function: Callable[..., Any], token: str, *, several_calls: bool) -> Callable[..., Any]:
-    """Ray takes functions, and looks at their parameters."""
-    carried = Carried(function, token, several_calls=several_calls)
-    if inspect.iscoroutinefunction(function):
-
-        @wraps(function)
-        async def awaited(*args: Any, **kwargs: Any) -> Any:
-            return await carried.awaited(*args, **kwargs)
-
-        return awaited
-
-    @wraps(function)
-    def called(*args: Any, **kwargs: Any) -> Any:
-        return carried(*args, **kwargs)
-
-    return called
-
-
-def _class(actor: type, token: str, *, several_calls: bool) -> type:
-    methods = {
-        name: _function(method, token, several_calls=several_calls)
-        for name in dir(actor)
-        if inspect.isfunction(method := inspect.getattr_static(actor, name))
-        and (not name.startswith("_") or name == "__call__")
-    }
-    about = {"__module__": actor.__module__, "__qualname__": actor.__qualname__, "__doc__": actor.__doc__}
-    return type(actor.__name__, (actor,), {**about, **methods})
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("xray_ray.carrying"), name)
+    raise AttributeError(f"module 'xray_ray' has no attribute {name!r}")

@@ -1,5 +1,6 @@
 """Decisions made in Spark's Python workers, on the step that handed them the work.
 
+    frames      what a program calls instead of Spark's own
     calls       functions as Spark is given them
     plugin      says which attempt of which of Spark's tasks code is in
 
@@ -12,52 +13,22 @@
 
 Spark is lazy: the action belongs into the step too. What two actions both compute is judged twice, by Spark itself, and
 counts twice: `cache()` it. docs/distributed.md says what counts when a task is run again.
+
+Importing this loads nothing: every client of X-Ray's does, for `plugin`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from xray_core import current_step
-from xray_spark.calls import Calls, InSpark
+if TYPE_CHECKING:
+    from xray_spark.frames import foreach_partition, map_in_pandas, pandas_udf, udf
 
 __all__ = ["foreach_partition", "map_in_pandas", "pandas_udf", "udf"]
 
 
-def map_in_pandas(frame: Any, function: Callable[..., Any], schema: Any, **options: Any) -> Any:
-    """`frame.mapInPandas(function, schema)`, with every partition judged inside the step that is current now."""
-    token = current_step().token()
-    return frame.mapInPandas(InSpark(function, token).as_function() if token else function, schema, **options)
-
-
-def foreach_partition(frame: Any, function: Callable[..., Any]) -> None:
-    """`frame.foreachPartition(function)`, of a DataFrame or an RDD, inside the step that is current now."""
-    token = current_step().token()
-    frame.foreachPartition(InSpark(function, token).as_function() if token else function)
-
-
-def udf(function: Callable[..., Any], returnType: Any = "string", **options: Any) -> Callable[..., Any]:
-    """`pyspark.sql.functions.udf`, with every row judged inside the step that is current when a column is made of it."""
-    from pyspark.sql import functions
-
-    return _made_for_each_column(functions.udf, function, returnType, options)
-
-
-def pandas_udf(function: Callable[..., Any], returnType: Any, **options: Any) -> Callable[..., Any]:
-    """`pyspark.sql.functions.pandas_udf`, with every batch judged inside the step that is current when a column is made of it."""
-    from pyspark.sql import functions
-
-    return _made_for_each_column(functions.pandas_udf, function, returnType, options)
-
-
-def _made_for_each_column(make: Any, function: Callable[..., Any], returns: Any, options: Any) -> Callable[..., Any]:
-    """Columns are told apart: one task may compute two of them, of one function."""
-
-    def column(*columns: Any, **named: Any) -> Any:
-        token = current_step().token()
-        called = Calls(function, token).as_function() if token else function
-        return make(called, returns, **options)(*columns, **named)
-
-    column.__doc__ = function.__doc__
-    return column
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module("xray_spark.frames"), name)
+    raise AttributeError(f"module 'xray_spark' has no attribute {name!r}")

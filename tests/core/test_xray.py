@@ -46,6 +46,17 @@ def test_importing_the_core_loads_nothing_heavy() -> None:
     assert shown.stdout.strip() == "[]"
 
 
+def test_a_client_starts_without_what_only_the_tasks_of_engines_need() -> None:
+    engines = ("xray_core.attaching", "asyncio", "distributed", "ray", "pyspark")
+    code = (
+        "import sys\nfrom xray_core import XRay\nfrom xray_core.transport.memory import MemoryTransport\n"
+        "client = XRay('p', transport=MemoryTransport())\n"
+        f"print([name for name in {engines!r} if name in sys.modules], client.task_attempt())\nclient.close()"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[] None"
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

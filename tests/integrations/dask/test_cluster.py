@@ -1,4 +1,4 @@
-"""A million items judged by a real cluster of four workers, one of which is killed. Tests __init__.py and plugin.py."""
+"""A million items judged by a real cluster of four workers, one of which is killed. Tests carrying.py and plugin.py."""
 
 from __future__ import annotations
 

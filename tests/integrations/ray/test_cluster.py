@@ -1,6 +1,6 @@
 """A million items judged by a real Ray of two nodes, a worker of which is killed, in an environment of its own.
 
-Tests __init__.py and plugin.py.
+Tests carrying.py and plugin.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Functions as Spark is given them, called here without a Spark: its own calls are test_cluster.py's.
 
-Tests __init__.py, calls.py and plugin.py.
+Tests frames.py, calls.py and plugin.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A million items judged by a real Spark of two executors, parts of which are killed, in an environment of its own. Spark puts
 a speculative attempt on another host than the first, which a cluster on one machine has not: tests/core/test_tasks.py.
 
-Tests __init__.py, calls.py and plugin.py.
+Tests frames.py, calls.py and plugin.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What Dask's workers decide is on the step that handed them the work, each item once, with Dask's own keys and graphs.
 
-Tests plugin.py.
+Tests carrying.py and plugin.py.
 """
 
 from __future__ import annotations

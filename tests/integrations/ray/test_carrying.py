@@ -1,6 +1,6 @@
 """Functions and classes as Ray is given them, called here without a Ray: its own calls are test_cluster.py's.
 
-Tests __init__.py and plugin.py.
+Tests carrying.py and plugin.py.
 """
 
 from __future__ import annotations
