@@ -1,21 +1,26 @@
 """Questions about many runs, on both stores: 1,000 runs of 20 steps, two groups compared; items of a step; an item over time.
 
-`make bench ONLY=many_runs`. Bars: groups within 1 s, a page of items and of an item's history within 50 ms.
+`make bench ONLY=many_runs`. Bars: groups within 1 s, a page of items and of an item's history within 50 ms. With other runs
+stored around them: `python -m tests.benchmarks.many_runs --stored 10000000`; with `--db`, a database that is kept, loaded
+where it is empty.
 """
 
 from __future__ import annotations
 
+import argparse
 import random
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any
 
-from xray_server.backends.postgres.store import PostgresStore
-from xray_server.backends.sqlite.store import SQLiteStore
+from rich.console import Console
+from rich.progress import Progress
+from xray_server.backends import open_store
+from xray_server.process.serve import spare_the_collector
 from xray_server.read import groups, item_history, item_list
 from xray_server.records.schema import (
     Record,
@@ -29,6 +34,8 @@ from xray_server.records.schema import (
 )
 from xray_server.store import Batch, RunFilter, Store
 
+from tests.benchmarks import store as background
+from tests.benchmarks.store import COLUMNS
 from tests.server import postgresql
 from xray_core import verdicts
 
@@ -101,8 +108,10 @@ def timed(name: str, bar_ms: float, ask: Callable[[], Any]) -> None:
     print(f"  {name:52} {median:8.1f} ms  {statistics.median(busy):8.1f} ms of CPU  {over}", flush=True)
 
 
-def ask_all(name: str, store: Store) -> None:
-    """Load one store and time every question."""
+def load(store: Store, stored: int) -> None:
+    """So many steps of other pipelines, then the runs that are asked about."""
+    with Progress(*COLUMNS, console=Console(stderr=True)) as bar:
+        background.load(store, background.Data(0, (T0 + RUNS * HOUR_US)), stored, 2, bar)
     batch: list[Record] = []
     for some in records(1):
         batch += some
@@ -111,9 +120,16 @@ def ask_all(name: str, store: Store) -> None:
             batch = []
     store.write([Batch(batch, "default", T0 + RUNS * HOUR_US)])
     store.write([Batch(large_step(), "default", T0)])
+
+
+def ask_all(name: str, store: Store, stored: int) -> None:
+    """Load one store where it is empty, and time every question."""
+    if not store.run_figures("default", RunFilter(pipeline="large"), limit=1, cursor=None).items:
+        load(store, stored)
     middle = T0 + RUNS // 2 * HOUR_US
     a, b = RunFilter(pipeline="p", until_us=middle), RunFilter(pipeline="p", since_us=middle)
-    print(f"\n{name}, {RUNS:,} runs of {STEPS} steps")
+    around = f" among {stored:,} other steps" if stored else ""
+    print(f"\n{name}, {RUNS:,} runs of {STEPS} steps{around}")
     timed("two groups", 1_000, lambda: groups.compare_groups(store, "default", a, b, ("a", "b")))
     timed(
         "two groups, by country",
@@ -135,14 +151,20 @@ def ask_all(name: str, store: Store) -> None:
     print(groups.compare_groups(store, "default", a, b, ("a", "b"), by=["country"])["sentence"])
 
 
-def main() -> None:
-    """Both stores, one after the other."""
+def main(argv: Sequence[str] = ()) -> None:
+    """Both stores, one after the other, or those that are given."""
+    parser = argparse.ArgumentParser(prog="many_runs", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--stored", type=int, default=0, metavar="STEPS", help="of other pipelines, stored around")
+    parser.add_argument("--db", action="append", help="a database that is kept, loaded where it is empty")
+    arguments = parser.parse_args(argv)
+    spare_the_collector()  # as `xray serve` does
     with tempfile.TemporaryDirectory() as directory, ExitStack() as opened:
-        ask_all("SQLite", opened.enter_context(closing(SQLiteStore(Path(directory) / "x.db"))))
-        url = opened.enter_context(postgresql.running())
-        own = opened.enter_context(postgresql.schema(url))
-        ask_all("PostgreSQL", opened.enter_context(closing(PostgresStore(own))))
+        for url in arguments.db or (f"sqlite:///{directory}/x.db", None):
+            if url is None:
+                url = opened.enter_context(postgresql.schema(opened.enter_context(postgresql.running())))
+            with closing(open_store(url)) as store:
+                ask_all(url.partition(":")[0], store, arguments.stored)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -48,6 +48,7 @@ REASONS = ["price_too_high", "out_of_stock", "blocked", "duplicate", "too_far", 
 WEIGHTS = [1 / (i + 1) for i in range(len(REASONS))]
 CATALOGUE = 50_000
 PATTERNS = 2_000  # different runs: 16,000 different steps
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 _SOME_SECOND = (
     1_700_000_000  # no run lasts beyond its second, so that replacing these ten digits moves all of its times
 )
@@ -258,7 +259,6 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv or [])
     out = Console(width=110)
     directory = Path(tempfile.mkdtemp(prefix="xray-bench-", dir=arguments.directory))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     results: dict[str, dict[str, tuple[float, float]]] = {}
     numbers = count()
     try:
@@ -272,7 +272,7 @@ def main(argv: list[str] | None = None) -> int:
                     url = f"{node.url}?control=sqlite:///{directory}/control.db"
                 data = Data(next(numbers), time.time_ns() // 1000)
                 empty = size_bytes(url) if kind == "postgresql" else 0
-                with Progress(*columns, console=Console(stderr=True)) as bar:
+                with Progress(*COLUMNS, console=Console(stderr=True)) as bar:
                     with closing(open_store(url)) as store:
                         seconds, cpu_s = load(store, data, arguments.steps, arguments.samples, bar)
                     bytes_a_step = (size_bytes(url) - empty) / arguments.steps

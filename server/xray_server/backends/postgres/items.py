@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from xray_core import verdicts
 from xray_core.model import item_id_text
@@ -18,6 +18,7 @@ from xray_server.store import ItemRun, Sighting
 
 _RUNS_A_LOOK: Final = 64
 _FEWEST: Final = 8
+_STEPS: Final = "SELECT pk, id, attempt, name FROM step WHERE run = ANY(?) ORDER BY run, at_us, position, pk"
 _OF_RUNS: Final = "SELECT run.pk, run.id, run.pipeline, run.at_us FROM run WHERE run.pk = ANY(?) AND run.project = ?"
 
 
@@ -47,36 +48,47 @@ def _across(
     # nearly all that are suspected hold it, and what is read beyond a page is read for nothing
     while some := list(islice(suspects, min(_RUNS_A_LOOK, max(_FEWEST, limit + 1 - len(runs))))):
         about = {row[0]: row[1:] for row in db.rows(_OF_RUNS, [some, project_id])}
-        chunks = db.chunks_of_runs(list(about)) if about else []
-        holding = {
-            chunk[0]
-            for chunk in chunks
-            if _hits(db, chunk, text, fingerprint) and counting.numbered(chunk[0], chunk[1], chunk[2])
-        }
-        for run in sorted(holding, reverse=True):
+        held = _held(db, list(about), text, fingerprint, counting)
+        steps = _steps(db, list(held))
+        for run in sorted(held, reverse=True):
             run_key, pipeline_number, at_us = about[run]
             name = db.word(pipeline_number)
             if pipeline is not None and name != pipeline:
                 continue
             if len(runs) == limit:
                 return runs, run + 1
-            runs.append(ItemRun(id_of_bytes(run_key), name, at_us, _sightings(db, run, text, fingerprint, counting)))
+            runs.append(ItemRun(id_of_bytes(run_key), name, at_us, _sightings(db, held[run], steps)))
     return runs, None
 
 
-def _hits(db: PostgresDatabase, chunk: Sequence[Any], text: str, fingerprint: int) -> list[Hit]:
-    """The sets of one chunk (run, step, part, chunk, head, size, data) that hold the item."""
-    run, step, part, name, head, size_bytes, data = chunk
-    return hits(unpack(head), db.chunk_data((run, step, part, name), size_bytes, data), text, fingerprint)
+_Place = tuple[int, int, str]  # the step, the part and the name of a chunk
 
 
-def _sightings(db: PostgresDatabase, run: int, text: str, fingerprint: int, counting: Counting) -> list[Sighting]:
+def _held(
+    db: PostgresDatabase, runs: Sequence[int], text: str, fingerprint: int, counting: Counting
+) -> dict[int, dict[_Place, list[Hit]]]:
+    """Of each run that holds the item, the chunks that do, each with its sets that do."""
+    found: dict[int, dict[_Place, list[Hit]]] = {}
+    for run, step, part, name, head, size_bytes, data in db.chunks_of_runs(runs) if runs else ():
+        held = hits(unpack(head), db.chunk_data((run, step, part, name), size_bytes, data), text, fingerprint)
+        if held and counting.numbered(run, step, part):
+            found.setdefault(run, {})[step, part, name] = held
+    return found
+
+
+def _steps(db: PostgresDatabase, runs: Sequence[int]) -> dict[int, tuple[int, bytes, int, int | None]]:
+    """Of each step of these runs its place in the order of the steps, its id, attempt and the number of its name."""
+    rows = db.rows(_STEPS, [list(runs)]) if runs else []
+    return {pk: (place, *about) for place, (pk, *about) in enumerate(rows)}
+
+
+def _sightings(
+    db: PostgresDatabase, held: Mapping[_Place, list[Hit]], steps: Mapping[int, tuple[int, bytes, int, int | None]]
+) -> list[Sighting]:
     """The sets of one run that hold the item, one for each step attempt, outcome and reason, in the order of the steps."""
     sightings = Sightings()
-    steps = {row[0]: row[1:] for row in db.rows("SELECT pk, id, attempt, name FROM step WHERE run = ?", [run])}
-    for chunk in db.run_chunks(run):
-        step_key, attempt, name = steps[chunk[0]]
-        held = _hits(db, (run, *chunk), text, fingerprint)
-        for hit in held if held and counting.numbered(run, chunk[0], chunk[1]) else ():
-            sightings.add(db.word(name), id_of_bytes(step_key), attempt, hit)
+    for step, part, chunk in sorted(held, key=lambda at: (steps[at[0]][0], at[1:])):
+        _, key, attempt, name = steps[step]
+        for hit in held[step, part, chunk]:
+            sightings.add(db.word(name), id_of_bytes(key), attempt, hit)
     return sightings.all()

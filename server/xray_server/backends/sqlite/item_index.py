@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from xray_server.backends.relational.compactor import NO_PAUSE, Pace
 from xray_server.backends.relational.item_index import (
@@ -18,6 +19,8 @@ from xray_server.backends.relational.item_index import (
     unpack_keys,
 )
 from xray_server.backends.sqlite.lock import FileLock, transaction
+
+_ALL: Final = (1 << 63) - 1  # no chunk has this key
 
 
 def compact(
@@ -58,15 +61,15 @@ def compact(
     return moved
 
 
-def tail(db: sqlite3.Connection) -> list[int]:
-    """Chunks to look into one by one: those that no segment covers, and the newest of those that none can."""
-    return [
-        key
-        for (key,) in db.execute(
-            "SELECT chunk FROM item_tail UNION SELECT chunk FROM (SELECT chunk FROM item_large ORDER BY chunk DESC LIMIT ?)",
-            (MAX_LARGE,),
-        )
-    ]
+def tail(db: sqlite3.Connection, *, below: int | None, limit: int) -> list[int]:
+    """The newest chunks that no segment covers yet, of those below one (None: of all)."""
+    statement = "SELECT chunk FROM item_tail WHERE chunk < ? ORDER BY chunk DESC LIMIT ?"
+    return [key for (key,) in db.execute(statement, (_ALL if below is None else below, limit))]
+
+
+def large(db: sqlite3.Connection) -> list[int]:
+    """The newest of the chunks that no segment can cover."""
+    return [key for (key,) in db.execute("SELECT chunk FROM item_large ORDER BY chunk DESC LIMIT ?", (MAX_LARGE,))]
 
 
 def segments(db: sqlite3.Connection) -> list[tuple[int, int]]:

@@ -21,6 +21,7 @@ from xray_server.backends import open_store
 from xray_server.backends.postgres import item_index as postgres_index
 from xray_server.backends.relational import item_index
 from xray_server.backends.sqlite import item_index as sqlite_index
+from xray_server.backends.sqlite import items as sqlite_items
 from xray_server.backends.sqlite.lock import FileLock
 from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.ingest.ndjson import decode
@@ -65,9 +66,10 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Sto
 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_run_is_found_under_random_interleavings(
-    opened: tuple[Store, Any, Callable[[int, int], object]], seed: int
+    opened: tuple[Store, Any, Callable[[int, int], object]], seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chance = random.Random(seed)
+    monkeypatch.setattr(sqlite_items, "_TAIL_A_LOOK", chance.randrange(1, 9))
     store, db, compact = opened
     truth: dict[str, set[str]] = {}
     items = [f"i{n}" for n in range(200)]
