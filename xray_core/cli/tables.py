@@ -69,7 +69,8 @@ def groups(answer: Mapping[str, Any]) -> None:
         more_runs = "" if group["complete"] else ", the newest of more"
         first, last = (str(group[at] or "")[:16].replace("T", " ") for at in ("first_at", "last_at"))
         span = f", {first} to {last}" if group["runs"] else ""
-        out.print(plain(f"{side.upper()}: {group['where']}: {group['runs']:,} runs{more_runs}{span}"), style="dim")
+        runs = f"{group['runs']:,} run{'' if group['runs'] == 1 else 's'}"
+        out.print(plain(f"{side.upper()}: {group['where']}: {runs}{more_runs}{span}"), style="dim")
     if not answer["a"]["runs"] or not answer["b"]["runs"]:
         return
     found = new_table("step", "in", "rejected", "", "p", "reasons, more and less than before")

@@ -145,7 +145,9 @@ def compare_groups(
     return {
         "a": group_a.as_json(),
         "b": group_b.as_json(),
-        "sentence": _sentence(group_a, group_b, lead, changed, failed, segment),
+        "sentence": _sentence(group_a, group_b, lead, changed, failed, segment)
+        if any(each.difference.enough for each in tested)
+        else _too_few(group_a, group_b),
         "certainty": "exact" if group_a.complete and group_b.complete else "partly",
         "lead": None if lead is None else lead["step"],
         "failed": failed,
@@ -380,11 +382,20 @@ def _fields(details: Any, by: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _too_few(a: Group, b: Group) -> str:
+    runs = f"{_runs(len(a.runs))} in {a.words} and {len(b.runs):,} in {b.words}"
+    if not a.runs or not b.runs:
+        return f"there {'is' if len(a.runs) == 1 else 'are'} {runs}: nothing to compare"
+    return f"{runs} are too few to tell a difference from chance"
+
+
+def _runs(n: int) -> str:
+    return f"{n:,} run{'' if n == 1 else 's'}"
+
+
 def _sentence(
     a: Group, b: Group, lead: Json | None, changed: Sequence[Json], failed: Json, segment: Json | None
 ) -> str:
-    if not a.runs or not b.runs:
-        return f"there are {len(a.runs):,} runs in {a.words} and {len(b.runs):,} in {b.words}: nothing to compare"
     if lead is None and failed["changed"]:
         return f"{failed['rate_a']:.1%} -> {failed['rate_b']:.1%} of runs failed (p {_p(failed['p'])}); no step is known to differ"
     if lead is None:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from xray_core import verdicts
-from xray_core.model import OUTCOMES
+from xray_core.model import ITEMS_IN, ITEMS_OUT, OUTCOMES
 from xray_server.errors import BadCursorError, NotKnownError
 from xray_server.read.runs import sample_json
 from xray_server.read.why import all_steps, known_run
@@ -89,18 +89,20 @@ def page(
                 rows[key] = row
     first = sorted(rows) if limit is None else heapq.nsmallest(limit + 1, rows)
     shown = first if limit is None else first[:limit]
-    counted = _counted(steps, where)
-    missing = max(0, counted - named - fingerprints)
+    counted = _counted(steps, where, captured=named + fingerprints > 0)
+    missing = max(0, (counted or 0) - named - fingerprints)
     return {
         "run_id": run_id,
         "pipeline": run.state["pipeline"],
         "step": called,
         "outcome": where.outcome,
         "reason": where.reason,
-        "sentence": _sentence(where, called, max(counted, named + fingerprints), named, fingerprints, missing),
-        "certainty": "not_captured" if missing and not named + fingerprints else "exact",
+        "sentence": _unknown(where, called)
+        if counted is None and not named + fingerprints
+        else _sentence(where, called, named, fingerprints, missing),
+        "certainty": "not_captured" if (missing or counted is None) and not named + fingerprints else "exact",
         "total": {
-            "items": max(counted, named + fingerprints), "named": named, "fingerprints": fingerprints,
+            "items": named + fingerprints + missing, "named": named, "fingerprints": fingerprints,
             "not_captured": missing,
         },
         "items": _items_json(store, project, run_id, shown, rows),
@@ -127,9 +129,8 @@ def steps_of(store: Store, project: str, run_id: str, where: ItemFilter) -> list
         found = found or store.step(project, run_id, where.step)
         if not found:
             names = sorted({step.state["name"] or step.step_id for step in all_steps(store, project, run_id)})
-            raise NotKnownError(
-                f"run {run_id[:100]!r} has no step {where.step[:100]!r}; it has: {', '.join(names[:20])}", field="step"
-            )
+            known = f"it has: {', '.join(names[:20])}" if names else "it has none"
+            raise NotKnownError(f"run {run_id[:100]!r} has no step {where.step[:100]!r}; {known}", field="step")
     if where.attempt is not None:
         return [step for step in found if step.attempt == where.attempt]
     last = {step.step_id: step for step in sorted(found, key=lambda step: step.attempt)}
@@ -180,10 +181,20 @@ def _rows(step: StoredStep, each: StoredSet, after: _Key | None, most: int | Non
             yield _Key(1, f"{found[at]:010x}", step.step_id, each.outcome, reason), row(at)
 
 
-def _counted(steps: Sequence[StoredStep], where: ItemFilter) -> int:
-    """How many items the steps' own counts say there are."""
+def _counted(steps: Sequence[StoredStep], where: ItemFilter, *, captured: bool) -> int | None:
+    """How many items the steps' own counts say there are; None where nothing says it. Rows say nothing of how many items
+    there are beside those that were captured: an item may have come twice.
+    """
     total = 0
     for step in steps:
+        if where.outcome in (ITEMS_IN, ITEMS_OUT):
+            of = step.ledger
+            distinct, rows = (of.distinct_in, of.input) if where.outcome == ITEMS_IN else (of.distinct_out, of.accepted)
+            n = rows if distinct is None and not captured else distinct
+            if n is None:
+                return None
+            total += n if where.reason is None else 0
+            continue
         counts, reasons = step.state["counts"] or {}, step.state["reasons"] or {}
         for outcome, n in counts.items():
             if where.reason is None:
@@ -222,9 +233,19 @@ def _items_json(store: Store, project: str, run_id: str, keys: Sequence[_Key], r
     return found
 
 
-def _sentence(where: ItemFilter, step: str | None, items: int, named: int, fingerprints: int, missing: int) -> str:
+_SIDES: Final = {ITEMS_IN: "went in", ITEMS_OUT: "came out"}
+
+
+def _unknown(where: ItemFilter, step: str | None) -> str:
+    return (
+        f"nothing tells how many items {_SIDES[where.outcome or ITEMS_IN]}{f' at {step}' if step is not None else ''}"
+    )
+
+
+def _sentence(where: ItemFilter, step: str | None, named: int, fingerprints: int, missing: int) -> str:
+    items = named + fingerprints + missing
     what = (where.outcome or "decided").replace("_", " ")
-    what = {"in": "went in", "out": "came out"}.get(what, f"{'was' if items == 1 else 'were'} {what}")
+    what = _SIDES.get(what, f"{'was' if items == 1 else 'were'} {what}")
     why = "" if where.reason is None else f" for {where.reason}" if where.reason else " without a reason"
     at = f" at {step}" if step is not None else ""
     said = f"{items:,} {'item' if items == 1 else 'items'} {what}{why}{at}"

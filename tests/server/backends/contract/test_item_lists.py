@@ -93,6 +93,36 @@ def test_every_named_item_comes_once_in_pages_and_the_rest_is_counted(store: Sto
         assert all_pages(store, where, limit) == whole["items"]
 
 
+@pytest.mark.parametrize(
+    ("step", "outcome", "said", "total"),
+    [
+        ("judged", "in", "4 items went in at judged: 4 counted only, not captured one by one", 4),
+        ("judged", "out", "1 item came out at judged: 1 counted only, not captured one by one", 1),
+        ("silent", "in", "nothing tells how many items went in at silent", 0),
+        ("given", "in", "2 items went in at given", 2),
+        ("empty", "in", "0 items went in at empty", 0),
+        ("judged", "errored", "0 items were errored at judged", 0),
+    ],
+)
+def test_what_went_in_and_came_out_is_counted_where_nobody_gave_the_items(
+    store: Store, step: str, outcome: str, said: str, total: int
+) -> None:
+    about = {
+        "judged": {"counts": {"rejected": 3, "accepted": 1}}, "silent": {}, "given": {"input_count": 3}, "empty": {"input_count": 0},
+    }  # fmt: skip
+    steps: list[Record] = [
+        StepRecord(v=1, run_id="r", step_id=name, attempt=1, part="a", rev=1, name=name, started_us=NOW_US, status="completed", **more)
+        for name, more in about.items()
+    ]  # fmt: skip
+    given = VerdictsRecord(1, "r", "given", [VerdictSet("in", 2, None, ["x", "y"])], 1, "a", "0")  # x came twice
+    write(store, [RunRecord(v=1, run_id="r", part="a", rev=1, pipeline="p", started_us=NOW_US), *steps, given])
+    found = item_list.page(store, PROJECT, "r", ItemFilter(step=step, outcome=outcome), limit=10)
+    assert found["sentence"] == said
+    assert found["total"]["items"] == total
+    known = step in ("given", "empty") or outcome == "errored"
+    assert found["certainty"] == ("exact" if known else "not_captured")
+
+
 def test_fingerprints_come_behind_the_names_where_they_are_asked_for(store: Store) -> None:
     write(store, run_of())
     where = ItemFilter(step="s1", reason="dear", fingerprints=True)
