@@ -192,4 +192,4 @@ def test_too_few_runs_are_nothing_to_tell_from(store: Store, n: int) -> None:
 
 def test_one_run_beside_another_says_that_these_are_too_few(store: Store) -> None:
     found = compared(store, runs_of(lambda run, _: 0.1, n=SPLIT + 1), max_runs=1)
-    assert found["sentence"] == "1 run in before and 1 in after are too few to tell a difference from chance"
+    assert found["sentence"] == "1 run in until=then and 1 in since=then are too few to tell a difference from chance"
