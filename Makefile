@@ -69,7 +69,7 @@ test-lowest: $(VENV)/.dev   ## most tests on the lowest Python, with the lowest 
 $(VENV)/.release: $(VENV)/.dev
 	@$(UV) -e '.[release]' && touch $@
 
-release-check: $(VENV)/.release  ## build, read, install and use what would be published, on 3.10 and 3.13 (PYTHONS="3.12")
+release-check: $(VENV)/.release  ## build, read, install and use what would be published, on 3.10 and 3.13 (PYTHONS="3.12" FRAMEWORKS=prefect)
 	@$(BIN)/python -m tests.release.check
 
 check: $(VENV)/.dev    ## format, lint, types, import contracts

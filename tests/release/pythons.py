@@ -37,9 +37,9 @@ def available(wanted: Sequence[str] = SUPPORTED) -> Iterator[tuple[str, Path]]:
             yield version, found
 
 
-def environment(directory: Path, python: Path) -> Path:
-    """A new empty environment; its Python."""
-    run(UV, "venv", "--quiet", "--clear", "--python", python, directory)
+def environment(directory: Path, python: Path, *options: str) -> Path:
+    """A new empty environment; its Python. `options` are those of `uv venv`, as "--seed", which adds pip."""
+    run(UV, "venv", "--quiet", "--clear", *options, "--python", python, directory)
     return directory / "bin" / "python"
 
 
