@@ -60,7 +60,7 @@ $(VENV)/.docs: $(BIN)/uv pyproject.toml
 docs: $(VENV)/.docs    ## the documentation site, into build/site; links and anchors checked, no network
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build 2>&1 | { ! grep -v "^INFO"; } && echo "build/site/index.html; with search: $(PYTHON) -m http.server -d build/site"
 
-test-matrix: $(VENV)/.dev   ## the tests on every Python that this machine has; ARGS="tests/core -k wire"
+test-matrix: $(VENV)/.dev   ## the tests on every Python that this machine has; PYTHONS="3.12" ARGS="tests/core -k wire"
 	@$(BIN)/python -m tests.release.matrix $(ARGS)
 
 test-lowest: $(VENV)/.dev   ## most tests on the lowest Python, with the lowest version of every dependency

@@ -1,6 +1,8 @@
 """`make test-matrix`: the tests on every Python that is here. `make test-lowest`: on the lowest, with the lowest version of each dependency.
 
 python -m tests.release.matrix [--lowest] [what to give to pytest; without it most of the tests of core and server]
+
+PYTHONS="3.12 3.13" in the environment chooses among them. Warnings are errors, as in `make test`: those of a new Python are found here.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ def main(arguments: list[str]) -> int:
             # old versions of what we stand on warn of themselves
             _test(made, ["-W", "default", *(chosen or LOWEST_DEFAULT[n])])
         return 0
-    for version, python in available():
+    for version, python in available(os.environ.get("PYTHONS", "").split() or SUPPORTED):
         print(f"Python {version}: {python}", flush=True)
         made = environment(ROOT / ".venv" / f"python-{version}", python)
         _install(made, ("dev",), "--constraint", ROOT / "constraints.txt")

@@ -5,7 +5,8 @@
     @hookimpl
     def xray_redact(record): ...
 
-Publish the module or object as an entry point of the group `xray.plugins`. docs/hooks.md has an example of every hook.
+Publish the module or object as an entry point of the group `xray.plugins`. docs/hooks.md says what each may do,
+docs/api/plugins.md has an example of each.
 Per-item calls, ids, the clock and SQL are not hooks and will not be: they would cost the pipeline.
 """
 
