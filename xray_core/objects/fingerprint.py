@@ -29,6 +29,7 @@ MAX_DEPTH: Final = 32
 _STRINGS: Final[frozenset[type]] = frozenset({str})
 _MAX_DIGITS: Final = 1_000  # of a Decimal written out
 _INTS: Final[frozenset[type]] = frozenset({int})
+_FLOATS: Final[frozenset[type]] = frozenset({float})
 _DICTS: Final[frozenset[type]] = frozenset({dict})
 _SHORT: Final = 1_000  # characters of a text of a record
 _MISSING: Final = object()
@@ -128,15 +129,14 @@ class _Walk:
                 in_order = _digest(tag + joined.encode("utf-8", "surrogatepass"))
                 sorted_ = _digest(tag + b"~" + "\x00".join(sorted(texts)).encode("utf-8", "surrogatepass"))
                 return (in_order if ordered else sorted_), sorted_
-        records = self._records(elements, depth + 1) if kinds == _DICTS and len(elements) > 1 else None
-        if records is not None:
-            hashes = list(zip(records, records))
-        else:
+        exact = unordered = self._records(elements, depth + 1) if kinds == _DICTS and len(elements) > 1 else None
+        if exact is None or unordered is None:
             hashes = [self.hash(element, depth + 1) for element in elements]
-        unordered = _digest(b"m" + b"".join(sorted(h[1] for h in hashes)))
+            exact, unordered = [each[0] for each in hashes], [each[1] for each in hashes]
+        in_any_order = _digest(b"m" + b"".join(sorted(unordered)))
         if not ordered:
-            return _digest(b"s" + b"".join(sorted(h[0] for h in hashes))), unordered
-        return _digest(b"l" + b"".join(h[0] for h in hashes)), unordered
+            return _digest(b"s" + b"".join(sorted(exact))), in_any_order
+        return _digest(b"l" + b"".join(exact)), in_any_order
 
     def _map(self, pairs: Sequence[tuple[Any, Any]], depth: int) -> tuple[bytes, bytes]:
         flat = self._flat(pairs) if depth < MAX_DEPTH and 2 * len(pairs) <= self.nodes else None
@@ -186,14 +186,13 @@ class _Walk:
         for digest, name in sorted(zip(map(_of_text, names), names)):
             values = [row.get(name, _MISSING) for row in rows]
             kinds = set(map(type, values))
-            if not kinds <= _HASH_OF.keys() or (
-                str in kinds and any(len(v) > _SHORT for v in values if type(v) is str)
-            ):
+            if not kinds <= _PLAIN:
+                return None
+            if str in kinds and max(map(len, values if len(kinds) == 1 else filter(_is_text, values))) > _SHORT:
                 return None
             if is_looked_at and self.tick is not None:
                 self.tick(0.0)
-            hashed = map(_HASH_OF[kinds.pop()], values) if len(kinds) == 1 else (_HASH_OF[type(v)](v) for v in values)
-            parts += [repeat(digest), hashed]
+            parts += [repeat(digest), _hashes(values, kinds)]
         self.nodes -= nodes
         return list(map(_digest, map(b"".join, zip(*parts))))
 
@@ -267,3 +266,20 @@ _HASH_OF: Final[dict[type, Callable[[Any], bytes]]] = {
     bool: _of_constant,
     type(None): _of_constant,
 }
+_PLAIN: Final = frozenset(_HASH_OF)
+
+
+def _hashes(values: list[Any], kinds: set[type]) -> Iterable[bytes]:
+    """What `_HASH_OF` gives for each of some values of these kinds; without a call for each where they are of one kind."""
+    if kinds == _STRINGS:
+        return [_digest(b"t" + value.encode("utf-8", "surrogatepass")) for value in values]
+    if kinds == _FLOATS:
+        return [
+            _digest(b"i%d" % int(value)) if value.is_integer() else _digest(b"f" + repr(value).encode())
+            for value in values
+        ]
+    return [_HASH_OF[type(value)](value) for value in values]
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
