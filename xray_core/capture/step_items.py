@@ -400,7 +400,7 @@ class StepItems:
             ids = read_items(items, key)
             hashes = hash_all(ids.texts)
             log = self._verdicts()
-            written = log.write_items(side, ids, hashes=hashes)
+            (written,) = log.write_items([(side, ids, hashes)])
             self._values.set_items(side, {**written, **given_about(items, key, ids, hashes)})
             item_fields.write_given(log, self._recorder, side, items, ids, fields, self._item_fields)
         except Exception as error:  # noqa: BLE001

@@ -17,7 +17,7 @@ import xxhash
 from xray_core import verdicts
 from xray_core.bounds import MAX_LINE_BYTES, whole
 from xray_core.capture.bucket import IN_ORDER, NAMED_ITEMS, Bucket, FastPath, orders
-from xray_core.capture.columns import Ids, hash_all, xxh3
+from xray_core.capture.columns import Ids, xxh3
 from xray_core.capture.declared import Declared, Named, finite
 from xray_core.capture.dimensions import Dimensions
 from xray_core.capture.sampling import KeepAll
@@ -384,28 +384,37 @@ class VerdictLog:
         self._recorder.write({**self._next("samples"), **fields, "samples": samples}, said=said)
 
     def write_items(
-        self, side: str, ids: Ids, *, hashes: array[int] | None = None, hide: re.Pattern[str] | None = None
-    ) -> dict[str, Any]:
-        """A set of items that is no verdict (`model.ITEMS_IN` / `ITEMS_OUT`); its fields in the step record.
+        self, sides: Sequence[tuple[str, Ids, array[int]]], *, hide: re.Pattern[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Sets of items that are no verdicts (`model.ITEMS_IN` / `ITEMS_OUT`); the fields of each in the step record.
 
-        Rows without an id count (`n`, `nulls`), and are in no set. `hashes`: of the ids, where they are made already; `hide`: ids
-        that are kept as fingerprints only, like those that look like secrets; it matches within a line.
+        Rows without an id count (`n`, `nulls`), and are in no set.
+
+        Args:
+            sides: of each set its name, the ids, and their hashes.
+            hide: ids that are kept as fingerprints only, like those that look like secrets; it matches within a line.
         """
-        texts = ids.texts
-        if hashes is None:
-            hashes = hash_all(texts)
-        with self._lock:
-            if self.keeps_verdicts and len(texts) <= NAMED_ITEMS and self._recorder.settings.items != "hashed":
-                named, hidden = self._without_secrets([each.decode() for each in texts], hide)
-                sets = [{"outcome": side, "reason": None, "n": len(named), "ids": named}]
-                self._recorder.write({**self._next("verdicts"), "sets": sets})
-                if hidden:
-                    self._write_hashes(chunks(side, None, hashed(hidden)))
-            elif self.keeps_verdicts:
-                self._write_hashes(chunks(side, None, hashes))
-        order = xxhash.xxh3_64_hexdigest(hashes.tobytes())
-        nulls = {"nulls": ids.nulls + ids.odd} if ids.nulls or ids.odd else {}
-        return {"n": ids.size, "sum": f"{verdicts.sum64(hashes):016x}", "order": order, **nulls}
+        if sides and self.keeps_verdicts:
+            with self._lock:
+                self._write_sides(sides, hide)
+        return [_fields_of(ids, hashes) for _, ids, hashes in sides]
+
+    def _write_sides(self, sides: Sequence[tuple[str, Ids, array[int]]], hide: re.Pattern[str] | None) -> None:
+        raw: list[RawSet] = []
+        named: list[tuple[str, list[str]]] = []
+        for side, ids, hashes in sides:
+            if len(ids.texts) <= NAMED_ITEMS and self._recorder.settings.items != "hashed":
+                named.append((side, [each.decode() for each in ids.texts]))
+            else:
+                raw += chunks(side, None, hashes)
+        hidden = frozenset(self._without_secrets([each for _, ids in named for each in ids], hide)[1])
+        if hidden:
+            raw += [each for side, ids in named for each in chunks(side, None, hashed([x for x in ids if x in hidden]))]
+            named = [(side, [each for each in ids if each not in hidden]) for side, ids in named]
+        if named:
+            sets = [{"outcome": side, "reason": None, "n": len(ids), "ids": ids} for side, ids in named]
+            self._recorder.write({**self._next("verdicts"), "sets": sets})
+        self._write_hashes(raw)
 
     def may_name(self, texts: Iterable[bytes], hide: re.Pattern[str]) -> bool:
         """Whether these ids may be written by name: verdicts are kept, and none is to be hidden or looks like a secret."""
@@ -457,3 +466,10 @@ class VerdictLog:
             self._on_dropped("reasons", 1)
             return OTHER_REASONS
         return text
+
+
+def _fields_of(ids: Ids, hashes: array[int]) -> dict[str, Any]:
+    """What a step record says of a set of items."""
+    order = xxhash.xxh3_64_hexdigest(hashes.tobytes())
+    nulls = {"nulls": ids.nulls + ids.odd} if ids.nulls or ids.odd else {}
+    return {"n": ids.size, "sum": f"{verdicts.sum64(hashes):016x}", "order": order, **nulls}

@@ -20,11 +20,16 @@ _MAIL: Final = re.compile(r"[^\s@]@[^\s@]+\.")  # an address names a person, and
 def write(found: Inferred, log: VerdictLog, values: CapturedValues, recorder: Recorder) -> None:
     """Write what was found of a step's items, but not what the user said of them already."""
     related = found.related
-    for name, side in ((ITEMS_IN, related.came_in), (ITEMS_OUT, related.came_out)):
-        if side is not None and name not in values.items:
-            written = log.write_items(name, side.chosen.ids, hashes=side.chosen.hashes, hide=_MAIL)
-            values.set_items(name, {**written, **_about(side)})
-            item_fields.write(log, recorder, name, side.chosen.ids, side.fields, _MAIL)
+    sides = [
+        (name, side)
+        for name, side in ((ITEMS_IN, related.came_in), (ITEMS_OUT, related.came_out))
+        if side is not None and name not in values.items
+    ]
+    # all at once: each record costs a look for secrets and a write
+    written = log.write_items([(name, side.chosen.ids, side.chosen.hashes) for name, side in sides], hide=_MAIL)
+    for (name, side), fields in zip(sides, written):
+        values.set_items(name, {**fields, **_about(side)})
+        item_fields.write(log, recorder, name, side.chosen.ids, side.fields, _MAIL)
     if related.others:
         values.set_items("others", {side.source or "": {**_summed(side), **_about(side)} for side in related.others})
     if related.links and log.may_name((text for pair in related.links for text in pair), _MAIL):
