@@ -28,7 +28,7 @@ from xray_core.errors import NotFoundError
 from xray_core.journey import Gap, LookedUp, Why, child_runs, explain, gaps, is_settled, with_child_runs
 from xray_core.merge import merge_run, merge_step, newest
 from xray_core.model import Ledger, added, item_id_text, ledger_of
-from xray_core.xray import XRay
+from xray_core.xray import XRay, settle_all
 
 __all__ = ["Captured", "capture"]
 
@@ -42,6 +42,7 @@ def capture() -> Iterator[Captured]:
     Not for two threads at once: the diversion is the process's.
     """
     captured = Captured()
+    settle_all()  # of steps that ended before
     before = recorder.divert(captured)
     try:
         yield captured
@@ -91,6 +92,8 @@ class Captured:
     def put(self, stream: str, payload: bytes) -> None:
         """Keep one payload in memory."""
         self._payloads.append(payload)
+
+    settles = False
 
     def start(self) -> None:
         """Nothing runs in the background."""

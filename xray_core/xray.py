@@ -81,6 +81,7 @@ class XRay:
             Surrounded(transport, self.plugins.sending) if self.plugins.surrounds_sending else transport,
             on_dropped=self.plugins.records_dropped,
             on_tick=self._tick,
+            on_send=self._settle,
             client_record=self._client_record,
         )
         self._recorder = Recorder(
@@ -251,7 +252,11 @@ class XRay:
     def _tick(self) -> None:
         self._recorder.snapshot_open()
 
+    def _settle(self) -> None:
+        self._recorder.late.settle(gently=True)
+
     def _confirm(self) -> None:
+        self._recorder.late.settle()
         if not self._delivery.flush(self.settings.timeout_s):
             raise DeliveryError(
                 f"X-Ray: {self.settings.api_url} has not confirmed this run within {self.settings.timeout_s:g} s "
@@ -375,6 +380,14 @@ def _inherited_step() -> Step | None:
     return _inherited[key]
 
 
+def settle_all() -> None:
+    """Have all clients look at the values of steps that have ended. Before a fork too: a parent may end right after it, as
+    daemons do.
+    """
+    for client in list(_clients):
+        client._recorder.late.settle()
+
+
 def _after_fork_in_child() -> None:
     global _default_lock
     _default_lock = native.make_rlock()
@@ -384,4 +397,4 @@ def _after_fork_in_child() -> None:
 
 context.add_step_finder(_inherited_step)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=settle_all, after_in_child=_after_fork_in_child)

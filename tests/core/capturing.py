@@ -13,10 +13,15 @@ from xray_core.settings import load
 
 
 class ListSink:
-    """A real sink: takes payloads, and reads them back through the wire."""
+    """A real sink: takes payloads, and reads them back through the wire.
 
-    def __init__(self) -> None:
+    Args:
+        settles: whether steps that ended may wait for `Recorder.late.settle`, which is the test's to call.
+    """
+
+    def __init__(self, *, settles: bool = False) -> None:
         self.payloads: list[tuple[str, bytes]] = []
+        self.settles = settles
 
     def put(self, stream: str, payload: bytes) -> None:
         self.payloads.append((stream, payload))
@@ -32,8 +37,8 @@ class ListSink:
 class Captured:
     """One recorder and what came out of it."""
 
-    def __init__(self, hooks: Hooks | None = None, **settings: Any) -> None:
-        self.sink = ListSink()
+    def __init__(self, hooks: Hooks | None = None, *, settles: bool = False, **settings: Any) -> None:
+        self.sink = ListSink(settles=settles)
         self.recorder = Recorder(load(settings, {}), self.sink, hooks=hooks)
 
     def run(self, pipeline: str = "p", **options: Any) -> Run:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from xray_core import wire
 from xray_core.bounds import MAX_LINE_BYTES, encodable, shortened
+from xray_core.capture.late import LateWork
 from xray_core.capture.sampling import BottomKSampler, Sampler
 from xray_core.item_keys import ItemKeys
 from xray_core.model import new_id
@@ -30,7 +31,15 @@ Record = dict[str, Any]
 
 
 class Sink(Protocol):
-    """Where payloads go: the spool. `put` returns when the payload is durable; it never raises and never blocks long."""
+    """Where payloads go: the spool. `put` returns when the payload is durable; it never raises and never blocks long.
+
+    Attributes:
+        settles: whether threads run in the background that call `LateWork.settle` every few tenths of a second.
+    """
+
+    @property
+    def settles(self) -> bool:
+        """See above."""
 
     def put(self, stream: wire.Stream, payload: bytes) -> None:
         """Keep one payload; `stream` says what may be dropped for what when the spool is full."""
@@ -130,6 +139,7 @@ class Recorder:
         step_numbers: a step whose id nobody gave is named after the part and the next of these: unique in its run.
         open_things: the runs and steps to be snapshotted while they are open, in their order. They add and remove
             themselves.
+        late: the steps that have ended and whose values are still to be looked at.
     """
 
     def __init__(
@@ -157,6 +167,7 @@ class Recorder:
         self.part = _part_name()
         self.counters: dict[str, int] = {}
         self.open_things: dict[Snapshottable, None] = {}
+        self.late = LateWork()
         self.step_numbers = count()
 
     @property
@@ -247,7 +258,10 @@ class Recorder:
         return bool(self.open_things)
 
     def snapshot_open(self) -> None:
-        """Write down what changed in the runs and steps that are open. Called about once a second by the sender."""
+        """Write down what changed in the runs and steps that are open, and what those that ended left to do. Called about once a
+        second by the sender.
+        """
+        self.late.settle()
         for thing in list(self.open_things):
             try:
                 thing.snapshot()
@@ -257,6 +271,7 @@ class Recorder:
     def after_fork_in_child(self) -> None:
         """Everything open starts a part of this process, without what the parent has not yet written."""
         self.part = _part_name()
+        self.late.reset_after_fork()
         for thing in list(self.open_things):
             try:
                 thing.reset_after_fork()

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from xray_core.capture.recorder import Recorder
     from xray_core.capture.run import Run
 
+_UNSETTLED: Final = {
+    "skipped": "unsettled",
+    "keys": [],
+    "note": "its process ended right after it, before the values were looked at",
+}
 _NO_FAST_PATHS: Final[dict[str, FastPath]] = {}  # of every step without items; never written to
 
 
@@ -41,7 +46,7 @@ class Step(StepValues):
         part: names what this object captures of the step: several objects of one id are several parts.
     """
 
-    __slots__ = ("__weakref__", "_process", "_tokens", "attempt", "part", "step_id", "step_type")
+    __slots__ = ("__weakref__", "_process", "_settles_later", "_tokens", "attempt", "part", "step_id", "step_type")
 
     def __init__(
         self,
@@ -76,9 +81,10 @@ class Step(StepValues):
         self._recorder = recorder
         self._rejected = _NO_FAST_PATHS
         self._log = self._values_made = None
-        self._observed = self._item_key = None
+        self._observed = self._item_key = self._put_off = None
         self._lock = make_rlock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
+        self._settles_later: tuple[float, bool] | None = None  # how long it ran, and whether it failed
         self._at_rest = self._hidden = self._released = False
         started_us = now_us = recorder.now_ns() // 1_000
         self._clock_start = recorder.clock_ns()
@@ -123,6 +129,8 @@ class Step(StepValues):
     @property
     def ledger(self) -> Ledger:
         """Where the items went, as far as this process knows."""
+        if self._settles_later is not None:
+            self._recorder.late.settle()
         counts = self._log.counts() if self._log is not None else {}
         values, running = self._values_made, self.status in ("running", "failed")
         if values is None:
@@ -288,7 +296,7 @@ class Step(StepValues):
             if error is not None:
                 self._values.set_error(error, trace)
             recorder.open_things.pop(self, None)
-            if self._log is None and self._values_made is None:
+            if self._log is None and self._values_made is None and self._put_off is None:
                 # no other thread can have anything to write: no lock, which costs as much as the record
                 self._released = self._at_rest = True
                 self._hidden = False
@@ -297,17 +305,52 @@ class Step(StepValues):
             else:
                 with self._lock:
                     if not self._released:
-                        if self._observed is not None and ended != "skipped":
-                            self._infer(duration_us / 1e6, failed=ended == "failed")
-                        if self._log is not None:
-                            self._log.drain()
-                        self._write_down()
-                        self._release_values()
-                        self._rest()
+                        self._end_values(ended, duration_us / 1e6)
             if recorder.hooks.observes_steps:
                 recorder.hooks.step_finished(self)
         except Exception as problem:  # noqa: BLE001
             swallow("step.close", problem)
+
+    def _end_values(self, status: Status, took_s: float) -> None:
+        """Write down what there is at the end. Where looks at values were put off, they may wait a little more: then all that
+        the user said is written first, and that the rest is missing.
+        """
+        recorder = self._recorder
+        waits = self._put_off is not None and self._observed is None and status != "skipped"
+        if waits and not recorder.hooks.observes_steps and recorder.sink.settles and recorder.late.has_room():
+            self._settles_later = (took_s, status == "failed")
+            self._values.set_inference(None, _UNSETTLED)
+            self._write_all()
+            self._released = True
+            self._rest()
+            recorder.late.add(self)
+            return
+        self._catch_up()
+        if self._observed is not None and status != "skipped":
+            self._infer(took_s, failed=status == "failed")
+        self._write_all()
+        self._release_values()
+        self._rest()
+
+    def settle(self) -> None:
+        """For `LateWork`: look at the values of the step, which has ended, and write it down with what they tell."""
+        with self._lock:
+            later, self._settles_later = self._settles_later, None
+            if later is None:
+                return
+            took_s, failed = later
+            self._values.set_inference(None, None)
+            self._catch_up()
+            if self._observed is not None:
+                self._infer(took_s, failed=failed)
+            self._write_all()
+            self._release_values()
+            self._rest()
+
+    def _write_all(self) -> None:
+        if self._log is not None:
+            self._log.drain()
+        self._write_down()
 
     @guarded("step.detach")
     def detach(self) -> None:
@@ -315,6 +358,7 @@ class Step(StepValues):
 
         Whatever is said through this object later is written down too.
         """
+        self._catch_up()
         self._rest()
         self._observed = None  # the end, which another process may see, is not known here
         self._recorder.open_things.pop(self, None)
@@ -333,7 +377,10 @@ class Step(StepValues):
     def snapshot(self) -> None:
         """Write what changed since the last time: verdicts first, so that counts never promise what is not there."""
         with self._lock:
-            if not self._released and self._drain():
+            if self._released:
+                return
+            self._catch_up()
+            if self._drain():
                 self._write_down()
 
     def _drain(self) -> bool:
@@ -374,7 +421,8 @@ class Step(StepValues):
         self._lock = make_rlock()  # the parent's may be held by a thread that does not exist here
         self._process = self._recorder.part
         self.part = self._head.part = self._recorder.next_part()
-        self._rejected, self._log, self._observed = _NO_FAST_PATHS, None, None
+        self._rejected, self._log, self._observed, self._put_off = _NO_FAST_PATHS, None, None, None
+        self._settles_later = None
         before, self._values_made = self._values_made, None
         if before is not None:
             self._values.origin = before.origin

@@ -312,6 +312,9 @@ class StepItems:
         """The log of this step's items, made with the first of them: most steps of a scripted run have none."""
         if self._at_rest:
             self._resume()
+        return self._made_log()
+
+    def _made_log(self) -> VerdictLog:
         if self._log is None:
             with self._lock:
                 if self._log is None:

@@ -1,32 +1,35 @@
 """What is said of a step as a whole: `StepValues`, the half of `Step` that takes inputs, outputs, metadata and origins.
 
-What adapters observed of them is held until the step ends, and items are inferred from it then (inference/). Knows nothing of
-how a step opens and closes.
+What adapters observed of them is held until the step ends, and items are inferred from it then (inference/). Where a background
+thread has time for it, small plain values are copied and looked at later (late.py). Knows nothing of how a step opens and closes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from xray_core.capture import snapshots
 from xray_core.capture.inference import Observed, writing
 from xray_core.capture.step_items import StepItems
 from xray_core.item_keys import Key, key_of
 from xray_core.model import Origin
 from xray_core.safety import guarded, swallow
 
+MAX_PUT_OFF: Final = 4  # values of one step
 _BEFORE: Final = 0.5  # of the time that is left for looking, before the step begins: the rest is for what comes out
 
 
 class StepValues(StepItems):
     """The values of one step attempt, beside its items. `Step` adds identity and the life of the step."""
 
-    __slots__ = ("_clock_start", "_item_key", "_observed", "_released", "name")
+    __slots__ = ("_clock_start", "_item_key", "_observed", "_put_off", "_released", "name")
 
     _clock_start: int  # of the recorder's clock
     _item_key: Key | None  # by a tag of the framework's
     _observed: Observed | None  # what adapters saw, until the end of the step
-    _released: bool  # ended, and its values are dropped
+    _put_off: list[tuple[Callable[..., None], tuple[Any, ...]]] | None  # looks at values, each with copies of them
+    _released: bool  # ended: its record is final, but for what was put off
     name: str
 
     @guarded("step.set_input")
@@ -69,20 +72,19 @@ class StepValues(StepItems):
         """For adapters: what the framework passed in: its type and known size, the value itself at capture level full only.
         A size is no count of items.
         """
-        self._hold({"input": value})
-        self._values.observe_input(value)
-        self._read({"input": value})
+        if not self._puts_off(self._see_input, value):
+            self._see_input(value)
 
     @guarded("step.observe_inputs")
     def observe_inputs(self, arguments: Mapping[str, Any]) -> None:
         """For adapters: what a function was called with; see `observe_input`."""
-        self._hold(arguments)
-        self._values.observe_inputs(arguments)
-        self._read(arguments)
+        if not self._puts_off(self._see_inputs, arguments):
+            self._see_inputs(arguments)
 
     @guarded("step.observe_pulled")
     def observe_pulled(self, name: str, values: Sequence[Any]) -> None:
         """For adapters: what the program itself pulled out of the lazy argument `name`, one by one, while the step ran."""
+        self._catch_up()
         observed = self._observing()
         if observed is not None and values:
             with self._values.budget.look(self._ran_s()):
@@ -95,16 +97,64 @@ class StepValues(StepItems):
         A step with several outputs gives each by its name, as they come: none is held on to. At most 100 are kept.
         """
         took_s = self._ran_s()
+        if not self._puts_off(self._see_output, value, name, took_s):
+            self._see_output(value, name, took_s)
+
+    @guarded("step.observe_output_size")
+    def observe_output_size(self, n: int, *, kind: str = "generator") -> None:
+        """For adapters: how many came out, where that is known without the value (a generator's yields): a size, no count."""
+        self._catch_up()
+        self._values.observe_output_size(kind, n)
+
+    def _puts_off(self, see: Callable[..., None], value: Any, *rest: Any) -> bool:
+        """Whether a look at a value may wait: where it is small and plain, it was copied, and somebody will look later.
+
+        Where it may not, what was put off before is looked at first.
+        """
+        if self._at_rest:
+            self._resume(ended_too=True)
+        if self._recorder.sink.settles and not self._released:
+            try:
+                look = (see, (snapshots.copied(value), *rest))
+            except snapshots.NotPlainError:
+                pass
+            else:
+                with self._lock:
+                    if self._put_off is None:
+                        self._put_off = []
+                    if len(self._put_off) < MAX_PUT_OFF:
+                        self._put_off.append(look)
+                        return True
+        self._catch_up()
+        return False
+
+    def _catch_up(self) -> None:
+        """Look at what was put off."""
+        if self._put_off is not None:
+            with self._lock:
+                put_off, self._put_off = self._put_off, None
+                for see, arguments in put_off or ():
+                    see(*arguments)
+
+    @guarded("step.observe_input")
+    def _see_input(self, value: Any) -> None:
+        self._hold({"input": value})
+        self._values.observe_input(value)
+        self._read({"input": value})
+
+    @guarded("step.observe_inputs")
+    def _see_inputs(self, arguments: Mapping[str, Any]) -> None:
+        self._hold(arguments)
+        self._values.observe_inputs(arguments)
+        self._read(arguments)
+
+    @guarded("step.observe_output")
+    def _see_output(self, value: Any, name: str | None, took_s: float) -> None:
         self._values.observe_output(value, name, took_s)
         observed = self._observing()
         if observed is not None:
             with self._values.budget.look(took_s):
                 observed.see_result(value, one_of_several=name is not None)
-
-    @guarded("step.observe_output_size")
-    def observe_output_size(self, n: int, *, kind: str = "generator") -> None:
-        """For adapters: how many came out, where that is known without the value (a generator's yields): a size, no count."""
-        self._values.observe_output_size(kind, n)
 
     @guarded("step.set_item_key")
     def set_item_key(self, key: str) -> None:
@@ -115,7 +165,7 @@ class StepValues(StepItems):
 
     def _observing(self) -> Observed | None:
         """Where what an adapter sees is held; None where nothing is to be inferred."""
-        if self._observed is None and self._recorder.settings.items != "off" and not self._released:
+        if self._observed is None and self._recorder.settings.items != "off":
             key = self._item_key
             if key is None:
                 key = self._recorder.item_keys.of(self.run.pipeline, self.name)
@@ -146,7 +196,7 @@ class StepValues(StepItems):
         with self._values.budget.look(took_s):
             found = observed.infer(failed=failed)
         if found is not None:
-            writing.write(found, self._verdicts(), self._values, self._recorder)
+            writing.write(found, self._made_log(), self._values, self._recorder)
 
     @guarded("step.set_origin")
     def set_origin(self, origin: Origin) -> None:

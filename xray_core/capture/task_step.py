@@ -42,6 +42,7 @@ class TaskStep(Step):
         """Write down how the attempt ended, or that it goes on ("running"); the step itself is another process's."""
         if self._released:  # closed here: its record is final
             return
+        self._catch_up()
         self._rest()
         self._observed = None
         self._recorder.open_things.pop(self, None)

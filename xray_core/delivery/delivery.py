@@ -50,6 +50,7 @@ class Delivery:
         on_dropped: called with (count, reason) for records that could not be kept, from a background thread.
         on_tick: called about every `settings.snapshot_interval_s` from a background thread, also while the server
             hangs; writes down what is still open.
+        on_send: called several times a second from a background thread, before it sends.
         client_record: makes the "client" record; counters are added, and it is sent when they have changed.
         directory: whose records are delivered; the spool of `settings.api_url` when not given.
 
@@ -63,6 +64,7 @@ class Delivery:
         *,
         on_dropped: Callable[[int, str], None] | None = None,
         on_tick: Callable[[], None] | None = None,
+        on_send: Callable[[], None] | None = None,
         client_record: Callable[[], dict[str, Any]] | None = None,
         directory: Path | None = None,
     ) -> None:
@@ -70,14 +72,16 @@ class Delivery:
         self._transport = transport
         self._on_dropped = on_dropped
         self._on_tick = on_tick
+        self._on_send = on_send
         drop = settings.offline_mode == "drop"
         if directory is None and not drop:
             directory = directory_for(settings.spool_dir, settings.api_url)
+        self._fsync = settings.durability == "fsync"
         self._spool = Spool(
             directory,
             api_url=settings.api_url,
             max_bytes=settings.spool_max_bytes,
-            fsync=settings.durability == "fsync",
+            fsync=self._fsync,
         )
         self._sender = Sender(
             self._spool,
@@ -150,6 +154,11 @@ class Delivery:
                 safety.swallow("starting the sender (no thread runs here: flush() and close() send instead)", error)
         finally:
             self._starting.release()
+
+    @property
+    def settles(self) -> bool:
+        """Whether the background threads run and may be left something to write: not where a record has to survive a power cut."""
+        return self._started and not self._closed and not self._fsync
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -294,6 +303,8 @@ class Delivery:
         while self._deadline is None:
             self._sender_wake.wait(_POLL_S)
             try:
+                if self._on_send is not None:
+                    self._on_send()
                 self._send()
             except Exception as error:  # noqa: BLE001
                 safety.swallow("delivery.sender", error)
