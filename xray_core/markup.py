@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
+from xray_core.plurals import plural
+
 MAX_ROWS: Final = 200
 _MAX_TEXT_CHARS: Final = 200
 _MAX_CHANGES: Final = 5
@@ -110,7 +112,7 @@ def diff_html(diff: Any) -> str:
     ]
     tables = _table(["step", "inputs", "outputs", "b - a"], steps, numeric=()) + _rest(len(diff.steps))
     if flips:
-        tables += f"<p>{_number(round(diff.flipped_count))} items flipped</p>" + _table(
+        tables += f"<p>{plural(round(diff.flipped_count), 'item')} flipped</p>" + _table(
             ["item", "step", "a", "b"], flips, numeric=()
         )
     return _card(diff.sentence, tables)

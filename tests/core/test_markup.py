@@ -82,7 +82,7 @@ def test_diff_renders_both_runs_side_by_side_with_the_items_that_flipped(client:
     diff = client.diff("run-1", "run-2")
     seen = Elements(diff._repr_html_())
     assert "price" in seen.text
-    assert "items flipped" in seen.text
+    assert "1 item flipped" in seen.text
     assert "script" not in seen.tags
     assert "  b at price: accepted -> rejected (too dear" in str(diff)
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 from xray_core.capture.columns import kind_of
+from xray_core.plurals import plural
 
 _MAX_BYTE: Final = 255  # so many reasons are numbered by bytes: what `bulk.py` is fastest with
 
@@ -53,7 +54,7 @@ def filtered(frame: Any, masks: Mapping[str, Any]) -> Filtered:
 
 def _checked(name: str, length: int, rows: int) -> None:
     if length != rows:
-        raise ValueError(f"the mask of {name!r} has {length:,} rows, the frame {rows:,}")
+        raise ValueError(f"the mask of {name!r} has {plural(length, 'row')}, the frame {rows:,}")
 
 
 def _not_boolean(name: str, dtype: object) -> TypeError:

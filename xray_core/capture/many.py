@@ -15,6 +15,7 @@ from xray_core.capture.bucket import Bucket
 from xray_core.capture.columns import Ids, NotIdsError
 from xray_core.capture.frames import Filtered
 from xray_core.capture.verdict_log import VerdictLog
+from xray_core.plurals import plural
 from xray_core.safety import swallow
 
 Verdict = tuple[str, Any]  # outcome and reason
@@ -86,7 +87,9 @@ def judged(
         raise NotIdsError("pass one reason for each id, None where it is accepted")
     values = columns.values_of(values)
     if len(values) != source.size:
-        raise NotIdsError(f"{source.size:,} ids and {len(values):,} reasons: pass one for each, None where accepted")
+        raise NotIdsError(
+            f"{plural(source.size, 'id')} and {plural(len(values), 'reason')}: pass one for each, None where accepted"
+        )
     verdicts = _Verdicts()
     try:
         codes: Sequence[int] = list(map(verdicts.__getitem__, values))
@@ -268,4 +271,4 @@ def _column(log: VerdictLog, frame: Any, name: str, what: str) -> Any:
 
 def _must_fit(what: str, given: int, size: int) -> None:
     if given != size:
-        raise ValueError(f"{size:,} items and {given:,} {what}: pass one for each")
+        raise ValueError(f"{plural(size, 'item')} and {given:,} {what}: pass one for each")

@@ -14,6 +14,7 @@ from xray_core.cli import render, tables
 from xray_core.cli.delivering import say_what_waits
 from xray_core.cli.markdown import diff_markdown
 from xray_core.errors import ApiError, NotFoundError
+from xray_core.plurals import plural
 from xray_core.query.http_reader import HttpReader
 from xray_core.query.waiting import diff_with_waiting, why_with_waiting
 
@@ -298,7 +299,9 @@ def resolve(server: HttpReader, run_id: str, pipeline: str | None = None) -> str
     if run_id in fitting or not fitting:
         return run_id
     if len(fitting) > 1:
-        raise ApiError(f"{run_id!r} fits {len(fitting)} runs: {', '.join(fitting[:3])}, ...; give more of the id")
+        raise ApiError(
+            f"{run_id!r} fits {plural(len(fitting), 'run')}: {', '.join(fitting[:3])}, ...; give more of the id"
+        )
     return str(fitting[0])
 
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from xray_core.cli import render
 from xray_core.errors import ApiError, ConfigurationError
+from xray_core.plurals import plural
 
 if TYPE_CHECKING:
     from xray_core.settings import Settings
@@ -48,7 +49,9 @@ def sync(arguments: argparse.Namespace) -> int:
     elif result["failed"]:
         raise ApiError(_left(result, client.settings.api_url))
     else:
-        out.print(f"{result['synced']} records delivered, nothing is left behind for {escape(client.settings.api_url)}")
+        out.print(
+            f"{plural(result['synced'], 'record')} delivered, nothing is left behind for {escape(client.settings.api_url)}"
+        )
         for each in elsewhere:
             print(f"xray: {other_address(each)}", file=sys.stderr)
     return 2 if result["failed"] or elsewhere else 0
@@ -70,7 +73,9 @@ def _move(arguments: argparse.Namespace) -> int:
     if found[0].current:
         raise ConfigurationError(f"{old} is the server of now: `xray sync` delivers to it; name another one with --to")
     if not arguments.yes:
-        _agree(f"deliver {found[0].n:,} records that wait for {old} to {settings.api_url}?")
+        _agree(
+            f"deliver {plural(found[0].n, 'record that waits', 'records that wait')} for {old} to {settings.api_url}?"
+        )
     transport = HttpTransport(settings.api_url, api_key=settings.api_key)
     delivery = Delivery(settings, transport, directory=found[0].directory)
     result = delivery.sync()
@@ -80,7 +85,7 @@ def _move(arguments: argparse.Namespace) -> int:
     elif result["failed"]:
         raise ApiError(_left(result, settings.api_url))
     else:
-        render.console().print(f"{result['synced']} records delivered to {escape(settings.api_url)}")
+        render.console().print(f"{plural(result['synced'], 'record')} delivered to {escape(settings.api_url)}")
     return 2 if result["failed"] else 0
 
 
@@ -93,9 +98,18 @@ def _agree(question: str) -> None:
 
 def _left(result: dict[str, int], api_url: str) -> str:
     return (
-        f"{result['synced']} records delivered, {result['failed']} are left: {api_url} is away or refused them; "
+        f"{_done(result)}: {api_url} is away or refused {'it' if result['failed'] == 1 else 'them'}; "
         "`xray doctor` says more"
     )
+
+
+def _done(result: dict[str, int]) -> str:
+    """As in "1 record delivered, 2 are left"."""
+    return f"{plural(result['synced'], 'record')} delivered, {plural(result['failed'], 'is', 'are')} left"
+
+
+def _records_wait(n: int) -> str:
+    return plural(n, "record waits", "records wait")
 
 
 def _elsewhere(settings: Settings) -> list[Waiting]:
@@ -106,7 +120,7 @@ def _elsewhere(settings: Settings) -> list[Waiting]:
 
 def other_address(waiting: Waiting) -> str:
     """What waits for another address than the present one, and the command that delivers it."""
-    return f"{waiting.n:,} records wait for {waiting.name}; if it has moved: xray sync --from {waiting.name} --to NEW"
+    return f"{_records_wait(waiting.n)} for {waiting.name}; if it has moved: xray sync --from {waiting.name} --to NEW"
 
 
 def say_what_waits(settings: Settings) -> None:
@@ -114,7 +128,7 @@ def say_what_waits(settings: Settings) -> None:
     from xray_core.spool import left_behind
 
     for each in left_behind(settings):
-        text = f"{each.n:,} records wait on this machine for {each.name}: `xray sync` delivers them"
+        text = f"{_records_wait(each.n)} on this machine for {each.name}: `xray sync` delivers {'it' if each.n == 1 else 'them'}"
         print(f"xray: {text if each.current else other_address(each)}", file=sys.stderr)
 
 
@@ -129,7 +143,7 @@ def _watch(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json.dumps(found), flush=True)
         else:
-            out.print(f"{found['synced']} records delivered, {found['failed']} are left")
+            out.print(_done(found))
 
     if not arguments.json:
         out.print(f"delivering to {escape(settings.api_url)} from {escape(str(settings.spool_dir))}; Ctrl-C stops it")

@@ -14,6 +14,7 @@ from rich.markup import escape
 from xray_core.capture.context import inherited_ids
 from xray_core.cli import delivering, redaction, render
 from xray_core.errors import ApiError, ConfigurationError
+from xray_core.plurals import plural
 from xray_core.query.http_reader import HttpReader
 
 CONSTRAINTS: Final = ("server", "prefect", "airflow", "dagster")
@@ -177,23 +178,28 @@ def _show_report(report: dict[str, Any]) -> None:
     line(True, f"xray {report['xray']} on Python {report['python']}")
     server, spool = report["server"], report["spool"]
     line(server["problem"] is None, f"server {server['api_url']}", server["problem"])
-    waiting = f"{spool['waiting']:,} records wait" if spool["waiting"] else "nothing waits"
+    waiting = plural(spool["waiting"], "record waits", "records wait") if spool["waiting"] else "nothing waits"
     line(spool["problem"] is None, f"spool {spool['directory']}: {waiting}", spool["problem"])
     for each in spool["destinations"]:
         n = sum(each["records"].values())
         if n:
             command = "`xray sync`" if each["current"] else f"`xray sync --from {each['name']} --to NEW`"
-            line(False, f"  {n:,} records for {each['name']}", f"{command} delivers them when the server is back")
-        for kind, dropped in each["dropped"].items():
             line(
-                False, f"  {dropped:,} records were dropped ({kind})", "the spool was full: raise XRAY_SPOOL_MAX_BYTES"
+                False,
+                f"  {plural(n, 'record')} for {each['name']}",
+                f"{command} delivers {'it' if n == 1 else 'them'} when the server is back",
             )
+        for kind, dropped in each["dropped"].items():
+            lost = plural(dropped, "record was dropped", "records were dropped")
+            line(False, f"  {lost} ({kind})", "the spool was full: raise XRAY_SPOOL_MAX_BYTES")
         for error, quarantined in each["quarantined"].items():
-            line(False, f"  {quarantined:,} records were refused: {error}")
+            line(False, f"  {plural(quarantined, 'record was', 'records were')} refused: {error}")
     for client in (server["health"] or {}).get("clients", ()):
         for kind, dropped in (client.get("counters") or {}).items():
             if kind.startswith("dropped_") and dropped:
-                line(False, f"  {dropped:,} records of {client.get('pipeline')} were dropped ({kind})")
+                of = f"of {client.get('pipeline')}"
+                lost = plural(dropped, f"record {of} was dropped", f"records {of} were dropped")
+                line(False, f"  {lost} ({kind})")
     if not report["plugins"]:
         line(True, "no plugins")
     for plugin in report["plugins"]:

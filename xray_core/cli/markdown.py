@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from xray_core.plurals import plural
+
 _MAX_ROWS: Final = 20
 _MAX_FLIPPED: Final = 10
 _WORDS: Final = {"same": "same", "same_items": "same items", "differs": "**differs**", "unknown": "not known"}
@@ -38,7 +40,7 @@ def diff_markdown(answer: Mapping[str, Any]) -> str:
     flipped = answer.get("flipped") or []
     if flipped:
         n = answer["flipped_count"]
-        lines += [f"{n:,} item{'s' * (n != 1)} came out differently:", ""]
+        lines += [f"{plural(n, 'item')} came out differently:", ""]
         for each in flipped[:_MAX_FLIPPED]:
             name = each["item_id"] if each["item_id"] is not None else f"fingerprint {each['fingerprint']}"
             lines.append(f"- `{_text(name)}` at `{_text(each['step'])}`: {_fate(each['a'])} -> {_fate(each['b'])}")

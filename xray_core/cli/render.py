@@ -15,6 +15,7 @@ from xray_core.cli.mapped import grouped, numbered
 from xray_core.cli.trend import trend_lines
 from xray_core.journey import uncaptured
 from xray_core.markup import changes_text
+from xray_core.plurals import plural
 
 _BAR = 28
 _STATUS = {"completed": "green", "failed": "red", "running": "yellow", "skipped": "dim"}
@@ -96,16 +97,12 @@ def run(answer: Mapping[str, Any], *, each: bool = False) -> None:
         )
     out.print(table)
     if answer.get("next_cursor"):
-        out.print(f"[dim]only the first {len(answer['steps'])} steps are shown[/]")
+        out.print(f"[dim]only the first {plural(len(answer['steps']), 'step is', 'steps are')} shown[/]")
     for step in steps:
         for flag in step["ledger"]["flags"]:
             if flag == "unaccounted":
                 n = step["ledger"]["unaccounted"]
-                what = (
-                    "1 item went in and nothing says what became of it"
-                    if n == 1
-                    else (f"{count(n)} items went in and nothing says what became of them")
-                )
+                what = f"{plural(n, 'item')} went in and nothing says what became of {'it' if n == 1 else 'them'}"
                 out.print(f"[yellow]{escape(step['name'])}: {what}[/]")
             elif flag == "contradiction":
                 out.print(f"[yellow]{escape(step['name'])}: the counts given and the verdicts contradict each other[/]")
@@ -225,8 +222,7 @@ def diff(answer: Mapping[str, Any]) -> None:
         )
     out.print(table)
     if answer.get("flipped"):
-        n = answer["flipped_count"]
-        out.print(f"{count(n)} item{'s' * (n != 1)} came out differently:")
+        out.print(f"{plural(answer['flipped_count'], 'item')} came out differently:")
         table = new_table("item", "step", "A", "B")
         for each in answer["flipped"][:20]:
             table.add_row(*(plain(_outcome(each[name])) for name in ("item_id", "step", "a", "b")))

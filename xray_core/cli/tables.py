@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from xray_core.cli.render import ago, console, count, details, more, new_table, percent, plain, took
 from xray_core.cli.trend import sparkline
+from xray_core.plurals import plural
 
 _WIDTH: Final = 60  # buckets that are drawn
 TREND_FIGURES: Final = ("rejected", "items", "duration", "failed", "score", "value")
@@ -69,8 +70,9 @@ def groups(answer: Mapping[str, Any]) -> None:
         more_runs = "" if group["complete"] else ", the newest of more"
         first, last = (str(group[at] or "")[:16].replace("T", " ") for at in ("first_at", "last_at"))
         span = f", {first} to {last}" if group["runs"] else ""
-        runs = f"{group['runs']:,} run{'' if group['runs'] == 1 else 's'}"
-        out.print(plain(f"{side.upper()}: {group['where']}: {runs}{more_runs}{span}"), style="dim")
+        out.print(
+            plain(f"{side.upper()}: {group['where']}: {plural(group['runs'], 'run')}{more_runs}{span}"), style="dim"
+        )
     if not answer["a"]["runs"] or not answer["b"]["runs"]:
         return
     found = new_table("step", "in", "rejected", "", "p", "reasons, more and less than before")
@@ -237,11 +239,11 @@ def decisions(answer: Mapping[str, Any]) -> None:
 
 def _estimated(estimate: Mapping[str, Any]) -> str:
     total, error = estimate["total"], 2 * estimate["standard_error"]
-    seen = f"{estimate['sampled']:,} samples match"
+    seen = plural(estimate["sampled"], "sample matches", "samples match")
     if not error:
-        said = f"{seen}; they are all: {total:,.0f} items"
+        said = f"{seen}; they are all: {plural(round(total), 'item')}"
     else:
-        said = f"{seen}; they stand for about {total:,.0f} items, give or take {error:,.0f}"
+        said = f"{seen}; they stand for about {plural(round(total), 'item')}, give or take {error:,.0f}"
     return said if estimate["complete"] else f"{said}, in the steps looked at (there are more)"
 
 

@@ -16,6 +16,7 @@ from xray_core.journey.sentences import say
 from xray_core.journey.step_evidence import key_of
 from xray_core.journey.types import Json, State, StepKey
 from xray_core.model import HASH_MODULUS, ITEMS_IN, ITEMS_OUT
+from xray_core.plurals import plural
 
 MAX_READ: Final = 400_000  # fingerprints read for one run: about a tenth of a second
 _MAX_EXAMPLES: Final = 5
@@ -71,10 +72,15 @@ class Gap:
         """The gap in one sentence."""
         names = f": {', '.join(self.items)}{', ...' if self.n > len(self.items) else ''}" if self.items else ""
         if self.kind == "duplicated":
-            return say("duplicated", n=f"{self.n:,}", items="item" if self.n == 1 else "items", step=self.step,
+            return say("duplicated", items=plural(self.n, "item"), step=self.step,
                        of=f"{self.of:,}", names=names)  # fmt: skip
         text = say(
-            "lost_between_steps", n=f"{self.n:,}", of=f"{self.of:,}", step=self.step, later=self.next, names=names
+            "lost_between_steps",
+            n=f"{self.n:,}",
+            of=plural(self.of, "item"),
+            step=self.step,
+            later=self.next,
+            names=names,
         )
         text += say("silent_between", silent=list(self.through)) if self.through else ""
         return text + (say("inferred") if self.inferred else "")

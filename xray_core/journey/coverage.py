@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from xray_core.journey.sentences import say
 from xray_core.model import NOT_REACHED
+from xray_core.plurals import plural
 
 _MAX_NAMES: Final = 4
 
@@ -25,4 +26,6 @@ def uncaptured(steps: Iterable[Mapping[str, Any]]) -> str | None:
     shown = ", ".join(names[:_MAX_NAMES]) + (f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else "")
     were, them = ("was", "it") if len(missed) == 1 else ("were", "them")
     note = missed[0]["metadata"][NOT_REACHED]
-    return say("uncaptured", n=f"{len(missed):,}", of=f"{len(ran):,}", were=were, them=them, names=shown, note=note)
+    return say(
+        "uncaptured", n=f"{len(missed):,}", of=plural(len(ran), "step"), were=were, them=them, names=shown, note=note
+    )

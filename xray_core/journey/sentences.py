@@ -46,10 +46,10 @@ TEMPLATES: Final[dict[str, str]] = {
     "waits_in_part": "; a part of {run} waits on this machine",
     "newer_waits": "; this may not be the newest run: {runs} {wait} on this machine",
     # of a run: what is not conserved between its steps, and which were not captured
-    "lost_between_steps": "{n} of {of} items that came out of {step} did not go into {later} or a step after it{names}",
+    "lost_between_steps": "{n} of {of} that came out of {step} did not go into {later} or a step after it{names}",
     "inferred": " (inferred: nobody said so)",
-    "duplicated": "{n} {items} of the {of} that went into {step} went in more than once{names}",
-    "uncaptured": "{n} of {of} steps {were} not captured by the process that ran {them} ({names}): {note}",
+    "duplicated": "{items} of the {of} that went into {step} went in more than once{names}",
+    "uncaptured": "{n} of {of} {were} not captured by the process that ran {them} ({names}): {note}",
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from xray_core.journey import item_fields
 from xray_core.journey.types import Certainty, Entry, Json, LookedUp, State
 from xray_core.model import ITEMS_IN, ITEMS_OUT, ITEMS_UNKNOWN, NOT_REACHED, OTHER_ITEMS_COME_OUT
+from xray_core.plurals import plural
 from xray_core.verdicts import false_positive_probability
 
 _EXACT: Final = 1 << 53  # whole numbers below it are doubles too
@@ -225,7 +226,7 @@ class StepEvidence:
         if dropped.get("redaction_failed"):
             return "a redactor failed, so the verdicts were withheld"
         if dropped:
-            return f"{sum(dropped.values())} verdicts were lost before they were sent"
+            return f"{plural(sum(dropped.values()), 'verdict was', 'verdicts were')} lost before they were sent"
         return "some verdicts of this step have not arrived"
 
     # What the samples and decisions add ------------------------------------------------------------------------------

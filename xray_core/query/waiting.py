@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from xray_core.compare import say as say_of_runs
 from xray_core.journey import say as say_of_item
+from xray_core.plurals import plural
 from xray_core.spool import WaitingRun, waiting_runs
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _told(answer: Json, text: str, waiting: list[WaitingRun]) -> Json:
 
 
 def _counted(runs: list[WaitingRun]) -> str:
-    return "1 run" if len(runs) == 1 else f"{len(runs):,} runs"
+    return plural(len(runs), "run")
 
 
 def _wait(runs: list[WaitingRun]) -> str:

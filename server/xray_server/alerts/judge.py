@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 import xxhash
 
+from xray_core.plurals import plural
 from xray_server.alerts.change import ALPHA, Change, mix_change, rate_change
 from xray_server.alerts.rules import CHANGED, Rule
 from xray_server.statistics import change_point, compare_rates
@@ -142,13 +143,13 @@ def judge(rule: Rule, found: Figures, before: Sequence[Figures] = (), pooled: Se
     if found.status != "completed" or found.input < rule.least_items:
         return Judgement("unsaid")  # what a failed or skipped step did with its items is another question
     if rule.metric == "unaccounted":
-        said = f"{what} does not say what became of {max(0, found.unaccounted):,} of {found.input:,} items"
+        said = f"{what} does not say what became of {max(0, found.unaccounted):,} of {plural(found.input, 'item')}"
         limits = rule if rule.above is not None or rule.below is not None else rule.model_copy(update={"above": 0.0})
         return _bounded(limits, max(0, found.unaccounted), said, lambda n: f"{n:,.0f}")
     if rule.metric == "zero_output":
         if found.input == 0 or found.output is None:
             return Judgement("unsaid")
-        said = f"{what} let {found.output:,} of {found.input:,} items through"
+        said = f"{what} let {found.output:,} of {plural(found.input, 'item')} through"
         return Judgement("breach" if found.output == 0 else "fine", f"{said}{_why(found)}.", found.output)
     if rule.metric in CHANGED:
         return _changed(rule, found, before, what)
@@ -156,11 +157,13 @@ def judge(rule: Rule, found: Figures, before: Sequence[Figures] = (), pooled: Se
         if found.input == 0:
             return Judgement("unsaid")
         n = found.reasons.get(rule.reason or "", 0)
-        said = f"{what} rejected {n:,} of {found.input:,} items ({n / found.input:.1%}) for {rule.reason}"
+        said = f"{what} rejected {n:,} of {plural(found.input, 'item')} ({n / found.input:.1%}) for {rule.reason}"
         return _bounded(rule, n / found.input, said, lambda share: f"{share:.4g}")
     if found.rejection_rate is None:
         return Judgement("unsaid")
-    said = f"{what} rejected {found.rejected:,} of {found.input:,} items ({found.rejection_rate:.1%}{_why(found)})"
+    said = (
+        f"{what} rejected {found.rejected:,} of {plural(found.input, 'item')} ({found.rejection_rate:.1%}{_why(found)})"
+    )
     return _bounded(rule, found.rejection_rate, said, lambda rate: f"{rate:.4g}")
 
 
@@ -177,7 +180,7 @@ def _changed(rule: Rule, found: Figures, before: Sequence[Figures], what: str) -
     if rule.metric == "changed_rate":
         past = [(each.rejected, each.input) for each in before if each.input]
         change = rate_change(found.rejected, found.input, past, **limits)
-        said = f"{what} rejected {change.now:.1%} of {found.input:,} items{_why(found)}; {change.before:.1%}"
+        said = f"{what} rejected {change.now:.1%} of {plural(found.input, 'item')}{_why(found)}; {change.before:.1%}"
     else:
         if sum(found.reasons.values()) < rule.least_items:
             return Judgement("unsaid")
@@ -204,7 +207,7 @@ def _pooled(rule: Rule, found: Figures, before: Sequence[Figures], pooled: Seque
     size = abs(found_.b - found_.a)
     where = f" where {rule.dimension}" if rule.dimension is not None else ""
     said = (
-        f"Step {found.name or 'without a name'} rejected {found_.b:.1%} of {entered:,} items{where} in its last {len(now)} runs; "
+        f"Step {found.name or 'without a name'} rejected {found_.b:.1%} of {plural(entered, 'item')}{where} in its last {len(now)} runs; "
         f"{found_.a:.1%} in the {len(past)} runs before"
     )
     said += f" (p {'< 0.001' if found_.p < ALPHA else f'= {found_.p:.3f}'})"

@@ -9,6 +9,7 @@ import sys
 from typing import Any, Final
 
 from xray_core.errors import ApiError, NotFoundError
+from xray_core.plurals import plural
 from xray_core.query.http_reader import HttpReader
 
 _METRICS: Final = (
@@ -204,8 +205,8 @@ def _show_test(arguments: argparse.Namespace, answer: dict[str, Any]) -> int:
     for event in answer["events"]:
         print(f"{event['at']} {event['kind']:8} run {_plain(event['run_id'])}: {_plain(event['sentence'])}")
     print(
-        f"{_plain(answer['says'])}: would have fired {answer['fired']} times since {arguments.since} ({answer['judged']} finished, "
-        f"{answer['breaches']} breaches, {answer['suppressed']} within the cooldown, {answer['unsaid']} with too little to say)"
+        f"{_plain(answer['says'])}: would have fired {plural(answer['fired'], 'time')} since {arguments.since} ({answer['judged']} finished, "
+        f"{plural(answer['breaches'], 'breach', 'breaches')}, {answer['suppressed']} within the cooldown, {answer['unsaid']} with too little to say)"
     )
     if answer["whatif"]:
         _show_what_if(answer["whatif"])
@@ -223,8 +224,8 @@ def _show_what_if(found: dict[str, Any]) -> None:
         print(f"and {found['changes_omitted']} more")
     fired, breaches = found["fired"], found["breaches"]
     print(
-        f"{_plain(found['says'])}: would have fired {fired['now']} times, not {fired['was']} "
-        f"({breaches['now']} breaches, not {breaches['was']})"
+        f"{_plain(found['says'])}: would have fired {plural(fired['now'], 'time')}, not {fired['was']} "
+        f"({plural(breaches['now'], 'breach', 'breaches')}, not {breaches['was']})"
     )
 
 

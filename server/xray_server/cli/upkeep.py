@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_core.errors import ConfigurationError
+from xray_core.plurals import plural
 
 OnProgress = Callable[[int, int], None]
 
@@ -96,7 +97,7 @@ def _progress(words: str, unit: str) -> Iterator[OnProgress]:
             if unit == "pages":
                 bar.update(task, completed=first, total=second, shown=f"{first:,} of {second:,} pages")
             else:
-                bar.update(task, shown=f"{first:,} runs, {second:,} records")
+                bar.update(task, shown=f"{plural(first, 'run')}, {plural(second, 'record')}")
 
         yield on_progress
 
@@ -110,7 +111,7 @@ def _export(arguments: argparse.Namespace) -> int:
             transfer = export_stream(store, sys.stdout.buffer, on_progress=on_progress)
         else:
             transfer = export_to(store, Path(arguments.file), on_progress=on_progress)
-    print(f"{transfer.runs} runs, {transfer.records} records exported", file=sys.stderr)
+    print(f"{plural(transfer.runs, 'run')}, {plural(transfer.records, 'record')} exported", file=sys.stderr)
     return 0
 
 
@@ -124,9 +125,10 @@ def _import(arguments: argparse.Namespace) -> int:
     url = _url(arguments, new=True)
     with closing(open_store(url)) as store, _progress("importing", "records") as on_progress:
         transfer = import_from(store, source, target=url, on_progress=on_progress)
-    print(f"{transfer.runs} runs, {transfer.records} records imported", file=sys.stderr)
+    print(f"{plural(transfer.runs, 'run')}, {plural(transfer.records, 'record')} imported", file=sys.stderr)
     if transfer.refused:
-        print(f"xray: {transfer.refused} records were refused; the first {transfer.first_refusal}", file=sys.stderr)
+        refused = plural(transfer.refused, "record was", "records were")
+        print(f"xray: {refused} refused; the first {transfer.first_refusal}", file=sys.stderr)
     if not transfer.whole:
         print(
             "xray: the file is cut off: it has no last line. What it has is imported; export it again", file=sys.stderr
@@ -162,7 +164,7 @@ def _prune(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("nothing says how long to keep what: say --retain 30d, or set XRAY_RETAIN")
     with closing(open_store(_url(arguments))) as store:
         removed = prune(store, policy, now_us=time.time_ns() // 1000)
-    print(", ".join(f"{kind}: {rows} rows removed" for kind, rows in removed.items()), file=sys.stderr)
+    print(", ".join(f"{kind}: {plural(rows, 'row')} removed" for kind, rows in removed.items()), file=sys.stderr)
     return 0
 
 

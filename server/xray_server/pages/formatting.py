@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from xray_core.model import Ledger
+from xray_core.plurals import plural
 from xray_server.times import parse_iso
 
 MAX_VALUE_CHARS: Final = 6_000
@@ -21,11 +22,18 @@ _AGES: Final = ((60, 1, "s"), (3_600, 60, "min"), (86_400, 3_600, "h"), (86_400 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
+# What was dropped: of one, of several, and the rest of the sentence; or the sentence alone.
 _DROPPED: Final = {
-    "decisions": "{n} decisions beyond the first 100 of a step",
-    "metadata": "{n} metadata entries beyond the first 100 of a step",
-    "reasons": "{n} items whose reason was one too many (a reason is a short code; put values into details)",
-    "verdicts_without_id": "the ids of {n} items, which were no str, int or UUID",
+    "decisions": ("decision", "decisions", " beyond the first 100 of a step"),
+    "metadata": ("metadata entry", "metadata entries", " beyond the first 100 of a step"),
+    "reasons": (
+        "item",
+        "items",
+        " whose reason was one too many (a reason is a short code; put values into details)",
+    ),
+    "verdicts_without_id": ("item id", "item ids", ": no str, int or UUID"),
+}
+_NOT_LOOKED_AT: Final = {
     "items_in": "the items that went in (an iterator cannot be read without taking it away; give a list)",
     "items_out": "the items that came out (an iterator cannot be read without taking it away; give a list)",
 }
@@ -61,11 +69,6 @@ def count_about(n: float) -> str:
     """A large number with two digits that count, as in "1,600,000"."""
     digits = max(0, len(str(int(n))) - 2)
     return f"{round(n, -digits):,.0f}"
-
-
-def plural(n: int, word: str, many: str | None = None) -> str:
-    """As in "1 step", "2 steps"."""
-    return f"{n:,} {word if n == 1 else many or word + 's'}"
 
 
 def percent(share: float | None) -> str:
@@ -306,8 +309,12 @@ def _dropped_warning(what: str, n: int) -> str:
     if what.startswith("clamped."):
         field = what.removeprefix("clamped.").replace("_", " ")
         return f"Not kept: {n:,} × {field}, out of the bounds of what can be stored (docs/operations.md, Limits)."
-    words = _DROPPED.get(what, "{n} × " + what.replace("_", " ").replace("{", "").replace("}", ""))
-    return f"Not kept: {words.format(n=f'{n:,}')}."
+    if what in _NOT_LOOKED_AT:
+        return f"Not kept: {_NOT_LOOKED_AT[what]}."
+    if what in _DROPPED:
+        one, many, rest = _DROPPED[what]
+        return f"Not kept: {plural(n, one, many)}{rest}."
+    return f"Not kept: {n:,} × {what.replace('_', ' ')}."
 
 
 _GOES_WELL: Final = ("sent", "retried", "adopted", "synced")  # counters of clients that tell of no loss

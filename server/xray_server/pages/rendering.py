@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 
 from xray_core.addresses import path_segment
+from xray_core.plurals import plural
 from xray_server.access.admission import SIGN_OUT, Identity
 from xray_server.errors import HTTPError
 from xray_server.http.prefix import base
@@ -79,7 +80,7 @@ class Pages:
             base=base,
             left_out=left_out,
             completeness=formatting.completeness,
-            plural=formatting.plural,
+            plural=plural,
             ledger_warnings=formatting.ledger_warnings,
             dropped_warnings=formatting.dropped_warnings,
             sampling_words=formatting.sampling_words,

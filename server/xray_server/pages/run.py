@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from xray_core.journey import Why, uncaptured
 from xray_core.model import OUTCOMES
+from xray_core.plurals import plural
 from xray_server.pages import charts
 from xray_server.pages import funnel as funnels
 from xray_server.pages.compare import Verdict, verdict
-from xray_server.pages.formatting import dropped_warnings, duration, plural
+from xray_server.pages.formatting import dropped_warnings, duration
 from xray_server.pages.list_order import beside, sorted_steps
 from xray_server.read import heads
 from xray_server.read import runs as read_runs

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from xray_core.model import OUTCOMES
+from xray_core.plurals import plural
 from xray_server.read.group_changes import what_else
 from xray_server.read.sample_search import ABSENT, value_at
 from xray_server.read.segments import Row, added, better, find, find_exact
@@ -383,14 +384,10 @@ def _fields(details: Any, by: Sequence[str]) -> dict[str, str]:
 
 
 def _too_few(a: Group, b: Group) -> str:
-    runs = f"{_runs(len(a.runs))} in {a.words} and {len(b.runs):,} in {b.words}"
+    runs = f"{plural(len(a.runs), 'run')} in {a.words} and {len(b.runs):,} in {b.words}"
     if not a.runs or not b.runs:
         return f"there {'is' if len(a.runs) == 1 else 'are'} {runs}: nothing to compare"
     return f"{runs} are too few to tell a difference from chance"
-
-
-def _runs(n: int) -> str:
-    return f"{n:,} run{'' if n == 1 else 's'}"
 
 
 def _sentence(
@@ -399,7 +396,7 @@ def _sentence(
     if lead is None and failed["changed"]:
         return f"{failed['rate_a']:.1%} -> {failed['rate_b']:.1%} of runs failed (p {_p(failed['p'])}); no step is known to differ"
     if lead is None:
-        return f"no step is known to differ between {len(a.runs):,} and {len(b.runs):,} runs, beyond what runs differ among themselves"
+        return f"no step is known to differ between {len(a.runs):,} and {plural(len(b.runs), 'run')}, beyond what runs differ among themselves"
     figure, word = lead["rejected"], "rejected"
     if not figure["changed"] and (lead["errored"] or {}).get("changed"):
         figure, word = lead["errored"], "errored"

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from xray_core import verdicts
+from xray_core.plurals import plural
 from xray_server.read.item_list import ItemFilter, sets_of, steps_of
 from xray_server.store import MAX_PAGE, RunFilter, Store, StoredRun
 
@@ -173,12 +174,12 @@ def _flipped(name: str, step: _Step) -> Iterable[Mapping[str, Any]]:
 def _sentence(pipeline: str, runs: Sequence[StoredRun], worst: Json | None, *, same_input: bool) -> str:
     of = "of the same input" if same_input else "(their inputs may differ)"
     if len(runs) < 2:
-        return f"{pipeline} has {len(runs)} completed run{'' if len(runs) == 1 else 's'} {of}: nothing to compare"
+        return f"{pipeline} has {plural(len(runs), 'completed run')} {of}: nothing to compare"
     if worst is None:
         return f"{pipeline}: no step judged an item twice over {len(runs)} runs {of}"
     if not worst["flipped"]:
         return f"{pipeline} is stable: over {len(runs)} runs {of} no item's verdict changed at any step"
     return (
         f"{pipeline}: over {len(runs)} runs {of}, {worst['step']} decides {worst['flip_rate']:.1%} of its items otherwise from "
-        f"one run to another ({worst['flipped']:,} of {worst['items']:,} items flip)"
+        f"one run to another ({worst['flipped']:,} of {plural(worst['items'], 'item')} flip)"
     )

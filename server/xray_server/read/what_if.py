@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 from xray_core import verdicts
+from xray_core.plurals import plural
 from xray_server.errors import NotKnownError
 from xray_server.read.item_list import ItemFilter, cursor_of, name_of, parse_cursor, sets_of, steps_of, values_in
 from xray_server.read.why import known_run
@@ -304,17 +305,18 @@ def _item_json(each: _Item, rule: _Rule, limit: float) -> Json:
 def _sentence(about: Json, changes: Json, limit: float, n: int) -> str:
     was = about["limits"]
     had = f" in place of {was[0]:g}" if len(was) == 1 else f" in place of {len(was)} limits" if was else ""
-    parts = [f"{changes['pass']:,} more of {n:,} items would pass it"] * bool(changes["pass"])
-    parts += [f"{changes['fail']:,} of {n:,} items that were accepted would not"] * bool(changes["fail"])
+    parts = [f"{changes['pass']:,} more of {plural(n, 'item')} would pass it"] * bool(changes["pass"])
+    parts += [f"{changes['fail']:,} of {plural(n, 'item')} that were accepted would not"] * bool(changes["fail"])
     parts += [f"{changes['not_known']:,} lie on it, and nothing tells whether it is rejected"] * bool(
         changes["not_known"]
     )
-    text = f"{about['step']} with a limit of {limit:g}{had}: {'; '.join(parts) or f'none of {n:,} items would change'}"
+    said = "; ".join(parts) or f"none of {plural(n, 'item')} would change"
+    text = f"{about['step']} with a limit of {limit:g}{had}: {said}"
     missing = sum(about["without_value"].values())
     if missing:
         text += f"; of {missing:,} more no value was declared"
     if about["exceptions"]:
-        text += f"; {about['exceptions']:,} verdicts do not follow from the limit"
+        text += f"; {plural(about['exceptions'], 'verdict does', 'verdicts do')} not follow from the limit"
     if changes["pass"] and about["other_reasons"]:
         text += "; other reasons of the step were not tried on them"
     return text
@@ -326,4 +328,4 @@ def _sentence_now(about: Json, noes: _Values, yeses: _Values) -> str:
         f"a limit of {was[0]:g}" if len(was) == 1 else f"{len(was)} limits" if was else "a limit that was not declared"
     )
     n_no, n_yes = sum(1 for _ in noes), sum(1 for _ in yeses)
-    return f"{about['step']} had {limit}, rejected what is {about['rejects']} it: {n_no:,} of {n_no + n_yes:,} items"
+    return f"{about['step']} had {limit}, rejected what is {about['rejects']} it: {n_no:,} of {plural(n_no + n_yes, 'item')}"

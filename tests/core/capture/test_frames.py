@@ -182,7 +182,7 @@ FRAME, POLARS, TABLE = pandas_case()[0], pl.DataFrame(DATA), pa.table(DATA)
 @pytest.mark.parametrize(
     ("frame", "mask", "error", "advice"),
     [
-        (FRAME, [True], ValueError, "1 rows, the frame 4"), (POLARS, pl.Series([True]), ValueError, "1 rows"), (TABLE, [True], ValueError, "1 rows"),
+        (FRAME, [True], ValueError, "1 row, the frame 4"), (POLARS, pl.Series([True]), ValueError, "1 row"), (TABLE, [True], ValueError, "1 row"),
         (FRAME, FRAME.price, TypeError, "not of booleans"), (POLARS, pl.col("price"), TypeError, "not of booleans"), (TABLE, TABLE["price"], TypeError, "not of booleans"),
         (FRAME, "price", TypeError, "column or a list"), (FRAME, True, TypeError, "column or a list"), (TABLE, pc.field("price") > 3, TypeError, "expression"),
         (POLARS.lazy(), pl.col("price") > 3, TypeError, "collect"), ([{"id": 1}], [True], TypeError, "takes a pandas"), (FRAME.price, [True], TypeError, "takes a pandas"),

@@ -47,4 +47,4 @@ def test_show_says_that_no_step_of_a_run_was_captured(capsys: pytest.CaptureFixt
     shown = {"step_id": "s", "ledger": Ledger().as_json(), "attempt": 1, "map_index": None}
     render.run({"run_id": "r", "pipeline": "nightly", "status": "completed", "steps": [{**step("load"), **shown}]})
     said = " ".join(capsys.readouterr().out.split())
-    assert f"1 of 1 steps was not captured by the process that ran it (load): {WHY}" in said
+    assert f"1 of 1 step was not captured by the process that ran it (load): {WHY}" in said

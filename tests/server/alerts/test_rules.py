@@ -159,7 +159,7 @@ def test_the_command_line_adds_lists_tests_and_removes(
     ingest(http, step("r1", rejected=95, accepted=5))
     add = ["alerts", "add", "too many", "rejection_rate", "--above", "0.9", "--step", "filter", "--cooldown", "15m"]
     assert xray([*add, "--dry-run"]) == 0
-    assert "would have fired 1 times" in capsys.readouterr().out
+    assert "would have fired 1 time since" in capsys.readouterr().out
     assert xray([*add, "--to", "https://hooks.example/T0KEN"]) == 0
     out = capsys.readouterr().out
     assert "rejection_rate above 0.9 in step filter" in out

@@ -19,6 +19,7 @@ from xray_core.capture.inference.relation import Related, Side, relate
 from xray_core.item_keys import Key
 from xray_core.objects.sanitize import Sanitizer
 from xray_core.objects.structure import known_size
+from xray_core.plurals import plural
 
 MAX_CELLS_AT_ONCE: Final = 5_000  # of an argument, read before the step begins
 FEW: Final = 4_096  # fields read, all rows together: read without a look at the clock
@@ -247,7 +248,7 @@ class Observed:
     def _skipped(self, why: str, seen: Sequence[Collection]) -> dict[str, Any]:
         largest = max(seen, key=lambda each: each.size, default=None)
         keys = [name for name in largest.fields if name and self._wants(name)][:8] if largest is not None else []
-        size = f"{largest.size:,} items" if largest is not None else "the items"
+        size = plural(largest.size, "item") if largest is not None else "the items"
         if why == "too_many":
             note = f"{size} are more than {found_in.MAX_ITEMS:,}; step.set_output_items(..., key=...) takes any number"
         else:
@@ -261,7 +262,7 @@ class Observed:
 
     def _unclear(self, names: Sequence[str], result: Collection | None) -> dict[str, Any]:
         keys = list(dict.fromkeys(names))[:8]
-        rows = f"the {result.size:,} rows" if result is not None else "the rows"
+        rows = f"the {plural(result.size, 'row')}" if result is not None else "the rows"
         note = f"no single field tells {rows} apart; name the key that does, or several with commas: {_how(keys)}"
         return {"skipped": "ambiguous", "keys": keys, "note": note}
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from psycopg import Connection, sql
 
+from xray_core.plurals import plural
 from xray_server.backends.postgres import item_index, partitions
 from xray_server.backends.postgres.read import PostgresDatabase
 from xray_server.backends.postgres.text import escape_text
@@ -157,11 +158,11 @@ def check(db: PostgresDatabase) -> list[str]:
             f"SELECT count(*) FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.pk = t.run)"  # noqa: S608
         )
         if lost:
-            problems.append(f"{lost} rows of {table} belong to no run")
+            problems.append(f"{plural(lost, 'row')} of {table} {'belongs' if lost == 1 else 'belong'} to no run")
     for table in ("verdict_chunk", "step_reason"):
         ((lost,),) = db.rows(
             f"SELECT count(*) FROM {table} t WHERE NOT EXISTS (SELECT 1 FROM step WHERE step.run = t.run AND step.pk = t.step)"  # noqa: S608
         )
         if lost:
-            problems.append(f"{lost} rows of {table} belong to no step")
+            problems.append(f"{plural(lost, 'row')} of {table} {'belongs' if lost == 1 else 'belong'} to no step")
     return problems

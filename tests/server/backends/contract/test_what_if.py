@@ -127,7 +127,7 @@ def test_items_without_a_value_and_those_that_another_rule_decided_are_counted(s
     assert found["certainty"] == "partly"
     assert found["sentence"] == (
         "gate with a limit of 50 in place of 40: 10 more of 61 items would pass it; 1 of 61 items that were accepted would not; "
-        "of 1 more no value was declared; 1 verdicts do not follow from the limit; other reasons of the step were not tried on them"
+        "of 1 more no value was declared; 1 verdict does not follow from the limit; other reasons of the step were not tried on them"
     )
 
 
