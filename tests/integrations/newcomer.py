@@ -26,10 +26,15 @@ UV = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.envi
 _END = "the-end-of-it"
 
 
-def blocks(page: str, heading: str) -> list[str]:
-    """The shell commands of a section of a page in docs/."""
+def blocks(page: str, heading: str, kind: str = "sh") -> list[str]:
+    """The shell commands of a section of a page in docs/, or its blocks of another kind."""
     section = (ROOT / "docs" / page).read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"^```sh\n(.*?)^```", section, flags=re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{kind}\n(.*?)^```", section, flags=re.DOTALL | re.MULTILINE)
+
+
+def lines_of(said: str) -> list[str]:
+    """What a command printed, line by line, without the spaces that make columns."""
+    return [" ".join(line.split()) for line in said.splitlines()]
 
 
 class Newcomer:

@@ -11,15 +11,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
-from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
+from tests.integrations.own_suite import both, passed, printed, sdist, start, unlike
 from tests.missing import missing
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1_800)]
@@ -37,97 +34,46 @@ AT_LEAST = 700  # tests that pass: fewer would compare little
 
 @pytest.fixture(scope="module")
 def suite() -> Path:
-    """A folder with the tests of the version installed here, and beside it `tools`; kept for the next time."""
-    place = Path(tempfile.gettempdir()) / "xray-airflow-own-suite" / version("apache-airflow-task-sdk")
-    if not (place / "done").exists():
-        shutil.rmtree(place, ignore_errors=True)
-        _install(place)
-        (place / "done").touch()
-    (unpacked,) = (each for each in place.glob("apache_airflow_task_sdk-*") if each.is_dir())
+    """The tests of the version installed here; beside them `tools` and `sources`. Kept for the next time."""
+    unpacked = sdist("apache-airflow-task-sdk", version("apache-airflow-task-sdk"))
+    if not (unpacked.parent / "tools_done").exists():
+        _install_tools(unpacked.parent)
+        (unpacked.parent / "tools_done").touch()
     return unpacked
 
 
-def _install(place: Path) -> None:
+def _install_tools(place: Path) -> None:
     uv = shutil.which("uv", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
     if uv is None:
         missing("uv: make .venv/.dev installs it")
-    wanted = f"apache-airflow-task-sdk=={version('apache-airflow-task-sdk')}"
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", wanted]
-    for command in (
-        [*download, "--dest", str(place)],
-        [uv, "pip", "install", "--quiet", "--no-deps", "--target", str(place / "tools"), *TOOLS],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-        if done.returncode:
-            missing(f"{command[-1]} from the package index: {done.stderr[-300:]}")
-    (archive,) = place.glob("*.tar.gz")
-    with tarfile.open(archive) as tar:
-        tar.extractall(place, filter="data")
+    command = [uv, "pip", "install", "--quiet", "--no-deps", "--target", str(place / "tools"), *TOOLS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        missing(f"{command[-1]} from the package index: {done.stderr[-300:]}")
     generated = place / "sources" / "generated"  # without them the tools would make a list of providers
-    generated.mkdir(parents=True)
+    generated.mkdir(parents=True, exist_ok=True)
     (generated / "provider_dependencies.json").write_text("{}")
     (generated / "provider_dependencies.json.sha256sum").write_text(hashlib.sha256().hexdigest())
 
 
-def start(suite: Path, home: Path, tests: Sequence[str], **environ: str) -> subprocess.Popen[bytes]:
-    """Their test runner on these tests; results.xml in `home` says how each ended."""
-    home.mkdir(parents=True)
-    plugins = Path(__file__).parent
-    environment = {
-        "PATH": f"{BIN}{os.pathsep}/usr/bin:/bin", "HOME": str(home), "AIRFLOW_HOME": str(home / "airflow"), "LANG": "C.UTF-8",
-        "PYTHONPATH": f"{plugins}{os.pathsep}{suite.parent / 'tools'}", "AIRFLOW_SOURCES": str(suite.parent / "sources"),
-        "_AIRFLOW_SKIP_DB_TESTS": "true", "_AIRFLOW__AS_LIBRARY": "true", "PYTHONDONTWRITEBYTECODE": "1",
-        "XRAY_API_URL": "http://127.0.0.1:9", "XRAY_SPOOL_DIR": str(home / "spool"), "XRAY_SHUTDOWN_TIMEOUT_S": "0", **environ,
-    }  # fmt: skip
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "tests_common.pytest_plugin", "-p", "own_suite_plugin"]
-    command += [
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:randomly",
-        "--continue-on-collection-errors",
-        "--timeout",
-        "120",
-        "--junitxml",
-        str(home / "results.xml"),
-    ]
-    with (home / "out.txt").open("w") as out:
-        return subprocess.Popen([*command, *tests], cwd=suite, env=environment, stdout=out, stderr=out)
-
-
-def _ends(home: Path) -> dict[str, str]:
-    """{test: how it ended}."""
-    results = home / "results.xml"
-    assert results.exists(), (home / "out.txt").read_text()[-3_000:]
-    found = {}
-    for case in ElementTree.parse(results).iter("testcase"):
-        how = next((child.tag for child in case if child.tag in ("failure", "error", "skipped")), "passed")
-        found[f"{case.get('classname')}.{case.get('name')}"] = how
-    return found
-
-
 def test_airflows_own_tests_of_its_task_runner_end_as_without_xray(suite: Path, tmp_path: Path) -> None:
-    tests = [f"tests/task_sdk/{each}" for each in CHOSEN]
-    homes = {"without": tmp_path / "without", "with": tmp_path / "with"}
-    both = [
-        start(suite, home, tests, **({} if name == "with" else {"XRAY_ENABLED": "0"})) for name, home in homes.items()
-    ]
-    try:
-        for process in both:
-            process.wait(1_500)
-    finally:
-        for process in both:
-            process.kill()
-            process.wait()
-    without, with_ = (_ends(home) for home in homes.values())
-    assert sum(how == "passed" for how in without.values()) >= AT_LEAST
-    others = {
-        name: (without.get(name), with_.get(name))
-        for name in {*without, *with_}
-        if without.get(name) != with_.get(name)
-    }
-    assert not others, (homes["with"] / "out.txt").read_text()[-6_000:]
-    assert not (homes["without"] / "spool").exists()
-    assert json.loads((homes["with"] / "swallowed.json").read_text()) == {}
-    captured = b"".join(file.read_bytes() for file in (homes["with"] / "spool").rglob("*.seg"))
+    def start_tests(home: Path, with_xray: bool) -> subprocess.Popen[bytes]:
+        environment = {
+            "PATH": f"{BIN}{os.pathsep}/usr/bin:/bin", "HOME": str(home), "AIRFLOW_HOME": str(home / "airflow"), "LANG": "C.UTF-8",
+            "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{suite.parent / 'tools'}",
+            "AIRFLOW_SOURCES": str(suite.parent / "sources"),
+            "_AIRFLOW_SKIP_DB_TESTS": "true", "_AIRFLOW__AS_LIBRARY": "true", "PYTHONDONTWRITEBYTECODE": "1",
+            "XRAY_API_URL": "http://127.0.0.1:9", "XRAY_SPOOL_DIR": str(home / "spool"), "XRAY_SHUTDOWN_TIMEOUT_S": "0",
+            **({} if with_xray else {"XRAY_ENABLED": "0"}),
+        }  # fmt: skip
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "tests_common.pytest_plugin", "-p", "own_suite_plugin"]
+        command += ["-p", "no:randomly", "--continue-on-collection-errors", "--timeout", "120"]
+        return start([*command, *(f"tests/task_sdk/{each}" for each in CHOSEN)], home, suite, environment)
+
+    without, with_ = both(start_tests, tmp_path, suite, timeout_s=1_500)
+    assert passed(without) >= AT_LEAST
+    assert unlike(without, with_) == {}, printed(tmp_path)[-6_000:]
+    assert not (tmp_path / "without" / "spool").exists()
+    assert json.loads((tmp_path / "with" / "swallowed.json").read_text()) == {}
+    captured = b"".join(file.read_bytes() for file in (tmp_path / "with" / "spool").rglob("*.seg"))
     assert captured.count(b'"kind":"step"') > 200, "X-Ray was at work"

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.integrations.dagster.webserver import free_port, graphql, launch
-from tests.integrations.newcomer import ROOT, Newcomer, blocks, newcomer
+from tests.integrations.newcomer import ROOT, Newcomer, blocks, lines_of, newcomer
 from xray_core.model import NOT_REACHED
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1_800)]
@@ -25,10 +25,6 @@ PAGE = "dagster.md"
 def reader(tmp_path: Path) -> Iterator[Newcomer]:
     with newcomer(tmp_path / "newcomer") as reader:
         yield reader
-
-
-def lines_of(said: str) -> list[str]:
-    return [" ".join(line.split()) for line in said.splitlines()]
 
 
 def runs_of(reader: Newcomer) -> list[dict[str, Any]]:

@@ -10,12 +10,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
+from tests.integrations.own_suite import Ends, both, passed, printed, start, unlike
 from tests.integrations.prefect.test_versions import VENVS, environment
 from tests.live import Live
 from tests.missing import missing
@@ -58,71 +59,33 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-class Suite:
-    """Prefect's tests in an environment of their own."""
-
-    def __init__(self, source: Path, python: Path, home: Path, server_url: str) -> None:
-        self._source, self._python, self._home = source, python, home
-        clean = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "XRAY_", "PYTEST_"))
-        }
-        self._environment = {
-            **clean,
-            "HOME": str(home),
-            "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(Path(__file__).parent),
-            "DO_NOT_TRACK": "1",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        }
-        self._xray = {"XRAY_API_URL": server_url, "XRAY_SPOOL_DIR": str(home / "spool")}
-
-    def outcomes(self, tests: Iterable[str], *, with_xray: bool) -> dict[str, str]:
-        """How each test ended: {its node id: "passed", "skipped", "failure" or "error"}."""
-        report = self._home / "report.xml"
-        report.unlink(missing_ok=True)
-        options = ["-q", "-n", "2", "-p", "no:cacheprovider", "-p", "own_suite_plugin", "-o", "timeout=600"]
-        command = [str(self._python), "-m", "pytest", *options, f"--junitxml={report}", *tests]
-        if with_xray:
-            command = [str(self._python.parent / "xray"), "run", "--", *command]
-        done = subprocess.run(
-            command, cwd=self._source, env={**self._environment, **(self._xray if with_xray else {})},
-            capture_output=True, text=True, timeout=1_400,
-        )  # fmt: skip
-        assert report.exists(), (done.stdout + done.stderr)[-3_000:]
-        return {
-            self._node_id(case): next(
-                (each.tag for each in case if each.tag in ("skipped", "failure", "error")), "passed"
-            )
-            for case in ElementTree.parse(report).iter("testcase")
-        }
-
-    def _node_id(self, case: ElementTree.Element) -> str:
-        """pytest's report has the module and the class as one dotted name."""
-        parts = str(case.get("classname")).split(".")
-        for n in range(len(parts), 0, -1):
-            file = Path(*parts[:n]).with_suffix(".py")
-            if (self._source / file).is_file():
-                return "::".join([file.as_posix(), *parts[n:], str(case.get("name"))])
-        return str(case.get("name"))
-
-
 def test_prefects_own_tests_end_alike_with_and_without_x_ray(source: Path, tmp_path: Path) -> None:
     python = environment(VERSION, TOOLS)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "XRAY_", "PYTEST_"))}
     live = Live(tmp_path)
+
+    def start_tests(tests: Iterable[str], home: Path, with_xray: bool) -> subprocess.Popen[bytes]:
+        variables = {
+            **clean, "HOME": str(home), "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(Path(__file__).parent), "DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        }  # fmt: skip
+        command = [str(python), "-m", "pytest", "-q", "-n", "2", "-p", "own_suite_plugin", "-o", "timeout=600", *tests]
+        if with_xray:
+            command = [str(python.parent / "xray"), "run", "--", *command]
+            variables |= {"XRAY_API_URL": live.url, "XRAY_SPOOL_DIR": str(home / "spool")}
+        return start(command, home, source, variables)
+
+    def ends(tests: Iterable[str], place: str) -> tuple[Ends, Ends]:
+        return both(partial(start_tests, tests), tmp_path / place, source, timeout_s=1_400, at_once=False)
+
     try:
-        suite = Suite(source, python, tmp_path, live.url)
-        files = [f"tests/{name}.py" for name in SLICE]
-        without = suite.outcomes(files, with_xray=False)
-        with_xray = suite.outcomes(files, with_xray=True)
-        assert with_xray.keys() == without.keys()
-        assert sum(outcome == "passed" for outcome in without.values()) >= AT_LEAST
-        different = {name for name, outcome in without.items() if with_xray[name] != outcome}
-        left = set(different)
-        for _ in range(_AGAIN):
+        without, with_ = ends([f"tests/{name}.py" for name in SLICE], "all")
+        assert passed(without) >= AT_LEAST, printed(tmp_path / "all")[-6_000:]
+        different = left = unlike(without, with_)
+        for n in range(_AGAIN):
             if left:
-                again = [suite.outcomes(sorted(left), with_xray=way) for way in (False, True)]
-                left = {name for name in left if again[0].get(name) != again[1].get(name)}
-        assert not left, {name: (without[name], with_xray[name]) for name in sorted(left)}
+                left = unlike(*ends(sorted(left), f"again{n}"))
+        assert left == {}, printed(tmp_path / f"again{_AGAIN - 1}")[-6_000:]
         captured = len(live.get("/runs", limit=1_000)["runs"])
         print(f"{len(without)} tests of Prefect {VERSION}, {captured} runs captured, asked again: {sorted(different)}")
         assert captured >= RUNS_AT_LEAST
