@@ -1,6 +1,6 @@
 """From Prefect's flow runs and task tries to X-Ray's runs and steps: what the core is called with, and when.
 
-Called by seams.py, each call guarded there. Keeps what is open in this process; every collection is bounded by what Prefect
+Called where Prefect is wrapped (tasks.py, flows.py, runners.py), each call guarded there. Keeps what is open in this process; every collection is bounded by what Prefect
 itself holds open, or by a number. Imports nothing of the core's delivery.
 """
 
@@ -41,7 +41,7 @@ class Attempt:
 
 
 class Adapter:
-    """The adapter of this process. Methods are called in Prefect's own threads and raise only into seams.py's guard."""
+    """The adapter of this process. Methods are called in Prefect's own threads and raise only into the guard of wrapping.py."""
 
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}

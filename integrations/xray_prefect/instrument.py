@@ -1,6 +1,7 @@
 """What X-Ray's core asks of this adapter, without importing Prefect: how to enable it, and what it found.
 
-Loaded as an `xray.plugins` entry point by every client, so it must stay light. The wrapping itself is in seams.py.
+Loaded as an `xray.plugins` entry point by every client, so it must stay light. The wrapping itself is in tasks.py, flows.py, runners.py
+and blocks.py.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -18,11 +20,10 @@ if TYPE_CHECKING:
     from xray_core.model import Origin
 
 
-def _seam(function: str, *more: object) -> Callable[[ModuleType], None]:
+def _seam(module_name: str, function: str, *more: object) -> Callable[[ModuleType], None]:
     def wrap(module: ModuleType) -> None:
-        from xray_prefect import seams
-
-        getattr(seams, function)(module, instrument, *more)
+        wrapping = import_module(f"xray_prefect.{module_name}")
+        getattr(wrapping, function)(module, instrument, *more)
 
     return wrap
 
@@ -71,10 +72,10 @@ instrument = Instrument(
     since="3.0",
     before="4",
     seams={
-        "prefect.context": _seam("wrap_flow_context"),
-        "prefect.task_engine": _seam("wrap_task_engine"),
-        "prefect.task_runners": _seam("wrap_task_runners", start_worker),
-        "prefect.blocks.system": _seam("wrap_secret_blocks"),
+        "prefect.context": _seam("flows", "wrap_flow_context"),
+        "prefect.task_engine": _seam("tasks", "wrap_task_engine"),
+        "prefect.task_runners": _seam("runners", "wrap_task_runners", start_worker),
+        "prefect.blocks.system": _seam("blocks", "wrap_secret_blocks"),
     },
     how=_how,
 )

@@ -19,7 +19,7 @@ from prefect import flow, task
 from prefect.futures import PrefectConcurrentFuture
 from prefect.settings import get_current_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-from xray_prefect import seams
+from xray_prefect import tasks
 from xray_prefect.adapter import adapter
 
 from tests.integrations.prefect.captured import Seen
@@ -149,7 +149,7 @@ def test_where_tasks_cannot_be_wrapped_a_run_without_a_step_says_so(
     alone()
     monkeypatch.setattr(adapter, "unseen", None)
     other = Instrument("prefect", distribution="prefect", since="3.0", before="4", seams={}, how=str)
-    seams.wrap_task_engine(ModuleType("prefect.task_engine"), other)  # as of a version that has its engines elsewhere
+    tasks.wrap_task_engine(ModuleType("prefect.task_engine"), other)  # as of a version that has its engines elsewhere
     alone()
     before, after = (run["metadata"].get(NOT_REACHED) for run in seen.now().runs("alone"))
     assert before is None

@@ -1,6 +1,6 @@
 """Every way a task can go is a step, or an attempt of one.
 
-Tests adapter.py, seams.py and fields.py.
+Tests adapter.py, fields.py, blocks.py and wrapping.py.
 """
 
 from __future__ import annotations
