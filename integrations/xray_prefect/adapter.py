@@ -1,7 +1,7 @@
 """From Prefect's flow runs and task tries to X-Ray's runs and steps: what the core is called with, and when.
 
-Called where Prefect is wrapped (tasks.py, flows.py, runners.py), each call guarded there. Keeps what is open in this process; every collection is bounded by what Prefect
-itself holds open, or by a number. Imports nothing of the core's delivery.
+Called where Prefect is wrapped (tasks.py, flows.py, runners.py, deployments.py), each call guarded there. Keeps what is open in
+this process; every collection is bounded by what Prefect itself holds open, or by a number. Imports nothing of the core's delivery.
 """
 
 from __future__ import annotations
@@ -136,31 +136,44 @@ class Adapter:
         task_run = getattr(outer_task, "task_run", None)
         if task_run is not None and self._is_left_behind(fields.xray_id(task_run.id)):
             task_run = None
-        if task_run is not None and (outer_run is None or task_run.flow_run_id == outer_run.id):
-            parent_run, parent_step = self._run_id(task_run), fields.xray_id(task_run.id)
-        elif outer_run is not None:
-            parent_run, parent_step = fields.xray_id(outer_run.id), None
-        else:
-            return None
-        if flow_run.parent_task_run_id is None:
-            return parent_run, parent_step
-        step_id = fields.xray_id(flow_run.parent_task_run_id)
-        self._silent.discard(parent_run)
-        step = self._run(parent_run).open_step(
-            flow.name,
+        place = self.place_of(outer_run, task_run)
+        if place is None or flow_run.parent_task_run_id is None:
+            return place
+        step = self.open_subflow_step(
+            place, flow.name, flow_run, flow_run.parent_task_run_id, parameters or {},
+            attempt=max(1, flow_run.run_count), code_version=fields.task_code(flow),
+        )  # fmt: skip
+        self._steps[f"subflow {flow_run.id}"] = step
+        return place[0], step.step_id
+
+    def open_subflow_step(
+        self, place: tuple[str, str | None], name: str, flow_run: Any, tracking_id: Any, parameters: Mapping[str, Any],
+        *, attempt: int, code_version: str | None = None,
+    ) -> Step:  # fmt: skip
+        """The step at `place` that stands for a flow run; `tracking_id` is the task run that does so in Prefect's graph."""
+        run_id, parent_step = place
+        step_id = fields.xray_id(tracking_id)
+        self._silent.discard(run_id)
+        step = self._run(run_id).open_step(
+            name,
             step_type="subflow",
             step_id=step_id,
-            attempt=max(1, flow_run.run_count),
+            attempt=attempt,
             part=PART,
             parent_id=parent_step,
-            upstream=self._upstream(fields.upstream_of_values(parameters or {})),
+            upstream=self._upstream(fields.upstream_of_values(parameters)),
             origin=fields.flow_origin(flow_run),
-            code_version=fields.task_code(flow),
+            code_version=code_version,
         )
-        step.observe_inputs(parameters or {})
-        self._steps[f"subflow {flow_run.id}"] = step
-        _remember(self._subflow_steps, fields.xray_id(flow_run.id), step_id)
-        return parent_run, step_id
+        step.observe_inputs(parameters)
+        _remember(self._subflow_steps, fields.xray_id(flow_run.id), step.step_id)
+        return step
+
+    def place_of(self, flow_run: Any, task_run: Any) -> tuple[str, str | None] | None:
+        """(run id, step id, None in the body of a flow) of code in this task of this flow; None outside both."""
+        if task_run is not None and (flow_run is None or task_run.flow_run_id == flow_run.id):
+            return self._run_id(task_run), fields.xray_id(task_run.id)
+        return (fields.xray_id(flow_run.id), None) if flow_run is not None else None
 
     # ------------------------------------------------------------------ tasks
 
@@ -330,7 +343,7 @@ class Adapter:
 
     def running_task(self) -> str | None:
         """The task run that the calling code is in, as Prefect says, if it does run."""
-        _, task_run = self._around()
+        _, task_run = self.around()
         return fields.xray_id(task_run.id) if task_run is not None else None
 
     def _upstream(self, ids: list[str]) -> list[str]:
@@ -378,10 +391,10 @@ class Adapter:
 
     def running(self) -> list[str]:
         """The names of the task and of the flow that the calling code is in, as far as it is in any; for `xray doctor`."""
-        flow_run, task_run = self._around()
+        flow_run, task_run = self.around()
         return [str(each.name) for each in (task_run, flow_run) if each is not None]
 
-    def _around(self) -> tuple[Any, Any]:
+    def around(self) -> tuple[Any, Any]:
         """(flow run, task run) around the calling code, without a task whose context Prefect left behind."""
         flow_run, task_run = _surroundings()
         if task_run is not None and self._is_left_behind(fields.xray_id(task_run.id)):
@@ -390,12 +403,11 @@ class Adapter:
 
     def origin(self) -> tuple[Origin, str | None, str | None] | None:
         """Around a run that starts by hand; see the hook `xray_run_origin`."""
-        flow_run, task_run = self._around()
-        if task_run is not None and (flow_run is None or task_run.flow_run_id == flow_run.id):
-            return fields.task_origin(task_run), self._run_id(task_run), fields.xray_id(task_run.id)
-        if flow_run is not None:
-            return fields.flow_origin(flow_run), fields.xray_id(flow_run.id), None
-        return None
+        flow_run, task_run = self.around()
+        place = self.place_of(flow_run, task_run)
+        if place is None:
+            return None
+        return fields.task_origin(task_run) if place[1] is not None else fields.flow_origin(flow_run), *place
 
 
 def _remember(known: OrderedDict[str, Any], key: str, value: Any) -> None:

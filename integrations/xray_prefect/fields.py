@@ -1,7 +1,7 @@
 """What is read from Prefect's objects: ids, names, states, the graph, the link to Prefect's page. Reads only, no I/O.
 
 Every function takes Prefect's own objects and may raise when a version shaped them differently: the caller guards.
-Knows nothing of when things happen (adapter.py) or of how Prefect is wrapped (tasks.py, flows.py, runners.py).
+Knows nothing of when things happen (adapter.py) or of how Prefect is wrapped (tasks.py, flows.py, runners.py, deployments.py).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 from xray_core.plugins.instrument import Instrument
 from xray_prefect import fields
 from xray_prefect.adapter import adapter
+from xray_prefect.deployments import asked_for
 from xray_prefect.runners import submitted, wrap_submit
 from xray_prefect.wrapping import find_class, replace, safely
 
@@ -29,6 +30,7 @@ def wrap_flow_context(module: ModuleType, instrument: Instrument) -> None:
         if id(self) in open_flows:
             tokens = open_flows.pop(id(self))
             run_id = fields.xray_id(self.flow_run.id)
+            asked_for.asker_over(self.flow_run.id)
             adapter.flow_ends(self, tokens, error, submitted.pop_elsewhere(run_id))
             submitted.report_not_begun(run_id)
 

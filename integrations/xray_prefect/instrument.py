@@ -1,7 +1,7 @@
 """What X-Ray's core asks of this adapter, without importing Prefect: how to enable it, and what it found.
 
-Loaded as an `xray.plugins` entry point by every client, so it must stay light. The wrapping itself is in tasks.py, flows.py, runners.py
-and blocks.py.
+Loaded as an `xray.plugins` entry point by every client, so it must stay light. The wrapping itself is in tasks.py, flows.py, runners.py,
+deployments.py and blocks.py.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ instrument = Instrument(
         "prefect.context": _seam("flows", "wrap_flow_context"),
         "prefect.task_engine": _seam("tasks", "wrap_task_engine"),
         "prefect.task_runners": _seam("runners", "wrap_task_runners", start_worker),
+        "prefect.client.orchestration": _seam("deployments", "wrap_clients"),
         "prefect.blocks.system": _seam("blocks", "wrap_secret_blocks"),
     },
     how=_how,

@@ -11,6 +11,7 @@ from xray_core.capture import context
 from xray_core.capture.step import Step
 from xray_core.plugins.instrument import Instrument
 from xray_prefect.adapter import Attempt, adapter
+from xray_prefect.deployments import asked_for
 from xray_prefect.wrapping import find_class, replace, safely
 
 
@@ -125,6 +126,7 @@ class _Try(_TaskRun):
     def ends(self, error: BaseException | None) -> None:
         if self.token is not None:
             adapter.attempt_ends(self.engine, self.token, error)
+            asked_for.asker_over(self.engine.task_run.id)
 
     def refused(self, error: BaseException) -> None:
         """Inside the task run, which reports it."""

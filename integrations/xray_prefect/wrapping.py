@@ -19,10 +19,10 @@ SITE: Final = "the Prefect adapter"
 MARK: Final = "__xray_wrapped__"
 
 
-def safely(call: Callable[..., Any], *arguments: Any) -> Any:
+def safely(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """What the call returns; None where it raises, which is told once a site."""
     try:
-        return call(*arguments)
+        return call(*arguments, **named)
     except Exception as error:  # noqa: BLE001
         swallow(f"{SITE}, {getattr(call, '__qualname__', 'a call')}", error)
         return None

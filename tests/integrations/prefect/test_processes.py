@@ -102,19 +102,70 @@ def deployed(x: int = 1):
 """
 
 
-def test_a_deployment_run_by_a_worker_is_captured(environment: dict[str, str], tmp_path: Path) -> None:
+def deploy(name: str, place: Path) -> list[str]:
+    """Deploy DEPLOYED under this name, to a work pool of its own; the command of a worker that executes what there is to run."""
     from prefect import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.deployments import run_deployment
     from prefect.flows import Flow
 
-    (tmp_path / "deployed_flow.py").write_text(DEPLOYED)
+    (place / "deployed_flow.py").write_text(DEPLOYED)
     with get_client(sync_client=True) as client:
-        client.create_work_pool(WorkPoolCreate(name="xray-pool", type="process"))
-    source = Flow.from_source(str(tmp_path), entrypoint="deployed_flow.py:deployed")
-    source.deploy(name="nightly", work_pool_name="xray-pool", print_next_steps=False)  # type: ignore[union-attr]
+        client.create_work_pool(WorkPoolCreate(name=f"xray-{name}", type="process"))
+    source = Flow.from_source(str(place), entrypoint="deployed_flow.py:deployed")
+    source.deploy(name=name, work_pool_name=f"xray-{name}", print_next_steps=False)  # type: ignore[union-attr]
+    command = ["worker", "start", "--pool", f"xray-{name}", "--run-once", "--install-policy", "never"]
+    return [str(BIN / "prefect"), *command]
+
+
+WAITS = """
+from prefect import flow
+from prefect.deployments import run_deployment
+
+@flow
+def waits():
+    return run_deployment("deployed/waited-for", parameters={"x": 7}, poll_interval=0.5).state.name
+
+if __name__ == "__main__":
+    assert waits() == "Completed"
+"""
+
+
+def test_what_a_worker_runs_for_a_flow_that_waits_for_it_is_a_child_of_that_flow(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    from prefect import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+
+    worker = deploy("waited-for", tmp_path)
+    (tmp_path / "waits.py").write_text(WAITS)
+    command = [*XRAY_RUN, sys.executable, "waits.py"]
+    caller = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        asked_for = DeploymentFilter(name=DeploymentFilterName(any_=["waited-for"]))
+        deadline = time.monotonic() + 120
+        with get_client(sync_client=True) as client:
+            while not client.read_flow_runs(deployment_filter=asked_for):
+                assert time.monotonic() < deadline, "the flow asks for no run"
+                time.sleep(0.2)  # between two looks, up to the deadline
+        done = run([*XRAY_RUN, *worker], environment, tmp_path)
+        _, said = caller.communicate(timeout=120)
+    finally:
+        caller.kill()
+        caller.wait()
+    assert (done.returncode, caller.returncode) == (0, 0), done.stderr + said
+    captured = read_spool(tmp_path)
+    step, child = captured.step("deployed/waited-for"), captured.run("deployed")
+    assert step["run_id"] == captured.run("waits")["run_id"]
+    assert child["parent"] == {"run_id": step["run_id"], "step_id": step["step_id"]}
+    assert (step["status"], step["origin"]["state"], child["status"]) == ("completed", "Completed", "completed")
+    assert child["input"] == {"x": 7}
+
+
+def test_a_deployment_run_by_a_worker_is_captured(environment: dict[str, str], tmp_path: Path) -> None:
+    from prefect.deployments import run_deployment
+
+    worker = deploy("nightly", tmp_path)
     flow_run = run_deployment("deployed/nightly", timeout=0, parameters={"x": 5})
-    worker = [str(BIN / "prefect"), "worker", "start", "--pool", "xray-pool", "--run-once", "--install-policy", "never"]
     done = run([*XRAY_RUN, *worker], environment, tmp_path)
     assert done.returncode == 0, done.stderr
     captured = read_spool(tmp_path)
