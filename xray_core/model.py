@@ -47,6 +47,9 @@ RESULT_METADATA: Final = "result."
 ITEMS_UNKNOWN: Final = f"{RESULT_METADATA}items_unknown"
 # Nothing that ran the step captured it: what is known is what its framework reports. Yields to any part that was captured.
 NOT_REACHED: Final = f"{RESULT_METADATA}not_captured"
+# Of a run, where its own process cannot tell whether what it handed to others was captured there: {"n": tasks handed over, "to": by
+# what, "own": steps that this process captured itself, "note": what to do}.
+HANDED_OVER: Final = f"{RESULT_METADATA}tasks_elsewhere"
 
 OTHER_REASONS: Final = "(other reasons)"  # those of a step beyond the most that are kept
 HASH_MODULUS: Final = 1 << 64  # sums of items' hashes wrap around here

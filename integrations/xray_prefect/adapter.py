@@ -17,8 +17,9 @@ from xray_core.capture import context
 from xray_core.capture.run import Run
 from xray_core.capture.step import Step
 from xray_core.item_keys import key_of_tags
-from xray_core.model import NOT_REACHED, RESULT_METADATA, Origin
+from xray_core.model import HANDED_OVER, NOT_REACHED, RESULT_METADATA, Origin
 from xray_prefect import fields
+from xray_prefect.elsewhere import MAX_OWN, HandedOver
 
 # One part for the whole run: a flow run that is retried, or resumed by another process, replaces what was written before.
 PART: Final = "prefect"
@@ -45,7 +46,7 @@ class Adapter:
 
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
-        self._silent: set[str] = set()  # open flow runs without a step so far
+        self._own: dict[str, set[str]] = {}  # open flow run -> its steps of this process, at most so many
         self.unseen: str | None = None  # why no task is captured in this process, where that is so
         self._steps: dict[str, Step] = {}  # the open try of each task run
         self._roots: dict[str, str] = {}  # open task run outside any flow -> the run it belongs to
@@ -78,14 +79,16 @@ class Adapter:
             parent=parent,
             started_at=fields.started_at(flow_run),
         )
-        self._silent.add(run_id)
+        self._own[run_id] = set()
         return context.enter((run, None))
 
-    def flow_ends(self, flow_context: Any, tokens: Any, error: BaseException | None, elsewhere: int) -> None:
+    def flow_ends(
+        self, flow_context: Any, tokens: Any, error: BaseException | None, handed_over: HandedOver | None
+    ) -> None:
         """The flow's function has returned or raised. Prefect has not handled a crash yet, but has handled a failure.
 
         Args:
-            elsewhere: how many of its tasks were handed to processes that Prefect does not start.
+            handed_over: its tasks that this process gave to others, if any.
         """
         if tokens is not None:
             context.leave(tokens)
@@ -93,8 +96,7 @@ class Adapter:
         run = self._runs.pop(fields.xray_id(flow_run.id), None)
         if run is None:
             return
-        self._note_what_is_not_captured(run, flow_context, elsewhere)
-        self._silent.discard(run.run_id)
+        self._note_what_is_not_captured(run, handed_over)
         state = flow_run.state
         crashed = error is not None and not _is_pause(error)
         tracking = self._steps.pop(f"subflow {flow_run.id}", None)
@@ -118,14 +120,11 @@ class Adapter:
         if tracking is not None:
             tracking.close(status, error=reason)
 
-    def _note_what_is_not_captured(self, run: Run, flow_context: Any, elsewhere: int) -> None:
-        if elsewhere:
-            runner = type(flow_context.task_runner).__name__
-            run.set_metadata(
-                f"{RESULT_METADATA}tasks_elsewhere",
-                f"{elsewhere} were handed to {runner}: those that are no step here ran where X-Ray is not enabled",
-            )
-        elif self.unseen is not None and run.run_id in self._silent:
+    def _note_what_is_not_captured(self, run: Run, handed_over: HandedOver | None) -> None:
+        own = self._own.pop(run.run_id, set())
+        if handed_over is not None:
+            run.set_metadata(HANDED_OVER, handed_over.about(own))
+        elif self.unseen is not None and not own:
             run.set_metadata(NOT_REACHED, f"of the tasks that it called none was captured: {self.unseen}")
 
     def _subflow_begins(
@@ -153,7 +152,7 @@ class Adapter:
         """The step at `place` that stands for a flow run; `tracking_id` is the task run that does so in Prefect's graph."""
         run_id, parent_step = place
         step_id = fields.xray_id(tracking_id)
-        self._silent.discard(run_id)
+        self._note_own(run_id, step_id)
         step = self._run(run_id).open_step(
             name,
             step_type="subflow",
@@ -307,11 +306,12 @@ class Adapter:
 
     def _open_step(self, run: Run, engine: Any, *, attempt: int) -> Step:
         task_run, task = engine.task_run, engine.task
-        self._silent.discard(run.run_id)
+        step_id = fields.xray_id(task_run.id)
+        self._note_own(run.run_id, step_id)
         return run.open_step(
             task.name,
             step_type=fields.step_type(task),
-            step_id=fields.xray_id(task_run.id),
+            step_id=step_id,
             attempt=attempt,
             part=PART,
             parent_id=self._parent_id(task_run),
@@ -321,6 +321,11 @@ class Adapter:
             code_version=fields.task_code(task),
             metadata=fields.task_metadata(task),
         )
+
+    def _note_own(self, run_id: str, step_id: str) -> None:
+        own = self._own.get(run_id)
+        if own is not None and len(own) < MAX_OWN:
+            own.add(step_id)
 
     # ------------------------------------------------------------------ finding the way
 

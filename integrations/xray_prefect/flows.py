@@ -31,7 +31,7 @@ def wrap_flow_context(module: ModuleType, instrument: Instrument) -> None:
             tokens = open_flows.pop(id(self))
             run_id = fields.xray_id(self.flow_run.id)
             asked_for.asker_over(self.flow_run.id)
-            adapter.flow_ends(self, tokens, error, submitted.pop_elsewhere(run_id))
+            adapter.flow_ends(self, tokens, error, submitted.pop_handed_over(run_id))
             submitted.report_not_begun(run_id)
 
     def make_enter(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -75,6 +75,7 @@ instrument = Instrument(
         "prefect.context": _seam("flows", "wrap_flow_context"),
         "prefect.task_engine": _seam("tasks", "wrap_task_engine"),
         "prefect.task_runners": _seam("runners", "wrap_task_runners", start_worker),
+        "prefect.tasks": _seam("runners", "wrap_delayed_tasks"),
         "prefect.client.orchestration": _seam("deployments", "wrap_clients"),
         "prefect.blocks.system": _seam("blocks", "wrap_secret_blocks"),
     },

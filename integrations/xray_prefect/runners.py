@@ -13,6 +13,7 @@ from typing import Any, Final
 from xray_core.plugins.instrument import Instrument
 from xray_prefect import fields
 from xray_prefect.adapter import adapter, submitted_by
+from xray_prefect.elsewhere import HandedOver
 from xray_prefect.wrapping import MARK, find_class, replace, safely
 
 
@@ -21,37 +22,45 @@ class Submitted:
 
     def __init__(self) -> None:
         self._waiting: dict[str, dict[str, tuple[Any, str]]] = {}
-        self._elsewhere: dict[str, int] = {}
+        self._handed_over: dict[str, HandedOver] = {}
 
     def add(self, task: Any, future: Any) -> None:
         """Remember a future that was just submitted in a flow of this process."""
-        from prefect.context import FlowRunContext
-
-        flow = FlowRunContext.get()
+        flow = _flow_of_this_process()
+        if flow is None:
+            return
         inner = _executed_future(getattr(future, "wrapped_future", None))
-        if flow is None or flow.flow_run is None or flow.detached:
+        if not isinstance(inner, Future):  # of a cluster: nothing here tells whether it has begun
+            self.hand_over(flow, future, type(flow.task_runner).__name__)
             return
         run_id = fields.xray_id(flow.flow_run.id)
-        elsewhere = not isinstance(
-            inner, Future
-        )  # of a cluster, or of a task worker: nothing here tells whether it has begun
-        self._elsewhere[run_id] = self._elsewhere.get(run_id, 0) + elsewhere
-        if elsewhere:
-            return
         waiting = self._waiting.setdefault(run_id, {})
         task_run_id = fields.xray_id(future.task_run_id)
         waiting[task_run_id] = inner, str(task.name)
         inner.add_done_callback(lambda done: None if _not_begun(done) else waiting.pop(task_run_id, None))
 
-    def pop_elsewhere(self, run_id: str) -> int:
-        """How many tasks of a flow run were handed to processes that Prefect does not start."""
-        return self._elsewhere.pop(run_id, 0)
+    def hand_over(self, flow: Any, future: Any, to: str) -> None:
+        """A task of this flow was given to processes that Prefect does not start."""
+        handed_over = self._handed_over.setdefault(fields.xray_id(flow.flow_run.id), HandedOver())
+        handed_over.add(fields.xray_id(future.task_run_id), to)
+
+    def pop_handed_over(self, run_id: str) -> HandedOver | None:
+        """The tasks of a flow run that were given to processes that Prefect does not start, if any."""
+        return self._handed_over.pop(run_id, None)
 
     def report_not_begun(self, run_id: str) -> None:
         """The flow's function is over: what has not begun by now will be cancelled."""
         for task_run_id, (inner, task_name) in list(self._waiting.pop(run_id, {}).items()):
             if _not_begun(inner):
                 adapter.never_started(run_id, task_run_id, task_name, why=_not_handed_over(inner))
+
+
+def _flow_of_this_process() -> Any:
+    """The flow context that the calling code is in, where its flow runs in this process."""
+    from prefect.context import FlowRunContext
+
+    flow = FlowRunContext.get()
+    return flow if flow is not None and flow.flow_run is not None and not flow.detached else None
 
 
 def _executed_future(future: Any) -> Any:
@@ -98,6 +107,28 @@ def wrap_task_runners(module: ModuleType, instrument: Instrument, start_worker: 
             replace(runner, "submit", _submitting, instrument)
             if name == "ProcessPoolTaskRunner":
                 replace(runner, "__enter__", lambda original: _opening_pool(original, start_worker), instrument)
+
+
+def wrap_delayed_tasks(module: ModuleType, instrument: Instrument) -> None:
+    """`delay` and `apply_async` leave a task to whatever task worker serves it."""
+    task = find_class(module, "Task", instrument)
+    if task is not None:
+        replace(task, "apply_async", _delaying, instrument)
+
+
+def _delaying(original: Callable[..., Any]) -> Callable[..., Any]:
+    def apply_async(self: Any, *args: Any, **kwargs: Any) -> Any:
+        future = original(self, *args, **kwargs)
+        safely(_delayed, future)
+        return future
+
+    return apply_async
+
+
+def _delayed(future: Any) -> None:
+    flow = _flow_of_this_process()
+    if flow is not None:
+        submitted.hand_over(flow, future, "task workers")
 
 
 def wrap_submit(runner: type) -> None:

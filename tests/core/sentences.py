@@ -12,7 +12,7 @@ from typing import Any
 from xray_core import compare, journey
 from xray_core.compare.sentences import TEMPLATES as DIFF
 from xray_core.journey.sentences import TEMPLATES as WHY
-from xray_core.model import NOT_REACHED
+from xray_core.model import HANDED_OVER, NOT_REACHED
 from xray_core.testing import Captured, capture
 
 ITEMS = [f"p{n}" for n in range(6)]
@@ -32,7 +32,9 @@ def why_sentences() -> Iterator[str]:
         yield from _attempts(result)
         yield _changed(result)
     alone = {"name": "load", "status": "completed", "metadata": {NOT_REACHED: "X-Ray was not enabled there"}}
-    yield journey.uncaptured([alone, {"name": "store", "status": "completed", "metadata": {}}]) or ""
+    steps = [alone, {"name": "store", "status": "completed", "metadata": {}}]
+    handed_over = {"n": 3, "to": "DaskTaskRunner", "own": 1, "note": "`xray run -- CMD` starts workers that are"}
+    yield from journey.uncaptured(steps, metadata={HANDED_OVER: handed_over})
     known = journey.with_known_run(
         _why("p9 never entered: it is not among the items of filter"), "0199f2a1", "2026-01-31"
     )

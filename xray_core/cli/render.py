@@ -110,8 +110,9 @@ def run(answer: Mapping[str, Any], *, each: bool = False) -> None:
             out.print(f"[yellow]{escape(step['name'])}: {n} x {escape(what)} could not be kept[/]")
     for what, n in (answer.get("dropped") or {}).items():
         out.print(plain(what if what.startswith("refused: ") else f"{n} x {what} could not be kept"), style="yellow")
-    missed = uncaptured(answer["steps"])
-    if missed is not None:
+    for missed in uncaptured(
+        answer["steps"], metadata=answer.get("metadata"), step_count=answer.get("step_count") or 0
+    ):
         out.print(plain(missed), style="yellow")
     for gap in answer.get("conservation") or ():
         out.print(plain(gap["sentence"]), style="yellow")

@@ -49,6 +49,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "lost_between_steps": "{n} of {of} that came out of {step} did not go into {later} or a step after it{names}",
     "inferred": " (inferred: nobody said so)",
     "duplicated": "{items} of the {of} that went into {step} went in more than once{names}",
+    "handed_over": "at least {n} of the {of} that this run handed to {to} {were} not captured: {note}",
     "uncaptured": "{n} of {of} {were} not captured by the process that ran {them} ({names}): {note}",
 }
 

@@ -209,10 +209,8 @@ def _warnings(run: StoredRun, funnel: funnels.Funnel, steps: Sequence[StoredStep
             f"Captured at level minimal: {', '.join(minimal[:4])}{' …' if len(minimal) > 4 else ''}. Counts are exact, but no "
             'item can be asked about there; capture="sample" on the step keeps every verdict.'
         )
-    missed = uncaptured(step.state for step in steps)
-    if missed is not None:
-        found.append(missed)
-    return found
+    about = run.state["metadata"]
+    return [*found, *uncaptured((step.state for step in steps), metadata=about, step_count=run.step_count)]
 
 
 def _chips(steps: Sequence[StoredStep]) -> list[tuple[str, str]]:

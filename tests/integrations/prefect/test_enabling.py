@@ -1,6 +1,6 @@
 """What is captured where: what `xray doctor` says, one line of Prefect's configuration, processes that were not reached.
 
-Tests instrument.py.
+Tests instrument.py and elsewhere.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from xray_prefect.adapter import adapter
 
 from tests.integrations.prefect.captured import Seen
 from xray_core import autoload
-from xray_core.model import NOT_REACHED, RESULT_METADATA
+from xray_core.journey import uncaptured
+from xray_core.model import HANDED_OVER, NOT_REACHED
 from xray_core.plugins.instrument import Instrument
 
 
@@ -135,8 +136,33 @@ def test_mapped_tasks_of_any_task_runner_are_numbered_and_the_run_says_where_the
     captured = seen.now()
     assert [step["map_index"] for step in captured.steps("double")] == [0, 1, 2]
     metadata = captured.run("on-a-cluster")["metadata"]
-    assert metadata[f"{RESULT_METADATA}tasks_elsewhere"].startswith("3 were handed to Elsewhere: ")
+    about = metadata[HANDED_OVER]
+    assert {name: about[name] for name in ("n", "to", "own")} == {"n": 3, "to": "Elsewhere", "own": 0}
+    assert "xray run" in about["note"]
     assert NOT_REACHED not in metadata
+    assert uncaptured(captured.steps(), metadata=metadata) == []  # its workers are threads of this process
+
+
+def test_a_run_says_which_of_its_tasks_went_where_nothing_is_captured_and_what_to_do(seen: Seen) -> None:
+    @task
+    def later(n: int) -> int:
+        return n
+
+    @task
+    def now() -> int:
+        return 1
+
+    @flow
+    def delays() -> int:
+        later.delay(1)  # no task worker serves it
+        later.apply_async((2,))
+        return now()
+
+    delays()
+    captured = seen.now()
+    (said,) = uncaptured(captured.steps(), metadata=captured.run("delays")["metadata"])
+    assert said.startswith("at least 2 of the 2 tasks that this run handed to task workers were not captured: ")
+    assert "`xray run -- CMD`" in said
 
 
 def test_where_tasks_cannot_be_wrapped_a_run_without_a_step_says_so(
