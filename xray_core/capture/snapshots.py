@@ -15,7 +15,7 @@ MAX_BYTES: Final = 64_000  # of the cells themselves
 _MAX_DEPTH: Final = 6
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _ROWS: Final = frozenset({dict})
-_FLAT: Final = frozenset({list, tuple, set, frozenset})
+_CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset})
 
 
 class NotPlainError(Exception):
@@ -28,61 +28,46 @@ def copied(value: Any) -> Any:
     Raises:
         NotPlainError: see above.
     """
-    room = _Room()
+    cells: list[Any] = []
     try:
-        return room.copied(value, 0)
+        copy = _copied(value, cells, 0)
+        if len(cells) > MAX_CELLS or not set(map(type, cells)) <= _SCALARS or sum(map(getsizeof, cells)) > MAX_BYTES:
+            raise NotPlainError
     except NotPlainError:
         raise
     except Exception as error:  # a container that another thread changes, or whose size nobody can tell
         raise NotPlainError from error
+    return copy
 
 
-class _Room:
-    __slots__ = ("bytes", "cells")
-
-    def __init__(self) -> None:
-        self.cells = MAX_CELLS
-        self.bytes = MAX_BYTES
-
-    def copied(self, value: Any, depth: int) -> Any:
-        kind = type(value)
-        if kind in _SCALARS:
-            self._take((value,))
-            return value
-        if depth > _MAX_DEPTH or (kind is not dict and kind not in _FLAT) or len(value) > self.cells:
-            raise NotPlainError
-        if kind is dict:
-            return self._map(dict(value), depth)
-        copy = kind(value)
-        kinds = set(map(type, copy))
-        if kinds <= _SCALARS:
-            self._take(copy)
-            return copy
-        if kind is list and kinds == _ROWS:
-            rows = list(map(dict.copy, copy))
-            cells = list(chain.from_iterable(map(dict.values, rows)))
-            if set(map(type, cells)) <= _SCALARS:
-                self._take_names(set(chain.from_iterable(rows)))
-                self._take(cells)
-                return rows
-        if kind is not list and kind is not tuple:  # a set of tuples: they would be copied in another order
-            raise NotPlainError
-        return kind([self.copied(each, depth + 1) for each in copy])
-
-    def _map(self, copy: dict[Any, Any], depth: int) -> dict[Any, Any]:
-        self._take_names(copy)
+def _copied(value: Any, cells: list[Any], depth: int) -> Any:
+    """The copy; what it holds besides containers is added to `cells`, names too."""
+    kind = type(value)
+    if kind in _SCALARS:
+        cells.append(value)
+        return value
+    if depth > _MAX_DEPTH or kind not in _CONTAINERS or len(value) + len(cells) > MAX_CELLS:
+        raise NotPlainError
+    copy = kind(value)
+    if kind is dict:
+        cells += copy
         if set(map(type, copy.values())) <= _SCALARS:
-            self._take(copy.values())
+            cells += copy.values()
             return copy
-        return {name: self.copied(each, depth + 1) for name, each in copy.items()}
-
-    def _take_names(self, names: Any) -> None:
-        if not set(map(type, names)) <= _SCALARS:
+        return {name: _copied(each, cells, depth + 1) for name, each in copy.items()}
+    kinds = set(map(type, copy))
+    if kinds <= _SCALARS:
+        cells += copy
+        return copy
+    if kind is list and kinds == _ROWS:
+        rows = list(map(dict.copy, copy))
+        if sum(map(len, rows)) + len(cells) > MAX_CELLS:
             raise NotPlainError
-        self._take(names)
-
-    def _take(self, cells: Any) -> None:
-        self.cells -= len(cells)
-        self.bytes -= sum(map(getsizeof, cells))
-        if self.cells < 0 or self.bytes < 0:
-            raise NotPlainError
+        values = list(chain.from_iterable(map(dict.values, rows)))
+        if set(map(type, values)) <= _SCALARS:
+            cells += values
+            cells += set(chain.from_iterable(rows))
+            return rows
+    if kind is not list and kind is not tuple:  # a set of tuples: they would be copied in another order
+        raise NotPlainError
+    return kind([_copied(each, cells, depth + 1) for each in copy])

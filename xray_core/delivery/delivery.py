@@ -55,6 +55,10 @@ class Delivery:
         directory: whose records are delivered; the spool of `settings.api_url` when not given.
 
     No thread is started before the first record, nor in a forked child before its own first record.
+
+    Attributes:
+        settles: whether the background threads run and may be left something to write: not where each record has to survive a
+            power cut.
     """
 
     def __init__(
@@ -98,7 +102,7 @@ class Delivery:
 
     def _reset(self) -> None:
         self._process = mark_process()
-        self._started = False
+        self._started = self.settles = False
         self._threadless = False  # no thread can be started here
         self._start_again_at = 0.0
         self._starting = native.make_lock()
@@ -142,23 +146,19 @@ class Delivery:
             # Not threading.Thread: its start() takes locks of the threading module, which a signal handler or
             # __del__ that captures may have interrupted.
             self._started, self._threadless = True, False
+            self.settles = not self._fsync
             native.start_thread(self._run_sender, ())
             native.start_thread(self._run_ticker, ())
             in_multiprocessing_child(write_down=_tick_all, close=_close_all)
         except RuntimeError as error:
             # No more threads, a subinterpreter, or the interpreter is ending: the records are in the spool, for `flush` and
             # `close`, which send them in the caller's thread, or for the next process.
-            self._started, self._threadless = False, True
+            self._started, self._threadless, self.settles = False, True, False
             self._start_again_at = time.monotonic() + _RESTART_S
             if "shutdown" not in str(error):
                 safety.swallow("starting the sender (no thread runs here: flush() and close() send instead)", error)
         finally:
             self._starting.release()
-
-    @property
-    def settles(self) -> bool:
-        """Whether the background threads run and may be left something to write: not where a record has to survive a power cut."""
-        return self._started and not self._closed and not self._fsync
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -271,7 +271,7 @@ class Delivery:
         payload = self._sender.client_payload()
         if payload is not None:
             self._spool.put("counts", payload)
-        self._closed = True
+        self._closed, self.settles = True, False
         self._deadline = deadline
         self._sender_wake.set()
         self._ticker_wake.set()
