@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -204,15 +204,24 @@ class Recorder:
         sink = self._sink if _diversion is None else _diversion
         sink.put(STREAM_OF[record["kind"]], payload)
 
-    def write_step(self, head: wire.StepHead, rest: Record | None) -> None:
-        """As `write`, for a snapshot of a step: its head, and what there is beyond it, which repeats no key of the head."""
+    def write_step(self, head: wire.StepHead, rest: Record | None, *, known: Collection[str] = ()) -> bool:
+        """As `write`, for a snapshot of a step: its head, and what there is beyond it, which repeats no key of the head.
+
+        Args:
+            known: names in `rest` of what was looked through before, and held no secret.
+
+        Returns:
+            whether `rest` was looked through, and holds none.
+        """
+        clean = False
         if self.hooks.redacts:
             self.write({**head.as_record(), **(rest or {})})
         elif self._enabled:
             payload = to_payload(head)  # its names were masked as they were given
             if rest:
                 rest, more = _encoded(rest)
-                if not OWN_FIELDS.issuperset(rest) and self._redactor.may_hold_secret(_said(rest, more)):
+                clean = OWN_FIELDS.issuperset(rest) or not self._redactor.may_hold_secret(_said(rest, more, known))
+                if not clean:
                     rest = self._redactor.record(rest)
                     more = to_payload(rest)
                 if len(more) > _MOST_BESIDE_A_HEAD:
@@ -220,6 +229,7 @@ class Recorder:
                 payload = b"%b,%b" % (payload[:-1], more[1:])
             sink = self._sink if _diversion is None else _diversion
             sink.put("counts", payload)
+        return clean
 
     def _redacted(self, record: Record) -> Record | None:
         """The record after the redactors; its bare counts when one failed; None when nothing of it is safe."""
@@ -297,11 +307,11 @@ def _encoded(record: Record) -> tuple[Record, bytes]:
         return record, to_payload(record)
 
 
-def _said(rest: Record, payload: bytes) -> bytes:
+def _said(rest: Record, payload: bytes, known: Collection[str]) -> bytes:
     """What there is to look through of a step: sums of items are our own, and long numbers, which look like those of cards."""
-    if "items" not in rest:
+    if "items" not in rest and not known:
         return payload
-    return to_payload({name: value for name, value in rest.items() if name not in OWN_FIELDS})
+    return to_payload({name: value for name, value in rest.items() if name not in OWN_FIELDS and name not in known})
 
 
 def _without_ids(record: Record, payload: bytes) -> bytes:

@@ -22,6 +22,7 @@ from xray_core.capture.step_values import StepValues
 from xray_core.capture.token import Token, carried
 from xray_core.model import STATUS_RANK, Capture, Ledger, Origin, Status, is_failure, make_ledger
 from xray_core.native import make_rlock
+from xray_core.objects import redaction
 from xray_core.safety import guarded, swallow
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 _UNSETTLED: Final = {
     "skipped": "unsettled",
     "keys": [],
-    "note": "its process ended right after it, before the values were looked at",
+    "note": "its process ended before its values were looked at",
 }
+_ORIGIN: Final = ("origin",)
 _NO_FAST_PATHS: Final[dict[str, FastPath]] = {}  # of every step without items; never written to
 
 
@@ -246,7 +248,10 @@ class Step(StepValues):
             recorder.open_things[self] = None
             if not self._hidden:
                 values = self._values_made
-                recorder.write_step(self._head, values.fields_at_start() if values is not None else None)
+                if values is None:
+                    recorder.write_step(self._head, None)
+                else:
+                    values.origin_is_clean = recorder.write_step(self._head, values.fields_at_start())
         except Exception as error:  # noqa: BLE001
             swallow("step.open", error)
         return self
@@ -405,7 +410,10 @@ class Step(StepValues):
         head = self._head
         now_us = head.ended_us if head.ended_us is not UNSET else self._recorder.now_us()
         head.rev = now_us if now_us > head.rev else head.rev + 1
-        self._recorder.write_step(head, fields)
+        values = self._values_made
+        # an address takes longer to look through than all else, and stands in every record of the step
+        known = _ORIGIN if values is not None and values.origin_is_clean and not redaction.may_change else ()
+        self._recorder.write_step(head, fields, known=known)
 
     def _release_values(self) -> None:
         """Drop the values, which are written down. Frameworks keep contexts for long, and those keep steps: the garbage

@@ -36,12 +36,13 @@ class CapturedValues:
         items: the item sets given or inferred, by side (`model.ITEMS_IN`, `ITEMS_OUT`).
         dropped: what could not be kept -> how often.
         origin: the framework object behind it, cleaned; see `model.Origin`.
+        origin_is_clean: whether a record with it was looked through, and held no secret.
         error: what it failed with, cleaned.
     """
 
     __slots__ = (
         "_budget", "_decisions", "_full", "_named_outputs", "_sanitizer", "changed", "counts", "dropped", "error", "inference", "input",
-        "items", "metadata", "origin", "output", "relation",
+        "items", "metadata", "origin", "origin_is_clean", "output", "relation",
     )  # fmt: skip
 
     def __init__(self, sanitizer: Sanitizer, *, full: bool) -> None:
@@ -60,6 +61,7 @@ class CapturedValues:
         self.inference: dict[str, Any] | None = None
         self._decisions: list[dict[str, Any]] = []
         self.origin: dict[str, Any] | None = None
+        self.origin_is_clean = False
         self.error: dict[str, Any] | None = None
 
     @property
@@ -112,6 +114,7 @@ class CapturedValues:
     def set_origin(self, origin: Origin) -> None:
         """The framework object behind the run or step."""
         self.changed = True
+        self.origin_is_clean = False
         fields = self._sanitizer.clean(origin.as_json()) if isinstance(origin, Origin) else None
         if not isinstance(fields, dict):
             self.count_dropped(CLAMPED + "origin")

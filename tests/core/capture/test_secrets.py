@@ -9,7 +9,7 @@ import pytest
 
 from tests.core.capturing import Captured
 from tests.core.objects import made_up_secrets
-from xray_core import verdicts
+from xray_core import Origin, verdicts
 from xray_core.objects import redaction
 from xray_core.objects.redaction import REDACTED, masked_item_id
 from xray_core.testing import capture
@@ -183,3 +183,24 @@ def test_a_value_that_is_learned_later_is_masked_in_names_that_were_remembered()
             assert "corn-flower" not in everything(captured)
         finally:
             redaction.forget()
+
+
+def test_what_a_framework_calls_a_step_is_looked_through_until_it_is_known_to_hold_no_secret() -> None:
+    captured = Captured()
+    sound = Origin("dagster", "op", {"step_key": "load"}, "http://127.0.0.1:3000/runs/3f2b8c1e?logs=step%3Aload")
+    secret = Origin("dagster", "op", {"step_key": f"load {SECRET}"})
+    run = captured.run()
+    for name, origin in (("sound", sound), ("secret", secret), ("replaced", sound), ("learned", sound)):
+        step = run.open_step(name, origin=origin)
+        if name == "replaced":
+            step.set_origin(secret)
+        if name == "learned":
+            redaction.learn("127.0.0.1:3000")
+        step.set_origin_state("SUCCESS")
+        step.close()
+    redaction.forget()
+    records = captured.of_kind("step")
+    assert DRAWN not in str(records)
+    learned = [each["origin"]["url"] for each in records if each["name"] == "learned"]
+    assert learned == [sound.url, "http://[redacted]/runs/3f2b8c1e?logs=step%3Aload"]
+    assert [each["origin"]["url"] for each in records if each["name"] == "sound"] == [sound.url] * 2
