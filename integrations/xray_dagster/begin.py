@@ -142,10 +142,10 @@ def _end_with_step(error: BaseException | None) -> None:
 def begin_hooks(args: tuple[Any, ...], kwargs: dict[str, Any]) -> EventObserver | None:
     """The hooks of a step that has ended: what they decide is added to it. None for a step without hooks."""
     step_context = argument(args, kwargs, 0, "step_context")
-    if not step_context.job_def.get_all_hooks_for_handle(step_context.node_handle):
+    of, key = run_of(step_context), step_context.step.key
+    if key in of.unhooked or not step_context.job_def.get_all_hooks_for_handle(step_context.node_handle):
         return None
-    of = run_of(step_context)
-    step = of.run.attach_step(of.step_id_of(step_context.step.key), attempt=step_context.previous_attempt_count + 1)
+    step = of.run.attach_step(of.step_id_of(key), attempt=step_context.previous_attempt_count + 1)
 
     def end(error: BaseException | None) -> None:
         step.detach()

@@ -260,15 +260,18 @@ class OpFields:
         tags: the op's own.
         code_version: the bytecode of the function the user wrote, and the version that they declared, if any.
         parameters: what the step was given besides its inputs; a change of it explains a changed answer.
+        hooked: whether Dagster calls hooks when it has ended; also where that cannot be read.
     """
 
-    __slots__ = ("code_version", "parameters", "tags")
+    __slots__ = ("code_version", "hooked", "parameters", "tags")
 
     def __init__(self, step: Any, context: Any) -> None:
         handle = step.node_handle
         op = _optional("the op", lambda: context.job_def.get_op(handle))
         policy = _optional("the retry policy", lambda: context.job_def.get_retry_policy_for_handle(handle))
         config = _optional("the op's config", lambda: context.resolved_run_config.ops.get(str(handle)))
+        hooks = _optional("the op's hooks", lambda: context.job_def.get_all_hooks_for_handle(handle))
+        self.hooked = hooks is None or len(hooks) > 0
         given = getattr(config, "config", None)
         if given is not None and op is not None:
             schema = _optional("the op's config schema", lambda: op.definition.config_schema.config_type)

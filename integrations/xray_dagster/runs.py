@@ -68,6 +68,7 @@ class RunCapture(Generic[Op]):
         attaches_ledger: whether outputs get X-Ray's ledger into their metadata.
         executed: (step key, attempt) of what this process captured step by step.
         ops: the steps that are being executed here, by step key.
+        unhooked: the keys of the steps that are known to have no hooks.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class RunCapture(Generic[Op]):
         self.run = run
         self.executed: set[tuple[str, int]] = set()
         self.ops: dict[str, Op] = {}
+        self.unhooked: set[str] = set()
         self._rejected: dict[str, int] = {}  # by step key, of the steps inside graphs that ended here
         self.drives = drives
         self._open_op = open_op
@@ -159,6 +161,8 @@ class RunCapture(Generic[Op]):
         known = fields.StepFields(step)
         op = fields.OpFields(step, step_context) if step_context is not None else None
         tags = op.tags if op is not None else {}
+        if op is not None and not op.hooked:
+            self.unhooked.add(key)
         made = self.run.open_step_unwritten(
             known.name,
             step_type=tags.get(fields.STEP_TYPE_TAG) or ("check" if known.kind == "asset_check" else None),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Set
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -114,6 +114,7 @@ _MOST_BESIDE_A_HEAD: Final = (
     MAX_LINE_BYTES - 65_536
 )  # a head is bounded names and ids, and up to a few hundred of upstream
 
+_NOTHING: Final[frozenset[str]] = frozenset()
 _diversion: Sink | None = None
 
 
@@ -204,7 +205,7 @@ class Recorder:
         sink = self._sink if _diversion is None else _diversion
         sink.put(STREAM_OF[record["kind"]], payload)
 
-    def write_step(self, head: wire.StepHead, rest: Record | None, *, known: Collection[str] = ()) -> bool:
+    def write_step(self, head: wire.StepHead, rest: Record | None, *, known: frozenset[str] = _NOTHING) -> bool:
         """As `write`, for a snapshot of a step: its head, and what there is beyond it, which repeats no key of the head.
 
         Args:
@@ -220,7 +221,8 @@ class Recorder:
             payload = to_payload(head)  # its names were masked as they were given
             if rest:
                 rest, more = _encoded(rest)
-                clean = OWN_FIELDS.issuperset(rest) or not self._redactor.may_hold_secret(_said(rest, more, known))
+                said = rest.keys() - OWN_FIELDS - known
+                clean = not said or not self._redactor.may_hold_secret(_said(rest, more, said))
                 if not clean:
                     rest = self._redactor.record(rest)
                     more = to_payload(rest)
@@ -307,11 +309,13 @@ def _encoded(record: Record) -> tuple[Record, bytes]:
         return record, to_payload(record)
 
 
-def _said(rest: Record, payload: bytes, known: Collection[str]) -> bytes:
-    """What there is to look through of a step: sums of items are our own, and long numbers, which look like those of cards."""
-    if "items" not in rest and not known:
+def _said(rest: Record, payload: bytes, said: Set[str]) -> bytes:
+    """What there is to look through of a step. All of it, where that is no more than what was said: but sums of items are our
+    own, and long numbers, which look like those of cards.
+    """
+    if "items" not in rest and "origin" in said:
         return payload
-    return to_payload({name: value for name, value in rest.items() if name not in OWN_FIELDS and name not in known})
+    return to_payload({name: rest[name] for name in said})
 
 
 def _without_ids(record: Record, payload: bytes) -> bytes:

@@ -34,7 +34,9 @@ _UNSETTLED: Final = {
     "keys": [],
     "note": "its process ended before its values were looked at",
 }
-_ORIGIN: Final = ("origin",)
+_NOTHING: Final[frozenset[str]] = frozenset()
+_ORIGIN: Final = frozenset({"origin"})
+_OWN_NOTE: Final = frozenset({"inference"})
 _NO_FAST_PATHS: Final[dict[str, FastPath]] = {}  # of every step without items; never written to
 
 
@@ -412,8 +414,9 @@ class Step(StepValues):
         head.rev = now_us if now_us > head.rev else head.rev + 1
         values = self._values_made
         # an address takes longer to look through than all else, and stands in every record of the step
-        known = _ORIGIN if values is not None and values.origin_is_clean and not redaction.may_change else ()
-        self._recorder.write_step(head, fields, known=known)
+        clean = values is not None and values.origin_is_clean and not redaction.may_change
+        known = _OWN_NOTE if self._settles_later is not None else _NOTHING
+        self._recorder.write_step(head, fields, known=known | _ORIGIN if clean else known)
 
     def _release_values(self) -> None:
         """Drop the values, which are written down. Frameworks keep contexts for long, and those keep steps: the garbage
