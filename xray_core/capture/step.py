@@ -363,8 +363,10 @@ class Step(StepValues):
     def detach(self) -> None:
         """For adapters: write down what there is, without an end; another process will continue or close this step.
 
-        Whatever is said through this object later is written down too.
+        Whatever is said through this object later is written down too. Does nothing to a step that has ended.
         """
+        if self._released:
+            return
         self._catch_up()
         self._rest()
         self._observed = None  # the end, which another process may see, is not known here

@@ -84,6 +84,8 @@ class StepValues(StepItems):
     @guarded("step.observe_pulled")
     def observe_pulled(self, name: str, values: Sequence[Any]) -> None:
         """For adapters: what the program itself pulled out of the lazy argument `name`, one by one, while the step ran."""
+        if self._released:
+            return
         self._catch_up()
         observed = self._observing()
         if observed is not None and values:
@@ -103,17 +105,20 @@ class StepValues(StepItems):
     @guarded("step.observe_output_size")
     def observe_output_size(self, n: int, *, kind: str = "generator") -> None:
         """For adapters: how many came out, where that is known without the value (a generator's yields): a size, no count."""
+        if self._released:
+            return
         self._catch_up()
         self._values.observe_output_size(kind, n)
 
     def _puts_off(self, see: Callable[..., None], value: Any, *rest: Any) -> bool:
-        """Whether a look at a value may wait: where it is small and plain, it was copied, and somebody will look later.
-
-        Where it may not, what was put off before is looked at first.
+        """Whether nobody has to look at a value now: it is small and plain, was copied, and somebody will look later; or the step
+        has ended, and nothing more is seen of it. Else what was put off before is looked at first.
         """
+        if self._released:
+            return True
         if self._at_rest:
             self._resume(ended_too=True)
-        if self._recorder.sink.settles and not self._released:
+        if self._recorder.sink.settles:
             try:
                 look = (see, (snapshots.copied(value), *rest))
             except snapshots.NotPlainError:

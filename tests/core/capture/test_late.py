@@ -151,6 +151,24 @@ def test_a_detached_step_has_its_input_on_disk_and_what_is_seen_later_is_written
     assert late.step("keep")["output_fp"]["partial"] is False
 
 
+def test_what_an_adapter_does_to_a_step_after_its_end_changes_nothing(late: Captured) -> None:
+    step = filtered(late)
+    step.observe_output(ROWS)
+    step.observe_output([object()])
+    step.observe_inputs({"rows": []})
+    step.observe_output_size(9)
+    step.observe_pulled("rows", ["o9"])
+    step.detach()
+    step.snapshot()
+    step.close("failed")
+    at_once = Captured()
+    filtered(at_once)
+    for found in (state := settled(late)), (expected := at_once.step("keep")):
+        del found["started_us"], found["ended_us"], found["duration_us"]
+    assert state == expected
+    assert late.verdicts("out") == at_once.verdicts("out")
+
+
 def test_beyond_a_number_of_steps_that_wait_a_step_is_looked_at_by_who_ends_it(late: Captured) -> None:
     for n in range(MAX_WAITING + 1):
         filtered(late, f"step {n}")
