@@ -1,14 +1,18 @@
-"""Faults of other domains, in four batches: each was run once, untouched, when the one before had been mended.
+"""Faults of other domains, in five batches: each was run once, untouched, when the one before had been mended.
 
-Tests planted.py, first_batch.py, second_batch.py, third_batch.py, fourth_batch.py and fourth_controls.py.
+Tests planted.py, first_batch.py, second_batch.py, third_batch.py, fourth_batch.py, fourth_controls.py, fifth_batch.py and
+fifth_controls.py.
 """
 
 from __future__ import annotations
 
 import pytest
 
+from tests.diagnosis import fifth_batch, fourth_batch
+from tests.diagnosis.fifth_batch import CERTAINTY, FIFTH
+from tests.diagnosis.fifth_controls import CONTROLS_OF_FIFTH, DIFFER_INSIDE_OF_FIFTH
 from tests.diagnosis.first_batch import FIRST
-from tests.diagnosis.fourth_batch import FOURTH, NEVER_CERTAIN
+from tests.diagnosis.fourth_batch import FOURTH
 from tests.diagnosis.fourth_controls import CONTROLS, DIFFER_INSIDE
 from tests.diagnosis.planted import Planted, both, clean, verdict_of
 from tests.diagnosis.score import Record, record_control, record_fault
@@ -17,7 +21,8 @@ from tests.diagnosis.third_batch import THIRD
 from xray_core.compare import where_parted
 from xray_core.testing import _Source
 
-ALL = [*FIRST, *SECOND, *THIRD, *FOURTH, *CONTROLS]
+ALL = [*FIRST, *SECOND, *THIRD, *FOURTH, *CONTROLS, *FIFTH, *CONTROLS_OF_FIFTH]
+NEVER_CERTAIN = fourth_batch.NEVER_CERTAIN | fifth_batch.NEVER_CERTAIN
 
 
 @pytest.mark.parametrize("planted", [each for each in ALL if each.guilty], ids=lambda each: each.name)
@@ -42,7 +47,7 @@ def test_the_fault_is_found_and_no_other_is_certain(planted: Planted, record_pro
 @pytest.mark.parametrize("planted", [each for each in ALL if not each.guilty], ids=lambda each: each.name)
 def test_where_nothing_is_wrong_nothing_is_blamed(planted: Planted, record_property: Record) -> None:
     right, diff = clean(planted)
-    if planted.name in DIFFER_INSIDE:  # a step is named, and not for the answer
+    if planted.name in DIFFER_INSIDE | DIFFER_INSIDE_OF_FIFTH:  # a step is named, and not for the answer
         assert diff.parted_at is not None
         right = diff.outputs_equal is True and diff.parted_at.reached_output is False
         assert "the two runs have the same output" in diff.sentence
@@ -63,3 +68,7 @@ def test_the_page_of_a_run_names_the_same_step_in_the_same_words(planted: Plante
 def test_there_are_as_many_as_are_spoken_of() -> None:
     assert len([each for each in ALL if each.guilty]) >= 40
     assert len([each for each in ALL if not each.guilty]) >= 16
+
+
+def test_each_fault_of_the_fifth_set_says_whether_its_step_may_be_called_certain() -> None:
+    assert [*CERTAINTY] == [each.name for each in FIFTH]
