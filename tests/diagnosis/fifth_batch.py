@@ -2,6 +2,10 @@
 
 Many are captured without a line of code in the functions: plain values, frames, dataclasses and generators that pass through
 `@STEPS.step`. `CERTAINTY` says of each, before the first run, whether the right step may be called certain, and why.
+
+Its score in the first run, untouched: right step 18 of 20, right cause 17, another step blamed twice, certain once where it may
+not be (`whole_numbers_become_floats`), less than certain five times where it might be, nothing blamed in 7 of 8 controls. Put
+right after it: the path of `on_time`, which runs inside the step that reads it, and in one control a time that was not the run's.
 """
 
 from __future__ import annotations
@@ -374,7 +378,7 @@ def a_cache_that_forgets_the_country(run: Run, bad: bool) -> None:
     run.set_output(south)
 
 
-@FIFTH.fault("on_time", "code_changed", cause="watermark_s")
+@FIFTH.fault("count > on_time", "code_changed", cause="watermark_s")
 def a_stream_with_a_shorter_watermark(run: Run, bad: bool) -> None:
     watermark_s = 30 if bad else 90
 

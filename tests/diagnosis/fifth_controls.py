@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any, Final
 
 from tests.diagnosis.fifth_batch import STEPS
@@ -110,7 +111,7 @@ def names_and_times_of_the_run_itself(run: Run, bad: bool) -> None:
         step.set_output({"path": file, "rows": 120, "duration_ms": 431 if bad else 377})
     with run.step("upload", "sink") as step:
         step.set_input({"path": file, "rows": 120})
-        step.set_output({"uploaded": 120, "started_at": f"2026-03-0{2 if bad else 1}T04:00:00Z", "request_id": request})
+        step.set_output({"uploaded": 120, "started_at": datetime.now(timezone.utc).isoformat(), "request_id": request})
     run.set_output({"uploaded": 120})
 
 
