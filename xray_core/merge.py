@@ -308,11 +308,17 @@ def _one_set(several: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "source": _agreed([each.get("source") for each in counted]),
         "inferred": not said,
         "rows": merge_sums([each.get("rows") for each in counted]),
+        "form": _forms([each.get("form") for each in counted]),
     }
     if any(each.get("columns") for each in counted):
         merged["columns"], omitted = merge_columns([each.get("columns") or {} for each in counted])
         merged["columns_omitted"] = omitted + max(each.get("columns_omitted") or 0 for each in counted)
     return merged
+
+
+def _forms(several: Sequence[str | None]) -> str:
+    """How the items of several parts are written (`objects.form`), whatever part wrote which; "" where that is not known of all."""
+    return ",".join(sorted(set(filter(None, several)))) if all(several) else ""
 
 
 def _agreed(values: Sequence[Any]) -> Any:

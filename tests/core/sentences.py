@@ -223,6 +223,8 @@ def diff_sentences() -> Iterator[str]:
     yield _told_less()
     yield _told_nearly()
     yield _told_nothing()
+    yield _told_a_path()
+    yield _told_a_stream()
     yield compare.say("waits_in_part", run="0199f2a1")
     yield compare.say("baseline_waits", runs="1 run", wait="waits")
     yield compare.say("baseline", run="0199f2a1", why='the last run marked good, "as ordered"')
@@ -330,6 +332,30 @@ def _told_nothing() -> str:
         for name in ("a", "b"):
             with result.xray.run(run_id=name) as run, run.step("load") as step:
                 step.set_output(f"rows of {name}")
+        return result.diff("a", "b").sentence
+
+
+def _told_a_path() -> str:
+    with capture() as result:
+        for name, n in (("a", 3), ("b", 4)):
+            with result.xray.run(input=1, run_id=name) as run:
+                with run.step("load") as step:
+                    step.set_output("orders.csv")
+                with run.step("sum") as step:
+                    step.set_input("orders.csv")
+                    step.set_output(n)
+        return result.diff("a", "b").sentence
+
+
+def _told_a_stream() -> str:
+    with capture() as result:
+        for name, size in (("a", 8), ("b", 3)):
+            with result.xray.run(input=1, run_id=name) as run:
+                run.step("window", metadata={"size": size}).open().close()
+                with run.step("sum") as step:
+                    step.set_input([size])
+                    step.set_output(size)
+                run.set_output(size)
         return result.diff("a", "b").sentence
 
 

@@ -21,7 +21,8 @@ class Score:
     """Counts of the cases that ran, and of what came out.
 
     Attributes:
-        right_step, right_cause: of the faults; false_blame: another step was named; false_certainty: and called certain.
+        right_step, right_cause: of the faults; false_blame: another step was named; false_certainty: a step was called
+            certain that is another one, or of which the evidence does not prove it.
         clean: controls in which nothing was blamed.
     """
 
@@ -41,10 +42,16 @@ class Score:
         )
 
 
-def record_fault(record: Record, *, named: bool, step: bool, cause: bool, certain: bool) -> None:
-    """Keep what was said of a planted fault: whether a step was named, the right one, for its cause, and with certainty."""
+def record_fault(
+    record: Record, *, named: bool, step: bool, cause: bool, certain: bool, unproven: bool = False
+) -> None:
+    """Keep what was said of a planted fault: whether a step was named, the right one, for its cause, and with certainty.
+
+    Args:
+        unproven: nothing that was captured proves that it is this step.
+    """
     wrong = named and not step
-    counted = Score(1, int(step), int(step and cause), int(wrong), int(wrong and certain))
+    counted = Score(1, int(step), int(step and cause), int(wrong), int(certain and (wrong or unproven)))
     record(PROPERTY, asdict(counted))
 
 

@@ -36,6 +36,7 @@ def test_the_fault_is_found_and_no_other_is_certain(planted: Planted, record_pro
         step=verdict.step,
         cause=cause,
         certain=parted is not None and parted.certain,
+        unproven=verdict.falsely_certain or planted.name in NEVER_CERTAIN,
     )
     assert not verdict.falsely_certain, verdict.diff.sentence
     assert parted is None or not parted.certain or planted.name not in NEVER_CERTAIN, verdict.diff.sentence

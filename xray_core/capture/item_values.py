@@ -22,13 +22,16 @@ from xray_core.capture.budget import OverBudgetError, Tick
 from xray_core.capture.collections import Collection
 from xray_core.capture.columns import hash_all
 from xray_core.model import HASH_MODULUS
+from xray_core.objects import form
 from xray_core.objects.fingerprint import fingerprint
 from xray_core.objects.structure import view
+from xray_core.safety import guard
 from xray_core.verdicts import sum64
 
 MAX_COLUMNS: Final = 64
 FEW: Final = 1_000  # values, all columns together: numbers and texts are read without a look at the clock
 FEW_COLUMNS: Final = 20
+_FEW_FORMS: Final = 5_000  # cells, whose form is that of the value as it is; of more, column by column
 MAX_CELLS: Final = 4_000_000  # read for one set, however long that may take
 MAX_CELLS_WITHOUT_NUMPY: Final = 100_000  # a fifth of a second; the flights example's 2.4 million took six
 _CHUNK: Final = 1 << 13  # values read between two looks at the clock
@@ -62,10 +65,11 @@ class Column(NamedTuple):
 
 
 class Read(NamedTuple):
-    """The columns of some items, and of how many further ones nothing is known."""
+    """The columns of some items, of how many further ones nothing is known, and the form of all (`objects.form`)."""
 
     columns: Mapping[str, Column] = MappingProxyType({})
     omitted: int = 0
+    form: str = form.UNKNOWN
 
 
 def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> Read:
@@ -97,7 +101,19 @@ def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> Read:
             columns[name] = _column(values, tick, few=few)
         except OverBudgetError:
             omitted += 1
-    return Read(columns, omitted)
+    return Read(columns, omitted, form.UNKNOWN if omitted else _form_of(found))
+
+
+def _form_of(found: Collection) -> str:
+    """Of a frame by its columns; of records by the types in each field, the first of many being looked at for their order."""
+    if found.kind != "records" or found.readers is None or found.size * len(found.fields) <= _FEW_FORMS:
+        return form.form(found.held)
+    with guard("the form of items"):
+        tokens = [type(found.held).__name__, *map(str, found.fields)]
+        if all(type(each) is dict for each in found.held):
+            tokens += [",".join(map(str, order)) for order in dict.fromkeys(map(tuple, found.held[:_FEW_FORMS]))]
+        return form.digest([*tokens, *(form.kinds_of(found.readers(name)(found.held)) for name in found.fields)])
+    return form.UNKNOWN
 
 
 def _cost_of(found: Collection, name: str) -> float:
@@ -128,7 +144,8 @@ def summed(given: Read, ids: array[int], rows: Sequence[int] | None, key: Sequen
     columns = _sums_of(values, ids, mixes)
     if given.omitted:  # the sum over rows is of whole rows
         return {"columns": columns, "columns_omitted": given.omitted}
-    return {"rows": f"{sum64(_mixed(ids, _added(mixes, len(ids)))):016x}", "columns": columns}
+    whole = f"{sum64(_mixed(ids, _added(mixes, len(ids)))):016x}"
+    return {"form": given.form, "rows": whole, "columns": columns}
 
 
 def sums_of_numbers(numbers: array[float], ids: array[int]) -> dict[str, Any]:

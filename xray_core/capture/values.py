@@ -13,6 +13,7 @@ from typing import Any, Final
 from xray_core.bounds import CLAMPED, count, moment_us, name_text
 from xray_core.capture.budget import Budget
 from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
+from xray_core.objects import form
 from xray_core.objects.fingerprint import VERSION, fingerprint
 from xray_core.objects.redaction import REDACTED, learn
 from xray_core.objects.sanitize import Sanitizer, hides
@@ -25,6 +26,10 @@ _FINGERPRINT: Final = 0.5  # of the time that is left for looking at values; the
 _TEXTS_OF_ORIGIN: Final = ("framework", "kind", "url", "state")
 
 Held = tuple[Any, dict[str, Any]]  # the value as it may be stored, and the fingerprint of the whole
+
+
+_PARAMETERS: Final = frozenset({str, int, float, bool, type(None)})
+_MAX_PARAMETER_CHARS: Final = 1_000
 
 
 class CapturedValues:
@@ -74,7 +79,7 @@ class CapturedValues:
     def hold(self, value: Any) -> Held:
         """A value as it may be stored, and its fingerprint."""
         self.changed = True
-        return self._sanitizer.clean(value), fingerprint(value)
+        return self._sanitizer.clean(value), _print(value)
 
     def set_count(self, name: str, n: object) -> None:
         """A count by name: "input_count" or "output_count", in items. What cannot be one is not known, and counted."""
@@ -183,9 +188,9 @@ class CapturedValues:
         if self.input is None and given:
             for value in given.values():
                 learn(secret_in(value))
-            shown = given if self._full else {name: about(value, known_size(value)) for name, value in given.items()}
+            shown = given if self._full else {name: _about_argument(value) for name, value in given.items()}
             with self.budget.look(share=_FINGERPRINT):
-                self.input = (self._sanitizer.clean(shown), fingerprint(given, self.budget.tick))
+                self.input = (self._sanitizer.clean(shown), _print(given, self.budget.tick))
             self.changed = True
 
     def observe_output(self, value: Any, name: str | None, took_s: float = 0.0) -> None:
@@ -256,7 +261,7 @@ class CapturedValues:
         self.changed = True
         shown = self._sanitizer.clean(value) if self._full else about(value, known_size(value))
         with self.budget.look(took_s, share=_FINGERPRINT):
-            return shown, fingerprint(value, self.budget.tick)
+            return shown, _print(value, self.budget.tick)
 
     def _several_outputs(self) -> Held | None:
         """The named outputs as one value, and the fingerprint of all."""
@@ -268,11 +273,26 @@ class CapturedValues:
             for kind in ("exact", "unordered")
         }
         prints["v"] = VERSION
+        prints["form"] = form.digest(str(each.get("form")) for _, each in named.values())
         prints["partial"] = any(each["partial"] for _, each in named.values()) or "outputs" in self.dropped
         return self._sanitizer.clean({name: shown for name, (shown, _) in named.items()}), prints
+
+
+def _print(value: Any, tick: Callable[[float], None] | None = None) -> dict[str, Any]:
+    """The fingerprint of a value, and its form where that is whole."""
+    made = fingerprint(value, tick)
+    return made if made["partial"] else {**made, "form": form.form(value)}
 
 
 def about(value: Any, size: int | None) -> dict[str, Any]:
     """A value by its type and known size: what is kept of it below capture level full."""
     name = type(value).__name__
     return {"$type": name} if size is None else {"$type": name, "size": size}
+
+
+def _about_argument(value: Any) -> dict[str, Any]:
+    """An argument by its type and size; a short text, a number or a flag, which is often a parameter, by its fingerprint too."""
+    shown = about(value, known_size(value))
+    if type(value) in _PARAMETERS and not (type(value) is str and len(value) > _MAX_PARAMETER_CHARS):
+        shown["fp"] = fingerprint(value)["exact"]
+    return shown

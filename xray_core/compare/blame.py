@@ -7,14 +7,14 @@ value passes nothing on. What is left at the end reached the output of the run. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
 from xray_core.compare import evidence, members
 from xray_core.compare.align import Pair, in_order
-from xray_core.compare.changes import step_changes
+from xray_core.compare.changes import file_alone, step_changes
 from xray_core.compare.evidence import SAME, UNKNOWN, Equality
 from xray_core.compare.options import DEFAULT, Options
 from xray_core.compare.stored import RunMarks, is_generated
@@ -185,7 +185,7 @@ class Blame:
         pair = judged.pair
         if judged.missing:
             return self._missing(judged, alive)
-        if judged.inputs.state == "unknown" and before.state != "unknown":
+        if judged.inputs.state == "unknown" and before.state != "unknown" and not _given_unreadable(pair):
             judged.inputs, judged.inferred = Equality(before.state), True
         reached = self._past_equal_input(judged, alive)
         if judged.inputs.judged and not alive and not self._ever:
@@ -236,6 +236,9 @@ class Blame:
         inside = inner - reached
         if inside:
             return inner
+        kept = self._kept_inside(judged) - reached
+        if self._strong(kept) and not judged.changed:
+            return inner | kept
         explained = self._strong(reached) or (reached and judged.outputs.reordered)
         if judged.inputs.differs and judged.inputs.reordered:
             explained = explained or bool(reached)
@@ -248,6 +251,11 @@ class Blame:
         judged.own = True
         judged.weak = judged.outputs.weak
         return self._take_over(judged, reached)
+
+    def _kept_inside(self, judged: Judged) -> Alive:
+        """Differences of inner steps that no later one is seen to undo: the code around them has what each of them put out."""
+        carried = [self._carried.get(id(child), _NOTHING) for child in judged.pair.children]
+        return frozenset().union(*carried) - self._undone
 
     def _take_over(self, judged: Judged, alive: Alive) -> Alive:
         if not judged.own:
@@ -284,14 +292,40 @@ class Blame:
                 each.weak and proven,
             ),
         )
-        for (
-            each
-        ) in own:  # one that nothing explains may have been given what an earlier one changed, and not have told it
-            if each is ranked[0] or ranked[0].changed or ranked[0].missing or not self.run_outputs.differs:
-                break
+        return self._changed_before(ranked, own)
+
+    def _changed_before(self, ranked: list[Judged], own: Sequence[Judged]) -> list[Judged]:
+        """In front a step whose parameters or code changed, where nothing explains the one that would be named: that one may
+        have been given what the other changed. Of the other it need not be known what it put out.
+        """
+        if not ranked or ranked[0].changed or ranked[0].missing or not self.run_outputs.differs:
+            return ranked
+        first = ranked[0]
+        for each in own[: own.index(first)]:
             if each.changed and each.outputs.differs and not each.weak and id(each.pair) not in self._undone:
                 return [each, *(other for other in ranked if other is not each)]
-        return ranked
+        given_the_same = first.inputs.state == "same" and not first.inferred
+        silent = None if given_the_same or first.from_run else next(self._changed_in_silence(first), None)
+        return ranked if silent is None else [silent, *ranked]
+
+    def _changed_in_silence(self, first: Judged) -> Iterator[Judged]:
+        """The steps before one, or inside it, that were changed and of which nobody knows what they put out."""
+        inside = {id(pair) for pair in in_order(first.pair.children)}
+        before = {id(pair) for pair in _all_upstream(first.pair)}
+        for each in self.judged[: self.judged.index(first)] if not before else self.judged:
+            if not before or id(each.pair) in before:
+                yield from self._if_changed_in_silence(each)
+        for each in self.judged:
+            if id(each.pair) in inside:
+                yield from self._if_changed_in_silence(each)
+
+    def _if_changed_in_silence(self, judged: Judged) -> Iterator[Judged]:
+        around = judged.pair.parent
+        changed = set(judged.changed) - set(() if around is None else self.of[id(around)].changed)
+        if file_alone(judged.pair):
+            changed = {path for path in changed if not path.endswith(".code_version")}
+        if changed and not judged.missing and judged.outputs.state == self.came_out(judged.pair).state == "unknown":
+            yield judged
 
     def _mattered(self, judged: Judged) -> bool:
         """Whether an order that may be that of a set or of threads is seen to have changed what came after."""
@@ -314,10 +348,27 @@ class Blame:
         return all(id(each.pair) in around for each in self.judged[: self.judged.index(judged)])
 
 
+def _all_upstream(pair: Pair) -> Iterator[Pair]:
+    """The steps that one builds on, and those that these build on."""
+    seen: set[int] = set()
+    waiting = list(pair.upstream)
+    while waiting:
+        each = waiting.pop()
+        if id(each) not in seen:
+            seen.add(id(each))
+            yield each
+            waiting += each.upstream
+
+
 def _of_runs(a: State, b: State, side: Literal["input", "output"], options: Options, marks: RunMarks) -> Equality:
     if all(run[name] is None for run in (a, b) for name in (side, f"{side}_fp")):
         return SAME if side == "input" else UNKNOWN  # neither was given anything
     return evidence.values_equal(a, b, side, options, marks)
+
+
+def _given_unreadable(pair: Pair) -> bool:
+    """Whether a step was given, by no step that is known, what cannot be read: a stream, an object of no known kind."""
+    return not pair.upstream and any((state["input_fp"] or {}).get("partial") for state in (pair.a, pair.b) if state)
 
 
 def _told_input(a: State, b: State) -> bool:

@@ -14,11 +14,16 @@ from xray_core.compare.evidence import UNKNOWN, Equality
 
 
 class Doubts(NamedTuple):
-    """What is not known to be equal: what the runs were given, what went into the step, and paths of steps before it."""
+    """What is not known to be equal: what the runs were given, what went into the step, and paths of steps before it.
+
+    Attributes:
+        referring: steps that put out the same, which may stand for something else: a path, the name of a table.
+    """
 
     run: Equality
     given: bool
     unknown: Sequence[str]
+    referring: Sequence[str]
     differing: Sequence[str]
 
 
@@ -38,7 +43,8 @@ def doubts(blame: Blame, judged: Judged) -> Doubts:
     return Doubts(
         run=blame.run_inputs if blame.run_inputs_told else UNKNOWN,
         given=not given,
-        unknown=[each.pair.path for each in before if not each.outputs.differs],
+        unknown=[each.pair.path for each in before if not each.outputs.differs and not _same_whole(each)],
+        referring=[each.pair.path for each in before if _same_whole(each)],
         differing=[each.pair.path for each in before if each.outputs.differs],
     )
 
@@ -63,6 +69,11 @@ def _came_out_whole(blame: Blame, judged: Judged) -> bool:
     if blame.came_out(pair).state != "same":
         return False
     return judged.outputs.state == "unknown" or _whole(blame, judged, "output")  # one that was skipped put nothing out
+
+
+def _same_whole(judged: Judged) -> bool:
+    """Whether all of what a step put out is equal, whatever it stands for."""
+    return judged.outputs.proven and judged.outputs.declared
 
 
 def _whole(blame: Blame, judged: Judged, side: Literal["input", "output"]) -> bool:

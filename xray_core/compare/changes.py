@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from xray_core.compare.align import Pair
+from xray_core.compare.columns import OTHER_VALUE, VALUE
 from xray_core.compare.options import DEFAULT, Options
 from xray_core.compare.types import Change, State
 
@@ -47,9 +48,13 @@ def bounded(changes: Iterator[Change]) -> tuple[list[Change], int]:
 
 def differences(a: Any, b: Any, path: str, options: Options = DEFAULT, depth: int = 0) -> Iterator[Change]:
     """Where two JSON values differ: inside mappings by key, inside lists by place; numbers by value, within the tolerance."""
-    if a is b or _equal(a, b, options.tolerance) or options.ignores(path):
-        return
-    if depth < _MAX_DEPTH and isinstance(a, Mapping) and isinstance(b, Mapping):
+    deep = depth >= _MAX_DEPTH or not isinstance(a, (Mapping, list)) or not isinstance(b, (Mapping, list))
+    if a is b or (deep and _equal(a, b, options.tolerance)) or options.ignores(path):
+        return  # two lists are not compared as a whole: to Python [True] is [1]
+    if isinstance(a, Mapping) and isinstance(b, Mapping) and "$type" in a and "fp" in a and "fp" in b:
+        if a["fp"] != b["fp"]:
+            yield Change(path=path, a=VALUE, b=OTHER_VALUE)
+    elif depth < _MAX_DEPTH and isinstance(a, Mapping) and isinstance(b, Mapping):
         for key in sorted(a.keys() | b.keys(), key=str):
             yield from differences(a.get(key, _MISSING), b.get(key, _MISSING), f"{path}.{key}", options, depth + 1)
     elif depth < _MAX_DEPTH and _is_list(a) and _is_list(b) and len(a) == len(b):
@@ -76,3 +81,9 @@ def close(a: float, b: float, tolerance: float) -> bool:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def file_alone(pair: Pair) -> bool:
+    """Whether of two versions "code:function.file" the function's is the same."""
+    versions = [str((state or {}).get("code_version") or "").split(".") for state in (pair.a, pair.b)]
+    return all(len(each) == 2 and each[0].startswith("code:") for each in versions) and versions[0][0] == versions[1][0]

@@ -14,6 +14,7 @@ from xray_core.compare.types import Change
 
 VALUES: Final = "values"  # of which no more is known than that they differ from the others
 OTHER_VALUES: Final = "other values"
+VALUE, OTHER_VALUE = "a value", "another value"  # the same, of one
 PRESENT: Final = "present"
 _MAX_WEIGHT: Final = 1.5
 _ROUNDING: Final = 1e-15  # of each of n additions

@@ -17,6 +17,7 @@ _COUNT_NAME: Final = re.compile(
 )
 _MAX_NAME_CHARS: Final = 100
 _MAX_OF_A_REFERENCE: Final = 8  # words and whole numbers: a path, a table, a status, figures; more of them are data
+_TABLES: Final = frozenset({"ndarray", "DataFrame", "Series", "Table", "RecordBatch", "ChunkedArray"})
 _MAX_DEPTH: Final = 6
 _MAX_LOOKED_AT: Final = 10_000  # elements of one value
 
@@ -34,8 +35,10 @@ def can_be_all(value: Any, n: int | None) -> bool:
 
 def only_refers(value: Any) -> bool:
     """Whether a value is but a few words and whole numbers, as the path of a file, the name of a table or figures are: what
-    it stands for may be another thing in each run.
+    it stands for may be another thing in each run. Of a value that was not stored, its kind and size tell.
     """
+    if isinstance(value, Mapping) and "$type" in value:
+        return value["$type"] not in _TABLES and (value.get("size") or 0) <= _MAX_OF_A_REFERENCE
     each: Iterable[Any] = value.values() if isinstance(value, Mapping) else [value]
     flat = [one for member in each for one in (member if isinstance(member, list) else [member])]
     return len(flat) <= _MAX_OF_A_REFERENCE and all(

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from xray_core.compare.align import Pair
 from xray_core.compare.blame import Blame, Judged
 from xray_core.compare.certainty import doubts
-from xray_core.compare.changes import run_changes
-from xray_core.compare.columns import OTHER_VALUES, PRESENT, VALUES
+from xray_core.compare.changes import file_alone, run_changes
+from xray_core.compare.columns import OTHER_VALUE, OTHER_VALUES, PRESENT, VALUE, VALUES
 from xray_core.compare.options import Options
 from xray_core.compare.sentences import listed, say, short_pair
 from xray_core.compare.stored import RunMarks, stored_difference
@@ -77,10 +76,14 @@ def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
     """Why it is not certain that the difference began there; empty where it is."""
     before = doubts(blame, first)
     reasons = []
-    if not first.reached and blame.run_outputs.differs and any(each.reached for each in blame.origins):
+    if first.outputs.state == "unknown" and not first.missing and not first.inputs.differs:
+        reasons.append(say("output_unknown"))
+    elif not first.reached and blame.run_outputs.differs and any(each.reached for each in blame.origins):
         reasons.append(say("not_reached").removeprefix("; "))
     if before.unknown:
         reasons.append(say("before_unknown", steps=listed(before.unknown)))
+    if before.referring:
+        reasons.append(say("before_refers", steps=listed(before.referring)))
     if before.differing:
         differs = "differs" if len(before.differing) == 1 else "differ"
         reasons.append(say("before_differs", steps=listed(before.differing), differs=differs))
@@ -136,10 +139,11 @@ def _what(first: Judged, parted: PartedAt, blame: Blame) -> str:
         return say("given_by_run" if first.from_run else "given_something_else")
     state = "unknown" if first.inferred and blame.is_first(first) and not blame.run_inputs_told else first.inputs.state
     words = {"same": "same_input", "same_items": "same_items", "differs": "common_items"}
-    text = say(words.get(state, "unknown_input"))
+    silent = first.outputs.state == "unknown"
+    text = say("unknown_output" if silent else words.get(state, "unknown_input"))
     if parted.kind == "code_changed":
         code = any(path.endswith(".code_version") for path in parted.changed)
-        if code and len(parted.changed) == 1 and _file_alone(first.pair):
+        if code and len(parted.changed) == 1 and file_alone(first.pair):
             return text + say("something_changed", what="file, though not the function that opens it,")
         parameters = any(not path.endswith(".code_version") for path in parted.changed)
         both = "code and its parameters" if code and parameters else "code" if code else "parameters"
@@ -148,12 +152,6 @@ def _what(first: Judged, parted: PartedAt, blame: Blame) -> str:
     assert first.pair.b is not None
     known = first.pair.a["code_version"] is not None and first.pair.b["code_version"] is not None
     return text + say("nothing_changed" if known else "no_code_version")
-
-
-def _file_alone(pair: Pair) -> bool:
-    """Whether of two versions "code:function.file" the function's is the same."""
-    versions = [str((state or {}).get("code_version") or "").split(".") for state in (pair.a, pair.b)]
-    return all(len(each) == 2 and each[0].startswith("code:") for each in versions) and versions[0][0] == versions[1][0]
 
 
 def certain_words(parted: PartedAt) -> str:
@@ -178,8 +176,8 @@ def explaining(parted: PartedAt, changes: Sequence[Change]) -> Iterator[str]:
 
 def _from_to(change: Change) -> str:
     """A change in a sentence; of columns and scores it may be no more than that they differ."""
-    if (change.a, change.b) == (VALUES, OTHER_VALUES):
-        return OTHER_VALUES
+    if (change.a, change.b) in ((VALUES, OTHER_VALUES), (VALUE, OTHER_VALUE)):
+        return str(change.b)
     if PRESENT in (change.a, change.b) and None in (change.a, change.b):
         return f"only in run {'b' if change.a is None else 'a'}"
     return " -> ".join(short_pair(change.a, change.b))

@@ -6,13 +6,14 @@ A fingerprint says that two values differ, not where. Where both are stored whol
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
 
 from xray_core.compare.changes import differences
 from xray_core.compare.options import Options
 from xray_core.compare.types import Change
+from xray_core.objects.redaction import REDACTED
 
 _MAX_DIFFERENCES: Final = 500
 _NEAR_US: Final = 3_600_000_000  # a time within an hour of its own run is the time of that run
@@ -37,12 +38,14 @@ class RunMarks(NamedTuple):
 
 class StoredDifference(NamedTuple):
     """Attributes: changes: what differs for good; generated: paths that differ as ids, times, hosts and temporary files do;
-    whole: both values are here whole, so nothing else can differ.
+    whole: both values are here whole, so nothing else can differ; masked: paths of
+    secrets that are hidden in both, where nothing else is.
     """
 
     changes: Sequence[Change]
     generated: Sequence[str]
     whole: bool
+    masked: Sequence[str] = ()
 
 
 def stored_difference(a: Any, b: Any, path: str, options: Options, marks: RunMarks) -> StoredDifference:
@@ -56,7 +59,8 @@ def stored_difference(a: Any, b: Any, path: str, options: Options, marks: RunMar
             generated.append(change.path)
         else:
             changes.append(change)
-    return StoredDifference(changes, generated, not (_is_cut(a) or _is_cut(b)))
+    masked = [] if _is_cut(a) or _is_cut(b) else list(_masked(a, path))
+    return StoredDifference(changes, generated, not (_is_cut(a) or _is_cut(b) or masked), masked)
 
 
 def is_generated(change: Change, marks: RunMarks) -> bool:
@@ -101,15 +105,22 @@ def _moment_us(value: Any) -> int | None:
     return None
 
 
+def _masked(value: Any, path: str) -> Iterator[str]:
+    """The paths of what was hidden in a value as a secret."""
+    if value == REDACTED:
+        yield path
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _masked(each, f"{path}.{name}")
+    elif isinstance(value, list):
+        for at, each in enumerate(value):
+            yield from _masked(each, f"{path}[{at}]")
+
+
 def _is_cut(value: Any, depth: int = 0) -> bool:
-    """Whether sanitising left something out, or hid it."""
+    """Whether sanitising left something out, but for secrets."""
     if isinstance(value, str):
-        return (
-            value == "[redacted]"
-            or value == "[truncated]"
-            or value == "[cycle]"
-            or (value.endswith("]") and "…[+" in value)
-        )
+        return value == "[truncated]" or value == "[cycle]" or (value.endswith("]") and "…[+" in value)
     if depth > 40:
         return True
     if isinstance(value, Mapping):

@@ -100,7 +100,7 @@ class ComparedStep:
         a, b: {step_id, attempt, status} or None where the run lacks it.
         inputs, outputs: {state: "same" | "same_items" (values not captured) | "differs" | "unknown", what, columns,
             generated}: `what` differs (value, items, values, order, counts, scores, selected, status), in which columns;
-            `generated`: paths that differ as ids, times and hosts of runs do.
+            `generated`: paths that differ as ids, times and hosts of runs do, or that hide secrets.
         inputs_equal, outputs_equal: True for "same", False for "differs", else None.
         inputs_inferred: equality of the inputs follows from the steps before, it was not captured.
         role: "origin" (same inputs, other outputs), "consequence" (it differs because something before it does).

@@ -63,6 +63,7 @@ class ItemSet(Struct, omit_defaults=True):
     inferred: bool = False
     source: Word | None = None
     rows: Hash | None = None
+    form: Annotated[str, Meta(max_length=16)] | None = None
     columns: Annotated[dict[Word, Column], Meta(max_length=64)] | None = None
     columns_omitted: Count = 0
 

@@ -1,0 +1,137 @@
+"""Pipelines captured by a decorator alone: which step is blamed, and what keeps that from being certain.
+
+Tests compare/blame.py and certainty.py: inner steps beside each other, streams, parameters, tokens, last digits, types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xray_core import XRay, current_step
+from xray_core.capture.run import Run
+from xray_core.compare import Diff
+from xray_core.testing import capture
+
+STEPS = XRay("without-code")
+ROWS = [{"k": k} for k in range(10)]
+
+
+def told(pipeline: Callable[[Run, bool], Any]) -> Diff:
+    """What is said of a run of it, and of one with its fault."""
+    with capture() as captured:
+        for name, bad in (("good", False), ("bad", True)):
+            with captured.xray.run(input=1, run_id=name) as run:
+                run.set_output(pipeline(run, bad))
+        return captured.diff("good", "bad")
+
+
+def blamed(pipeline: Callable[[Run, bool], Any]) -> tuple[str | None, bool]:
+    parted = told(pipeline).parted_at
+    return (None, False) if parted is None else (parted.path, parted.certain)
+
+
+@pytest.mark.parametrize("guilty", ["a", "b"])
+def test_of_inner_steps_beside_each_other_the_guilty_one_is_named_and_not_the_one_around(guilty: str) -> None:
+    def pipeline(_: Run, bad: bool) -> Any:
+        a = STEPS.step("a")(lambda n: {"v": n + (bad and guilty == "a")})
+        b = STEPS.step("b")(lambda n: {"v": n + (bad and guilty == "b")})
+        return STEPS.step("outer")(lambda n: {"v": a(n)["v"] * 10 + b(n)["v"]})(1)
+
+    assert blamed(pipeline)[0] == f"outer > {guilty}"
+
+
+def test_a_loop_inside_a_step_that_changed_leaves_the_step_blamed() -> None:
+    def pipeline(_: Run, bad: bool) -> Any:
+        noisy = STEPS.step("noisy")(lambda n: {"v": [n, bad and n == 0]})
+
+        def around(n: int) -> dict[str, int]:
+            current_step().set_metadata("factor", 3 if bad else 2)
+            for k in range(2):
+                noisy(k)
+            return {"v": n * (3 if bad else 2)}
+
+        return STEPS.step("outer")(around)(1)
+
+    assert blamed(pipeline)[0] == "outer"
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+def test_a_stream_whose_step_changed_is_named_and_never_certain(lazy: bool) -> None:
+    def pipeline(_: Run, bad: bool) -> Any:
+        def late(stream: Any) -> Iterator[dict[str, int]]:
+            current_step().set_metadata("mark", 3 if bad else 8)
+            yield from (each for each in stream if each["k"] < (3 if bad else 8))
+
+        events, held = STEPS.step("events")(lambda: iter(ROWS)), STEPS.step("late")(late)
+        count = STEPS.step("count")(lambda stream: {"n": sum(1 for _ in stream)})
+        return count(held(events()) if lazy else list(held(list(events()))))
+
+    diff = told(pipeline)
+    assert diff.parted_at is not None
+    assert diff.parted_at.step == "late"
+    assert not diff.parted_at.certain
+    assert "what it put out was not captured, and its parameters changed (mark: 8 -> 3)" in diff.sentence
+
+
+@pytest.mark.parametrize(("good", "bad"), [("mean", "sum"), (2, 3), (True, False), (1, True), (None, "")])
+def test_an_argument_that_is_another_one_is_named_though_its_value_is_not_kept(good: Any, bad: Any) -> None:
+    diff = told(lambda _, is_bad: STEPS.step("f")(lambda x, mode: {"v": repr(mode)})(5, mode=bad if is_bad else good))
+    assert diff.parted_at is not None
+    assert diff.parted_at.kind == "input_changed"
+    assert "(input.mode: another value)" in diff.sentence
+    assert repr(good) not in diff.sentence
+
+
+def test_a_token_that_is_new_in_each_run_is_blamed_for_nothing() -> None:
+    def pipeline(run: Run, bad: bool) -> Any:
+        token = {"access_token": "q7Zt-aaaa-58213" if bad else "q7Zt-bbbb-10442"}
+        with run.step("login") as step:
+            step.set_input({"client": "shop"})
+            step.set_output(token)
+        with run.step("prices") as step:
+            step.set_input(token)
+            step.set_output({"prices": [1, 2, 9 if bad else 3]})
+        return 12 if bad else 6
+
+    assert blamed(pipeline) == ("prices", False)
+
+
+@pytest.mark.parametrize("kind", ["rows", "frame"])
+def test_the_last_digit_of_a_column_is_no_difference_however_it_was_captured(kind: str) -> None:
+    def pipeline(_: Run, bad: bool) -> Any:
+        rows = [{"id": "a", "n": 0.1 + (1e-12 if bad else 0)}, {"id": "b", "n": 0.2}]
+        stock = STEPS.step("stock")(lambda: pd.DataFrame(rows) if kind == "frame" else rows)
+        return STEPS.step("total")(lambda held: {"n": len(held)})(stock())
+
+    assert blamed(pipeline) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"), [([5, 6], [5.0, 6.0]), ([True, False], [1, 0]), ([(1, 2), 3], [[1, 2], 3]), ([None, 1.0], [float("nan"), 1.0])]
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["rows", "frame"])
+def test_what_is_equal_but_of_other_types_proves_nothing(good: list[Any], bad: list[Any], kind: str) -> None:
+    def pipeline(_: Run, is_bad: bool) -> Any:
+        rows = [{"id": name, "n": n} for name, n in zip("ab", bad if is_bad else good)]
+        stock = STEPS.step("stock")(lambda: pd.DataFrame(rows) if kind == "frame" else rows)
+        return STEPS.step("labels")(lambda held: {"text": repr(rows)})(stock())
+
+    assert not blamed(pipeline)[1]
+
+
+@pytest.mark.parametrize(("value", "certain"), [(np.arange(5.0), True), (pd.DataFrame({"n": [1, 2]}), True),
+                                                ([{"n": n} for n in range(20)], True), ("orders.csv", False), (5, False)])  # fmt: skip
+def test_a_whole_array_clears_the_step_that_put_it_out_and_a_path_does_not(value: Any, certain: bool) -> None:
+    def pipeline(_: Run, bad: bool) -> Any:
+        read = STEPS.step("read", step_type="retrieve")(lambda: value)
+        return STEPS.step("parse")(lambda held: {"v": 7 if bad else 6})(read())
+
+    diff = told(pipeline)
+    assert diff.parted_at is not None
+    assert (diff.parted_at.path, diff.parted_at.certain) == ("parse", certain), diff.sentence
+    assert certain or "what read put out is equal and may stand for more" in diff.sentence
