@@ -416,7 +416,7 @@ class Step(StepValues):
         head.rev = now_us if now_us > head.rev else head.rev + 1
         values = self._values_made
         # an address takes longer to look through than all else, and stands in every record of the step
-        clean = values is not None and values.origin_is_clean and not redaction.may_change
+        clean = values is not None and values.origin_is_clean and redaction.holds_by_form()
         known = _OWN_NOTE if self._settles_later is not None else _NOTHING
         self._recorder.write_step(head, fields, known=known | _ORIGIN if clean else known)
 

@@ -49,7 +49,7 @@ _secret_names: dict[
 ] = {}  # what is asked -> what its names hold, for a first look
 _learned: dict[str, bytes] = {}
 may_change = False
-"""Whether what is secret may change: a framework is asked, or values were learned. Names are then not remembered as masked."""
+"""Whether what is secret may change: a framework is asked, or values were learned. See `holds_by_form`."""
 
 
 def add_masker(ask: Callable[[], Masker | None]) -> None:
@@ -78,6 +78,11 @@ def learn(value: object) -> None:
         # as it stands in an encoded record, but for what JSON may write in two ways
         _learned[value] = re.split(rb"[\x00-\x1f\"\\\x80-\xff]", value.encode("utf-8", "replace"))[0]
         may_change = True
+
+
+def holds_by_form() -> bool:
+    """Whether nothing is secret now but by its form or its name: then what was looked through before needs no second look."""
+    return not may_change or not (_learned or _ask_maskers())
 
 
 def forget() -> None:

@@ -124,7 +124,7 @@ class Sanitizer:
     def name(self, value: object) -> str:
         """A name (of a step, a type, a pipeline, a reason) as short text without secrets."""
         known = self._names.get(value) if type(value) is str else None
-        if known is None or redaction.may_change:
+        if known is None or not redaction.holds_by_form():
             text = value if type(value) is str else _key_text(value)
             known = self.masked(text[:MAX_KEY_CHARS])[:MAX_KEY_CHARS]
             if type(value) is str and len(value) <= MAX_KEY_CHARS:

@@ -204,3 +204,25 @@ def test_what_a_framework_calls_a_step_is_looked_through_until_it_is_known_to_ho
     learned = [each["origin"]["url"] for each in records if each["name"] == "learned"]
     assert learned == [sound.url, "http://[redacted]/runs/3f2b8c1e?logs=step%3Aload"]
     assert [each["origin"]["url"] for each in records if each["name"] == "sound"] == [sound.url] * 2
+
+
+def test_names_and_origins_are_masked_from_the_moment_on_at_which_a_framework_calls_them_secret() -> None:
+    captured = Captured()
+    maskers: list[redaction.Masker] = []
+    redaction.add_masker(lambda: maskers[0] if maskers else None)
+    try:
+        run = captured.run()
+        origin = Origin("airflow", "task_instance", {"task_id": "hunter2"}, "http://127.0.0.1:8080/dags/hunter2")
+        with run.step("hunter2") as step:
+            step.set_origin(origin)
+            step.snapshot()
+        step = run.open_step("hunter2", origin=origin)
+        maskers.append(lambda text: text.replace("hunter2", "***"))
+        step.close()
+        run.open_step("hunter2", origin=origin).close()
+    finally:
+        redaction.forget()
+    before, after = captured.of_kind("step")[:4], captured.of_kind("step")[4:]
+    assert all("hunter2" in str(each["origin"]) for each in before[1:])
+    assert not any("hunter2" in str(each["origin"]) for each in after)
+    assert [each["name"] for each in after] == ["hunter2", "***", "***"]
