@@ -11,15 +11,7 @@ from xray_server.backends.clickhouse.parts import RunName
 from xray_server.backends.clickhouse.sql import bind
 from xray_server.store.questions import digest_of
 
-OF_RUNS: Final = (
-    "sample",
-    "verdict",
-    "item",
-    "step_list",
-    "run_list",
-    "step",
-    "run",
-)  # the run last: it says what is left
+OF_RUNS: Final = ("evidence", "item", "listed", "state")  # the runs last: they say what is left
 
 
 def delete_run(shard: Shard, project: str, run_id: str, at_us: int) -> bool:
@@ -47,8 +39,6 @@ def forget_runs(group: Group, names: Collection[RunName]) -> None:
 def deleted_among(shard: Shard, names: Sequence[RunName]) -> set[RunName]:
     """Those of these runs that were deleted."""
     if not names:
-        return set()
-    if not shard.rows("SELECT 1 FROM deleted_run LIMIT 1"):
         return set()
     digests = {(project, digest_of(run_id).hex()): (project, run_id) for project, run_id in names}
     rows = shard.rows(bind("SELECT project, digest FROM deleted_run WHERE (project, digest) IN ?", list(digests)))

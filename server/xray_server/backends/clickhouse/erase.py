@@ -15,8 +15,19 @@ from xray_core import verdicts
 from xray_core.item_ids import item_id_text
 from xray_server.backends.clickhouse import parts
 from xray_server.backends.clickhouse.cluster import Cluster, Group, Shard
+from xray_server.backends.clickhouse.delete import deleted_among
 from xray_server.backends.clickhouse.parts import RunName, Stored
-from xray_server.backends.clickhouse.rows import LARGE, Written, fingerprints_of, run_list_rows, run_rows, step_rows
+from xray_server.backends.clickhouse.rows import (
+    LARGE,
+    SAMPLE,
+    VERDICT,
+    EvidenceRow,
+    Written,
+    fingerprints_of,
+    run_list_rows,
+    run_rows,
+    step_rows,
+)
 from xray_server.backends.clickhouse.sql import bind
 from xray_server.backends.relational.erase import erased_item, hash_key
 from xray_server.backends.relational.rows import FP40, SET_NAMES, place_us, run_state
@@ -27,11 +38,9 @@ _NOT_DELETED: Final = -1
 _REWRITTEN: Final = 1 << 63  # versions of chunks that were written anew are beyond those of all others
 # The tables whose rows are written anew, and the key of each.
 _KEYS: Final = {
-    "verdict": "project, run_id, step_id, attempt, part, chunk",
-    "sample": "project, run_id, step_id, attempt, part, chunk",
-    "step": "project, run_id, step_id, attempt, known, part",
-    "run": "project, run_id, known, part",
-    "run_list": "project, at_us, run_id",
+    "evidence": "project, kind, run_id, step_id, attempt, part, chunk",
+    "state": "project, kind, run_id, step_id, attempt, known, part",
+    "listed": "project, kind, at_us, run_id, step_id, attempt",
 }
 
 
@@ -76,6 +85,21 @@ def erased_items(shard: Shard, projects: Sequence[str]) -> dict[str, list[Erased
             if at_us != _NOT_DELETED:
                 found.setdefault(project, []).append(erased_item(bytes.fromhex(key), at_us))
     return found
+
+
+def removed(
+    shard: Shard, runs: Sequence[RunName], projects: Sequence[str]
+) -> tuple[set[RunName], dict[str, list[ErasedItem]]]:
+    """Those of these runs that were deleted, and the deleted items of these projects: what each write asks before and after."""
+    if not projects:
+        return set(), {}
+    ((deleted_runs, deleted_items),) = shard.rows(
+        "SELECT (SELECT count() FROM deleted_run), (SELECT count() FROM deleted_item)"
+    )
+    return (
+        deleted_among(shard, runs) if deleted_runs else set(),
+        erased_items(shard, projects) if deleted_items else {},
+    )
 
 
 def erase_from_runs(shard: Group, names: Sequence[RunName], items: Mapping[str, Sequence[ErasedItem]]) -> None:
@@ -130,18 +154,21 @@ def _from_run(shard: Group, name: RunName, erasure: Erasure) -> bool:
     sample_rows = _samples(shard, name, erasure)
     if not verdict_rows and not sample_rows:
         return False
-    shard.insert("verdict", verdict_rows)
-    shard.insert("sample", sample_rows)
+    shard.insert("evidence", verdict_rows + sample_rows)
     steps = {}
     for key, stored in parts.steps_of_run(shard, *name).items():
         made = {part: erasure.step(values, changed.get((*key[2:], part))) for part, values in stored.parts.items()}
         steps[key] = _written(stored, made)
     run = _written(parts.stored_runs(shard, [name])[name], {}, erasure)
-    shard.insert("step", [row for key, step in steps.items() for row in step_rows(key, step)])
-    shard.insert("run", list(run_rows(name, run)))
-    shard.insert("run_list", list(run_list_rows(name, run)))
+    of_steps = [row for key, step in steps.items() for row in step_rows(key, step)]
+    shard.insert("state", of_steps + list(run_rows(name, run)))
+    shard.insert("listed", list(run_list_rows(name, run)))
     # which runs hold what, from what is left
-    items = {(name[0], row[1], fp, name[1]): row[8] for row in verdict_rows for fp in fingerprints_of(*row[-2:])}
+    items = {
+        (name[0], row.week, fp, name[1]): row.received_us
+        for row in verdict_rows
+        for fp in fingerprints_of(row.head, row.data)
+    }
     shard.command(
         bind(
             "ALTER TABLE item DELETE WHERE project = ? AND run_id = ? AND fp != ? SETTINGS mutations_sync = 2",
@@ -169,9 +196,9 @@ def _kept_items(shard: Shard, name: RunName) -> dict[tuple[str, int, int, str], 
 
 def _chunks(
     shard: Shard, name: RunName, erasure: Erasure
-) -> tuple[list[tuple[Any, ...]], dict[tuple[str, int, str], Changed]]:
+) -> tuple[list[EvidenceRow], dict[tuple[str, int, str], Changed]]:
     """The rows of chunks that change, and what changed in which part of a step attempt."""
-    rows: list[tuple[Any, ...]] = []
+    rows: list[EvidenceRow] = []
     changed: dict[tuple[str, int, str], Changed] = {}
     for week, step_id, attempt, part, chunk, ver, received_us, place, head, data in shard.rows(
         bind(
@@ -183,28 +210,14 @@ def _chunks(
         new_head, new_data, times = erased_chunk(erasure, unpack(head), data, fp40=FP40)
         if times:
             ver = max(ver + 1, _REWRITTEN)
-            rows.append(
-                (
-                    name[0],
-                    week,
-                    name[1],
-                    step_id,
-                    attempt,
-                    part,
-                    chunk,
-                    ver,
-                    received_us,
-                    place,
-                    pack(new_head),
-                    new_data,
-                )
-            )
+            key = (VERDICT, name[0], week, name[1], step_id, attempt, part, chunk)
+            rows.append(EvidenceRow(*key, ver, received_us, place, pack(new_head), new_data))
             named = Counter({(SET_NAMES[code], reason): n for (code, reason), n in times.items()})  # type: ignore[index]
             changed.setdefault((step_id, attempt, part), Counter()).update(named)
     return rows, changed
 
 
-def _samples(shard: Shard, name: RunName, erasure: Erasure) -> list[tuple[Any, ...]]:
+def _samples(shard: Shard, name: RunName, erasure: Erasure) -> list[EvidenceRow]:
     """The rows of samples that change."""
     rows = []
     for week, step_id, attempt, part, chunk, rev, ver, text in shard.rows(
@@ -218,7 +231,8 @@ def _samples(shard: Shard, name: RunName, erasure: Erasure) -> list[tuple[Any, .
         if without is not None:
             # of one revision the one that was written anew is the greater
             ver = rev << 64 | max((ver & (1 << 64) - 1) + 1, 1 << 63)
-            rows.append((name[0], week, name[1], step_id, attempt, part, chunk, rev, ver, without))
+            key = (SAMPLE, name[0], week, name[1], step_id, attempt, part, chunk)
+            rows.append(EvidenceRow(*key, ver, text=without))
     return rows
 
 

@@ -45,7 +45,7 @@ def step_groups(cluster: Cluster, project: str, run_ids: Sequence[str]) -> dict[
 def pipelines(cluster: Cluster, project: str) -> list[str]:
     """The names of the pipelines that have runs, sorted."""
     statement = bind(
-        f"SELECT DISTINCT pipeline FROM run_list FINAL WHERE project = ? AND gone = 0 AND pipeline IS NOT NULL {SCAN}",  # noqa: S608
+        f"SELECT DISTINCT pipeline FROM listed FINAL WHERE project = ? AND kind = 0 AND gone = 0 AND pipeline IS NOT NULL {SCAN}",  # noqa: S608
         project,
     )
     return sorted({name for of_shard in cluster.each(lambda shard: shard.rows(statement)) for (name,) in of_shard})

@@ -9,7 +9,7 @@ from xray_server.backends.clickhouse.sql import bind
 from xray_server.store import StoreHealth, StoreUnavailableError
 
 _PARTS = (
-    "SELECT sumIf(rows, table = 'run'), sum(bytes_on_disk), count(), maxIf(toUInt32OrZero(partition_id), table = 'run') "
+    "SELECT sum(bytes_on_disk), count(), maxIf(toUInt32OrZero(partition_id), table = 'state') "
     "FROM system.parts WHERE database = currentDatabase() AND active"
 )
 _FULLEST = (
@@ -40,7 +40,8 @@ def health(cluster: Cluster) -> StoreHealth:
 
 
 def _of_shard(shard: Shard, details: dict[str, Any]) -> tuple[int, int | None]:
-    ((runs, size_bytes, count, newest_week),) = shard.rows(_PARTS)
+    ((size_bytes, count, newest_week),) = shard.rows(_PARTS)
+    ((runs,),) = shard.rows("SELECT count() FROM run")
     ((free_bytes,),) = shard.rows("SELECT min(free_space) FROM system.disks")
     ((fullest,),) = shard.rows(_FULLEST)
     ((newest_us, found),) = shard.rows(bind("SELECT max(received_us), count() FROM run WHERE week = ?", newest_week))

@@ -1,7 +1,8 @@
 """Hourly sums. They are made of what the steps say, never by adding: a step that comes again or changes cannot count twice.
 
-Each write of steps of an hour is counted (`hour_touched`). Sums that were made at a count hold while it is the count; the
-background makes them of hours that are quiet, and of the others they are made as they are asked.
+Each process that writes steps of an hour says when it last did (`hour_touched`). Sums hold while these times, added up, are
+what they were when the sums were made: each write makes the total greater, whatever the clocks of the processes say. The
+background makes sums of hours that are quiet, and of the others they are made as they are asked.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
+from uuid import uuid4
 
 from xray_core.model import STATUS_RANK
 from xray_core.safety import swallow
 from xray_server.backends.clickhouse.cluster import Cluster, Group, Shard
+from xray_server.backends.clickhouse.node import Node
+from xray_server.backends.clickhouse.rows import HOUR
 from xray_server.backends.clickhouse.sql import SCAN, bind
 from xray_server.backends.relational.rows import HOUR_US
 from xray_server.records.schema import MAX_DURATION_US
@@ -31,7 +35,7 @@ _SUMS: Final = f"""
         sum(step.accepted) AS accepted, sum(step.rejected) AS rejected, sum(step.not_selected) AS not_selected,
         sum(step.errored) AS errored, sum(step.selected) AS selected, sum(step.unaccounted) AS unaccounted,
         sum(least(coalesce(step.duration_us, 0), {MAX_DURATION_US})) AS duration_us, sumMap(step.reasons) AS reasons
-    FROM step_list AS step FINAL WHERE TEST AND gone = 0 AND known = 1 GROUP BY hour, pipeline_name, step_name
+    FROM listed AS step FINAL WHERE TEST AND kind = 1 AND gone = 0 AND known = 1 GROUP BY hour, pipeline_name, step_name
 """  # noqa: S608  # constants
 
 
@@ -63,7 +67,7 @@ def _of_shard(
     shard: Shard, project: str, pipeline: str | None, name: str | None, first: int, last: int
 ) -> Sequence[Sequence[Any]]:
     between = bind("project = ? AND hour >= ? AND hour < ?", project, first, last)
-    touched: dict[int, int] = dict(shard.rows(f"SELECT hour, sum(n) FROM hour_touched WHERE {between} GROUP BY hour"))  # noqa: S608
+    touched: dict[int, int] = {hour: n for _, hour, n, _ in shard.rows(_touched(_hours_test(project, first, last)))}
     words = [(column, word) for column, word in (("pipeline", pipeline), ("name", name)) if word is not None]
     of_words = "".join(bind(f" AND {column} = ?", word) for column, word in words)
     found: list[Sequence[Any]] = []
@@ -83,6 +87,24 @@ def _of_shard(
         test += "".join(bind(f" AND coalesce({column}, '') = ?", word) for column, word in words)
         found += shard.rows(f"{_SUMS.replace('TEST', test)} {_FINAL_SCAN}")
     return found
+
+
+def _touched(test: str) -> str:
+    """The statement for (project, hour, sum of the times of all processes, the last of them) of hours that were written to."""
+    return (
+        f"SELECT project, toUInt32(intDiv(at_us, {HOUR_US})) AS hour, sum(of_process) AS n, max(of_process) AS last_us FROM ("  # noqa: S608
+        f"SELECT project, at_us, max(last_us) AS of_process FROM hour_touched WHERE {test} GROUP BY project, at_us, process"
+        ") GROUP BY project, hour"
+    )
+
+
+def touch(node: Node, test: str) -> None:
+    """Say that the steps of a test changed where nobody wrote them: sums of their hours are to be made again."""
+    node.command(
+        "INSERT INTO listed (kind, project, at_us, run_id, ver) SELECT DISTINCT "  # noqa: S608  # bound
+        f"{HOUR}, project, intDiv(at_us, {HOUR_US}) * {HOUR_US}, '{uuid4()}', toUnixTimestamp64Micro(now64(6)) "
+        f"FROM step_list WHERE {test}"
+    )
 
 
 def _hours_test(project: str, start: int, end: int) -> str:
@@ -112,8 +134,8 @@ def add_up(shard: Shard, *, quiet_before_us: int, stop: Callable[[], bool] = lam
     """Make the sums of the hours that were not written to since, on one node; how many hours."""
     waiting = shard.rows(
         bind(
-            "SELECT project, hour, t.n FROM (SELECT project, hour, sum(n) AS n, max(last_us) AS last_us FROM hour_touched "
-            "GROUP BY project, hour HAVING last_us < ?) AS t LEFT ANTI JOIN (SELECT DISTINCT project, hour, touched AS n FROM hourly) AS h "
+            f"SELECT project, hour, t.n FROM ({_touched('1')} HAVING last_us < ?) AS t LEFT ANTI JOIN ("  # noqa: S608
+            "SELECT DISTINCT project, hour, touched AS n FROM hourly) AS h "
             "USING (project, hour, n) ORDER BY hour DESC",
             quiet_before_us,
         )

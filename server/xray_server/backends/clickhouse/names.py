@@ -7,10 +7,11 @@ from typing import Final
 
 from xray_server.backends.clickhouse.cluster import Cluster
 from xray_server.backends.clickhouse.lists import id_begins
+from xray_server.backends.clickhouse.rows import RUN, STEP
 from xray_server.backends.clickhouse.sql import SCAN, bind
 from xray_server.store import MAX_COUNTED, NameCount
 
-# The partitions of both lists follow from their keys, so none needs to be merged with another.
+# The partitions of the lists follow from their keys, so none needs to be merged with another.
 _NOW: Final = f"{SCAN}, do_not_merge_across_partitions_select_final = 1"
 
 
@@ -24,26 +25,17 @@ def names(cluster: Cluster, project: str, prefix: str, *, limit: int) -> list[Na
     key, colon, value = prefix.partition(":")
     if colon:
         pair += bind(" OR tag.1 = ? AND startsWith(tag.2, ?)", key, value)
-    for kind, table, name, test in (
-        (
-            "tag",
-            "run_list ARRAY JOIN CAST(tags, 'Array(Tuple(String, String))') AS tag",
-            "concat(tag.1, ':', tag.2)",
-            pair,
-        ),
-        (
-            "pipeline",
-            "run_list",
-            "assumeNotNull(pipeline)",
-            bind("pipeline IS NOT NULL AND startsWith(pipeline, ?)", prefix),
-        ),
-        ("step", "step_list", "assumeNotNull(name)", bind("name IS NOT NULL AND startsWith(name, ?)", prefix)),
-        ("reason", "step_list ARRAY JOIN mapKeys(reasons) AS reason", "reason", bind("startsWith(reason, ?)", prefix)),
+    tags = " ARRAY JOIN CAST(tags, 'Array(Tuple(String, String))') AS tag"
+    reasons = " ARRAY JOIN mapKeys(reasons) AS reason"
+    for kind, of, joined, name, test in (
+        ("tag", RUN, tags, "concat(tag.1, ':', tag.2)", pair),
+        ("pipeline", RUN, "", "assumeNotNull(pipeline)", _begins("pipeline", prefix)),
+        ("step", STEP, "", "assumeNotNull(name)", _begins("name", prefix)),
+        ("reason", STEP, reasons, "reason", bind("startsWith(reason, ?)", prefix)),
     ):
-        table, join, joined = table.partition(" ARRAY JOIN ")
         statement = (
-            f"SELECT {name} AS of_name, count() FROM {table} FINAL{join}{joined} "  # noqa: S608  # bound
-            f"WHERE {of_project} AND gone = 0 AND ({test}) GROUP BY of_name {_NOW}"
+            f"SELECT {name} AS of_name, count() FROM listed FINAL{joined} "  # noqa: S608  # bound
+            f"WHERE {of_project} AND kind = {of} AND gone = 0 AND ({test}) GROUP BY of_name {_NOW}"
         )
         counts: Counter[str] = Counter()
         for rows in cluster.each(lambda shard, statement=statement: shard.rows(statement)):  # type: ignore[misc]
@@ -51,3 +43,7 @@ def names(cluster: Cluster, project: str, prefix: str, *, limit: int) -> list[Na
         chosen = counts.most_common(limit) if kind == "tag" else sorted(counts.items())[:limit]
         found += [NameCount(kind, text, min(n, MAX_COUNTED)) for text, n in chosen]
     return found
+
+
+def _begins(column: str, prefix: str) -> str:
+    return bind(f"{column} IS NOT NULL AND startsWith({column}, ?)", prefix)

@@ -10,15 +10,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from xray_server.backends.clickhouse.cluster import Cluster, Shard
+from xray_server.backends.clickhouse.hours import touch
+from xray_server.backends.clickhouse.rows import SAMPLE
 from xray_server.backends.clickhouse.sql import bind
 from xray_server.store import Prune, StoreUnavailableError
 
 WEEK_US: Final = 604_800_000_000
-_TABLES: Final = {
-    "details": ("sample",),
-    "verdicts": ("sample", "verdict", "item"),
-    "ledgers": ("sample", "verdict", "item", "step", "run"),
-}
+_TABLES: Final = {"details": (), "verdicts": ("evidence", "item"), "ledgers": ("evidence", "item", "state")}
 _NAMES_AT_ONCE: Final = 2_000
 
 
@@ -58,7 +56,7 @@ def _expired(order: Prune) -> str:
 
 def _next_week(shard: Shard, order: Prune, after: int) -> int | None:
     rows = shard.rows(
-        f"SELECT min(week) FROM run_list FINAL WHERE gone = 0 AND {_expired(order)} AND week > {after} HAVING count() > 0"  # noqa: S608
+        f"SELECT min(week) FROM listed FINAL WHERE kind = 0 AND gone = 0 AND {_expired(order)} AND week > {after} HAVING count() > 0"  # noqa: S608
     )
     return int(rows[0][0]) if rows else None
 
@@ -66,10 +64,12 @@ def _next_week(shard: Shard, order: Prune, after: int) -> int | None:
 def _of_week(shard: Shard, order: Prune, week: int) -> int:
     """Remove what is too old of a week; how many rows."""
     ((others,),) = shard.rows(
-        f"SELECT count() FROM run_list FINAL WHERE gone = 0 AND week = {week} AND NOT {_expired(order)}"  # noqa: S608
+        f"SELECT count() FROM listed FINAL WHERE kind = 0 AND gone = 0 AND week = {week} AND NOT {_expired(order)}"  # noqa: S608
     )
     removed = 0
     if not others:
+        if order.kind == "details":
+            removed = _clear_samples(shard, week)
         for table in _TABLES[order.kind]:
             removed += _drop(shard, table, week)
         if order.kind != "ledgers":
@@ -79,7 +79,7 @@ def _of_week(shard: Shard, order: Prune, week: int) -> int:
     names = [
         (project, run_id)
         for project, run_id in shard.rows(
-            f"SELECT project, run_id FROM run_list FINAL WHERE gone = 0 AND week = {week} AND {_expired(order)}"  # noqa: S608
+            f"SELECT project, run_id FROM listed FINAL WHERE kind = 0 AND gone = 0 AND week = {week} AND {_expired(order)}"  # noqa: S608
         )
     ]
     for start in range(0, len(names), _NAMES_AT_ONCE):
@@ -90,27 +90,23 @@ def _of_week(shard: Shard, order: Prune, week: int) -> int:
 def _runs(shard: Shard, order: Prune, week: int, names: Sequence[tuple[str, str]]) -> int:
     removed = 0
     these = bind("(project, run_id) IN ?", names)
-    for table in _TABLES[order.kind]:
-        test = f"week = {week} AND {these}"
-        ((rows,),) = shard.rows(f"SELECT count() FROM {table} WHERE {test}")  # noqa: S608
+    tests = [("evidence", f"{these} AND kind = {SAMPLE}")] if order.kind == "details" else []
+    for table, test in tests + [(table, these) for table in _TABLES[order.kind]]:
+        ((rows,),) = shard.rows(f"SELECT count() FROM {table} WHERE week = {week} AND {test}")  # noqa: S608
         if rows:  # deleting rewrites what a part says of its rows, even where there are none
-            shard.nodes[0].command(f"DELETE FROM {table} IN PARTITION {week} WHERE {these}")  # noqa: S608
+            shard.nodes[0].command(f"DELETE FROM {table} IN PARTITION {week} WHERE {test}")  # noqa: S608
             removed += int(rows)
     if order.kind == "ledgers":
         # their hours are to be added up again, without them
-        shard.nodes[0].command(
-            "INSERT INTO hour_touched SELECT DISTINCT project, toUInt32(intDiv(at_us, 3600000000)), 1, "  # noqa: S608
-            f"toUnixTimestamp64Micro(now64(6)) FROM step_list WHERE {these}"
-        )
-        for table in ("step_list", "run_list"):
-            shard.nodes[0].command(f"DELETE FROM {table} WHERE {these}")  # noqa: S608
+        touch(shard.nodes[0], these)
+        shard.nodes[0].command(f"DELETE FROM listed WHERE {these}")  # noqa: S608
     return removed
 
 
 def _lists(shard: Shard, order: Prune) -> int:
     """Drop the days of lists and sums that lie wholly before the limit."""
     removed = 0
-    for table in ("step_list", "run_list", "hourly", "hourly_deleted", "hour_touched"):
+    for table in ("listed", "hourly", "hourly_deleted"):
         for (partition,) in shard.rows(
             bind(
                 "SELECT DISTINCT partition_id FROM system.parts WHERE database = currentDatabase() AND table = ? AND active",
@@ -120,6 +116,16 @@ def _lists(shard: Shard, order: Prune) -> int:
             if (int(partition) + 1) * WEEK_US <= order.before_us:
                 removed += _drop(shard, table, int(partition))
     return removed
+
+
+def _clear_samples(shard: Shard, week: int) -> int:
+    """Remove the texts of a week's samples, which rewrites their column and nothing else; how many there were."""
+    ((rows,),) = shard.rows(f"SELECT count() FROM sample WHERE week = {week}")  # noqa: S608
+    if rows:
+        shard.nodes[0].command(
+            f"ALTER TABLE evidence CLEAR COLUMN text IN PARTITION ID '{week}' SETTINGS mutations_sync = 2"
+        )
+    return int(rows)
 
 
 def _drop(shard: Shard, table: str, partition: int) -> int:

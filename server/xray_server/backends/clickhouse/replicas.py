@@ -14,10 +14,10 @@ from xray_core.safety import log, swallow
 from xray_server.backends.clickhouse.cluster import Cluster, Shard
 from xray_server.backends.clickhouse.delete import OF_RUNS, deleted_among
 from xray_server.backends.clickhouse.erase import erased_items, remove_older
+from xray_server.backends.clickhouse.hours import touch
 from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.clickhouse.parts import RunName
 from xray_server.backends.clickhouse.sql import bind
-from xray_server.backends.relational.rows import HOUR_US
 from xray_server.store import StoreUnavailableError
 
 RUNS_AT_ONCE: Final = 500
@@ -84,10 +84,7 @@ def _copy_runs(source: Node, target: Node, names: Sequence[RunName]) -> None:
         target.paste(table, source.copied(f"SELECT * FROM {table} WHERE {these}"))  # noqa: S608
     if erased:
         remove_older(target.command, left)
-    hours = f"SELECT DISTINCT project, toUInt32(intDiv(at_us, {HOUR_US})) FROM step_list WHERE {these}"  # noqa: S608
-    target.command(
-        f"INSERT INTO hour_touched SELECT *, 1, toUnixTimestamp64Micro(now64(6)) FROM ({hours})"  # noqa: S608
-    )
+    touch(target, these)
 
 
 class ReplicaKeeper:

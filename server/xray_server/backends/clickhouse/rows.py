@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -12,11 +12,13 @@ from xray_core import verdicts
 from xray_core.model import STATUS_RANK
 from xray_server.backends.clickhouse import parts
 from xray_server.backends.clickhouse.parts import HEARD, PART, SUM, RunName, StepName, Stored
-from xray_server.backends.relational.rows import FP40, place_us, run_state, step_state, tag_text
+from xray_server.backends.relational.rows import FP40, HOUR_US, place_us, run_state, step_state, tag_text
 from xray_server.records.documents import unpack
 from xray_server.records.schema import encode_json
 from xray_server.records.states import StepState
 
+RUN, STEP, HOUR = 0, 1, 2  # kinds of rows of `state` and `listed`
+VERDICT, SAMPLE = 0, 1  # kinds of rows of `evidence`
 LARGE_SET: Final = 16_384  # items; a larger set has no row for each of them
 LARGE: Final = 0  # stands for a fingerprint in the rows of `item` of runs with a large set
 
@@ -37,6 +39,8 @@ class Written:
     changed: set[str]
     said: bool
     _state: tuple[Stored, StepState] | None = None
+    _run_state: tuple[Stored, Mapping[str, Any]] | None = None
+    _documents: dict[str, tuple[Sequence[Any], bytes]] = field(default_factory=dict)
 
     def step_state(self) -> StepState:
         """What a step's parts come to, worked out once: several rows say it."""
@@ -44,44 +48,84 @@ class Written:
             self._state = self.now, step_state(self.now.parts)
         return self._state[1]
 
+    def run_state(self) -> Mapping[str, Any]:
+        """As `step_state`, of a run."""
+        if self._run_state is None or self._run_state[0] is not self.now:
+            self._run_state = self.now, run_state(self.now.parts)
+        return self._run_state[1]
+
+    def document(self, part: str) -> bytes:
+        """The text of a part, made once; of one that does not count any more, none."""
+        values = self.now.parts.get(part)
+        if values is None:
+            return b""
+        made = self._documents.get(part)
+        if made is None or made[0] is not values:
+            made = self._documents[part] = values, encode_json(values)
+        return made[1]
+
+    @property
+    def size(self) -> int:
+        """The bytes of its documents."""
+        return sum([len(self.document(part)) for part in self.now.parts])
+
     @property
     def new(self) -> bool:
         """Nothing but that it exists was known, if that."""
         return self.before is None or not self.before.vers
 
 
-KNOWN: Final = 5  # the place of `known` in a row of `step`
+class EvidenceRow(NamedTuple):
+    """A row of `evidence`."""
+
+    kind: int
+    project: str
+    week: int
+    run_id: str
+    step_id: str
+    attempt: int
+    part: str
+    chunk: str
+    ver: int
+    received_us: int = 0
+    place: int = 0
+    head: bytes = b""
+    data: bytes = b""
+    text: bytes = b""
+
+
+KNOWN, VER = 6, 8  # places in a row of `state`
+_NO_FIGURES: Final = (0, None, None, None, None, 0, 0, None, 0, 0, 0, 0, 0, 0)  # `_figures` of what is no step
 
 
 def run_rows(name: RunName, run: Written) -> Iterable[tuple[Any, ...]]:
-    """The rows of `run`: the parts that changed, or that the run was heard of."""
+    """The rows of `state` of a run: the parts that changed, or that the run was heard of."""
     project, run_id = name
     now = run.now
+    key = (RUN, project, now.week, run_id, "", 0)
     if run.before is None and not now.parts:
-        yield project, now.week, run_id, HEARD, "", parts.MAX_VER - now.received_us, now.received_us, b""
+        yield *key, HEARD, "", parts.MAX_VER - now.received_us, now.received_us, *_NO_FIGURES, b""
     for part in run.changed:
-        doc = encode_json(now.parts[part]) if part in now.parts else b""
-        yield project, now.week, run_id, PART, part, now.vers[part], now.received_us, doc
+        yield *key, PART, part, now.vers[part], now.received_us, *_NO_FIGURES, run.document(part)
 
 
 def step_rows(name: StepName, step: Written) -> Iterable[tuple[Any, ...]]:
-    """The rows of `step`: the parts that changed, or that the step was heard of; of several parts also their sum."""
+    """The rows of `state` of a step: the parts that changed, or that the step was heard of; of several parts also their sum."""
     project, run_id, step_id, attempt = name
     now = step.now
     state = step.step_state()
     figures = _figures(state, place_us(state.values, now.received_us))
-    key = (project, now.week, run_id, step_id, attempt)
+    key = (STEP, project, now.week, run_id, step_id, attempt)
     if step.before is None and not now.parts:
         yield *key, HEARD, "", parts.MAX_VER - now.received_us, now.received_us, *figures, b""
     for part in step.changed:
-        doc = encode_json(now.parts[part]) if part in now.parts else b""
-        yield *key, PART, part, now.vers[part], now.received_us, *figures, doc
+        yield *key, PART, part, now.vers[part], now.received_us, *figures, step.document(part)
     if len(now.parts) > 1:
         yield *key, SUM, "", now.ver, now.received_us, *figures, b""
 
 
 def _figures(state: StepState, at_us: int) -> tuple[Any, ...]:
-    """The columns of `step` from its place to `selected`."""
+    """The columns of `state` from its place to `selected`."""
     values, ledger = state.values, state.ledger
     return (
         at_us, values["index"], values["pipeline"], values["name"], values["step_type"], STATUS_RANK[values["status"]],
@@ -90,23 +134,27 @@ def _figures(state: StepState, at_us: int) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
+_NO_SUMS: Final[tuple[Any, ...]] = (None, None, None, None, 0, 0, 0, 0, 0, 0, 0, {})  # the last columns of `listed`
+
+
 def run_list_rows(name: RunName, run: Written) -> Iterable[tuple[Any, ...]]:
-    """The rows of `run_list`: its place, and that it left another."""
+    """The rows of `listed` of a run: its place, and that it left another."""
     project, run_id = name
     now = run.now
-    state = run_state(now.parts)
+    state = run.run_state()
     at_us = place_us(state, now.received_us)
     if run.before is not None:
         was_us = place_us(run_state(run.before.parts), run.before.received_us)
         if was_us != at_us:
-            yield project, was_us, run_id, now.ver, 1, now.week, None, 0, {}, 0
+            yield RUN, project, was_us, run_id, "", 0, now.ver, 1, 0, now.week, None, 0, 0, {}, *_NO_SUMS
     tags = {key: tag_text(value) for key, value in (state["tags"] or {}).items()}
-    size = sum(len(encode_json(values)) for values in now.parts.values())
-    yield project, at_us, run_id, now.ver, 0, now.week, state["pipeline"], STATUS_RANK[state["status"]], tags, size
+    known, status = int(bool(now.parts)), STATUS_RANK[state["status"]]
+    key = (RUN, project, at_us, run_id, "", 0)
+    yield *key, now.ver, 0, known, now.week, state["pipeline"], status, run.size, tags, *_NO_SUMS
 
 
 def step_list_rows(name: StepName, step: Written) -> Iterable[tuple[Any, ...]]:
-    """The rows of `step_list`: its place, and that it left another."""
+    """The rows of `listed` of a step: its place, and that it left another."""
     project, run_id, step_id, attempt = name
     now = step.now
     state = step.step_state()
@@ -115,8 +163,7 @@ def step_list_rows(name: StepName, step: Written) -> Iterable[tuple[Any, ...]]:
     if step.before is not None:
         was_us = place_us(step_state(step.before.parts).values, step.before.received_us)
         if was_us != at_us:
-            nothing: tuple[Any, ...] = (None, None, None, 0, None, None, 0, 0, 0, 0, 0, 0, 0, {}, 0)
-            yield project, was_us, run_id, step_id, attempt, now.ver, 1, 0, *nothing
+            yield STEP, project, was_us, run_id, step_id, attempt, now.ver, 1, 0, now.week, None, 0, 0, {}, *_NO_SUMS
     reasons: dict[str, int] = {}
     for (_, reason), n in state.reasons().items():
         reasons[reason] = reasons.get(reason, 0) + n
@@ -124,11 +171,17 @@ def step_list_rows(name: StepName, step: Written) -> Iterable[tuple[Any, ...]]:
     # items of which nobody knows whether they came out are not among those that did not
     counted_input = 0 if ledger.unaccounted is None else ledger.input or 0
     yield (
-        project, at_us, run_id, step_id, attempt, now.ver, 0, int(bool(now.parts)), values["pipeline"], values["name"],
-        values["step_type"], STATUS_RANK[values["status"]], duration_us, state.rejection_rate, counted_input,
-        ledger.accepted or 0, ledger.rejected or 0, ledger.not_selected or 0, ledger.errored or 0, ledger.selected or 0,
-        ledger.unaccounted or 0, reasons, sum(len(encode_json(part)) for part in now.parts.values()),
+        STEP, project, at_us, run_id, step_id, attempt, now.ver, 0, int(bool(now.parts)), now.week, values["pipeline"],
+        STATUS_RANK[values["status"]], step.size, {}, values["name"], values["step_type"], duration_us, state.rejection_rate,
+        counted_input, ledger.accepted or 0, ledger.rejected or 0, ledger.not_selected or 0, ledger.errored or 0,
+        ledger.selected or 0, ledger.unaccounted or 0, reasons,
     )  # fmt: skip
+
+
+def hour_rows(hours: Iterable[tuple[str, int]], process: str, at_us: int) -> list[tuple[Any, ...]]:
+    """The rows of `listed` that say when a process last wrote steps of these (project, hour)."""
+    nothing = (0, 0, 0, None, 0, 0, {}, *_NO_SUMS)
+    return [(HOUR, project, hour * HOUR_US, process, "", 0, at_us, *nothing) for project, hour in hours]
 
 
 def fingerprints_of(head: bytes, data: bytes) -> set[int]:

@@ -81,6 +81,8 @@ class Control(KeyStore, Protocol):
 class ClickHouseStore:
     """A Store on ClickHouse; `xray_server.store.Store` says what each method returns. `write` from one thread at a time."""
 
+    gather_s = 0.1
+
     def __init__(self, url: str, control: Control) -> None:
         address = parse_address(url)
         self._control = control

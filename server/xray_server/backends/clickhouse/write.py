@@ -15,18 +15,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 
 import xxhash
 
 from xray_server.backends.clickhouse import parts
 from xray_server.backends.clickhouse.cluster import Shard
-from xray_server.backends.clickhouse.delete import deleted_among, forget_runs
-from xray_server.backends.clickhouse.erase import erase_from_runs, erased_items
+from xray_server.backends.clickhouse.delete import forget_runs
+from xray_server.backends.clickhouse.erase import erase_from_runs, removed
 from xray_server.backends.clickhouse.parts import PART, SUM, RunName, StepName, Stored
 from xray_server.backends.clickhouse.rows import (
     KNOWN,
+    SAMPLE,
+    VER,
+    VERDICT,
+    EvidenceRow,
     Written,
     fingerprints_of,
+    hour_rows,
     run_list_rows,
     run_rows,
     step_list_rows,
@@ -63,7 +69,8 @@ class ShardWriter:
         self._of = shard
         self._shard = shard.group()  # of the write that is under way
         self._projects: dict[str, int] = {}
-        self.rows_an_insert = 0  # of the last one into `step`
+        self._process, self._last_us = str(uuid4()), 0
+        self.rows_an_insert = 0  # of the last one into `state`
 
     def write(self, batches: Sequence[Batch]) -> None:
         """Write all batches, but for what is of deleted runs. Written again, they come to the same.
@@ -76,12 +83,11 @@ class ShardWriter:
         folded = fold(batches, self._number)
         shard, runs, steps = self._shard, *self._names(folded)
         projects = list(self._projects)
-        stored_runs, stored_steps, gone, erased = shard.together(
-            lambda: parts.stored_runs(shard, runs),
-            lambda: parts.stored_steps(shard, steps),
-            lambda: deleted_among(shard, runs),
-            lambda: erased_items(shard, projects),
+        stored_runs, (gone, erased) = shard.together(
+            lambda: parts.stored_runs(shard, runs), lambda: removed(shard, runs, projects)
         )
+        # a step is written with its run or after it: of runs that are new there is none
+        stored_steps = parts.stored_steps(shard, [name for name in steps if name[:2] in stored_runs])
         if gone:
             keys = {(self._projects[project], run_id) for project, run_id in gone}
             folded = fold(without(batches, keys, self._number), self._number)
@@ -90,7 +96,7 @@ class ShardWriter:
             erase_from_batch(folded, of, self._place_of)
         self._write(folded, stored_runs, stored_steps)
         # what was deleted while this was written
-        deleted, since = shard.together(lambda: deleted_among(shard, runs), lambda: erased_items(shard, projects))
+        deleted, since = removed(shard, runs, projects)
         if deleted:
             forget_runs(shard, deleted)
         if since != erased:
@@ -112,20 +118,14 @@ class ShardWriter:
         steps = self._merge(dict(zip(step_names, folded.steps.values())), folded, stored_steps, states.step_part)
         for run in runs.values():
             if run.before is None:
-                run.now.week = place_us(run_state(run.now.parts), run.now.received_us) // WEEK_US
+                run.now.week = place_us(run.run_state(), run.now.received_us) // WEEK_US
         for key, step in steps.items():
             step.now.week = runs[key[:2]].now.week
-        of_steps = [row for name, step in steps.items() for row in step_rows(name, step)]
-        self.rows_an_insert = len(of_steps)
-        self._shard.insert_all(
-            {
-                **self._set_rows(folded, runs),
-                "step": of_steps,
-                "run": [row for name, run in runs.items() for row in run_rows(name, run)],
-                "client": self._client_rows(folded),
-            }
-        )
-        self._meet_others(runs, steps)
+        rows = [row for name, run in runs.items() for row in run_rows(name, run)]
+        rows += [row for name, step in steps.items() for row in step_rows(name, step)]
+        self.rows_an_insert = len(rows)
+        self._shard.insert_all({"state": rows, **self._set_rows(folded, runs), "client": self._client_rows(folded)})
+        self._meet_others(runs, steps, rows)
         self._insert_lists(runs, steps)
 
     def _place_of(self, key: tuple[int, str]) -> int | None:
@@ -161,28 +161,26 @@ class ShardWriter:
             written[name] = Written(before, now, changed, bool(given))
         return written
 
-    def _set_rows(self, folded: Folded, runs: Mapping[RunName, Written]) -> dict[str, list[tuple[Any, ...]]]:
+    def _set_rows(self, folded: Folded, runs: Mapping[RunName, Written]) -> dict[str, list[Any]]:
         """The rows of verdicts, of their items and of samples, by table."""
         names = list(self._projects)
-        verdict_rows: list[tuple[Any, ...]] = []
+        rows: list[EvidenceRow] = []
         items: dict[tuple[Any, ...], int] = {}
         for place, ((project, run_id, step_id, attempt), each) in enumerate(folded.verdicts):
-            key = (names[project], runs[names[project], run_id].now.week)
+            name, week = names[project], runs[names[project], run_id].now.week
             received_us = folded.received[project, run_id]
             head, data = verdict_documents(each)
-            times = (_LAST - received_us, received_us)
-            verdict_rows.append((*key, run_id, step_id, attempt, each.part, each.chunk, *times, place, head, data))
+            key = (VERDICT, name, week, run_id, step_id, attempt, each.part, each.chunk)
+            rows.append(EvidenceRow(*key, _LAST - received_us, received_us, place, head, data))
             for fingerprint in fingerprints_of(head, data):
-                item = (*key, fingerprint, run_id)
-                items[item] = received_us
-        sample_rows = []
+                items[name, week, fingerprint, run_id] = received_us
         for (project, run_id, step_id, attempt), record in folded.samples:
             text = bytes(record.samples)
             ver = record.rev << 64 | xxhash.xxh3_64_intdigest(text)
-            key = (names[project], runs[names[project], run_id].now.week)
-            sample_rows.append((*key, run_id, step_id, attempt, record.part, record.chunk, record.rev, ver, text))
-        item_rows = [(*item, received_us) for item, received_us in items.items()]
-        return {"verdict": verdict_rows, "item": item_rows, "sample": sample_rows}
+            week = runs[names[project], run_id].now.week
+            key = (SAMPLE, names[project], week, run_id, step_id, attempt, record.part, record.chunk)
+            rows.append(EvidenceRow(*key, ver, text=text))
+        return {"evidence": rows, "item": [(*item, received_us) for item, received_us in items.items()]}
 
     def _client_rows(self, folded: Folded) -> list[tuple[Any, ...]]:
         names = list(self._projects)
@@ -193,14 +191,40 @@ class ShardWriter:
             rows.append((names[project], record.part, ver, received_us, document))
         return rows
 
-    def _meet_others(self, runs: dict[RunName, Written], steps: dict[StepName, Written]) -> None:
-        """Take in the parts that other processes wrote of the same runs and steps since these were read."""
+    def _meet_others(
+        self, runs: dict[RunName, Written], steps: dict[StepName, Written], inserted: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Take in the parts that other processes wrote of the same runs and steps since these were read.
+
+        Args:
+            inserted: the rows of `state`.
+        """
+        alone = self._alone([name for name, run in runs.items() if run.before is None], inserted)
+        some_runs = {name: run for name, run in runs.items() if name not in alone}
+        some_steps = {name: step for name, step in steps.items() if name[:2] not in alone}
         _, met = self._shard.together(
-            lambda: self._take_in("run", "project, run_id", runs, parts.stored_runs),
-            lambda: self._take_in("step", "project, run_id, step_id, attempt", steps, parts.stored_steps),
+            lambda: self._take_in("run", "project, run_id", some_runs, parts.stored_runs),
+            lambda: self._take_in("step", "project, run_id, step_id, attempt", some_steps, parts.stored_steps),
         )
         rows = [row for name in met for row in step_rows(name, steps[name]) if row[KNOWN] == SUM]
-        self._shard.insert("step", rows)
+        self._shard.insert("state", rows)
+
+    def _alone(self, new: Sequence[RunName], rows: Sequence[tuple[Any, ...]]) -> set[RunName]:
+        """Those of the runs that were new of which there is nothing but what was inserted: nobody else has begun them."""
+        if not new:
+            return set()
+        inserted: dict[RunName, tuple[int, int]] = {}
+        for row in rows:
+            n, vers = inserted.get(row[1:4:2], (0, 0))  # project and run id
+            inserted[row[1:4:2]] = n + 1, vers + row[VER]
+        found = self._shard.rows(
+            bind(
+                "SELECT project, run_id, count(), sum(toUInt128(ver)) FROM state "
+                "WHERE kind <= 1 AND (project, run_id) IN ? GROUP BY project, run_id",
+                list(new),
+            )
+        )
+        return {(project, run_id) for project, run_id, *of in found if inserted.get((project, run_id)) == tuple(of)}
 
     def _take_in(
         self,
@@ -230,11 +254,7 @@ class ShardWriter:
 
     def _insert_lists(self, runs: Mapping[RunName, Written], steps: Mapping[StepName, Written]) -> None:
         listed = [row for name, run in runs.items() if run.said or run.new for row in run_list_rows(name, run)]
-        rows = [row for name, step in steps.items() if step.said or step.new for row in step_list_rows(name, step)]
-        touched: dict[tuple[str, int], int] = {}
-        for row in rows:
-            hour = row[0], row[1] // HOUR_US
-            touched[hour] = touched.get(hour, 0) + 1
-        now_us = time.time_ns() // 1000
-        hours = [(*hour, n, now_us) for hour, n in touched.items()]
-        self._shard.insert_all({"run_list": listed, "step_list": rows, "hour_touched": hours})
+        of_steps = [row for name, step in steps.items() if step.said or step.new for row in step_list_rows(name, step)]
+        hours = {(row[1], row[2] // HOUR_US) for row in of_steps}
+        self._last_us = max(time.time_ns() // 1000, self._last_us + 1)  # a clock that is put back does not take it back
+        self._shard.insert("listed", listed + of_steps + hour_rows(hours, self._process, self._last_us))

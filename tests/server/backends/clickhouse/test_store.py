@@ -101,6 +101,8 @@ def test_the_replicated_form_of_every_table_names_its_path_and_replica() -> None
         assert len(plain) == len(replicated)
         assert not any("{" in each for each in plain)
         for each in replicated:
+            if each.startswith("CREATE VIEW"):
+                continue
             assert "Replicated" in each
             assert "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'" in each
             assert "{replacing}" not in each
@@ -140,9 +142,9 @@ def test_two_processes_that_write_parts_of_one_step_at_once_list_it_as_both_say(
         first, second = store._writers[0], other._writers[0]
         met = second._meet_others
 
-        def meanwhile(runs: object, steps: object) -> None:
+        def meanwhile(runs: object, steps: object, inserted: object) -> None:
             first.write([Batch([step("a", 3), RunRecord(v=1, run_id="r", part="a", tags={"a": "x"})], "default", NOW)])
-            met(runs, steps)  # type: ignore[arg-type]
+            met(runs, steps, inserted)  # type: ignore[arg-type]
 
         second._meet_others = meanwhile  # type: ignore[method-assign,assignment]
         second.write([Batch([step("b", 4), RunRecord(v=1, run_id="r", part="b", tags={"b": "y"})], "default", NOW)])
@@ -180,9 +182,9 @@ def test_health_says_how_many_parts_there_are_and_how_much_room(store: ClickHous
     store.write([Batch([step("a", 1), RunRecord(v=1, run_id="r", part="a", started_us=NOW)], "default", NOW)])
     health = store.health()
     assert (health.kind, health.runs, health.newest_us) == ("clickhouse", 1, NOW)
-    assert health.details["parts"] >= 6
+    assert health.details["parts"] >= 2
     assert health.details["free_bytes"] > 0
-    assert health.details["rows_an_insert"] == 1
+    assert health.details["rows_an_insert"] == 2
     assert store.check() == []
 
 
@@ -194,9 +196,9 @@ def test_metrics_have_parts_replicas_and_the_size_of_inserts(store: ClickHouseSt
     finally:
         server.stop()
     figures = dict(line.split() for line in text.splitlines() if line.startswith("xray_store_"))
-    assert float(figures["xray_store_parts"]) >= 4
+    assert float(figures["xray_store_parts"]) >= 2
     assert float(figures["xray_store_parts_in_fullest_partition"]) >= 1
-    assert float(figures["xray_store_rows_an_insert"]) == 1
+    assert float(figures["xray_store_rows_an_insert"]) == 2  # a step, and that its run was heard of
     assert (float(figures["xray_store_replicas_behind"]), float(figures["xray_store_shards_away"])) == (0, 0)
 
 

@@ -1,60 +1,62 @@
 -- Every table lies on each shard by itself; {replacing}(VERSION) is ReplacingMergeTree, or its replicated form.
--- Keys are identities alone: what a later revision may change is in no key, but in the two lists, which are only hints: what
+-- An insert costs ClickHouse about the same whatever it holds, so what is written together and kept equally long is one table,
+-- and `kind` says what a row is of: `state` and `listed` as long as ledgers, `evidence` as long as verdicts (samples may go before).
+-- Each kind is read by a view of its own.
+-- Keys are identities alone: what a later revision may change is in no key, but in the lists, which are only hints: what
 -- they name is looked up by its identity before it is believed.
 
--- What was said of runs. known: 0 heard of, 1 a part. A row without a document is a part that no longer counts.
-CREATE TABLE run (
-    project LowCardinality(String), week UInt32 CODEC(Delta, ZSTD(1)), run_id String CODEC(ZSTD(1)), known UInt8, part String CODEC(ZSTD(1)),
-    ver UInt64 CODEC(ZSTD(1)), received_us Int64 CODEC(Delta, ZSTD(1)), doc String CODEC(ZSTD(3))
-) ENGINE = {replacing}(ver) PARTITION BY week ORDER BY (project, run_id, known, part)
-SETTINGS index_granularity = 1024, {durable};
-
--- What was said of step attempts. known: 0 heard of, 1 a part, 2 the sum of several parts (no document).
-CREATE TABLE step (
-    project LowCardinality(String), week UInt32 CODEC(Delta, ZSTD(1)), run_id String CODEC(ZSTD(1)), step_id String CODEC(ZSTD(1)),
+-- What was said of runs (kind 0) and of step attempts (kind 1). known: 0 heard of, 1 a part, 2 the sum of several parts of a
+-- step (no document). A row without a document is a part that no longer counts.
+CREATE TABLE state (
+    kind UInt8, project LowCardinality(String), week UInt32 CODEC(Delta, ZSTD(1)), run_id String CODEC(ZSTD(1)), step_id String CODEC(ZSTD(1)),
     attempt UInt32 CODEC(T64, ZSTD(1)), known UInt8, part String CODEC(ZSTD(1)), ver UInt64 CODEC(ZSTD(1)), received_us Int64 CODEC(Delta, ZSTD(1)),
     at_us Int64 CODEC(Delta, ZSTD(1)), position Nullable(Int64) CODEC(ZSTD(1)), pipeline LowCardinality(Nullable(String)),
     name LowCardinality(Nullable(String)), step_type LowCardinality(Nullable(String)), status UInt8, flags UInt8,
     duration_us Nullable(Int64) CODEC(ZSTD(1)), input UInt64 CODEC(T64, ZSTD(1)), accepted UInt64 CODEC(T64, ZSTD(1)),
     rejected UInt64 CODEC(T64, ZSTD(1)), not_selected UInt64 CODEC(T64, ZSTD(1)), errored UInt64 CODEC(T64, ZSTD(1)),
-    selected UInt64 CODEC(T64, ZSTD(1)), doc String CODEC(ZSTD(3))
-) ENGINE = {replacing}(ver) PARTITION BY week ORDER BY (project, run_id, step_id, attempt, known, part)
-SETTINGS index_granularity = 1024, {durable};
+    selected UInt64 CODEC(T64, ZSTD(1)), doc String CODEC(ZSTD(1))
+) ENGINE = {replacing}(ver) PARTITION BY week ORDER BY (project, kind, run_id, step_id, attempt, known, part)
+SETTINGS index_granularity = 512, {durable};
 
--- Runs by time. gone: the run has another place by now.
-CREATE TABLE run_list (
-    project LowCardinality(String), at_us Int64 CODEC(Delta, ZSTD(1)), run_id String CODEC(ZSTD(1)), ver UInt64 CODEC(ZSTD(1)), gone UInt8,
-    week UInt32 CODEC(Delta, ZSTD(1)), pipeline LowCardinality(Nullable(String)), status UInt8, tags Map(LowCardinality(String), String) CODEC(ZSTD(1)),
-    bytes UInt32 CODEC(T64, ZSTD(1))
-) ENGINE = {replacing}(ver) PARTITION BY intDiv(at_us, 604800000000) ORDER BY (project, at_us, run_id)
-SETTINGS index_granularity = 2048, {durable};
+CREATE VIEW run AS SELECT project, week, run_id, known, part, ver, received_us, doc FROM state WHERE kind = 0;
 
--- Steps by time, with all that lists and sums over time ask. unaccounted and counted_input are what hourly sums add.
-CREATE TABLE step_list (
-    project LowCardinality(String), at_us Int64 CODEC(Delta, ZSTD(1)), run_id String CODEC(ZSTD(1)), step_id String CODEC(ZSTD(1)),
-    attempt UInt32 CODEC(T64, ZSTD(1)), ver UInt64 CODEC(ZSTD(1)), gone UInt8, known UInt8, pipeline LowCardinality(Nullable(String)),
-    name LowCardinality(Nullable(String)), step_type LowCardinality(Nullable(String)), status UInt8,
+CREATE VIEW step AS SELECT * EXCEPT kind FROM state WHERE kind = 1;
+
+-- By time: runs (kind 0), steps (kind 1) with all that lists and sums over time ask, and which server process wrote steps of an
+-- hour, and when last (kind 2: run_id is the process, ver the time). gone: it has another place by now. unaccounted and
+-- counted_input are what hourly sums add.
+CREATE TABLE listed (
+    kind UInt8, project LowCardinality(String), at_us Int64 CODEC(Delta, ZSTD(1)), run_id String CODEC(ZSTD(1)), step_id String CODEC(ZSTD(1)),
+    attempt UInt32 CODEC(T64, ZSTD(1)), ver UInt64 CODEC(ZSTD(1)), gone UInt8, known UInt8, week UInt32 CODEC(Delta, ZSTD(1)),
+    pipeline LowCardinality(Nullable(String)), status UInt8, bytes UInt32 CODEC(T64, ZSTD(1)), tags Map(LowCardinality(String), String) CODEC(ZSTD(1)),
+    name LowCardinality(Nullable(String)), step_type LowCardinality(Nullable(String)),
     duration_us Nullable(Int64) CODEC(ZSTD(1)), rate Nullable(Float64) CODEC(ZSTD(1)), counted_input UInt64 CODEC(T64, ZSTD(1)),
     accepted UInt64 CODEC(T64, ZSTD(1)), rejected UInt64 CODEC(T64, ZSTD(1)), not_selected UInt64 CODEC(T64, ZSTD(1)),
     errored UInt64 CODEC(T64, ZSTD(1)), selected UInt64 CODEC(T64, ZSTD(1)), unaccounted Int64 CODEC(T64, ZSTD(1)),
-    reasons Map(LowCardinality(String), UInt64) CODEC(ZSTD(1)), bytes UInt32 CODEC(T64, ZSTD(1))
-) ENGINE = {replacing}(ver) PARTITION BY intDiv(at_us, 604800000000) ORDER BY (project, at_us, run_id, step_id, attempt)
-SETTINGS index_granularity = 4096, {durable};
+    reasons Map(LowCardinality(String), UInt64) CODEC(ZSTD(1))
+) ENGINE = {replacing}(ver) PARTITION BY intDiv(at_us, 604800000000) ORDER BY (project, kind, at_us, run_id, step_id, attempt)
+SETTINGS index_granularity = 2048, {durable};
 
--- Chunks of verdicts; ver falls as time goes on, so that the first copy of a chunk stays.
-CREATE TABLE verdict (
-    project LowCardinality(String), week UInt32 CODEC(Delta, ZSTD(1)), run_id String CODEC(ZSTD(1)), step_id String CODEC(ZSTD(1)),
-    attempt UInt32 CODEC(T64, ZSTD(1)), part String CODEC(ZSTD(1)), chunk String CODEC(ZSTD(1)), ver UInt64 CODEC(ZSTD(1)),
-    received_us Int64 CODEC(Delta, ZSTD(1)), place UInt32 CODEC(T64, ZSTD(1)), head String CODEC(ZSTD(1)), data String CODEC(ZSTD(1))
-) ENGINE = {replacing}(ver) PARTITION BY week ORDER BY (project, run_id, step_id, attempt, part, chunk)
+CREATE VIEW run_list AS SELECT project, at_us, run_id, ver, gone, week, pipeline, status, tags, bytes FROM listed WHERE kind = 0;
+
+CREATE VIEW step_list AS SELECT * EXCEPT (kind, week, tags) FROM listed WHERE kind = 1;
+
+CREATE VIEW hour_touched AS SELECT project, at_us, run_id AS process, ver AS last_us FROM listed WHERE kind = 2;
+
+-- Chunks of verdicts (kind 0) and samples (kind 1). The version of a chunk of verdicts falls as time goes on, so that its first
+-- copy stays; that of a sample is its revision and a hash of its text. A sample without its text was kept for long enough.
+CREATE TABLE evidence (
+    kind UInt8, project LowCardinality(String), week UInt32 CODEC(Delta, ZSTD(1)), run_id String CODEC(ZSTD(1)), step_id String CODEC(ZSTD(1)),
+    attempt UInt32 CODEC(T64, ZSTD(1)), part String CODEC(ZSTD(1)), chunk String CODEC(ZSTD(1)), ver UInt128 CODEC(ZSTD(1)),
+    received_us Int64 CODEC(Delta, ZSTD(1)), place UInt32 CODEC(T64, ZSTD(1)), head String CODEC(ZSTD(1)), data String CODEC(ZSTD(1)),
+    text String CODEC(ZSTD(1))
+) ENGINE = {replacing}(ver) PARTITION BY week ORDER BY (project, kind, run_id, step_id, attempt, part, chunk)
 SETTINGS index_granularity = 512, {durable};
 
-CREATE TABLE sample (
-    project LowCardinality(String), week UInt32 CODEC(Delta, ZSTD(1)), run_id String CODEC(ZSTD(1)), step_id String CODEC(ZSTD(1)),
-    attempt UInt32 CODEC(T64, ZSTD(1)), part String CODEC(ZSTD(1)), chunk String CODEC(ZSTD(1)), rev UInt64 CODEC(ZSTD(1)),
-    ver UInt128 CODEC(ZSTD(1)), text String CODEC(ZSTD(3))
-) ENGINE = {replacing}(ver) PARTITION BY week ORDER BY (project, run_id, step_id, attempt, part, chunk)
-SETTINGS index_granularity = 512, {durable};
+CREATE VIEW verdict AS SELECT * EXCEPT (kind, text) FROM evidence WHERE kind = 0;
+
+CREATE VIEW sample AS SELECT * EXCEPT (kind, received_us, place, head, data), toUInt64(bitShiftRight(ver, 64)) AS rev
+FROM evidence WHERE kind = 1 AND notEmpty(text);
 
 -- Which runs may hold an item. fp is its fingerprint, 0 where a set is too large to have a row for each of its items.
 CREATE TABLE item (
@@ -66,12 +68,6 @@ SETTINGS index_granularity = 1024, {durable};
 CREATE TABLE client (
     project LowCardinality(String), part String, ver UInt128, received_us Int64, doc String CODEC(ZSTD(1))
 ) ENGINE = {replacing}(ver) ORDER BY (project, part)
-SETTINGS {durable};
-
--- How often steps of an hour were written, and when last: sums made of it at that count are still right.
-CREATE TABLE hour_touched (
-    project LowCardinality(String), hour UInt32, n SimpleAggregateFunction(sum, UInt64), last_us SimpleAggregateFunction(max, Int64)
-) ENGINE = {aggregating} PARTITION BY intDiv(hour, 168) ORDER BY (project, hour)
 SETTINGS {durable};
 
 CREATE TABLE hourly (
