@@ -2,6 +2,9 @@
 
 While one transaction commits, the next group gathers, so that a slow disk makes groups larger, not requests fewer. The queue
 is bounded; beyond the bound a request is turned away at once (429). Knows no HTTP and no SQL.
+
+Where a write costs about the same whatever is in it (`WritesInGroups`), a group also waits for the senders whose last request
+was answered just now: without that, those who take turns would halve every group.
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ from typing import Final
 
 from xray_core.safety import swallow
 from xray_server.errors import QueueFullError
-from xray_server.store import Batch, Store, StoreUnavailableError
+from xray_server.store import Batch, Store, StoreUnavailableError, WritesInGroups
 
 # 20,000 records take about a second: the longest that a request waits for the one before it.
 MAX_GROUP_RECORDS: Final = 20_000
 MAX_WAITING_BYTES: Final = 128 * 1024 * 1024
 MAX_WAITING_BATCHES: Final = 1_000
+GATHER_SHARE: Final = 0.25  # of the time that the last write took, a group may wait for those who are expected
 FAILING_S: Final = 30.0  # a failure that is older says nothing: nobody may have written since
 
 Refusals = dict[int, str]
@@ -55,6 +59,8 @@ class Committer:
         after_commit: Callable[[], None] | None = None,
     ) -> None:
         self._store = store
+        self._gather_s = store.gather_s if isinstance(store, WritesInGroups) else 0.0
+        self._expected = 0  # senders that were there during the last write
         self._after_commit = after_commit  # called on the writing thread: must be quick and never raise
         self._max_bytes = max_waiting_bytes
         self._max_batches = max_waiting_batches
@@ -116,6 +122,9 @@ class Committer:
 
     def _next_group(self) -> list[tuple[Batch, Future[Refusals]]]:
         with self._wake:
+            if self._expected > 1:
+                gather_s = min(self._gather_s, self._last_commit_s * GATHER_SHARE)
+                self._wake.wait_for(lambda: self._closed or len(self._waiting) >= self._expected, gather_s)
             while not self._waiting and not self._closed:
                 self._wake.wait()
             group: list[tuple[Batch, Future[Refusals]]] = []
@@ -143,6 +152,7 @@ class Committer:
                 future.set_exception(error)
             return
         with self._wake:
+            self._expected = len(group) + len(self._waiting)
             self._commits += 1
             self._failure = None
             self._records += sum(len(batch.records) for batch, _ in group)

@@ -19,7 +19,7 @@ from xray_server.store.answers import (
     TrendPoint,
 )
 from xray_server.store.keys import Key, KeyStore
-from xray_server.store.protocol import Store
+from xray_server.store.protocol import Store, WritesInGroups
 from xray_server.store.questions import (
     DEFAULT_PROJECT,
     KINDS_KEPT,
@@ -64,4 +64,5 @@ __all__ = [
     "StoredSet",
     "StoredStep",
     "TrendPoint",
+    "WritesInGroups",
 ]

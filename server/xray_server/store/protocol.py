@@ -14,7 +14,7 @@ no HTTP and no HTML. The rules:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from xray_core.journey import LookedUp
 from xray_server.store.answers import (
@@ -33,6 +33,17 @@ from xray_server.store.answers import (
     TrendPoint,
 )
 from xray_server.store.questions import MAX_PAGE_BYTES, Batch, Prune, RunFilter, StepFilter
+
+
+@runtime_checkable
+class WritesInGroups(Protocol):
+    """A store to which a write costs about the same whatever is in it.
+
+    Attributes:
+        gather_s: for so long at most a group waits for more.
+    """
+
+    gather_s: float
 
 
 class Store(Protocol):

@@ -252,6 +252,29 @@ def test_when_the_disk_is_behind_requests_are_turned_away_and_those_taken_are_co
     store.close()
 
 
+def test_a_store_that_writes_in_groups_waits_for_those_whose_request_was_answered_just_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Grouping(StalledStore):
+        gather_s = 30.0
+
+    monkeypatch.setattr("xray_server.ingest.committer.GATHER_SHARE", 1e9)
+    store = Grouping(tmp_path / "xray.db")
+    committer = Committer(store)
+    first = committer.submit(batch("a"), 10)
+    assert store.entered.wait(10)
+    others = [committer.submit(batch(name), 10) for name in "bc"]
+    store.go.set()
+    assert first.result(10) == {}
+    others.append(committer.submit(batch("d"), 10))
+    assert [future.result(10) for future in others] == [{}] * 3
+    assert store.groups == [1, 3]
+    began = time.monotonic()
+    assert committer.close(), "the end is not waited with"
+    assert time.monotonic() - began < 20
+    store.close()
+
+
 def test_a_full_queue_is_a_429_with_retry_after(tmp_path: Path) -> None:
     store = StalledStore(tmp_path / "xray.db")
     server = LoopbackServer(store, max_waiting_batches=1)

@@ -316,6 +316,11 @@ def merged(known: Parts, incoming: Parts, as_part: Any) -> tuple[Parts, set[str]
     both = dict(known)
     for name, values in incoming.items():
         keep_newest(both, name, values, as_part)
-    for name in states.surplus_posted({name: as_part(name, values) for name, values in both.items()}):
-        del both[name]
-    return both, {name for name in both.keys() | known.keys() if both.get(name) != known.get(name)}
+    surplus: list[str] = []
+    if len(both) > states.MAX_POSTED_PARTS:
+        posted = {name: as_part(name, values) for name, values in both.items() if name.startswith(states.POSTED)}
+        surplus = states.surplus_posted(posted)
+        for name in surplus:
+            del both[name]
+    # of a step with hundreds of parts only those that were given can have changed
+    return both, {name for name in (*incoming, *surplus) if both.get(name) != known.get(name)}
