@@ -74,11 +74,29 @@ def first_time(what: str) -> bool:
     return True
 
 
-def die_half_delivered() -> None:
-    """End this process by SIGKILL when the server has what it said so far."""
+def deliver() -> None:
+    """Return when the server has what this process said so far."""
     for client in living_clients():
         assert client.flush(30)
+
+
+def die_half_delivered() -> None:
+    """End this process by SIGKILL when the server has what it said so far."""
+    deliver()
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave_word(what: str) -> None:
+    """Tell the other processes that this has happened."""
+    (Path(os.environ["JUDGED_DIR"]) / what).touch()
+
+
+def wait_for_word(what: str, timeout_s: float = 60.0) -> None:
+    """Return when another process has told that this has happened."""
+    deadline = time.monotonic() + timeout_s
+    while not (Path(os.environ["JUDGED_DIR"]) / what).exists():
+        assert time.monotonic() < deadline, f"nobody said {what}"
+        time.sleep(0.02)  # between two looks, up to the deadline
 
 
 def run_job(xray: XRay, job: Callable[[], Any]) -> dict[str, Any]:

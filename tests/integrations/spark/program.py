@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyspark.find_spark_home import _find_spark_home
 from pyspark.sql import SparkSession
 from xray_spark import foreach_partition, map_in_pandas, pandas_udf, udf
 
@@ -67,6 +72,26 @@ def java_above(pid: int) -> int:
     raise AssertionError("no executor above this worker")
 
 
+def speculated(spark: SparkSession) -> int:
+    """One attempt is slow, so Spark gives its partition to the other host too; the second attempt is the one that ends."""
+    return int(map_in_pandas(frame_of(spark), judge_frames_slowly_once, "id long").count())
+
+
+def judge_frames_slowly_once(frames: Iterator[Any]) -> Iterator[Any]:
+    from pyspark import TaskContext
+
+    mine = TaskContext.get().partitionId() == judging.DIES_IN
+    slow = mine and judging.first_time("slow")
+    for frame in frames:
+        kept = set(judging.judged(frame["id"].tolist()))
+        yield frame[frame["id"].isin(kept)]
+        if slow:
+            judging.deliver()
+            judging.wait_for_word("judged again")
+    if mine and not slow:
+        judging.leave_word("judged again")
+
+
 def partitions(spark: SparkSession) -> int:
     foreach_partition(frame_of(spark), judge_rows)
     return -1
@@ -116,17 +141,57 @@ def bare_frames(frames: Iterator[Any]) -> Iterator[Any]:
         yield frame[frame["id"].isin(kept)]
 
 
+@contextmanager
+def two_hosts() -> Iterator[str]:
+    """The address of a cluster of two workers that Spark takes for two hosts: a second attempt goes to another host than the first."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    deploy = "org.apache.spark.deploy"
+    address = f"spark://127.0.0.1:{port}"
+    commands = [[f"{deploy}.master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0"]]
+    for host in ("127.0.0.1", "127.0.0.2"):
+        own = ["--host", host, "--cores", "1", "--memory", "1g", "--work-dir", f"work-{host}", "--webui-port", "0"]
+        commands.append([f"{deploy}.worker.Worker", *own, address])
+    run = str(Path(_find_spark_home()) / "bin" / "spark-class")
+    with open("cluster.log", "wb") as log, ExitStack() as opened:
+        for command in commands:
+            process = subprocess.Popen([run, *command], stdout=log, stderr=log)
+            opened.callback(process.wait, 30)
+            opened.callback(process.terminate)
+        yield address
+
+
+SPECULATION = {
+    "spark.speculation": "true", "spark.speculation.interval": "100ms", "spark.speculation.quantile": "0.5",
+    "spark.driver.host": "127.0.0.1", "spark.cores.max": "2", "spark.executor.memory": "512m",
+    "spark.scheduler.minRegisteredResourcesRatio": "1.0", "spark.scheduler.maxRegisteredResourcesWaitingTime": "60s",
+}  # fmt: skip
+
+
 def main() -> None:
+    if sys.argv[1] != "speculated":
+        judge_on("local-cluster[2,1,1024]", {})
+        return
+    with two_hosts() as address:
+        judge_on(address, SPECULATION)
+
+
+def judge_on(master: str, settings: dict[str, str]) -> None:
     what = sys.argv[1]
     builder = (
-        SparkSession.builder.master("local-cluster[2,1,1024]")
+        SparkSession.builder.master(master)
+        .config(map=settings)
         .config("spark.ui.enabled", "false")
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", str(judging.ITEMS // judging.CHUNKS // 5))
         .config("spark.task.maxFailures", "4")
     )
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    jobs = {"killed": killed, "executor": executor, "partitions": partitions, "rows": rows, "batches": batches}
+    jobs = {
+        "killed": killed, "executor": executor, "speculated": speculated, "partitions": partitions, "rows": rows,
+        "batches": batches,
+    }  # fmt: skip
     try:
         with XRay("judging") as xray:
             if what in jobs:

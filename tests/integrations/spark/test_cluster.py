@@ -1,5 +1,5 @@
 """A million items judged by a real Spark of two executors, parts of which are killed, in an environment of its own. Spark puts
-a speculative attempt on another host than the first, which a cluster on one machine has not: tests/core/test_tasks.py.
+a speculative attempt on another host than the first: there the two executors are on two loopback addresses.
 
 Tests frames.py, calls.py and plugin.py.
 """
@@ -26,7 +26,7 @@ def live(tmp_path: Path) -> Iterator[Live]:
     server.stop()
 
 
-@pytest.mark.parametrize("job", ["killed", "executor", "partitions", "rows", "batches"])
+@pytest.mark.parametrize("job", ["killed", "executor", "speculated", "partitions", "rows", "batches"])
 def test_a_million_items_are_counted_once(job: str, live: Live, tmp_path: Path) -> None:
     python = environment("pyspark[sql]")
     found = run(python, PROGRAM, job, live=live, directory=tmp_path, items=ITEMS, chunks=CHUNKS)
