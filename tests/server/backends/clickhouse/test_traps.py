@@ -15,6 +15,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from xray_server.backends.clickhouse.hours import add_up
 from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.clickhouse.store import ClickHouseStore
+from xray_server.read.sample_search import DecisionFilter, DetailTest, search
 from xray_server.records.schema import Record, RunRecord, SamplesRecord, StepRecord
 from xray_server.store import Batch, RunFilter, StepFilter
 
@@ -116,10 +117,38 @@ def test_one_token_for_other_data_loses_the_second_block_in_silence(node: Node, 
     assert store.step("default", "r", "s")[0].ledger.rejected == 2
 
 
-def test_no_projection_and_no_materialised_view_is_relied_on(node: Node, store: ClickHouseStore) -> None:
-    """A projection stops deletions and merges by default; a view knows only what comes after it, and every copy of it."""
+def test_a_table_that_replaces_rows_takes_no_projection(node: Node, store: ClickHouseStore) -> None:
+    """By default it is refused; where it is allowed, it is lost or out of date when rows are replaced. We have none."""
+    with pytest.raises(DatabaseError, match="deduplicate_merge_projection_mode"):
+        node.command(
+            "CREATE TABLE naive (k UInt64, rate Float64, rev UInt64, PROJECTION p (SELECT * ORDER BY rate)) "
+            "ENGINE = ReplacingMergeTree(rev) ORDER BY k"
+        )
     assert count(node, "system.projections WHERE database = currentDatabase()") == 0
+
+
+def test_a_materialised_view_would_add_up_each_copy_of_what_comes_after_it_and_nothing_of_before(
+    node: Node, store: ClickHouseStore
+) -> None:
     assert count(node, "system.tables WHERE database = currentDatabase() AND engine = 'MaterializedView'") == 0
+    write(store, step(1, "completed", 2, run_id="before"))
+    node.command(
+        "CREATE MATERIALIZED VIEW naive (steps UInt64, rejected UInt64) ENGINE = SummingMergeTree ORDER BY () "
+        "AS SELECT count() AS steps, sum(rejected) AS rejected FROM listed WHERE kind = 1"
+    )
+    try:
+        write(store, step(1, "completed", 4))
+        write(store, step(2, "completed", 6))
+        assert node.rows("SELECT sum(steps), sum(rejected) FROM naive") == [(2, 10)], (
+            "both revisions of the second, and no first"
+        )
+    finally:
+        node.command("DROP TABLE naive SYNC")
+    (point,) = store.trend("default", pipeline=None, name=None, since_us=0, until_us=NOW * 2)
+    assert (point.steps, point.rejected) == (2, 8)
+
+
+def test_sums_that_were_made_hold_until_somebody_writes_to_their_hour(node: Node, store: ClickHouseStore) -> None:
     write(store, step(1, "completed", 4))
     write(store, step(1, "completed", 4), step(2, "completed", 6))
     assert count(node, "step_list WHERE name = 'n'") > 1, "what a view would have added up"
@@ -161,6 +190,32 @@ def test_details_come_back_as_they_were_sent_where_a_json_column_would_refuse_or
     write(store, SamplesRecord(1, "r", "s", _raw(text), 1, "a", "live", 1))
     found = store.samples("default", "r")["s", 1]
     assert [each["details"] for each in sorted(found, key=lambda each: int(each["item_id"]))] == HARD
+
+
+def test_numbers_in_details_are_compared_where_a_json_column_throws_loses_or_makes_them_up(
+    store: ClickHouseStore, node: Node
+) -> None:
+    large = 9_007_199_254_740_993  # 2^53 + 1: no Float64 holds it
+    given: list[dict[str, Any]] = [{"m": large}, {"m": "t"}, {"m": 1.5}, {"x": 1}]
+    node.command("CREATE TABLE naive (k UInt64, d JSON(price Float64)) ENGINE = MergeTree ORDER BY k")
+    try:
+        assert all(_takes(node, k, details) for k, details in enumerate(given))
+        with pytest.raises(DatabaseError):
+            node.rows("SELECT k FROM naive WHERE d.m > 1")
+        assert count(node, "naive WHERE accurateCastOrNull(d.m, 'Float64') > 1") == 1, "the large one is lost"
+        assert count(node, "naive WHERE d.price < 1") == 4, "none of them has a price"
+    finally:
+        node.command("DROP TABLE naive SYNC")
+    samples = [{"item_id": str(k), "outcome": "rejected", "details": each} for k, each in enumerate(given)]
+    write(store, step(1, "completed", 4), SamplesRecord(1, "r", "s", _raw(json.dumps(samples)), 1, "a", "live", 1))
+
+    def found(path: str, comparison: Any, value: str) -> set[str]:
+        chosen = DecisionFilter(where=StepFilter(), details=[DetailTest(path, comparison, value)])
+        page = search(store, "default", chosen, limit=9, cursor=None)
+        return {each["item_id"] for each in page["decisions"]}
+
+    assert found("m", "gt", "1") == {"0", "2"}
+    assert found("price", "lt", "1") == set()
 
 
 def _raw(text: str) -> Any:
