@@ -33,8 +33,11 @@ class ReadOnlySQLiteStore(RelationalStore[SQLiteDatabase]):
         self._connections: list[sqlite3.Connection] = []
         try:
             check_current(self._connect(), str(self.path))
-        except sqlite3.Error as error:
-            raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.path} as SQLite: {error}") from error
+        except Exception as error:
+            self.close()
+            if isinstance(error, sqlite3.Error):
+                raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.path} as SQLite: {error}") from error
+            raise
 
     def _connect(self) -> sqlite3.Connection:
         wal = Path(f"{self.path}-wal")
@@ -42,9 +45,9 @@ class ReadOnlySQLiteStore(RelationalStore[SQLiteDatabase]):
         still = not os.access(self.path.parent, os.W_OK) and not wal.exists()
         uri = f"file:{quote(str(self.path))}?mode=ro{'&immutable=1' if still else ''}"
         db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA query_only = ON")
         with self._lock:
             self._connections.append(db)
+        db.execute("PRAGMA query_only = ON")
         return db
 
     def _read(self, question: Callable[[SQLiteDatabase], T]) -> T:

@@ -55,8 +55,11 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
             backup.make_private(self.path)
             self._writing = self._connect(readonly=False)
             migrate(self._writing, str(self.path))
-        except (sqlite3.Error, OSError) as error:
-            raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.path} as SQLite: {error}") from error
+        except Exception as error:
+            self._close_connections()
+            if isinstance(error, sqlite3.Error | OSError):
+                raise ConfigurationError(f"XRAY_DATABASE_URL: cannot open {self.path} as SQLite: {error}") from error
+            raise
         writing, self._segmenting = FileLock(self.path), FileLock(self.path)
         self._items, self._alerting = FileLock(self.path, "items-lock"), FileLock(self.path, "alerts-lock")
         self._locks = [writing, self._segmenting, self._items, self._alerting]
@@ -84,6 +87,8 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
     def _connect(self, *, readonly: bool) -> sqlite3.Connection:
         # autocommit: transactions are opened by name, where they are meant
         db = sqlite3.connect(self.path, timeout=self._busy_timeout_s, isolation_level=None, check_same_thread=False)
+        with self._lock:
+            self._connections.append(db)
         if not readonly:
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only a new file takes it; pruning then gives pages back
             db.execute("PRAGMA journal_mode = WAL")
@@ -93,8 +98,6 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
         db.execute("PRAGMA temp_store = MEMORY")
         if readonly:
             db.execute("PRAGMA query_only = ON")
-        with self._lock:
-            self._connections.append(db)
         return db
 
     def alert_store(self) -> SQLiteAlertStore:
@@ -207,12 +210,15 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
     def close(self) -> None:
         """Close all connections and locks. No call may follow."""
         self._compactor.close()
+        self._close_connections()
+        for lock in self._locks:
+            lock.close()
+
+    def _close_connections(self) -> None:
         with self._lock:
             for connection in self._connections[::-1]:
                 connection.close()
             self._connections.clear()
-        for lock in self._locks:
-            lock.close()
 
 
 def _retryable(error: Exception) -> bool:

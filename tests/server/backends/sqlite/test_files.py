@@ -139,3 +139,19 @@ def test_an_older_schema_that_can_only_be_read_says_what_to_do(tmp_path: Path) -
         db.execute("PRAGMA user_version = 2")
     with pytest.raises(ConfigurationError, match="open it once where it can be written"):
         open_store(f"sqlite:///{path}?mode=ro")
+
+
+def test_a_file_that_cannot_be_opened_is_left_closed(tmp_path: Path) -> None:
+    path = tmp_path / "xray.db"
+    (tmp_path / "text.db").write_text("no database at all, but long enough to be looked at" * 20)
+    filled(path)
+    kept = []  # with what their tracebacks hold: nothing is closed by being forgotten
+    for version in (2, 9_999):
+        with closing(sqlite3.connect(path)) as db:
+            db.execute(f"PRAGMA user_version = {version}")
+        for url in (f"{path}?mode=ro", *([str(path)] if version > 2 else []), str(tmp_path / "text.db")):
+            with pytest.raises(ConfigurationError) as raised:
+                open_store(f"sqlite:///{url}")
+            kept.append(raised.value)
+    open_files = [os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    assert [each for each in open_files if each.startswith(str(tmp_path))] == []
