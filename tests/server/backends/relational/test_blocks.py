@@ -9,6 +9,7 @@ import random
 import sqlite3
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -104,20 +105,19 @@ def test_sqlite_moves_the_samples_of_an_older_schema(tmp_path: Path) -> None:
     with_steps = open_store(f"sqlite:///{path}")
     with_steps.write([Batch(_steps(), "default", 1)])
     with_steps.close()
-    _to_before(
-        sqlite3.connect(path),
-        "sqlite",
-        "DROP TABLE deleted_item; DROP TABLE deleted_run; DROP TABLE sample_block; DROP TABLE step_block; DROP INDEX item_segment_last; "
-        "ALTER TABLE item_segment DROP COLUMN last; PRAGMA user_version = 4",
-    )
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
+        _to_before(
+            db,
+            "sqlite",
+            "DROP TABLE deleted_item; DROP TABLE deleted_run; DROP TABLE sample_block; DROP TABLE step_block; DROP INDEX item_segment_last; "
+            "ALTER TABLE item_segment DROP COLUMN last; PRAGMA user_version = 4",
+        )
         for step, chunk, samples in _OLD_ROWS:
             db.execute(
                 "INSERT INTO sample_chunk (step, part, chunk, rev, n, doc) "
                 "SELECT step.pk, part.id, ?, 1, 1, ? FROM step, part WHERE step.id = ? AND part.text = 'a'",
                 (chunk, pack(samples), step),
             )
-    db.close()
     store = open_store(f"sqlite:///{path}")
     _assert_moved(store)
     store.close()
