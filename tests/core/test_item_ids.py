@@ -84,7 +84,7 @@ def test_what_is_one_value_is_spelled_alike(item_id: Any, text: str) -> None:
 @pytest.mark.parametrize(
     "item_id",
     [
-        None, float("nan"), np.nan, np.float32("nan"), decimal.Decimal("NaN"), pd.NaT, pd.NA, np.datetime64("NaT"),
+        None, float("nan"), np.nan, np.float32("nan"), decimal.Decimal("NaN"), pd.NaT, pd.NA, np.datetime64("NaT", "ns"),
         pa.scalar(None), pa.scalar(None, pa.string()), (None, float("nan")), (),
     ],
 )  # fmt: skip

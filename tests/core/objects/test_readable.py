@@ -74,7 +74,7 @@ def test_pendulums_times_read_as_times() -> None:
 
 def test_missing_values_and_library_scalars_read_as_what_they_are() -> None:
     found = clean([pandas.NaT, pandas.NA, pandas.Timestamp("2013-06-14", tz="UTC"), pandas.Timedelta("1 day"), pandas.Period("2013-06"),
-                   numpy.datetime64("2013-06-14T07:30:00.000000001"), numpy.datetime64("NaT"), numpy.timedelta64(3, "D"), numpy.bool_(True)])  # fmt: skip
+                   numpy.datetime64("2013-06-14T07:30:00.000000001"), numpy.datetime64("NaT", "ns"), numpy.timedelta64(3, "D"), numpy.bool_(True)])  # fmt: skip
     assert found == [
         "NaT",
         "<NA>",
