@@ -101,14 +101,13 @@ def use(wheel: Path, version: str, python: Path, place: Path) -> None:
         f"{wheel}[{','.join(FOR_THE_PAGES)}]",
         *PACKAGES_FOR_THE_PAGES,
     )
-    run(sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-m", "stack", "tests/docs/test_blocks.py", cwd=ROOT,
-        env={**os.environ, "XRAY_TEST_PYTHON": str(made), "CI": ""})  # fmt: skip
+    follow(made)
     for framework in FRAMEWORKS:
         with_framework(wheel, framework, python, place / framework)
 
 
 def with_framework(wheel: Path, framework: str, python: Path, place: Path) -> None:
-    """The same story as the framework's tasks, in an environment of the versions that are shipped in its constraint file."""
+    """The same story as the framework's tasks, and its page, in an environment of the versions of its shipped constraint file."""
     made = environment(place / "venv", python)
     run(UV, "pip", "install", "--quiet", "--python", made, wheel)
     commands = Commands(made, place / "home")
@@ -116,6 +115,13 @@ def with_framework(wheel: Path, framework: str, python: Path, place: Path) -> No
     wanted = f"{wheel}[demo,{framework}]"
     run(UV, "pip", "install", "--quiet", "--python", made, "--constraint", constraints, wanted)
     commands.tells_the_story(f"--{framework}")
+    follow(made, "-k", f"docs/{framework}")
+
+
+def follow(python: Path, *chosen: str) -> None:
+    """The pages of the documentation, as they are printed; those of frameworks where they are installed."""
+    run(sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-m", "stack", *chosen, "tests/docs/test_blocks.py", cwd=ROOT,
+        env={**os.environ, "XRAY_TEST_PYTHON": str(python), "CI": ""})  # fmt: skip
 
 
 class Timed:
