@@ -14,7 +14,9 @@ _MAX_EACH: Final = 50
 _ROW_COUNT: Final = "dagster/row_count"
 _DATA_VERSION: Final = "dagster/data_version"
 _CODE_VERSION: Final = "dagster/code_version"  # on every materialization that Dagster makes of an output by itself
-KINDS: Final = frozenset({"STEP_OUTPUT", "ASSET_MATERIALIZATION", "ASSET_OBSERVATION", "ASSET_CHECK_EVALUATION"})
+KINDS: Final = frozenset({
+    "STEP_OUTPUT", "ASSET_MATERIALIZATION", "ASSET_OBSERVATION", "ASSET_CHECK_EVALUATION", "STEP_EXPECTATION_RESULT",
+})  # fmt: skip
 
 Event = tuple[str, str | None]  # asset, partition
 
@@ -48,6 +50,8 @@ class StepResults:
             self._asset_event("observed", data.asset_observation)
         elif kind == "ASSET_CHECK_EVALUATION":
             self._checked(data)
+        elif kind == "STEP_EXPECTATION_RESULT":
+            self._expected(data.expectation_result)
         elif kind == "STEP_OUTPUT" and data.metadata and not self._assets:  # an asset's is in its materialization
             name = data.step_output_handle.output_name
             self._named.setdefault("output_metadata", {})[name] = fields.plain_metadata(data.metadata)
@@ -118,8 +122,20 @@ class StepResults:
             **({"description": data.description} if getattr(data, "description", None) else {}),
             **fields.plain_metadata(data.metadata),
         }
-        checks = self._named.setdefault("checks", {})
-        if len(checks) < _MAX_EACH:
-            checks[f"{fields.key_text(data.asset_key)}:{data.check_name}"] = entry
+        self._keep("checks", f"{fields.key_text(data.asset_key)}:{data.check_name}", entry)
+
+    def _expected(self, result: Any) -> None:
+        entry = {
+            "passed": bool(result.success),
+            **({"description": result.description} if result.description else {}),
+            **fields.plain_metadata(result.metadata),
+        }
+        name, told = str(result.label or "result"), self._named.get("expectations", {})
+        self._keep("expectations", name if name not in told else f"{name} ({len(told) + 1})", entry)
+
+    def _keep(self, name: str, key: str, entry: dict[str, Any]) -> None:
+        kept = self._named.setdefault(name, {})
+        if len(kept) < _MAX_EACH:
+            kept[key] = entry
         else:
-            self._omitted.setdefault("checks", set()).add((data.check_name, fields.key_text(data.asset_key)))
+            self._omitted.setdefault(name, set()).add((key, None))

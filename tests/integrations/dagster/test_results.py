@@ -17,12 +17,14 @@ from dagster import (
     Definitions,
     DynamicOut,
     DynamicOutput,
+    ExpectationResult,
     HookContext,
     IOManager,
     MaterializeResult,
     MultiPartitionKey,
     MultiPartitionsDefinition,
     ObserveResult,
+    OpExecutionContext,
     RetryPolicy,
     StaticPartitionsDefinition,
     asset,
@@ -107,6 +109,27 @@ def test_more_partitions_than_are_kept_are_counted_and_their_rows_add_up(xray: C
     assert len(step["metadata"]["result.materialized"]) == 50
     assert step["metadata"]["result.materialized_omitted"] == 10
     assert step["output"]["size"] == 600
+
+
+@pytest.mark.filterwarnings("ignore:.*ExpectationResult.*:DeprecationWarning")
+def test_expectations_are_told_whether_they_were_met(xray: Captured) -> None:
+    @op
+    def loads(context: OpExecutionContext) -> int:
+        context.log_event(ExpectationResult(success=True, label="not_empty"))
+        context.log_event(ExpectationResult(success=False, label="not_empty", description="b", metadata={"rows": 0}))
+        context.log_event(ExpectationResult(success=True))
+        return 1
+
+    @job
+    def nightly() -> None:
+        loads()
+
+    assert nightly.execute_in_process().success
+    assert xray.step("loads")["metadata"]["result.expectations"] == {
+        "not_empty": {"passed": True},
+        "not_empty (2)": {"passed": False, "description": "b", "rows": 0},
+        "result": {"passed": True},  # the name that Dagster gives
+    }
 
 
 def test_the_same_rows_told_again_count_once(xray: Captured) -> None:
