@@ -98,7 +98,7 @@ class Adapter:
             return
         self._note_what_is_not_captured(run, handed_over)
         state = flow_run.state
-        crashed = error is not None and not _is_pause(error)
+        crashed = error is not None and not _is_pause(error) and not isinstance(error, GeneratorExit)
         tracking = self._steps.pop(f"subflow {flow_run.id}", None)
         if not crashed and not fields.is_final(state):
             # waits for a retry, or is paused: what there is is written down, and the next entry resumes the run
@@ -354,6 +354,20 @@ class Adapter:
     def _upstream(self, ids: list[str]) -> list[str]:
         """Of a subflow's result, the step that stands for it."""
         return [self._subflow_steps.get(each, each) for each in ids]
+
+    def hooks_begin(self, engine: Any) -> tuple[Step, Any] | None:
+        """Hooks of a task are about to be called: its step is current in them."""
+        task_run = engine.task_run
+        if task_run is None:
+            return None
+        run = self._run(self._run_id(task_run))
+        step = run.attach_step(fields.xray_id(task_run.id), attempt=max(1, task_run.run_count))
+        return step, context.enter((run, step))
+
+    def hooks_end(self, step: Step, tokens: Any) -> None:
+        """They have been called."""
+        context.leave(tokens)
+        step.detach()
 
     def rolled_back(self, engine: Any) -> None:
         """A transaction undid a task that had completed."""

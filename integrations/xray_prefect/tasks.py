@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import ContextVar
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, Final
 
 from xray_core.capture import context
 from xray_core.capture.step import Step
@@ -31,6 +31,8 @@ def wrap_task_engine(module: ModuleType, instrument: Instrument) -> None:
         else:
             replace(engine, "start", lambda original: _around(original, _TaskRun), instrument)
             replace(engine, "run_context", lambda original: _around(original, _Try), instrument)
+            hooking = _hooking_async if name.startswith("Async") else _hooking
+            replace(engine, "call_hooks", hooking, instrument)
     base = getattr(module, "BaseTaskRunEngine", None)
     if base is not None and "handle_rollback" in base.__dict__:
         replace(base, "handle_rollback", _rolling_back, instrument)
@@ -46,6 +48,42 @@ def _rolling_back(original: Callable[..., Any]) -> Callable[..., Any]:
             safely(adapter.rolled_back, self)
 
     return handle_rollback
+
+
+_HOOKS: Final = ("on_running_hooks", "on_completion_hooks", "on_failure_hooks")
+
+
+class _InItsStep:
+    """Around a task's hooks, which Prefect calls when its try is over: what they decide is this task's, and not that of the one around."""
+
+    __slots__ = ("_engine", "_entered")
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None:
+        has_hooks = any(getattr(self._engine.task, name, None) for name in _HOOKS)
+        self._entered = safely(adapter.hooks_begin, self._engine) if has_hooks else None
+
+    def __exit__(self, *error: object) -> None:
+        if self._entered is not None:
+            safely(adapter.hooks_end, *self._entered)
+
+
+def _hooking(original: Callable[..., Any]) -> Callable[..., Any]:
+    def call_hooks(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _InItsStep(self):
+            return original(self, *args, **kwargs)
+
+    return call_hooks
+
+
+def _hooking_async(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def call_hooks(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with _InItsStep(self):
+            return await original(self, *args, **kwargs)
+
+    return call_hooks
 
 
 def _around(original: Callable[..., Any], wrapper: type[_TaskRun]) -> Callable[..., Any]:

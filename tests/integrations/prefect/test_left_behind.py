@@ -158,6 +158,29 @@ def test_a_generator_task_that_is_left_open_takes_nothing_of_the_next_flow(seen:
     assert captured.step("names")["run_id"] == captured.run("leaves it open")["run_id"]
 
 
+def test_a_generator_flow_that_is_left_early_is_completed(seen: Seen) -> None:
+    @task
+    def double(n: int) -> int:
+        return 2 * n
+
+    @flow
+    def numbers() -> Iterator[int]:
+        for n in range(3):
+            yield double(n)
+
+    @flow
+    def takes_one() -> int:
+        left = numbers()
+        first: int = next(left)
+        left.close()
+        return first
+
+    assert takes_one() == 0
+    captured = seen.now()
+    assert [(run["status"], run["error"]) for run in captured.runs()] == [("completed", None)] * 2
+    assert captured.step("numbers")["status"] == "completed"
+
+
 def test_a_task_that_starts_after_the_task_that_submitted_it_has_ended_keeps_its_parent(seen: Seen) -> None:
     from threading import Event
 
