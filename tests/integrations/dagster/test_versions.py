@@ -23,7 +23,7 @@ def test_behaviour_holds_on(version: str, tmp_path: Path) -> None:
         missing("uv: make .venv/.dev installs it")
     environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "VIRTUAL_ENV": ""}
     python = tmp_path / "venv" / "bin" / "python"
-    wanted = [*VERSIONS[version], "pytest", "pytest-timeout", "hypothesis", "pandas", "-e", f"{ROOT}[server]"]
+    wanted = [*VERSIONS[version], "pytest", "pytest-timeout", "hypothesis", "httpx", "pandas", "-e", f"{ROOT}[server]"]
     for command in (
         [str(UV), "venv", "--quiet", "--python", sys.executable, str(tmp_path / "venv")],
         [str(UV), "pip", "install", "--quiet", "--python", str(python), *wanted],
