@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from xray_server.backends import open_store
 from xray_server.backends.relational import blocks
@@ -36,6 +36,7 @@ _writes = st.lists(
 )
 
 
+@settings(deadline=None)  # packs texts of some length; how long that takes is no claim of the test
 @given(_writes)
 def test_after_any_writes_the_newest_of_each_record_is_there_once(writes: list[dict[Key, tuple[int, int]]]) -> None:
     stored: dict[int, Block] = {}
