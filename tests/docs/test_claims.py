@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,19 @@ def test_every_setting_in_the_quickstart_exists_with_the_default_it_names() -> N
         assert variable == f"XRAY_{name.upper()}"
         if default.startswith("`") and name not in ("spool_dir", "enabled"):
             assert str(field.default) == default.strip("`")
+
+
+def test_the_changelog_begins_with_this_version_its_date_and_its_kinds_and_says_nothing_twice() -> None:
+    newest = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1]
+    assert re.fullmatch(rf"{re.escape(version('xray-pipelines'))} \(\d{{4}}-\d\d-\d\d\)", newest.splitlines()[0])
+    assert re.findall(r"^### (.+)$", newest, re.MULTILINE) == ["Changed", "Added", "Fixed", "Faster"]
+    lines = re.findall(r"^- .+$", newest, re.MULTILINE)
+    assert sorted(lines) == sorted(set(lines))
+
+
+def test_the_image_that_the_documentation_names_is_of_this_version() -> None:
+    named = [re.findall(r"xray-pipelines:(\d[\d.]*\d)", page.read_text()) for page in (ROOT / "docs").glob("*.md")]
+    assert {each for page in named for each in page} == {version("xray-pipelines")}  # deploy/: tests/test_deploy.py
 
 
 def test_every_document_that_the_readme_links_to_exists() -> None:
