@@ -81,6 +81,7 @@ def followed(page: Path, directory: Path, *, timeout_s: float = 380) -> subproce
     python = os.environ.get("XRAY_TEST_PYTHON", sys.executable)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XRAY_", "PYTHON"))}
     environment |= {"HOME": str(directory / "home"), "COLUMNS": "120"}
+    environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"  # 20 s by default
     (directory / "home").mkdir(exist_ok=True)
     command = [python, str(ROOT / "tests" / "docs" / "follow.py"), str(page), str(directory)]
     if shutil.which("unshare") and subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode == 0:
