@@ -9,10 +9,12 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.missing import missing
 from xray_core import autoload
 
 RUN = "import sys; from xray_core import autoload; sys.exit(autoload.run(sys.argv[1:]))"
@@ -149,6 +151,8 @@ def test_xray_run_inside_xray_run_puts_its_directory_on_the_path_once() -> None:
 def test_the_report_names_each_installed_adapter_and_how_to_enable_it() -> None:
     by_name = {each["framework"]: each for each in autoload.report()}
     prefect = by_name["prefect"]
+    if find_spec("prefect") is None:
+        missing("prefect: pip install 'xray-pipelines[prefect]'")
     assert prefect["supported"] is True
     assert prefect["supported_versions"] == ">=3.0,<4"
     assert "PREFECT_PLUGINS_ENABLED" in prefect["how"]

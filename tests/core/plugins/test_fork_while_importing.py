@@ -42,7 +42,7 @@ if child == 0:
     os._exit(7)
 signal.alarm(30)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-print("the child could import")
+print("the child could import", flush=True)  # before an end that flushes nothing
 os._exit(0)
 """
 
