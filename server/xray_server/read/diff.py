@@ -9,6 +9,7 @@ from typing import Any, Final
 from xray_core.compare import Diff, Options, PartedAt, Side, StepKey, compare, say, where_parted
 from xray_core.compare import options as checked_options
 from xray_core.errors import ConfigurationError
+from xray_core.model import ITEMS_IN, ITEMS_OUT
 from xray_server.read.baseline import Baseline, choose, figures_of, unusual
 from xray_server.read.why import all_steps, known_run
 from xray_server.store import RunFilter, Store, StoredSet
@@ -16,22 +17,34 @@ from xray_server.store import RunFilter, Store, StoredSet
 BASELINE: Final = "baseline"
 PIPELINE_OPTIONS: Final = "xray.compare"
 DEFAULT_OPTIONS: Final = Options()
+_SMALL: Final = 5_000  # items, of all steps of a run together
 _MAX_CACHED: Final = 4  # steps whose sets are held at once
 _RUNS_FOR_PROPOSALS: Final = 6
 _MAX_PROPOSED: Final = 10
 
 
 class _StoreSource:
-    """Sets and samples of two runs, as a Store has them; keeps the last few, since flips are shown step by step."""
+    """Sets and samples of two runs, as a Store has them. Those of a small run are read at once, since each question takes a
+    store its time; of a larger one the last few steps are kept, since flips are shown step by step.
+    """
 
-    def __init__(self, store: Store, project: str, run_ids: tuple[str, str]) -> None:
-        self._store, self._project, self._run_ids = store, project, run_ids
+    def __init__(self, store: Store, project: str, sides: tuple[Side, Side]) -> None:
+        self._store, self._project, self._sides = store, project, sides
+        self._small = [_is_small(side) for side in sides]
         self._sets: dict[tuple[int, StepKey], list[StoredSet]] = {}
+        self._all_sets: dict[int, dict[StepKey, list[StoredSet]]] = {}
+        self._all_samples: dict[int, Mapping[StepKey, Sequence[Mapping[str, Any]]]] = {}
 
     def sets(self, side: int, step: StepKey) -> Sequence[StoredSet]:
+        if self._small[side]:
+            if side not in self._all_sets:
+                by_step = self._all_sets[side] = {}
+                for each in self._store.sets(self._project, self._sides[side].run_id, None):
+                    by_step.setdefault((each.step_id, each.attempt), []).append(each)
+            return self._all_sets[side].get(step, [])
         held = self._sets.get((side, step))
         if held is None:
-            found = self._store.sets(self._project, self._run_ids[side], step[0])
+            found = self._store.sets(self._project, self._sides[side].run_id, step[0])
             held = [each for each in found if each.attempt == step[1]]
             if len(self._sets) >= _MAX_CACHED:
                 self._sets.pop(next(iter(self._sets)))
@@ -39,7 +52,23 @@ class _StoreSource:
         return held
 
     def samples(self, side: int, step: StepKey) -> Sequence[Mapping[str, Any]]:
-        return self._store.samples(self._project, self._run_ids[side], [step]).get(step, [])
+        run_id = self._sides[side].run_id
+        if self._small[side]:
+            if side not in self._all_samples:
+                self._all_samples[side] = self._store.samples(self._project, run_id, None)
+            return self._all_samples[side].get(step, [])
+        return self._store.samples(self._project, run_id, [step]).get(step, [])
+
+
+def _is_small(side: Side) -> bool:
+    """Whether all that was said of a run's items is little: of every step what was judged, and what went in and came out."""
+    items = 0
+    for step in side.steps:
+        items += sum((step["counts"] or {}).values())
+        sets = step["items"] or {}
+        items += sum(int((sets.get(name) or {}).get("n") or 0) for name in (ITEMS_IN, ITEMS_OUT))
+        items += sum(int(each.get("n") or 0) for each in (sets.get("others") or {}).values())
+    return items <= _SMALL
 
 
 def diff(store: Store, project: str, a: str, b: str, options: Options = DEFAULT_OPTIONS) -> Diff:
@@ -50,7 +79,7 @@ def diff(store: Store, project: str, a: str, b: str, options: Options = DEFAULT_
     """
     one, other = _sides(store, project, a, b)
     chosen = _with_those_of_the_pipeline(options, other)
-    found = compare(one, other, _StoreSource(store, project, (a, b)), chosen)
+    found = compare(one, other, _StoreSource(store, project, (one, other)), chosen)
     return replace(found, ignore_proposed=_always_changing(store, project, other, chosen))
 
 
@@ -62,7 +91,7 @@ def parted(store: Store, project: str, a: str, b: str) -> PartedAt | None:
     """
     one, other = _sides(store, project, a, b)
     options = _with_those_of_the_pipeline(DEFAULT_OPTIONS, other)
-    return where_parted(one, other, _StoreSource(store, project, (a, b)), options)
+    return where_parted(one, other, _StoreSource(store, project, (one, other)), options)
 
 
 def diff_to_baseline(
