@@ -12,6 +12,7 @@ from functools import wraps
 from types import ModuleType
 from typing import Any, Final
 
+from xray_core.errors import ConfigurationError
 from xray_core.plugins.instrument import Instrument
 from xray_core.safety import swallow
 
@@ -23,9 +24,11 @@ def safely(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """What the call returns; None where it raises, which is told once a site."""
     try:
         return call(*arguments, **named)
+    except ConfigurationError as error:  # at every site the same one: it is told once
+        swallow(f"{SITE}, its settings", error)
     except Exception as error:  # noqa: BLE001
         swallow(f"{SITE}, {getattr(call, '__qualname__', 'a call')}", error)
-        return None
+    return None
 
 
 def replace(owner: Any, name: str, make: Callable[[Any], Any], instrument: Instrument) -> None:

@@ -344,7 +344,10 @@ def test_a_program_whose_x_ray_is_broken_behaves_as_without_it(environment: dict
         told[name] = done.returncode, json.loads(done.stdout.splitlines()[-1]), _logs(done.stderr)
         warnings = [line for line in done.stderr.splitlines() if "X-Ray" in line]
         # the server that is away, the spool that takes nothing, what is lost by both: each once, not once a task
-        assert len(warnings) <= (3 if name.startswith("spool") else 1), f"{name}: {warnings}"
+        at_most = 3 if name.startswith("spool") else 1
+        if name == "adapter raises everywhere":  # each site once, and none hides another (test_runners.py)
+            at_most = len({line.partition("X-Ray: ")[2].partition(" failed (")[0] for line in warnings})
+        assert len(warnings) <= at_most, f"{name}: {warnings}"
     for name, outcome in told.items():
         assert outcome == told["without"], name
     assert told["without"][0] == 6
