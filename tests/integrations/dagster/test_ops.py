@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from inspect import signature
 from itertools import pairwise
 from typing import Any
 
@@ -384,6 +385,10 @@ def test_with_x_ray_switched_off_nothing_is_wrapped(monkeypatch: pytest.MonkeyPa
 
 
 def test_row_41_what_dagster_calls_secret_is_masked(xray: Captured) -> None:
+    if "is_secret" not in signature(Field.__init__).parameters:
+        # nothing is missing: older versions of Dagster are tested too (test_versions.py)
+        pytest.skip("Dagster 1.8 knows no secret fields")
+
     @op(config_schema={"door": Field(str, is_secret=True), "turns": Field(int, is_secret=True), "city": str})
     def opens(context: OpExecutionContext) -> None:
         current_step().reject("a", "r", {"tried": f"with {context.op_config['door']}"})
