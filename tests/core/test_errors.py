@@ -8,7 +8,7 @@ from pathlib import Path
 import xray_core
 from xray_core import errors
 
-NEVER_LEAVES_THE_CORE = {"EndedError", "OverBudgetError", "_TooLargeError"}
+NEVER_LEAVES_THE_CORE = {"EndedError", "NotPlainError", "OverBudgetError", "_TooLargeError", "_UnknownError"}
 
 
 def drawn() -> dict[str, str]:

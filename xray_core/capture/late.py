@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
 from xray_core import native
 from xray_core.safety import swallow
 
 MAX_WAITING: Final = 128  # steps; what each may hold: `step_values.MAX_PUT_OFF` copies of at most `snapshots.MAX_BYTES`
-
-
-class Unsettled(Protocol):
-    """A step that has ended."""
-
-    def settle(self) -> None:
-        """Look at its values, and write down what they tell. Called once."""
 
 
 class LateWork:
@@ -35,7 +29,9 @@ class LateWork:
         """In the child: the parent settles its own."""
         self._process = os.getpid()
         self._lock = native.make_rlock()  # re-entrant: a signal handler may flush in the middle of a flush
-        self._waiting: deque[Unsettled] = deque()
+        self._waiting: deque[Callable[[], None]] = (
+            deque()
+        )  # each looks at a step's values and writes down what they tell
 
     def has_room(self) -> bool:
         """Whether a step may wait; where too many do, its caller settles it at once."""
@@ -43,9 +39,9 @@ class LateWork:
             self.reset_after_fork()  # a fork that ran no hooks (uWSGI does that)
         return len(self._waiting) < MAX_WAITING
 
-    def add(self, step: Unsettled) -> None:
-        """Have a step settled, soon or by the next `settle`. Where there is room."""
-        self._waiting.append(step)
+    def add(self, settle_step: Callable[[], None]) -> None:
+        """Have a step settled by this call, once, soon or by the next `settle`. Where there is room."""
+        self._waiting.append(settle_step)
 
     def settle(self, *, gently: bool = False) -> None:
         """Settle all that wait; when this returns it is done, whoever began it. Never raises.
@@ -60,7 +56,7 @@ class LateWork:
         with self._lock:  # also where none waits: another thread may be at the last one
             while self._waiting:
                 try:
-                    self._waiting.popleft().settle()
+                    self._waiting.popleft()()
                 except IndexError:  # settled by a signal handler meanwhile
                     return
                 except Exception as error:  # noqa: BLE001

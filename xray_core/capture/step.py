@@ -330,7 +330,7 @@ class Step(StepValues):
             self._write_all()
             self._released = True
             self._rest()
-            recorder.late.add(self)
+            recorder.late.add(self._settle)
             return
         self._catch_up()
         if self._observed is not None and status != "skipped":
@@ -339,7 +339,7 @@ class Step(StepValues):
         self._release_values()
         self._rest()
 
-    def settle(self) -> None:
+    def _settle(self) -> None:
         """For `LateWork`: look at the values of the step, which has ended, and write it down with what they tell."""
         with self._lock:
             later, self._settles_later = self._settles_later, None

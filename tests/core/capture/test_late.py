@@ -199,17 +199,12 @@ def test_a_plugin_that_looks_at_steps_sees_them_whole() -> None:
 def test_one_step_that_cannot_be_settled_does_not_keep_the_others_back() -> None:
     done = []
 
-    class Broken:
-        def settle(self) -> None:
-            raise ValueError("broken")
-
-    class Sound:
-        def settle(self) -> None:
-            done.append(1)
+    def broken() -> None:
+        raise ValueError("broken")
 
     work = LateWork()
-    work.add(Broken())
-    work.add(Sound())
+    work.add(broken)
+    work.add(lambda: done.append(1))
     work.settle()
     assert done == [1]
 
@@ -217,14 +212,13 @@ def test_one_step_that_cannot_be_settled_does_not_keep_the_others_back() -> None
 def test_who_settles_waits_for_what_another_thread_has_begun() -> None:
     begun, go_on, done = threading.Event(), threading.Event(), []
 
-    class Slow:
-        def settle(self) -> None:
-            begun.set()
-            go_on.wait(10)
-            done.append("slow")
+    def slow() -> None:
+        begun.set()
+        go_on.wait(10)
+        done.append("slow")
 
     work = LateWork()
-    work.add(Slow())
+    work.add(slow)
     threads = [threading.Thread(target=work.settle, kwargs={"gently": True})]
     threads[0].start()
     begun.wait(10)

@@ -68,7 +68,7 @@ def kill_often(
 def test_row_01_sigkill_at_any_moment_loses_no_acknowledged_record(
     server: StandIn, real_server: LoopbackServer, program: Start, delivery: MakeDelivery, tmp_path: Path
 ) -> None:
-    kill_often(20, server=server, real_server=real_server, program=program, delivery=delivery, book=tmp_path / "book")
+    kill_often(12, server=server, real_server=real_server, program=program, delivery=delivery, book=tmp_path / "book")
 
 
 @pytest.mark.stack
