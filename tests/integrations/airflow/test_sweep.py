@@ -105,8 +105,7 @@ def test_a_task_of_which_its_own_process_wrote_nothing_says_so_until_a_record_of
     own.open_step("choose", step_id=fields.step_id_of("d", "r", "choose", -1)).close()
     steps = captured(seen)
     assert [name for name in sorted(steps.names()) if NOT_REACHED in steps.step(name)["metadata"]] == ["load", "store"]
-    told = uncaptured(steps.step(name) for name in sorted(steps.names()))
-    assert told is not None
+    (told,) = uncaptured(steps.step(name) for name in sorted(steps.names()))
     assert told.startswith(
         "2 of 4 steps were not captured by the process that ran them (load, store): nothing came from"
     )
