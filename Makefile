@@ -43,7 +43,7 @@ $(GENERATOR): | $(BIN)/uv    # generates a client from our OpenAPI document, apa
 
 test: $(VENV)/.dev $(AXE) $(GENERATOR)  ## the tests (under 6 minutes)
 	@rm -f $(SCORE)
-	@$(BIN)/python -m pytest -q -n 3 -m "not stack" $(addprefix --ignore=,$(APART))
+	@$(BIN)/python -m pytest -q -n 4 -m "not stack" $(addprefix --ignore=,$(APART))
 	@$(MAKE) --no-print-directory -j3 --output-sync=target $(addprefix test-in-,$(notdir $(APART)))
 	@$(BIN)/python -m tests.diagnosis.score $(SCORE)
 

@@ -28,7 +28,7 @@ def make() -> Any:
     if os.environ.get("XRAY_OPENLINEAGE", "").strip().lower() not in _ON:
         return Off()
     try:
-        from xray_openlineage.events import Events
+        from xray_openlineage.run_events import Events
     except ImportError:
         raise ConfigurationError(
             "XRAY_OPENLINEAGE=1 needs the extra: pip install 'xray-pipelines[openlineage]'"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integrations.openlineage.test_events import check
+from tests.integrations.openlineage.test_run_events import check
 
 SCRIPTS = {
     "prefect": """

@@ -1,6 +1,6 @@
 """Events of runs and steps, as the client of the OpenLineage project writes them, and as its published classes read them.
 
-Tests events.py, queue.py and plugin.py; airflow.py is tested beside a real Airflow (test_beside_airflow.py).
+Tests run_events.py, queue.py and plugin.py; airflow.py is tested beside a real Airflow (test_beside_airflow.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xray_openlineage
 from dateutil.parser import isoparse
 from openlineage.client import OpenLineageClient
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
@@ -23,6 +24,7 @@ from openlineage.client.facet_v2 import (
     parent_run,
 )
 from openlineage.client.transport.file import FileConfig, FileTransport
+from openlineage.client.transport.noop import NoopConfig, NoopTransport
 from xray_openlineage import events
 from xray_openlineage.queue import MAX_WAITING, EventQueue
 
@@ -98,6 +100,14 @@ def test_a_run_and_its_steps_become_jobs_with_row_counts_and_decisions(tmp_path:
     assert decided["ledger"]["rejected"] == 2
     assert decided["url"] == f"http://xray.example/ui/runs/{RUN_ID}"
     assert step_began["eventTime"] <= step_ended["eventTime"]
+
+
+def test_a_second_client_of_a_process_has_events_of_its_own() -> None:
+    """The name is the function's still, once the module that makes events was imported."""
+    first, second = (
+        xray_openlineage.events(OpenLineageClient(transport=NoopTransport(NoopConfig()))) for _ in range(2)
+    )
+    assert first is not second
 
 
 def test_what_fails_is_told_as_failed_with_its_error(tmp_path: Path) -> None:
