@@ -305,27 +305,23 @@ class Blame:
             if each.changed and each.outputs.differs and not each.weak and id(each.pair) not in self._undone:
                 return [each, *(other for other in ranked if other is not each)]
         given_the_same = first.inputs.state == "same" and not first.inferred
-        silent = None if given_the_same or first.from_run else next(self._changed_in_silence(first), None)
-        return ranked if silent is None else [silent, *ranked]
+        if given_the_same or first.from_run:
+            return ranked
+        before = set(map(id, _all_upstream(first.pair))) or {
+            id(each.pair) for each in self.judged[: self.judged.index(first)]
+        }
+        near = before | set(map(id, in_order(first.pair.children)))
+        silent = [each for each in self.judged if id(each.pair) in near and self._changed_in_silence(each)]
+        return [*silent[:1], *ranked]
 
-    def _changed_in_silence(self, first: Judged) -> Iterator[Judged]:
-        """The steps before one, or inside it, that were changed and of which nobody knows what they put out."""
-        inside = {id(pair) for pair in in_order(first.pair.children)}
-        before = {id(pair) for pair in _all_upstream(first.pair)}
-        for each in self.judged[: self.judged.index(first)] if not before else self.judged:
-            if not before or id(each.pair) in before:
-                yield from self._if_changed_in_silence(each)
-        for each in self.judged:
-            if id(each.pair) in inside:
-                yield from self._if_changed_in_silence(each)
-
-    def _if_changed_in_silence(self, judged: Judged) -> Iterator[Judged]:
+    def _changed_in_silence(self, judged: Judged) -> bool:
+        """Whether a step itself was changed, and nobody knows what it put out."""
         around = judged.pair.parent
         changed = set(judged.changed) - set(() if around is None else self.of[id(around)].changed)
         if file_alone(judged.pair):
             changed = {path for path in changed if not path.endswith(".code_version")}
-        if changed and not judged.missing and judged.outputs.state == self.came_out(judged.pair).state == "unknown":
-            yield judged
+        unknown = judged.outputs.state == self.came_out(judged.pair).state == "unknown"
+        return bool(changed) and not judged.missing and unknown
 
     def _mattered(self, judged: Judged) -> bool:
         """Whether an order that may be that of a set or of threads is seen to have changed what came after."""

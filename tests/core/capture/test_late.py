@@ -322,7 +322,7 @@ def test_a_kill_right_after_a_step_leaves_its_end_and_either_its_items_or_that_t
     assert last.get("relation") == "filter" or last["inference"]["skipped"] == "unsettled"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork, which is what is tested")
 def test_a_parent_that_ends_right_after_a_fork_has_written_all_and_the_child_writes_nothing_of_it(
     tmp_path: Path,
 ) -> None:
