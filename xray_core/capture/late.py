@@ -14,7 +14,7 @@ from typing import Final
 from xray_core import native
 from xray_core.safety import swallow
 
-MAX_WAITING: Final = 128  # steps; what each may hold: `step_values.MAX_PUT_OFF` copies of at most `snapshots.MAX_BYTES`
+MAX_WAITING: Final = 128  # steps; what each may hold: `step_values.MAX_PUT_OFF` values of at most `snapshots.MAX_BYTES`
 
 
 class LateWork:

@@ -1,73 +1,68 @@
-"""Copies of small plain values, taken where a look at the values has to wait: what the program does to them afterwards does not show.
+"""Small plain values, packed where a look at them has to wait: what the program does to them afterwards does not show.
 
-Numbers, texts and nulls, and the built-in containers of these, however nested. Anything else is no plain value: to copy it would
-take its own code, or more than a moment.
+Plain are numbers, texts, bytes, nulls, dates and times, and the built-in containers of these, however nested. To pack anything else
+would run its own code, or take more than a moment.
 """
 
 from __future__ import annotations
 
-from itertools import chain
-from sys import getsizeof
+import pickle
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
 from typing import Any, Final
+from uuid import UUID
 
-MAX_CELLS: Final = 1_000
-MAX_BYTES: Final = 64_000  # of the cells themselves
-_MAX_DEPTH: Final = 6
-_SCALARS: Final = frozenset({str, int, float, bool, type(None)})
-_ROWS: Final = frozenset({dict})
-_CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset})
+MAX_BYTES: Final = 16_384  # of a value that is packed
+_MAX_MEMBERS: Final = 1_000  # of a value and of its fields; the others show while they are packed
+_SIZED: Final = frozenset({str, bytes, bytearray, dict, list, tuple, set, frozenset})
+_UNCHANGING: Final = frozenset({date, datetime, time, timedelta, timezone, Decimal, UUID})
 
 
 class NotPlainError(Exception):
     """A value that is not plain, or not small."""
 
 
-def copied(value: Any) -> Any:
-    """A value that is equal, in the same types and order, and shares with it only what nobody can change.
+def packed(value: Any) -> bytes:
+    """What `unpacked` makes an equal value of, in the same types and order (but for the order of sets).
 
     Raises:
         NotPlainError: see above.
     """
-    cells: list[Any] = []
-    try:
-        copy = _copied(value, cells, 0)
-        if len(cells) > MAX_CELLS or not set(map(type, cells)) <= _SCALARS or sum(map(getsizeof, cells)) > MAX_BYTES:
+    for each in (value, *value.values()) if type(value) is dict else (value,):
+        if type(each) in _SIZED and len(each) > _MAX_MEMBERS:
             raise NotPlainError
+    room = _Room()
+    try:
+        _Packer(room, pickle.HIGHEST_PROTOCOL).dump(value)
     except NotPlainError:
         raise
-    except Exception as error:  # a container that another thread changes, or whose size nobody can tell
+    except Exception as error:  # nested too deep, changed by another thread meanwhile, a text that cannot be encoded
         raise NotPlainError from error
-    return copy
+    return room.taken
 
 
-def _copied(value: Any, cells: list[Any], depth: int) -> Any:
-    """The copy; what it holds besides containers is added to `cells`, names too."""
-    kind = type(value)
-    if kind in _SCALARS:
-        cells.append(value)
-        return value
-    if depth > _MAX_DEPTH or kind not in _CONTAINERS or len(value) + len(cells) > MAX_CELLS:
-        raise NotPlainError
-    copy = kind(value)
-    if kind is dict:
-        cells += copy
-        if set(map(type, copy.values())) <= _SCALARS:
-            cells += copy.values()
-            return copy
-        return {name: _copied(each, cells, depth + 1) for name, each in copy.items()}
-    kinds = set(map(type, copy))
-    if kinds <= _SCALARS:
-        cells += copy
-        return copy
-    if kind is list and kinds == _ROWS:
-        rows = list(map(dict.copy, copy))
-        if sum(map(len, rows)) + len(cells) > MAX_CELLS:
+def unpacked(data: bytes) -> Any:
+    """What was packed."""
+    return pickle.loads(data)  # noqa: S301  # of this process, and of plain values alone
+
+
+class _Room:
+    """Takes bytes as long as there is room; the packer brings some 64 KiB at a time, and long texts by themselves."""
+
+    __slots__ = ("taken",)
+
+    def __init__(self) -> None:
+        self.taken = b""
+
+    def write(self, data: bytes) -> None:
+        if len(self.taken) + len(data) > MAX_BYTES:
             raise NotPlainError
-        values = list(chain.from_iterable(map(dict.values, rows)))
-        if set(map(type, values)) <= _SCALARS:
-            cells += values
-            cells += set(chain.from_iterable(rows))
-            return rows
-    if kind is not list and kind is not tuple:  # a set of tuples: they would be copied in another order
+        self.taken += data
+
+
+class _Packer(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        """Asked about everything but the built-in plain types, of exactly these types."""
+        if type(obj) in _UNCHANGING or (type(obj) is type and obj in _UNCHANGING):  # such a value, and then its type
+            return NotImplemented
         raise NotPlainError
-    return kind([_copied(each, cells, depth + 1) for each in copy])

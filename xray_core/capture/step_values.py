@@ -1,7 +1,7 @@
 """What is said of a step as a whole: `StepValues`, the half of `Step` that takes inputs, outputs, metadata and origins.
 
 What adapters observed of them is held until the step ends, and items are inferred from it then (inference/). Where a background
-thread has time for it, small plain values are copied and looked at later (late.py). Knows nothing of how a step opens and closes.
+thread has time for it, small plain values are packed and looked at later (late.py). Knows nothing of how a step opens and closes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class StepValues(StepItems):
     _clock_start: int  # of the recorder's clock
     _item_key: Key | None  # by a tag of the framework's
     _observed: Observed | None  # what adapters saw, until the end of the step
-    _put_off: list[tuple[Callable[..., None], tuple[Any, ...]]] | None  # looks at values, each with copies of them
+    _put_off: (
+        list[tuple[Callable[..., None], bytes, tuple[Any, ...]]] | None
+    )  # looks at values, each with what is packed of them
     _released: bool  # ended: its record is final, but for what was put off
     name: str
 
@@ -111,7 +113,7 @@ class StepValues(StepItems):
         self._values.observe_output_size(kind, n)
 
     def _puts_off(self, see: Callable[..., None], value: Any, *rest: Any) -> bool:
-        """Whether nobody has to look at a value now: it is small and plain, was copied, and somebody will look later; or the step
+        """Whether nobody has to look at a value now: it is small and plain, was packed, and somebody will look later; or the step
         has ended, and nothing more is seen of it. Else what was put off before is looked at first.
         """
         if self._released:
@@ -120,7 +122,7 @@ class StepValues(StepItems):
             self._resume(ended_too=True)
         if self._recorder.sink.settles:
             try:
-                look = (see, (snapshots.copied(value), *rest))
+                look = (see, snapshots.packed(value), rest)
             except snapshots.NotPlainError:
                 pass
             else:
@@ -138,8 +140,8 @@ class StepValues(StepItems):
         if self._put_off is not None:
             with self._lock:
                 put_off, self._put_off = self._put_off, None
-                for see, arguments in put_off or ():
-                    see(*arguments)
+                for see, value, rest in put_off or ():
+                    see(snapshots.unpacked(value), *rest)
 
     @guarded("step.observe_input")
     def _see_input(self, value: Any) -> None:
