@@ -35,6 +35,7 @@ SLICE = (
 AT_LEAST = 300  # tests that pass: fewer compare little
 RUNS_AT_LEAST = 100  # that X-Ray captures meanwhile
 TOOLS = [
+    "sqlalchemy<2.1",  # of the time of these versions: 2.1 warns of Prefect's own types, and its tests take warnings for errors
     "pytest>=9,<10", "pytest-asyncio>=1.1,<1.5", "pytest-env", "pytest-timeout", "pytest-xdist", "asyncpg", "numpy",
     "opentelemetry-test-utils", "respx", "moto", "pyyaml", "setuptools<81",
 ]  # fmt: skip
