@@ -90,10 +90,12 @@ def wrap_clients(module: ModuleType, instrument: Instrument) -> None:
         found = find_class(module, name, instrument)
         if found is None:
             continue
+        is_sync = name.startswith("Sync")
         for method, handle in _HANDLERS.items():
-            owner = next((each for each in found.__mro__ if method in each.__dict__), found)
-            wrap = _around_sync if name.startswith("Sync") else _around_async
-            replace(owner, method, partial(wrap, handle), instrument)
+            owner = next((each for each in found.__mro__ if method in each.__dict__), None)
+            if owner is None and is_sync:
+                continue  # the first of Prefect 3 run deployments through the other client alone
+            replace(owner or found, method, partial(_around_sync if is_sync else _around_async, handle), instrument)
 
 
 def _task_run_made(task_run: Any, task: Any = None, *_: Any, **given: Any) -> None:

@@ -11,12 +11,15 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from typing import Any, Final
 
+import anyio
+import anyio.to_thread
 from fastapi import FastAPI
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from xray_core.addresses import path_segment
 from xray_core.errors import ApiError, NotFoundError
+from xray_core.safety import log
 
 PATH: Final = "/mcp"
 _CARRIED: Final = ("authorization", "cookie")
@@ -24,14 +27,46 @@ _MAX_REQUEST_BYTES: Final = 1024 * 1024
 
 
 class McpEndpoint:
-    """The ASGI endpoint; `running` must be entered around the application's life."""
+    """The ASGI endpoint; `running` must be entered around the application's life.
+
+    The tools are made when the first request for them comes: what they import takes half a second of every server's start.
+    """
 
     def __init__(self, app: FastAPI, version: str) -> None:
+        self._app = app
+        self._version = version
+        self._asked, self._ready, self._over = anyio.Event(), anyio.Event(), anyio.Event()
+        self._manager: Any = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve requests within this block."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._serve)
+            yield
+            self._over.set()
+            self._asked.set()
+
+    async def _serve(self) -> None:
+        await self._asked.wait()
+        if self._over.is_set():
+            return
+        try:
+            manager = await anyio.to_thread.run_sync(self._made)
+        except Exception:  # told by each request, while everything else is served
+            log.exception("X-Ray: /mcp is not served.")
+            self._ready.set()
+            return
+        async with manager.run():
+            self._manager = manager
+            self._ready.set()
+            await self._over.wait()
+
+    def _made(self) -> Any:
         from mcp.server.transport_security import TransportSecuritySettings
         from xray_mcp.tools import make_server
 
-        self._app = app
-        server = make_server(self._ask, _base, version)
+        server = make_server(self._ask, _base, self._version)
         server.streamable_http_app(
             json_response=True,
             stateless_http=True,
@@ -39,16 +74,14 @@ class McpEndpoint:
             # Host and Origin are looked at by the guard, for all endpoints alike
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         )
-        self._manager = server.session_manager
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Serve requests within this block."""
-        async with self._manager.run():
-            yield
+        return server.session_manager
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to the session manager."""
+        self._asked.set()
+        await self._ready.wait()
+        if self._manager is None:
+            raise RuntimeError("the tools could not be made: see the server's log")
         await self._manager.handle_request(scope, receive, send)
 
     async def _ask(self, ctx: Any, path: tuple[str, ...], parameters: dict[str, Any]) -> dict[str, Any]:

@@ -159,6 +159,19 @@ def test_mcp_needs_a_key_that_may_read_and_takes_no_calls_of_other_sites(
     assert http.post("/mcp", json=call, headers={**accept, **keys.headers("read"), **page}).status_code == 403
 
 
+@pytest.mark.swallows
+def test_tools_that_cannot_be_made_cost_nothing_else(
+    server: LoopbackServer, http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are made when they are first asked for: a server that nobody asks does not load them."""
+    monkeypatch.setattr("xray_mcp.tools.make_server", None)
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    accept = {"accept": "application/json, text/event-stream"}
+    for _ in range(2):
+        assert http.post("/mcp", json=call, headers=accept).status_code == 500
+    assert http.get("/health").status_code == 200
+
+
 def test_mistakes_are_told_in_words_that_say_what_to_do(server: LoopbackServer, http: httpx.Client) -> None:
     async def ask() -> list[Any]:
         async with over("http", server.url) as client:
