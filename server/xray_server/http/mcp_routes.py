@@ -53,7 +53,7 @@ class McpEndpoint:
             return
         try:
             manager = await anyio.to_thread.run_sync(self._made)
-        except Exception:  # told by each request, while everything else is served
+        except Exception:  # noqa: BLE001  # told by each request, while everything else is served
             log.exception("X-Ray: /mcp is not served.")
             self._ready.set()
             return
