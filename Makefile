@@ -5,6 +5,9 @@ BIN    := $(VENV)/bin
 UV      = UV_PYTHON_DOWNLOADS=never $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 PORT   ?= 8000
 
+# The tests start hundreds of Python processes: without bytecode each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Frameworks and browsers change the process they run in (loggers, loaders, event loops): each has one to itself.
 APART := tests/integrations/airflow tests/integrations/prefect tests/integrations/dagster tests/e2e/browser
 

@@ -87,7 +87,7 @@ class Nowhere(datetime.tzinfo):
 
 def deep() -> list[Any]:
     value: list[Any] = []
-    for _ in range(100_000):
+    for _ in range(10_000):
         value = [value]
     return value
 
