@@ -101,7 +101,7 @@ def _node_id(case: ElementTree.Element, cwd: Path) -> str:
     """pytest's report has the module and the class as one dotted name."""
     parts = str(case.get("classname")).split(".")
     for n in range(len(parts), 0, -1):
-        file = Path(*parts[:n]).with_suffix(".py")
+        file = Path(f"{'/'.join(parts[:n])}.py")
         if (cwd / file).is_file():
             return "::".join([file.as_posix(), *parts[n:], str(case.get("name"))])
     return f"{case.get('classname')}::{case.get('name')}"

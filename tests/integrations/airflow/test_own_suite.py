@@ -28,7 +28,7 @@ CHOSEN = (
     "execution_time/test_task_mapping.py", "execution_time/test_context.py", "execution_time/test_timeout.py", "bases",
     "definitions/test_mappedoperator.py", "definitions/test_xcom_arg.py", "definitions/test_dag.py", "definitions/decorators",
 )  # fmt: skip
-TOOLS = ("apache-airflow-devel-common==0.1.1", "kgb==7.3", "pytest-asyncio==1.5.0", "pytest-mock==3.17.0", "time-machine==3.6.0")  # fmt: skip
+TOOLS = ("apache-airflow-devel-common==0.1.1", "kgb==7.3", "pytest-unordered==0.8.0", "pytest-asyncio==1.5.0", "pytest-mock==3.17.0", "time-machine==3.6.0")  # fmt: skip
 AT_LEAST = 700  # tests that pass: fewer would compare little
 
 
