@@ -17,6 +17,8 @@ T = TypeVar("T")
 log = logging.getLogger("xray")
 _MAX_SITES: Final = 1_000  # a plugin with generated site names must not grow this without end
 
+_MAX_CHARS: Final = 1_000  # of an error in the log
+
 # site -> how often it failed. Shown by `xray doctor` and sent with the client's counters.
 swallowed: dict[str, int] = {}
 # Tests set this to see what would have been swallowed; see `xray_core.testing`.
@@ -33,14 +35,19 @@ def swallow(site: str, error: Exception) -> None:
         if first:
             log.warning(
                 "X-Ray: %s failed (%s: %s); the pipeline goes on, this is logged once. `xray doctor` says more.",
-                site,
+                _loggable(site),
                 type(error).__name__,
-                error,
+                _loggable(error),
             )
     except Exception:  # noqa: BLE001  # a hostile __str__ or a broken log handler: nothing more can be logged
         pass
     if on_swallow is not None:
         on_swallow(site, error)
+
+
+def _loggable(what: object) -> str:
+    """Bounded, and without half a character, which no handler can write."""
+    return str(what)[:_MAX_CHARS].encode("utf-8", "backslashreplace").decode()
 
 
 def guarded(site: str, default: Any = None) -> Callable[[Callable[P, T]], Callable[P, T]]:

@@ -77,7 +77,7 @@ class _Group:
 class Captured:
     """What was captured, and answers about it. Ask after the runs have ended: what is still open is not written yet.
 
-    Where several runs were captured, `run` says which is meant: a run id, or None for the last one.
+    Where several runs were captured, `run` says which is meant: a run id, or None for the last one that began here.
     """
 
     def __init__(self) -> None:
@@ -199,7 +199,7 @@ class Captured:
         known = self._records_of_runs()
         if not known:
             raise NotFoundError("nothing was captured: was the pipeline run inside `with capture()`?")
-        run_id = next(reversed(known)) if run is None else run
+        run_id = _last_begun(known) if run is None else run
         if run_id not in known:
             raise NotFoundError(f"no run {run!r} was captured")
         records = known[run_id]
@@ -216,6 +216,12 @@ class Captured:
             if "run_id" in record:
                 self._of_run.setdefault(record["run_id"], []).append(record)
         return self._of_run
+
+
+def _last_begun(known: Mapping[str, list[Record]]) -> str:
+    """The last run that has a record of its own; of one from before there may be late records of its steps alone."""
+    begun = [run_id for run_id, records in known.items() if any(record["kind"] == "run" for record in records)]
+    return (begun or list(known))[-1]
 
 
 def _as_received(payload: bytes) -> Record:

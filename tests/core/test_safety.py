@@ -32,6 +32,14 @@ def test_an_error_that_has_no_text_is_counted_too() -> None:
     assert safety.swallowed == {"here": 1}
 
 
+def test_what_is_logged_can_be_written_and_is_no_longer_than_a_line_may_be(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="xray"):
+        swallow("half a character \ud800", ValueError("\ud800" + "x" * 100_000))
+    (record,) = caplog.records
+    assert len(record.getMessage().encode()) < 3_000
+    assert "ValueError: \\ud800xx" in record.getMessage()
+
+
 def test_sites_without_end_are_counted_together() -> None:
     for n in range(1_500):
         swallow(f"site {n}", ValueError())

@@ -65,3 +65,17 @@ def test_after_the_block_capture_goes_to_the_spool_again(tmp_path: Path) -> None
     assert result.records == []
     own.close(0)
     assert any(path.is_file() and path.stat().st_size for path in (tmp_path / "spool").rglob("*"))
+
+
+def test_a_step_of_an_earlier_run_that_is_told_late_is_not_the_last_run(tmp_path: Path) -> None:
+    own = XRay("shop", spool_dir=tmp_path / "spool", api_url="http://127.0.0.1:9")
+    with capture():
+        earlier = shop(own)
+    with capture() as result:
+        shop(own)
+        late = own.attach_run(earlier, "shop").open_step("notify", step_id="notify")
+        late.close()
+    assert result.reasons("filter") == {"price_too_high": 1}
+    assert len(result.run_ids) == 2
+    assert result.ledger("notify", earlier).rejected in (None, 0)
+    own.close(0)
