@@ -87,8 +87,8 @@ def use(wheel: Path, version: str, python: Path, place: Path) -> None:
     commands.tells_the_story()
     demo.end()
     print(f"Python {version}: {install}, {demo}", flush=True)
-    if install.cpu_s + demo.cpu_s > MINUTE_S:  # by the wall clock too, where nothing else is at work
-        raise SystemExit("the README says one minute")
+    if install.wall_s + demo.wall_s > MINUTE_S:
+        raise SystemExit("the README says one minute; a machine that does much else beside takes longer")
     for command in (["--version"], ["constraints"], ["doctor", "--json"]):
         commands.xray(*command)
     run(

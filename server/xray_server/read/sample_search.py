@@ -22,7 +22,8 @@ from xray_server.store import BadCursorError, SampledStep, StepFilter, Store
 Json = dict[str, Any]
 Comparison = Literal["eq", "gt", "lt", "gte", "lte", "exists"]
 _FIRST_PAGE: Final = 50  # steps looked into at once: as few as may be enough,
-_FURTHER_PAGES: Final = 150  # then more, since each asking has a price of its own
+_GROWS: Final = 3  # then more, since each asking has a price of its own
+_LARGEST_PAGE: Final = 450
 BUDGET_MS: Final = 1_000  # for finding a page
 ESTIMATE_MS: Final = 25  # for going on once it is full, to estimate how many there are in all
 ABSENT: Final = object()
@@ -160,7 +161,7 @@ class _Walk:
             if self._next is None:
                 return
             self._page_cursor = self._next
-            limit = _FURTHER_PAGES
+            limit = min(limit * _GROWS, _LARGEST_PAGE)
 
     def take_skip(self) -> int:
         skip, self._skip = self._skip, 0

@@ -24,7 +24,7 @@ from xray_server.store import StoreUnavailableError
 from xray_server.store.incomplete import note_missing
 
 T = TypeVar("T")
-_TOGETHER: Final = 8  # statements of one write that are under way at the same time
+_TOGETHER: Final = 8  # statements that are under way at the same time, besides those of the threads that ask
 _KNOWN_S: Final = 1.0  # for so long it is believed which replicas are behind
 
 
@@ -85,9 +85,12 @@ class Shard:
         """
         if self._pool is None:
             return [ask() for ask in asked]
-        futures = [self._pool.submit(ask) for ask in asked]
-        wait(futures)
-        return [future.result() for future in futures]
+        futures = [self._pool.submit(ask) for ask in asked[1:]]
+        try:
+            first = asked[0]()
+        finally:
+            wait(futures)
+        return [first, *(future.result() for future in futures)]
 
     def each_node(self) -> list[Shard]:
         """Its replicas as shards by themselves: what each has to do alone."""

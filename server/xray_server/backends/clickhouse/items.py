@@ -20,6 +20,9 @@ from xray_server.store import ItemRun, Page
 
 MAX_LARGE: Final = 2_000  # runs with a large set that are looked into by one question, the newest first
 _TRIES: Final = 20
+_FURTHER: Final = (
+    100  # suspects that are looked into at once where the first were not enough: each asking is four statements
+)
 
 
 def chunks(shard: Shard, project: str, run_id: str, step_id: str | None = None) -> Iterator[Chunk]:
@@ -51,8 +54,8 @@ def item_runs(
     fingerprint = verdicts.fingerprint(text)
     after = None if cursor is None else parse_place(cursor, "is")
     found: list[ItemRun] = []
-    for _ in range(_TRIES):
-        wanted = limit - len(found) + 1
+    for tries in range(_TRIES):
+        wanted = max(limit - len(found) + 1, _FURTHER if tries else 0)
         places = _suspects(cluster, project, fingerprint, after, wanted)
         runs = _looked_into(cluster, project, [run_id for _, run_id in places], text, fingerprint)
         for place in places:

@@ -18,7 +18,6 @@ from xray_server.backends.clickhouse.places import make_place, newest_first, par
 from xray_server.backends.clickhouse.sql import SCAN, bind, literal
 from xray_server.backends.relational.ids import id_key, id_prefix_ranges
 from xray_server.backends.relational.rows import tag_text
-from xray_server.records.states import SUSPECT_FLAGS
 from xray_server.store import Page, RunFilter, StepFilter, StoredRun, StoredStep
 
 L = TypeVar("L", StoredRun, StoredStep)
@@ -52,11 +51,7 @@ def list_runs(
 
     def find(shard: Shard, rows: Sequence[Any]) -> dict[Any, StoredRun]:
         names = [(project, run_id) for _, run_id in rows]
-        counts = parts.step_counts(shard, names, SUSPECT_FLAGS)
-        return {
-            name[1:]: parts.run_of(name[1], stored, counts.get(name, (0, 0)))
-            for name, stored in parts.stored_runs(shard, names).items()
-        }
+        return {name[1:]: run for name, run in parts.runs_with_counts(shard, names).items()}
 
     tests = _run_tests(project, where)
     listed = _List("run_list", "at_us, run_id", "is", tests, find, lambda run: run_holds(run, where))

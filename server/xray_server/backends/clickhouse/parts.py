@@ -12,7 +12,7 @@ from xray_server.backends.clickhouse.sql import bind
 from xray_server.backends.relational.rows import Parts, place_us, run_state, step_state
 from xray_server.records.documents import RUN_FIELDS, STEP_FIELDS
 from xray_server.records.schema import decode_json
-from xray_server.records.states import step_part
+from xray_server.records.states import SUSPECT_FLAGS, step_part
 from xray_server.store import StoredRun, StoredStep
 
 RunName: TypeAlias = tuple[str, str]  # project, run id
@@ -122,6 +122,12 @@ def step_of(name: StepName, stored: Stored) -> StoredStep:
     at_us = place_us(state.values, stored.received_us)
     state.values.update(run_id=run_id, step_id=step_id, attempt=attempt)
     return StoredStep(run_id, step_id, attempt, at_us, state.values, state.ledger, state.rejection_rate)
+
+
+def runs_with_counts(shard: Shard, names: Sequence[RunName]) -> dict[RunName, StoredRun]:
+    """Those of these runs that are there."""
+    found, counts = shard.together(lambda: stored_runs(shard, names), lambda: step_counts(shard, names, SUSPECT_FLAGS))
+    return {name: run_of(name[1], stored, counts.get(name, (0, 0))) for name, stored in found.items()}
 
 
 def step_counts(shard: Shard, names: Sequence[RunName], suspect_flags: int) -> dict[RunName, tuple[int, int]]:

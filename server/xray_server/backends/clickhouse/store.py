@@ -41,7 +41,6 @@ from xray_server.backends.relational.alerts import SQLAlertStore
 from xray_server.backends.relational.items import look_up_in, sets_of
 from xray_server.backends.relational.salvage import write_by_bisection
 from xray_server.records.schema import ClientRecord
-from xray_server.records.states import SUSPECT_FLAGS
 from xray_server.store import (
     MAX_PAGE_BYTES,
     Batch,
@@ -146,10 +145,7 @@ class ClickHouseStore:
     def run(self, project: str, run_id: str) -> StoredRun | None:
         """One run, or None."""
         shard, name = self._cluster.of(run_id), (project, run_id)
-        stored = parts.stored_runs(shard, [name]).get(name)
-        if stored is None:
-            return None
-        return parts.run_of(run_id, stored, parts.step_counts(shard, [name], SUSPECT_FLAGS).get(name, (0, 0)))
+        return parts.runs_with_counts(shard, [name]).get(name)
 
     def run_steps(
         self,

@@ -12,6 +12,10 @@ from xray_server.turns import Turns
 
 _PAUSE_S: Final = 1.0  # between two compactions: each costs the writer a turn
 _SHARE: Final = 0.25  # of a core; a chunk takes about 80 us, so that this keeps up with 3,000 a second
+_MANY: Final = (
+    20_000  # chunks that came meanwhile, as when a database is imported: an item among them takes seconds to find
+)
+_LARGER_SHARE: Final = 0.75
 
 
 class Pace(NamedTuple):
@@ -36,7 +40,8 @@ class Compactor:
     def __init__(self, compact: Callable[[Pace], object], *, pause_s: float = _PAUSE_S) -> None:
         self._compact = compact
         self._pause_s = pause_s
-        self._waiting = 0
+        self._waiting = TAIL  # there may be a tail from before: the first chunk that is written has it looked at
+        self._behind = 0  # chunks that came since the tail was last found short
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._closed = threading.Event()
@@ -46,6 +51,7 @@ class Compactor:
         """So many chunks of verdicts were committed."""
         with self._lock:
             self._waiting += chunks
+            self._behind += chunks
             if self._waiting < TAIL or self._closed.is_set():
                 return
             self._waiting = 0
@@ -62,16 +68,18 @@ class Compactor:
             self._thread.join(30)
 
     def _run(self) -> None:
-        turns = Turns(self._closed.wait, share=_SHARE)
-        pace = Pace(self._closed.is_set, turns.rest)
+        usual, hasty = (Turns(self._closed.wait, share=share) for share in (_SHARE, _LARGER_SHARE))
+        pace = Pace(self._closed.is_set, lambda: (usual if self._behind < _MANY else hasty).rest())
         while not self._closed.is_set():
             self._wake.wait()
             self._wake.clear()
             if self._closed.is_set():
                 return
             try:
-                turns.begin()
+                usual.begin()
+                hasty.begin()
                 self._compact(pace)
+                self._behind = 0
             except Exception as error:  # noqa: BLE001  # a full disk, a lock, no connection: the next round tries again
                 swallow("compacting item segments", error)
             self._closed.wait(self._pause_s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import threading
+import time
 from array import array
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -20,12 +21,15 @@ import pytest
 from xray_server.backends import open_store
 from xray_server.backends.postgres import item_index as postgres_index
 from xray_server.backends.relational import item_index
+from xray_server.backends.relational.compactor import Compactor, Pace
+from xray_server.backends.relational.item_index import TAIL
 from xray_server.backends.sqlite import item_index as sqlite_index
 from xray_server.backends.sqlite import items as sqlite_items
 from xray_server.backends.sqlite.lock import FileLock
 from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.ingest.ndjson import decode
 from xray_server.store import Batch, Store
+from xray_server.turns import SLICE_S
 
 from tests.server import postgresql
 from xray_core import verdicts, wire
@@ -141,3 +145,38 @@ def test_what_is_written_while_segments_are_built_is_found(
     for number in range(60):
         for run in range(number % 7, 20, 7):
             assert everywhere(store, f"i{run}-{number}") == [f"run-{run}"], (run, number)
+
+
+def test_the_first_chunk_that_is_written_has_an_earlier_tail_looked_at() -> None:
+    looked = threading.Event()
+    compactor = Compactor(lambda pace: looked.set())
+    compactor.written(1)
+    assert looked.wait(10)
+    compactor.close()
+
+
+@pytest.mark.parametrize(("chunks", "most"), [(TAIL, 4.0), (1_000_000, 0.5)], ids=["a tail", "very many"])
+def test_where_very_much_waits_more_of_a_core_is_taken(
+    chunks: int, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long it rests, of how long it worked."""
+    rests: list[float] = []
+    shares: list[float] = []
+    done = threading.Event()
+
+    def compact(pace: Pace) -> None:
+        for _ in range(5):
+            began = time.monotonic()
+            while time.monotonic() < began + SLICE_S * 1.5:
+                pass
+            worked_s = time.monotonic() - began
+            pace.rest()
+            shares.append(rests[-1] / worked_s)
+        done.set()
+
+    compactor = Compactor(compact)
+    monkeypatch.setattr(compactor._closed, "wait", rests.append)
+    compactor.written(chunks)
+    assert done.wait(10)
+    compactor.close()
+    assert most / 2 < sorted(shares)[2] < most
