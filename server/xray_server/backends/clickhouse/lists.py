@@ -7,13 +7,13 @@ not yet merged away nor a filter that ran before it can list what does not hold 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from xray_core.model import STATUS_RANK
 from xray_server.backends.clickhouse import parts
 from xray_server.backends.clickhouse.cluster import Cluster, Shard
-from xray_server.backends.clickhouse.parts import StepName
+from xray_server.backends.clickhouse.parts import StepName, Stored
 from xray_server.backends.clickhouse.places import make_place, newest_first, parse_place
 from xray_server.backends.clickhouse.sql import SCAN, bind, literal
 from xray_server.backends.relational.ids import id_key, id_prefix_ranges
@@ -252,6 +252,10 @@ def list_run_steps(
     max_bytes: int | None,
 ) -> Page[StoredStep]:
     """The step attempts of one run, or those of one name in it, in the order in which they started."""
+    if cursor is None and name is None and max_bytes is None:
+        few = parts.few_steps_of_run(shard, project, run_id)
+        if few is not None:
+            return _ordered(few, limit)
     after = [-1, 0, "", 0] if cursor is None else parse_place(cursor, "iisi")
     order = "at_us, coalesce(position, 0), step_id, attempt"
     by_name = "" if name is None else bind(" AND name = ?", name)
@@ -271,3 +275,13 @@ def list_run_steps(
         if (project, run_id, step_id, attempt) in found
     ]
     return Page(steps, make_place(*some[-1][:4]) if len(some) < len(rows) else None)
+
+
+def _ordered(stored: Mapping[StepName, Stored], limit: int) -> Page[StoredStep]:
+    """All steps of a run as a page of `list_run_steps`."""
+
+    def place(step: StoredStep) -> tuple[int, int, str, int]:
+        return step.at_us, step.state["index"] or 0, step.step_id, step.attempt
+
+    steps = sorted((parts.step_of(name, each) for name, each in stored.items()), key=place)
+    return Page(steps[:limit], make_place(*place(steps[limit - 1])) if len(steps) > limit else None)

@@ -20,6 +20,7 @@ StepName: TypeAlias = tuple[str, str, str, int]  # project, run id, step id, att
 HEARD, PART, SUM = 0, 1, 2  # of a row: heard of, a part, the sum of several parts
 R = TypeVar("R", bound=Sequence[Any])
 MAX_VER: Final = (1 << 64) - 1
+_FEW: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -86,12 +87,26 @@ def steps_of_run(shard: Shard, project: str, run_id: str, step_id: str | None = 
     return _steps(shard, test if step_id is None else test + bind(" AND step_id = ?", step_id))
 
 
+def few_steps_of_run(shard: Shard, project: str, run_id: str) -> dict[StepName, Stored] | None:
+    """As `steps_of_run`, in one statement; None where they have more than a thousand parts."""
+    rows = shard.rows(_of_steps(bind("project = ? AND run_id = ?", project, run_id)) + f" LIMIT {_FEW + 1}")
+    return _stored(rows) if len(rows) <= _FEW else None
+
+
 def _steps(shard: Shard, test: str) -> dict[StepName, Stored]:
-    found: dict[StepName, Stored] = {}
-    for project, run_id, step_id, attempt, week, known, part, ver, received_us, doc in shard.rows(
+    return _stored(shard.rows(_of_steps(test)))
+
+
+def _of_steps(test: str) -> str:
+    return (
         "SELECT project, run_id, step_id, attempt, week, known, part, ver, received_us, doc FROM step "  # noqa: S608  # bound
         f"WHERE {test} ORDER BY ver DESC LIMIT 1 BY project, run_id, step_id, attempt, known, part"
-    ):
+    )
+
+
+def _stored(rows: Sequence[Any]) -> dict[StepName, Stored]:
+    found: dict[StepName, Stored] = {}
+    for project, run_id, step_id, attempt, week, known, part, ver, received_us, doc in rows:
         of = found.setdefault((project, run_id, step_id, attempt), Stored(received_us, week))
         of.add(known, part, ver, received_us, doc, len(STEP_FIELDS))
     return found
