@@ -12,6 +12,7 @@ _AGO: Final = re.compile(r"(\d{1,6})(s|m|h|d|w)", re.ASCII)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 # "+" in a query means a space: a zone east of UTC that nobody escaped
 _LOST_PLUS: Final = re.compile(r"(\d\d:\d\d(?::\d\d(?:\.\d+)?)?) (\d\d:?\d\d)$", re.ASCII)
+_OFFSET: Final = re.compile(r"(:\d\d[\d.]*[+-]\d\d)(\d\d)$", re.ASCII)  # Python 3.10 reads those with a colon alone
 _FRACTION: Final = re.compile(r"[.,](\d+)", re.ASCII)
 
 
@@ -30,7 +31,7 @@ def parse_iso(text: str) -> int:
     """
     # Python 3.10 reads neither "Z" nor fractions of other than three or six digits
     shape = _FRACTION.sub(lambda found: "." + found[1][:6].ljust(6, "0"), text.strip(), count=1)
-    shape = _LOST_PLUS.sub(r"\1+\2", shape)
+    shape = _OFFSET.sub(r"\1:\2", _LOST_PLUS.sub(r"\1+\2", shape))
     if shape[-1:] in ("Z", "z"):
         shape = shape[:-1] + "+00:00"
     try:

@@ -112,7 +112,9 @@ def test_the_rows_are_those_of_the_plain_filter_and_null_is_false(table: list[An
         assert sum(seen["counts"].values()) == len(table)
         assert seen["dropped"].get("mask_nulls", 0) == nulls
     plain = (
-        frame[~(pd.DataFrame(masks, index=index).fillna(False).astype(bool).any(axis=1).to_numpy())] if table else frame
+        frame[~(pd.DataFrame(masks, index=index).astype("boolean").fillna(False).astype(bool).any(axis=1).to_numpy())]
+        if table
+        else frame
     )
     with Captured().run() as run, run.step("s") as step:
         assert step.filter(
