@@ -5,12 +5,15 @@ Holds no tests.
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -43,7 +46,7 @@ def start(command: Sequence[str], home: Path, cwd: Path, environment: Mapping[st
     with (home / "out.txt").open("w") as out:
         return subprocess.Popen(
             [*command, "-p", "no:cacheprovider", "--junitxml", str(home / "results.xml")],
-            cwd=cwd, env=dict(environment), stdout=out, stderr=out,
+            cwd=cwd, env=dict(environment), stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
 
 
@@ -65,8 +68,9 @@ def both(start_tests: Start, place: Path, cwd: Path, *, timeout_s: float, at_onc
         for process in running:
             process.wait(timeout_s)
     finally:
-        for process in running:
-            process.kill()
+        for process in running:  # and what it started: Prefect's own tests leave a server behind
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     without, with_ = (_ends(home, cwd) for home, _ in homes)
     return without, with_
