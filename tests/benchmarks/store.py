@@ -153,7 +153,7 @@ def rest() -> float:
     began, idle = time.monotonic(), 0
     while idle < 3 and time.monotonic() - began < 600:
         before = _busy_s()
-        time.sleep(2)
+        time.sleep(2)  # what was busy is read over so long a time: shorter ones show pauses between two merges
         idle = idle + 1 if _busy_s() - before < 0.2 else 0
     return time.monotonic() - began
 

@@ -28,9 +28,7 @@ class StepValues(StepItems):
     _clock_start: int  # of the recorder's clock
     _item_key: Key | None  # by a tag of the framework's
     _observed: Observed | None  # what adapters saw, until the end of the step
-    _put_off: (
-        list[tuple[Callable[..., None], bytes, tuple[Any, ...]]] | None
-    )  # looks at values, each with what is packed of them
+    _put_off: list[tuple[Callable[..., None], bytes, tuple[Any, ...]]] | None  # looks, each with a packed value
     _released: bool  # ended: its record is final, but for what was put off
     name: str
 

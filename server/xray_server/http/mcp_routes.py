@@ -35,15 +35,18 @@ class McpEndpoint:
     def __init__(self, app: FastAPI, version: str) -> None:
         self._app = app
         self._version = version
-        self._asked, self._ready, self._over = anyio.Event(), anyio.Event(), anyio.Event()
         self._manager: Any = None
+        self._is_running = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serve requests within this block."""
+        self._asked, self._ready, self._over = anyio.Event(), anyio.Event(), anyio.Event()
+        self._is_running = True
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._serve)
             yield
+            self._is_running = False
             self._over.set()
             self._asked.set()
 
@@ -61,6 +64,7 @@ class McpEndpoint:
             self._manager = manager
             self._ready.set()
             await self._over.wait()
+        self._manager = None
 
     def _made(self) -> Any:
         from mcp.server.transport_security import TransportSecuritySettings
@@ -78,6 +82,8 @@ class McpEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand a request to the session manager."""
+        if not self._is_running:
+            raise RuntimeError("the application was not started, or is ending")
         self._asked.set()
         await self._ready.wait()
         if self._manager is None:

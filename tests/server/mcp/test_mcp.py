@@ -19,7 +19,9 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from starlette.testclient import TestClient
 from xray_mcp.answers import MAX_CHARS, NOTICE
+from xray_server.app import create_app
 from xray_server.store import Store
 
 from tests.server.conftest import LoopbackServer
@@ -217,3 +219,14 @@ def test_the_prompt_leads_an_agent_through_the_tools(server: LoopbackServer) -> 
     text = prompt.messages[0].content.text
     assert "why was a not offered?" in text
     assert all(f"`{name}`" in text for name in ("why", "diff", "search_decisions", "trends"))
+
+
+@pytest.mark.swallows
+def test_an_application_that_lives_twice_has_its_tools_both_times_and_none_in_between(store: Store) -> None:
+    app = create_app(store, any_host=True)
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    accept = {"accept": "application/json, text/event-stream"}
+    for is_asked in (False, True, True):
+        with TestClient(app) as client:
+            assert not is_asked or client.post("/mcp", json=call, headers=accept).status_code == 200
+    assert TestClient(app, raise_server_exceptions=False).post("/mcp", json=call, headers=accept).status_code == 500

@@ -20,9 +20,7 @@ from xray_server.store import ItemRun, Page
 
 MAX_LARGE: Final = 2_000  # runs with a large set that are looked into by one question, the newest first
 _TRIES: Final = 20
-_FURTHER: Final = (
-    100  # suspects that are looked into at once where the first were not enough: each asking is four statements
-)
+_FURTHER: Final = 100  # suspects at once, where the first were not enough: each asking is four statements
 
 
 def chunks(shard: Shard, project: str, run_id: str, step_id: str | None = None) -> Iterator[Chunk]:

@@ -12,10 +12,10 @@ from xray_server.turns import Turns
 
 _PAUSE_S: Final = 1.0  # between two compactions: each costs the writer a turn
 _SHARE: Final = 0.25  # of a core; a chunk takes about 80 us, so that this keeps up with 3,000 a second
-_MANY: Final = (
-    20_000  # chunks that came meanwhile, as when a database is imported: an item among them takes seconds to find
+_LARGER_SHARE: Final = (
+    0.75  # while so many came meanwhile that an item among them takes seconds to find, as in an import:
 )
-_LARGER_SHARE: Final = 0.75
+_MANY: Final = 20_000  # chunks
 
 
 class Pace(NamedTuple):
