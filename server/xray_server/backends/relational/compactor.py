@@ -80,6 +80,8 @@ class Compactor:
                 hasty.begin()
                 self._compact(pace)
                 self._behind = 0
-            except Exception as error:  # noqa: BLE001  # a full disk, a lock, no connection: the next round tries again
+            except Exception as error:  # noqa: BLE001  # a full disk, a lock, no connection: the next write tries again
                 swallow("compacting item segments", error)
+                with self._lock:
+                    self._waiting = TAIL
             self._closed.wait(self._pause_s)

@@ -5,6 +5,8 @@ Tests backends/relational/compactor.py, backends/sqlite/item_index.py, items.py,
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import random
 import sqlite3
 import threading
@@ -152,6 +154,27 @@ def test_the_first_chunk_that_is_written_has_an_earlier_tail_looked_at() -> None
     compactor = Compactor(lambda pace: looked.set())
     compactor.written(1)
     assert looked.wait(10)
+    compactor.close()
+
+
+@pytest.mark.swallows
+def test_what_failed_is_tried_again_with_the_next_write_and_not_a_tail_later() -> None:
+    tried: queue.Queue[int] = queue.Queue()
+
+    def compact(pace: Pace) -> None:
+        tried.put(1)
+        raise ConnectionError("cut")
+
+    compactor = Compactor(compact, pause_s=0)
+    compactor.written(1)
+    tried.get(timeout=10)
+    for _ in range(TAIL // 2):  # the first may still be on its way out
+        compactor.written(1)
+        with contextlib.suppress(queue.Empty):
+            tried.get(timeout=0.5)
+            break
+    else:
+        pytest.fail("not tried again")
     compactor.close()
 
 
