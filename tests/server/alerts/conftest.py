@@ -15,6 +15,7 @@ from xray_server.alerts.apprise_target import installed
 from xray_server.alerts.service import AlertSettings
 from xray_server.store import Store
 
+from tests.live import health_of
 from tests.missing import MISSING
 from tests.server.conftest import LoopbackServer
 
@@ -111,8 +112,8 @@ def ingest(http: httpx.Client, *records: dict[str, Any]) -> None:
 
 
 def alerts_health(http: httpx.Client) -> dict[str, Any]:
-    """What /health says of alerts; nothing where the store took longer than /health waits for it."""
-    said: dict[str, Any] = http.get("/health").json().get("alerts", {})
+    """What /health says of alerts."""
+    said: dict[str, Any] = health_of(http)["alerts"]
     return said
 
 

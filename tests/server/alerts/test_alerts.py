@@ -19,6 +19,7 @@ from xray_server.alerts.webhook import sign
 from xray_server.backends import open_store
 from xray_server.store import Store
 
+from tests.live import health_of
 from tests.server import postgresql
 from tests.server.alerts.conftest import (
     SECRET,
@@ -248,4 +249,4 @@ def test_small_and_old_steps_do_not_fire(allowed: httpx.Client) -> None:
     ingest(allowed, step("small", rejected=3), step("old", rejected=100, ago_s=2 * 86_400))
     judged(allowed)
     assert allowed.get("/alerts/history").json()["events"] == []
-    assert allowed.get("/health").json()["alerts"]["too_late"] == 1
+    assert health_of(allowed)["alerts"]["too_late"] == 1

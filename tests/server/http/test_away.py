@@ -17,6 +17,7 @@ from xray_server.errors import StoreUnavailableError
 from xray_server.http.probe import Probe
 from xray_server.store import Key, StoredClient, StoreHealth
 
+from tests.live import health_of
 from tests.server.conftest import LoopbackServer
 from tests.server.make_keys import create_keys
 
@@ -109,7 +110,7 @@ def test_a_disk_that_is_full_shows_in_ready_and_health_until_it_takes_records_ag
         assert "full" in refused.json()["error"]
         assert http.get("/ready").status_code == 503
         assert "full" in http.get("/ready").json()["error"]
-        health = http.get("/health").json()
+        health = health_of(http)
         assert health["status"] == "not writing"
         assert "full" in health["ingest"]["failing"]
         assert "Make room on the disk" in http.get("/ui/health").text
@@ -118,7 +119,7 @@ def test_a_disk_that_is_full_shows_in_ready_and_health_until_it_takes_records_ag
         store._writing.execute("PRAGMA max_page_count = 1000000")
         assert http.post("/runs", json={"run_id": "b", **body}).status_code == 200
         assert http.get("/ready").status_code == 200
-        assert http.get("/health").json()["status"] == "ok"
+        assert health_of(http)["status"] == "ok"
     server.stop()
     store.close()
 

@@ -14,6 +14,7 @@ from xray_server.access.keys import new_key
 from xray_server.backends import open_store
 from xray_server.records.documents import unpack
 
+from tests.live import health_of
 from tests.server.conftest import ServerProcess
 from tests.server.make_keys import create_keys
 from xray_core import XRay
@@ -87,7 +88,7 @@ def test_secrets_are_in_no_log_page_metric_or_column_and_data_only_in_its_run(
         http.request("BREW", f"/{SECRET}", headers=keys.headers("admin"))
         http.get(f"/runs/{DATA}?cursor={DATA}&{DATA}=1", headers=reader)
         metrics = http.get("/metrics", headers=keys.headers("metrics")).text
-        health = http.get("/health", headers=keys.headers("admin")).text
+        health = str(health_of(http, headers=keys.headers("admin")))
         steps = http.get("/runs/r", headers=reader).json()["steps"]
         addresses = ["/runs/r?samples=1000", "/runs", "/steps", "/runs/r/items/i1", "/runs/r/items/i2", "/decisions", "/ui", "/ui/runs/r",
                      f"/ui/runs/r/steps/{steps[0]['step_id']}", "/ui/runs/r/items/i1", "/ui/steps", "/ui/health", "/docs"]  # fmt: skip

@@ -25,6 +25,7 @@ from xray_server.ingest.committer import Committer
 from xray_server.records.schema import RunRecord
 from xray_server.store import Batch, Store, StoreUnavailableError
 
+from tests.live import health_of
 from tests.server.conftest import LoopbackServer, ServerProcess
 
 GZIP = {"Content-Encoding": "gzip"}
@@ -289,7 +290,7 @@ def test_a_full_queue_is_a_429_with_retry_after(tmp_path: Path) -> None:
             assert store.entered.wait(10)  # the first is being committed, so the second waits
             threads[1].start()
             deadline = time.monotonic() + 10
-            while client.get("/health").json()["ingest"]["waiting_batches"] < 1 and time.monotonic() < deadline:
+            while health_of(client)["ingest"]["waiting_batches"] < 1 and time.monotonic() < deadline:
                 time.sleep(0.005)
             answer = client.post("/ingest", content=line(run_id="r9"))
             assert answer.status_code == 429

@@ -23,6 +23,7 @@ from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.process.serve import listen
 from xray_server.store import Store
 
+from tests.live import health_of
 from tests.missing import missing
 from tests.server.conftest import LoopbackServer
 from xray_core import XRay
@@ -103,7 +104,7 @@ def _wait_for(proxied: Proxied, process: subprocess.Popen[str]) -> None:
     with proxied.client() as http:
         while True:
             try:
-                assert http.get("/health").json()["status"] == "ok"
+                assert health_of(http)["status"] == "ok"
                 return
             except httpx.ConnectError:
                 assert process.poll() is None, process.stderr.read() if process.stderr else ""

@@ -14,7 +14,7 @@ import httpx
 from xray_server.http.cells import CELLS, Cells, room
 from xray_server.http.senders import MAX_SENDERS, Senders
 
-from tests.live import Live
+from tests.live import Live, health_of
 
 LINE = json.dumps({"v": 1, "kind": "run", "part": "a", "rev": 1, "run_id": "r", "pipeline": "p"})
 
@@ -24,7 +24,7 @@ def test_each_client_is_told_with_its_version_and_what_it_delivered(tmp_path: Pa
     with live.xray("shop") as xray, xray.run() as run, run.step("filter") as step:
         step.reject("a", "late")
     live.http.post("/ingest", content=f"{LINE}\nnonsense", headers={"User-Agent": "my-own/1.0"})
-    other, ours = live.get("/health")["senders"]
+    other, ours = health_of(live.http)["senders"]
     assert (other["client"], other["delivered"], other["refused"], other["pid"]) == ("my-own/1.0", 1, 1, None)
     assert ours["client"] == f"xray-core/{metadata.version('xray-pipelines')}"
     assert (ours["pid"], ours["address"], ours["refused"]) == (os.getpid(), "127.0.0.1", 0)

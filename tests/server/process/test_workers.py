@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.live import health_of
 from tests.server import postgresql
 from tests.server.conftest import ServerProcess
 
@@ -58,14 +59,8 @@ def test_processes_share_one_address_and_one_that_dies_is_replaced(
     for i in range(20):  # a connection each, so that both take some
         assert httpx.post(f"{server.url}/ingest", content=line(f"r{i}", now_us), timeout=20).json()["accepted"] == 1
     assert len(httpx.get(f"{server.url}/runs", timeout=20).json()["runs"]) == 20
-    health: list[httpx.Response] = []
-
-    def told() -> bool:  # within 100 ms it may say that the database does not answer: the machine is busy
-        health.append(httpx.get(f"{server.url}/health", timeout=20))
-        return health[-1].status_code == 200
-
-    until(told, "the server does not say how it is")
-    (sender,) = health[-1].json()["senders"]  # whichever process answers
+    with httpx.Client(base_url=server.url, timeout=20) as http:
+        (sender,) = health_of(http)["senders"]  # whichever process answers
     assert (sender["requests"], sender["delivered"]) == (20, 20)
     os.kill(min(before), signal.SIGKILL)
     until(lambda: len(children_of(server.process.pid) - before) == 1, "no other process was started")

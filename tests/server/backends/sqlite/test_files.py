@@ -20,6 +20,7 @@ from xray_server.backends.sqlite.store import SQLiteStore
 from xray_server.records.schema import RunRecord
 from xray_server.store import Batch, Prune, RunFilter, StoreUnavailableError
 
+from tests.live import health_of
 from tests.server.conftest import LoopbackServer
 from xray_core.errors import ConfigurationError
 
@@ -113,7 +114,7 @@ def test_a_file_can_be_looked_at_without_writing_anything(tmp_path: Path) -> Non
             refused = http.post("/runs", json={"run_id": "new", "pipeline": "p"})
             assert refused.status_code == 503
             assert "reading only" in refused.json()["error"]
-            assert http.get("/health").json()["store"]["read_only"] is True
+            assert health_of(http)["store"]["read_only"] is True
             assert "read only" in http.get("/ui/health").text
         server.stop()
         with pytest.raises(StoreUnavailableError, match="reading only"):
