@@ -69,7 +69,7 @@ class Writer:
         try:
             self._write(batches, notes)
         except DeletedRunsError as error:
-            self._write(without(batches, error.runs, self._projects.id), notes)
+            self.write(without(batches, error.runs, self._projects.id), notes)
 
     def _write(self, batches: Sequence[Batch], notes: Sequence[bytes]) -> None:
         self._projects.learn({batch.project for batch in batches})

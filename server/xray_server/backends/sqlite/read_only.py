@@ -18,6 +18,7 @@ from xray_server.backends.relational.store import RelationalStore
 from xray_server.backends.sqlite import backup, items
 from xray_server.backends.sqlite.migrate import check_current
 from xray_server.backends.sqlite.read import SQLiteDatabase
+from xray_server.backends.sqlite.readers import Readers
 from xray_server.store import Batch, ItemRun, Prune, StoreHealth, StoreUnavailableError
 
 T = TypeVar("T")
@@ -28,9 +29,9 @@ class ReadOnlySQLiteStore(RelationalStore[SQLiteDatabase]):
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
+        self._readers = Readers(self._connect)
         try:
             check_current(self._connect(), str(self.path))
         except Exception as error:
@@ -51,15 +52,9 @@ class ReadOnlySQLiteStore(RelationalStore[SQLiteDatabase]):
         return db
 
     def _read(self, question: Callable[[SQLiteDatabase], T]) -> T:
-        db: SQLiteDatabase | None = getattr(self._local, "db", None)
         try:
-            if db is None:
-                db = self._local.db = SQLiteDatabase(self._connect())
-            db.connection.execute("BEGIN")  # one state of the file for all its statements
-            try:
+            with self._readers.one() as db:
                 return question(db)
-            finally:
-                db.connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise StoreUnavailableError(f"SQLite cannot answer just now: {error}") from error
 

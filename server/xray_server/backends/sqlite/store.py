@@ -1,4 +1,4 @@
-"""The SQLite store: one file, one writing connection, a reading connection a thread.
+"""The SQLite store: one file, one writing connection, as many reading connections as questions were ever asked at once.
 
 WAL lets readers go on while the writer commits. `synchronous=FULL`: an answer that was given survives a power cut, and one
 fsync serves all the requests that were committed together. Owns connections, pragmas and migrations; rows are in write.py,
@@ -28,6 +28,7 @@ from xray_server.backends.sqlite.lock import FileLock
 from xray_server.backends.sqlite.migrate import check_ours, migrate
 from xray_server.backends.sqlite.read import SQLiteDatabase
 from xray_server.backends.sqlite.read_only import ReadOnlySQLiteStore
+from xray_server.backends.sqlite.readers import Readers
 from xray_server.backends.sqlite.write import Writer
 from xray_server.records.schema import VerdictsRecord
 from xray_server.store import Batch, ItemRun, Prune, StoreHealth, StoreUnavailableError
@@ -40,14 +41,14 @@ _WORTH_RETRYING: Final = ("locked", "busy", "full", "disk", "readonly", "unable 
 
 
 class SQLiteStore(RelationalStore[SQLiteDatabase]):
-    """A Store in one file. `write` from one thread at a time; reads from any thread, each on its own connection."""
+    """A Store in one file. `write` from one thread at a time; reads from any thread, each on a connection of its own meanwhile."""
 
     def __init__(self, path: Path, *, busy_timeout_s: float = _BUSY_TIMEOUT_S) -> None:
         self.path = path.absolute()
         self._busy_timeout_s = busy_timeout_s
-        self._local = threading.local()
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
+        self._readers = Readers(lambda: self._connect(readonly=True))
         try:
             if self.path.exists():
                 with closing(sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)) as looked_at:
@@ -118,16 +119,9 @@ class SQLiteStore(RelationalStore[SQLiteDatabase]):
                 item_index.compact(self._compacting, self._segmenting, pace=pace)
 
     def _read(self, question: Callable[[SQLiteDatabase], T]) -> T:
-        db: SQLiteDatabase | None = getattr(self._local, "db", None)
         try:
-            if db is None:
-                db = self._local.db = SQLiteDatabase(self._connect(readonly=True))
-            # one state of the file for all its statements: what a row leads to may be pruned or moved between two of them
-            db.connection.execute("BEGIN")
-            try:
+            with self._readers.one() as db:
                 return question(db)
-            finally:
-                db.connection.execute("COMMIT")
         except sqlite3.OperationalError as error:
             if _retryable(error):
                 raise StoreUnavailableError(f"SQLite cannot answer just now: {error}") from error

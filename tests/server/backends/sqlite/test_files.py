@@ -1,6 +1,6 @@
 """The file of a SQLite store: whose it is, who may read it, that it shrinks, and that it can only be looked at.
 
-Tests backends/sqlite/read_only.py, migrate.py and prune.py.
+Tests backends/sqlite/read_only.py, readers.py, migrate.py and prune.py.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 import os
 import sqlite3
 import stat
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def filled(path: Path, n: int = 1) -> None:
             for i in range(n)
         ]
         store.write([Batch(runs, "default", NOW)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", ["", "?mode=ro"])
+def test_questions_of_threads_that_come_and_go_leave_no_connection_behind(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "xray.db"
+    filled(path)
+    with closing(open_store(f"sqlite:///{path}{mode}")) as store:
+        store.health()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(30):
+            thread = threading.Thread(target=store.health)
+            thread.start()
+            thread.join()
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_pruning_gives_the_disk_back_in_steps_that_are_short(tmp_path: Path) -> None:
