@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final, TypeVar
 from urllib.parse import parse_qs
@@ -24,14 +25,14 @@ T = TypeVar("T")
 
 
 class Uploads:
-    """How much of all bodies is in memory: received and not yet handed to the committer."""
+    """How much of all bodies is in memory: what arrived of them, and what it unpacked to, until it is decoded."""
 
     def __init__(self, max_bytes: int = MAX_UPLOADING_BYTES) -> None:
         self.bytes = 0
         self._max_bytes = max_bytes
 
     def take(self, size_bytes: int) -> None:
-        """Count bytes that arrived. Raises HTTPError (429) when all bodies together would be over the limit."""
+        """Count bytes that are held. Raises HTTPError (429) when all bodies together would be over the limit."""
         if self.bytes + size_bytes > self._max_bytes:
             raise HTTPError(429, "too many bodies at once", retry_after_s=1)
         self.bytes += size_bytes
@@ -63,8 +64,9 @@ class Bodies:
         self._uploads = Uploads()
         self._decoding = anyio.CapacityLimiter(_DECODE_THREADS)
 
-    async def read(self, request: Request) -> bytes:
-        """The body of a request, unpacked.
+    @asynccontextmanager
+    async def reading(self, request: Request) -> AsyncIterator[bytes]:
+        """The body of a request, unpacked; to be decoded within the block, to whose end it counts as held.
 
         Raises:
             HTTPError: 400 bad encoding, 408 too slow, 413 too large, 415 unknown encoding, 429 too many at once.
@@ -75,32 +77,41 @@ class Bodies:
         declared = request.headers.get("content-length", "")
         if declared.isascii() and declared.isdigit() and (len(declared) > 18 or int(declared) > self._max_bytes):
             raise self._too_large()
-        body = bytearray()
+        arrived = bytearray()
+        unpacked = b""
         try:
-            with anyio.fail_after(self._timeout_s):
-                await self._receive(request, body)
-            if encoding in ("identity", ""):
-                return bytes(body)
-            return await self.decode(partial(decompress, bytes(body), max_bytes=self._max_decompressed_bytes))
-        except TimeoutError:
-            raise HTTPError(408, f"the body did not arrive within {self._timeout_s:g} s") from None
-        except TooLargeError as error:
-            raise HTTPError(413, str(error)) from None
-        except EncodingError as error:
-            raise HTTPError(400, str(error)) from None
+            await self._receive(request, arrived)
+            body = bytes(arrived)
+            if encoding not in ("identity", ""):
+                body = await self._unpack(body)
+                self._uploads.take(len(body))
+                unpacked = body
+            yield body
         finally:
-            self._uploads.give_back(len(body))
+            self._uploads.give_back(len(arrived) + len(unpacked))
 
     async def decode(self, function: Callable[[], T]) -> T:
         """Run what decodes a body on one of the threads for it."""
         return await anyio.to_thread.run_sync(function, limiter=self._decoding)
 
     async def _receive(self, request: Request, body: bytearray) -> None:
-        async for chunk in request.stream():
-            if len(body) + len(chunk) > self._max_bytes:
-                raise self._too_large()
-            self._uploads.take(len(chunk))
-            body += chunk
+        try:
+            with anyio.fail_after(self._timeout_s):
+                async for chunk in request.stream():
+                    if len(body) + len(chunk) > self._max_bytes:
+                        raise self._too_large()
+                    self._uploads.take(len(chunk))
+                    body += chunk
+        except TimeoutError:
+            raise HTTPError(408, f"the body did not arrive within {self._timeout_s:g} s") from None
+
+    async def _unpack(self, body: bytes) -> bytes:
+        try:
+            return await self.decode(partial(decompress, body, max_bytes=self._max_decompressed_bytes))
+        except TooLargeError as error:
+            raise HTTPError(413, str(error)) from None
+        except EncodingError as error:
+            raise HTTPError(400, str(error)) from None
 
     def _too_large(self) -> HTTPError:
         return HTTPError(413, f"the body is larger than {self._max_bytes} bytes; send it in pieces")

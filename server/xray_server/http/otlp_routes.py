@@ -46,8 +46,8 @@ def add_otlp_routes(app: FastAPI, store: Store, committer: Committer, bodies: Bo
     """Mount the route on the application."""
 
     async def take(request: Request, project: str, media_type: str) -> Response:
-        body = await bodies.read(request)
-        decoded = await bodies.decode(partial(receive.decode, body, media_type, trace_url))
+        async with bodies.reading(request) as body:
+            decoded = await bodies.decode(partial(receive.decode, body, media_type, trace_url))
         refused = await commit(committer, Batch(decoded.records, project, now_us()), len(body))
         if decoded.retrievers:
             more = await anyio.to_thread.run_sync(receive.nested_records, store, project, decoded)

@@ -13,7 +13,14 @@ from fastapi import FastAPI, Query, Request, Response
 
 from xray_server.access.admission import Asker, Identity, Project
 from xray_server.answers import JsonResponse
-from xray_server.errors import HTTPError, QueueFullError, ShapeError, UnknownItemError, UnknownRunError
+from xray_server.errors import (
+    HTTPError,
+    QueueFullError,
+    ShapeError,
+    TooLargeError,
+    UnknownItemError,
+    UnknownRunError,
+)
 from xray_server.http import models
 from xray_server.http.bodies import Bodies
 from xray_server.http.logs import log_audit
@@ -62,8 +69,11 @@ def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: B
     @app.post("/ingest", openapi_extra=_INGEST_BODY, responses=answer(models.Ingested) | WRITE_ERRORS, tags=["write"])
     async def ingest(request: Request, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """Records as NDJSON, gzip'd or plain; answers after the commit, line by line."""
-        body = await bodies.read(request)
-        decoded = await bodies.decode(partial(decode, body))
+        async with bodies.reading(request) as body:
+            try:
+                decoded = await bodies.decode(partial(decode, body))
+            except TooLargeError as error:
+                raise HTTPError(413, str(error)) from None
         refused = await commit(committer, Batch([*decoded.records, *decoded.notes], project, now_us()), len(body))
         refused = {position: why for position, why in refused.items() if position < len(decoded.lines)}
         for position, why in refused.items():
@@ -76,11 +86,11 @@ def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: B
     @app.post("/runs", openapi_extra=_RUN_BODY, responses=answer(models.Posted) | WRITE_ERRORS, tags=["write"])
     async def post_run(request: Request, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
         """One run with its steps, or a part of it; sending it again merges."""
-        body = await bodies.read(request)
-        try:
-            run_id, records = await bodies.decode(partial(_run_records, body))
-        except ShapeError as error:
-            raise HTTPError(422, f"{error.field}: {error}", field=error.field) from None
+        async with bodies.reading(request) as body:
+            try:
+                run_id, records = await bodies.decode(partial(_run_records, body))
+            except ShapeError as error:
+                raise HTTPError(422, f"{error.field}: {error}", field=error.field) from None
         refused = await commit(committer, Batch(records, project, now_us()), len(body))
         senders.heard(request, project, delivered=len(records) - len(refused), refused=len(refused))
         for why in refused.values():
@@ -95,13 +105,13 @@ def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: B
         run_id: str, request: Request, project: Project, _: Annotated[NoParameters, Query()]
     ) -> Response:
         """Mark a run good or bad, with a note; "none" takes the mark away."""
-        body = await bodies.read(request)
-        try:
-            marked = msgspec.json.decode(body, type=_Marking)
-        except msgspec.ValidationError as error:
-            raise HTTPError(422, f"mark: {error}", field="mark") from None
-        except msgspec.DecodeError as error:
-            raise HTTPError(422, f"body: {error}", field="body") from None
+        async with bodies.reading(request) as body:
+            try:
+                marked = msgspec.json.decode(body, type=_Marking)
+            except msgspec.ValidationError as error:
+                raise HTTPError(422, f"mark: {error}", field="mark") from None
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise HTTPError(422, f"body: {error}", field="body") from None
         return JsonResponse(await mark_run(store, committer, project, run_id, marked.mark, marked.note))
 
     _add_delete_routes(app, store)

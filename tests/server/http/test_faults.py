@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import socket
 import sqlite3
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,58 @@ def test_a_client_that_sends_its_body_slowly_is_cut_off_and_others_are_served_me
         server.stop()
 
 
+def test_bodies_of_many_at_once_count_as_they_are_unpacked_until_they_are_decoded(store: Store) -> None:
+    """Row 28: a thousandth of their size arrives, and only two are decoded at a time."""
+    server = LoopbackServer(store)
+    body = gzip.compress(b'{"v":1,"kind":"run","run_id":"r","input":"' + bytes(30 << 20).replace(b"\0", b"x") + b'"}')
+    before = memory_bytes(os.getpid())
+    most = [before]
+
+    def watch(stop: threading.Event) -> None:
+        while not stop.wait(0.005):
+            most[0] = max(most[0], memory_bytes(os.getpid()))
+
+    stop = threading.Event()
+    watching = threading.Thread(target=watch, args=(stop,))
+    watching.start()
+    try:
+        with httpx.Client(base_url=server.url, timeout=60) as client, ThreadPoolExecutor(40) as threads:
+            answers = list(threads.map(lambda _: client.post("/ingest", content=body, headers=GZIP), range(40)))
+    finally:
+        stop.set()
+        watching.join()
+        server.stop()
+    assert {answer.status_code for answer in answers} <= {200, 429}
+    assert most[0] - before < 600 << 20  # 40 of them are 1,200 MiB
+
+
+def test_a_body_of_too_many_lines_is_to_be_sent_in_pieces(http: httpx.Client) -> None:
+    for line_ in (b"x\n", b"\n"):
+        answer = http.post("/ingest", content=gzip.compress(line_ * 2_000_000), headers=GZIP)
+        assert (answer.status_code, "100000 lines" in answer.json()["error"]) == (413, True)
+    assert len(http.post("/ingest", content=b"x\n" * 2_000).json()["refused"]) == 2_000
+
+
+def test_ten_thousand_parameters_are_refused_at_once_and_not_each_by_name(http: httpx.Client) -> None:
+    began = time.process_time()
+    answer = http.get("/health?" + "&".join(f"{i:x}" for i in range(10_000)))
+    assert answer.status_code == 422
+    assert len(answer.json()["detail"]) <= 100
+    assert time.process_time() - began < 3
+
+
+def test_an_origin_that_is_no_address_is_another_page(http: httpx.Client) -> None:
+    assert http.post("/runs", json={"run_id": "r", "pipeline": "p"}, headers={"Origin": "http://["}).status_code == 403
+
+
+def test_what_a_mark_or_a_decision_may_hold_is_answered_and_never_a_mistake_of_the_server(http: httpx.Client) -> None:
+    decision = '{"selected": "a", "score": 1' + "0" * 400 + "}"
+    document = f'{{"run_id": "r", "pipeline": "p", "steps": [{{"name": "s", "decisions": [{decision}]}}]}}'
+    assert http.post("/runs", content=document).status_code == 200
+    answer = http.post("/runs/r/mark", content=b'{"mark": "good", "note": "\xff"}')
+    assert (answer.status_code, answer.json()["detail"][0]["field"]) == (422, "body")
+
+
 def test_a_page_of_another_site_cannot_write(http: httpx.Client) -> None:
     body = {"run_id": "r", "pipeline": "p"}
     assert http.post("/runs", json=body, headers={"Origin": "https://evil.example"}).status_code == 403
@@ -250,6 +303,23 @@ def test_when_the_disk_is_behind_requests_are_turned_away_and_those_taken_are_co
     assert committer.close()
     with pytest.raises(QueueFullError):
         committer.submit(batch("late"), 1)
+    store.close()
+
+
+def test_a_request_that_was_called_off_takes_no_other_with_it(tmp_path: Path) -> None:
+    """As when an end that takes too long cancels what still waits: what was taken is written, and the writer goes on."""
+    store = StalledStore(tmp_path / "xray.db")
+    committer = Committer(store)
+    running = committer.submit(batch("running"), 10)
+    assert store.entered.wait(10)
+    waiting = committer.submit(batch("called off"), 10)
+    other = committer.submit(batch("other"), 10)
+    assert not running.cancel()
+    assert waiting.cancel()
+    store.go.set()
+    assert (running.result(10), other.result(10)) == ({}, {})
+    assert committer.close()
+    assert store.run("default", "called off") is not None
     store.close()
 
 
