@@ -132,6 +132,7 @@ class Committer:
             while self._waiting and (not group or records + len(self._waiting[0][0].records) <= MAX_GROUP_RECORDS):
                 batch, size_bytes, _, future = self._waiting.popleft()
                 self._bytes -= size_bytes
+                future.set_running_or_notify_cancel()  # from here on nobody can call it off; what was is written too
                 records += len(batch.records)
                 group.append((batch, future))
             return group
@@ -149,7 +150,8 @@ class Committer:
             with self._wake:
                 self._failure = (time.monotonic(), str(error))
             for _, future in group:
-                future.set_exception(error)
+                if not future.cancelled():
+                    future.set_exception(error)
             return
         with self._wake:
             self._expected = len(group) + len(self._waiting)
@@ -159,6 +161,7 @@ class Committer:
             self._refused += sum(map(len, answers))
             self._last_commit_s = time.monotonic() - began
         for (_, future), refused in zip(group, answers):
-            future.set_result(refused)
+            if not future.cancelled():
+                future.set_result(refused)
         if self._after_commit is not None:
             self._after_commit()
