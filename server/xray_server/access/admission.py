@@ -210,8 +210,8 @@ def session_token(cookies: str) -> str | None:
 
 def from_own_page(headers: dict[bytes, bytes]) -> bool:
     """Whether a browser says that a page of this very server sent the request."""
-    origin = headers.get(b"origin", b"").decode("latin-1")
-    return bool(origin) and urlsplit(origin).netloc.lower() == headers.get(b"host", b"").decode("latin-1").lower()
+    site = headers.get(b"origin", b"").partition(b"://")[2]
+    return bool(site) and site.lower() == headers.get(b"host", b"").lower()
 
 
 def from_other_page(headers: dict[bytes, bytes]) -> bool:

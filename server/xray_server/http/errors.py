@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from xray_server.answers import error_response
 from xray_server.errors import BadCursorError, HTTPError, NotKnownError, StoreUnavailableError
 from xray_server.http.representation import allowed_methods
 
 RenderError = Callable[[Request, HTTPError], Response]
+_MAX_NAMED: Final = 100  # wrong parameters of one request
 
 
 def add_error_handlers(app: FastAPI, render: RenderError) -> None:
@@ -48,9 +50,14 @@ def add_error_handlers(app: FastAPI, render: RenderError) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         detail = [
             {"loc": list(each["loc"]), "field": ".".join(map(str, each["loc"][1:])), "msg": _message(each)}
-            for each in error.errors()
+            for each in error.errors()[:_MAX_NAMED]
         ]
         return answer(request, HTTPError(422, "; ".join(f"{each['field']}: {each['msg']}" for each in detail)), detail)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        """Who asked went away before its body had arrived: nobody's mistake here, and nobody reads the answer."""
+        return Response(status_code=499)
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:

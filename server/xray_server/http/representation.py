@@ -115,11 +115,13 @@ def no_repeats(pairs: Sequence[tuple[str, str]]) -> None:
 
     Conditions on details (`details.price_gt`) may be many, and must all hold.
     """
-    names = [name for name, _ in pairs if not name.startswith("details.")]
-    for name in names:
-        if names.count(name) > 1:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
             field = name[:100]
             raise HTTPError(422, f"{field}: given more than once; give one value", field=field)
+        if not name.startswith("details."):
+            seen.add(name)
 
 
 async def _compressed(body: bytes) -> bytes:

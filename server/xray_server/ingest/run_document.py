@@ -264,12 +264,22 @@ def _decisions(posted: Sequence[PostedDecision], where: str) -> tuple[list[Decis
             "decision": each.decision, "selected": each.selected, "reason": each.reason, "score": each.score,
             "alternatives": each.alternatives, "details": each.details, "at_us": at_us,
         })  # fmt: skip
-        score = float(each.score) if isinstance(each.score, (int, float)) else None
+        score = _score(each.score)
         reason = each.reason if each.reason is None or len(each.reason) <= 512 else each.reason[:511] + "…"
         for item in _item_ids(each.selected):
             selections[item] = Sample(item, "selected", reason, each.details, score, None, None, at_us)
         alternatives.update(_item_ids(each.alternatives))
     return kept, list(selections.values()), alternatives - selections.keys()
+
+
+def _score(value: Any) -> float | None:
+    """A decision's score as that of an item; what is no number, or too large for one, is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 def _item_ids(value: Any) -> list[str]:

@@ -1,7 +1,7 @@
-"""HTTP/1.1 connections, with a bound on how long a request's headers may take. Owns that bound; the rest is uvicorn's.
+"""HTTP/1.1 connections, with a bound on how long a request may take to arrive. Owns that bound; the rest is uvicorn's.
 
-uvicorn bounds a connection's rest between requests, and app.py how long a body takes; between the first byte of a request and
-the end of its headers nothing else looks at the clock, and a client that dribbles them holds a connection for ever.
+uvicorn bounds a connection's rest between requests alone. What reads records bounds a body too, and says so (http/bodies.py);
+forms, and bodies that nobody reads, are bounded here: a client that dribbles them would hold a connection for ever.
 """
 
 from __future__ import annotations
@@ -13,37 +13,50 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_TIMEOUT_S: Final = 10.0
+BODY_TIMEOUT_S: Final = 60.0
 MAX_HEADER_BYTES: Final = 64 * 1024
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 class PunctualProtocol(H11Protocol):
-    """uvicorn's own h11 protocol; a connection without whole headers after `header_timeout_s` is closed with a 408."""
+    """uvicorn's own h11 protocol; a connection without whole headers after `header_timeout_s`, or without the whole body
+    `body_timeout_s` after them, is closed, with a 408 where nothing was answered yet.
+    """
 
     header_timeout_s: ClassVar[float] = HEADER_TIMEOUT_S
+    body_timeout_s: ClassVar[float] = BODY_TIMEOUT_S
     _waiting: asyncio.TimerHandle | None = None
+    _waits_for_body = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self._arm()
+        self._arm(self.header_timeout_s)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came; the wait goes on until a request is whole."""
         super().data_received(data)
         if self.conn.their_state is h11.IDLE:  # part of a request's headers
-            self._arm()
-        else:
+            self._arm(self.header_timeout_s)
+
+    def handle_events(self) -> None:
+        """What came is taken, or what came before and had to wait for the request before it."""
+        super().handle_events()
+        body = self.conn.their_state is h11.SEND_BODY
+        if body != self._waits_for_body or (self.conn.their_state is not h11.IDLE and not body):
             self._disarm()
+        self._waits_for_body = body
+        if body:
+            self._arm(self.body_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._disarm()
         super().connection_lost(exc)
 
-    def _arm(self) -> None:
-        if self._waiting is None:
-            self._waiting = self.loop.call_later(self.header_timeout_s, self._give_up)
+    def _arm(self, timeout_s: float) -> None:
+        if self._waiting is None and not self.transport.is_closing():
+            self._waiting = self.loop.call_later(timeout_s, self._give_up)
 
     def _disarm(self) -> None:
         if self._waiting is not None:
@@ -53,7 +66,8 @@ class PunctualProtocol(H11Protocol):
     def _give_up(self) -> None:
         self._waiting = None
         if not self.transport.is_closing():
-            self.transport.write(_TOO_SLOW)
+            if not (self._waits_for_body and self.cycle is not None and self.cycle.response_started):
+                self.transport.write(_TOO_SLOW)
             self.transport.close()
 
 

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -120,6 +121,7 @@ def test_a_bucket_fills_with_time_and_not_beyond_its_burst() -> None:
 
 class Impatient(PunctualProtocol):
     header_timeout_s = 0.3
+    body_timeout_s = 3.0
 
 
 @pytest.fixture
@@ -154,6 +156,22 @@ def test_headers_that_dribble_in_are_cut_off_and_a_slow_body_is_not(impatient: i
         assert dribbling.result().startswith((b"HTTP/1.1 408", b"closed"))
         assert again.result().startswith(b"HTTP/1.1 200")
         assert slow_body.result().startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("request_line", ["POST /ui/sign-in", "GET /health"])
+def test_a_body_that_never_ends_does_not_hold_its_connection_whether_it_is_read_or_not(
+    impatient: int, request_line: str
+) -> None:
+    with socket.create_connection(("127.0.0.1", impatient), timeout=20) as client:
+        client.sendall(f"{request_line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n".encode())
+        with suppress(BrokenPipeError, ConnectionResetError):
+            for _ in range(60):
+                time.sleep(0.1)  # how slowly this client sends is what is tested
+                client.sendall(b"a")
+            pytest.fail("it is still open")
+    with socket.create_connection(("127.0.0.1", impatient), timeout=20) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
 
 
 def test_every_answer_has_the_security_headers_and_none_allows_another_origin(store: Store) -> None:
