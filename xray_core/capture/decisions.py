@@ -45,7 +45,7 @@ def chosen(selected: Any, score: Any) -> list[Candidate]:
         several = _several(selected, score, pairs=False)
     else:
         several = [_candidate(selected, score)]
-    if len(several) == 1 and not isinstance(score, str):
+    if len(several) == 1 and score is not None and not isinstance(score, str):
         return [several[0]._replace(score=score)]
     return several
 
@@ -136,7 +136,7 @@ def as_record(
     if len(others) > len(shown):
         shown.append({"$more": len(others) - len(shown)})
     names = [_name(each.item_id) for each in taken[:MAX_SHOWN]]
-    if isinstance(score, str):
+    if score is None or isinstance(score, str):
         score = taken[0].score if len(taken) == 1 else None
     return {
         "decision": clean(name_text(decision)),

@@ -153,7 +153,7 @@ def _record(
         return
     details_of = rows.details_of
     counted_by = rows.dimensions_of if rows.dimensions_of is not None else details_of
-    occurring = sorted(set(codes), key=codes.index) if codes is not None else [0]
+    occurring = list(dict.fromkeys(codes)) if codes is not None else [0]  # in the order of their first rows
     buckets = {code: log.bucket(*verdicts[code]) for code in occurring}
     by_code = [buckets.get(code, buckets[occurring[0]]) for code in range(len(verdicts))]
     limits = _limits(rows.limit, by_code) if rows.values is not None else {}
