@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from threading import Lock
 from typing import Any, Final
 
+from xray_core.capture.columns import is_null
+from xray_core.native import make_rlock
 from xray_core.objects.structure import type_name
+from xray_core.safety import swallow
 
 MAX_DIMENSIONS: Final = 8
 MAX_VALUES: Final = 100  # of one dimension; the items of further ones are counted together
@@ -35,7 +37,7 @@ class Dimensions:
     def __init__(self, names: Sequence[str], clean: Callable[[str], str]) -> None:
         self.names = tuple(names)[:MAX_DIMENSIONS]
         self._clean = clean
-        self._lock = Lock()
+        self._lock = make_rlock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._texts: dict[str, dict[Any, str]] = {name: {} for name in self.names}
         self._counts: Counts = {name: {} for name in self.names}
 
@@ -45,7 +47,11 @@ class Dimensions:
             for each in details:
                 known = each if isinstance(each, Mapping) else {}
                 for name in self.names:
-                    self._add(name, known.get(name), outcome)
+                    try:
+                        self._add(name, known.get(name), outcome)
+                    except Exception as error:  # noqa: BLE001  # a mapping of the program's own that raises
+                        self._add(name, None, outcome)
+                        swallow("step: a dimension", error)
 
     def _add(self, name: str, value: Any, outcome: str) -> None:
         texts = self._texts[name]
@@ -65,21 +71,21 @@ class Dimensions:
     def _text(self, value: Any) -> str:
         if isinstance(value, Enum):
             value = value.value
-        if value is None or value != value:  # NaN
+        if type(value).__module__.partition(".")[0] == "numpy" and getattr(value, "shape", None) == ():
+            value = value.item()
+        if value is None or (isinstance(value, float) and value != value):  # NaN
             return NONE
         if isinstance(value, bool):
             return "true" if value else "false"
-        if hasattr(value, "item") and type(value).__module__.partition(".")[0] == "numpy":
-            value = value.item()
         if not isinstance(value, _PLAIN):
-            return f"<{type_name(type(value))}>"
+            return NONE if is_null(value) else f"<{type_name(type(value))}>"
         return self._clean(f"{value:g}" if isinstance(value, float) else str(value))
 
     def as_field(self) -> Counts:
         """The counts, as a step's record holds them."""
         with self._lock:
             return {
-                name: {value: dict(counts) for value, counts in values.items()}
+                name: {value: dict(counts) for value, counts in list(values.items())}
                 for name, values in self._counts.items()
                 if values
             }

@@ -150,3 +150,17 @@ def test_threads_and_parts_add_up() -> None:
         for part, n in (("a", 2), ("b", 3))
     ]
     assert merge_step(parts)["dimensions"] == {"c": {"x": {"rejected": 5}, "a": {"accepted": 1}, "b": {"accepted": 1}}}
+
+
+def test_what_is_captured_in_the_middle_of_a_capture_is_counted_and_waits_for_nothing() -> None:
+    """As in a signal handler, a finaliser or a mapping of the program's own."""
+    captured = Captured(dimensions="x")
+    with captured.run() as run, run.step("s") as step:
+
+        class Lookup(dict[str, Any]):
+            def get(self, *_: Any) -> Any:
+                step.reject("inner", "r", {"x": 1})
+                return 2
+
+        step.reject("outer", "r", Lookup(x=2))
+    assert captured.step("s")["dimensions"] == {"x": {"1": {"rejected": 1}, "2": {"rejected": 1}}}
