@@ -14,9 +14,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from xray_core import wire
-from xray_core.bounds import MAX_LINE_BYTES, encodable, shortened
+from xray_core.bounds import MAX_LINE_BYTES, encodable, name_text, shortened
 from xray_core.capture.late import LateWork
-from xray_core.capture.sampling import BottomKSampler, Sampler
+from xray_core.capture.sampling import BottomKSampler, IsolatedSampler, Sampler
 from xray_core.item_keys import ItemKeys
 from xray_core.model import new_id
 from xray_core.objects.redaction import OWN_FIELDS
@@ -157,7 +157,7 @@ class Recorder:
         self._enabled = settings.enabled
         self._sink = sink
         self.hooks: Hooks = hooks if hooks is not None else NoHooks()
-        self.sampler: Sampler = sampler if sampler is not None else BottomKSampler()
+        self.sampler: Sampler = IsolatedSampler(sampler) if sampler is not None else BottomKSampler()
         self.item_keys = ItemKeys(settings.item_key)
         self.dimensions = ItemKeys(settings.dimensions)
         self.item_fields = ItemKeys(settings.item_fields)
@@ -199,7 +199,7 @@ class Recorder:
             safe = self._redacted(record)
             if safe is None:
                 return
-            record, payload = safe, to_payload(safe)
+            record, payload = _encoded(safe)
         if len(payload) > MAX_LINE_BYTES:
             payload = to_payload(shortened(record, MAX_LINE_BYTES))
         sink = self._sink if _diversion is None else _diversion
@@ -246,9 +246,28 @@ class Recorder:
         return {**bare, "dropped": {**record.get("dropped", {}), "redaction_failed": 1}}
 
     def write_hashes(self, header: Record, sets: list[wire.RawSet]) -> None:
-        """Put raw verdict hashes into the spool. They carry no text but the reasons, which the step's own record carries too."""
-        if self._enabled:
-            self.sink.put("verdicts", wire.verdicts_payload(header, sets))
+        """Put raw verdict hashes into the spool. They carry no text but names and reasons: plugins redact these, as in a step's
+        own record, and see of each set its outcome, its reason and how many it holds.
+        """
+        if not self._enabled:
+            return
+        if self.hooks.redacts:
+            try:
+                header, sets = self._redacted_sets(header, sets)
+            except Exception as error:  # noqa: BLE001  # a plugin made something else of the record
+                self.lost("redaction_failed")
+                swallow("a plugin's xray_redact", error)
+                return
+        self.sink.put("verdicts", wire.verdicts_payload(header, sets))
+
+    def _redacted_sets(self, header: Record, sets: list[wire.RawSet]) -> tuple[Record, list[wire.RawSet]]:
+        shown = [{"outcome": each.outcome, "reason": each.reason, "n": len(each.hashes)} for each in sets]
+        safe = self.hooks.redact({**header, "sets": shown})
+        if safe is None:
+            return header, sets
+        reasons = [None if each["reason"] is None else name_text(each["reason"]) for each in safe["sets"]]
+        header = {name: value for name, value in safe.items() if name != "sets"}
+        return header, [each._replace(reason=reason) for each, reason in zip(sets, reasons, strict=True)]
 
     def without_secret_ids(self, item_ids: list[str]) -> tuple[list[str], list[str]]:
         """Item ids that may be written by name, and those that are secrets: their fingerprints alone are written, by which

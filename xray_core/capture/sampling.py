@@ -13,6 +13,8 @@ from __future__ import annotations
 import heapq
 from typing import Any, Final, Protocol
 
+from xray_core.safety import swallow
+
 SPACE: Final = 1 << 64
 
 Sample = tuple[str, Any, Any, Any, int]  # item id, details, score, rank, at_us
@@ -164,6 +166,61 @@ class KeepAll:
         taken = self.pending[: len(self.pending)]
         del self.pending[: len(taken)]
         return [(sample, 1.0) for sample in taken]
+
+
+class IsolatedSampler:
+    """A sampler of the user's or of a plugin's. What it raises costs samples and nothing else, or the default one stands in."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    def step(self, *, rate: float, per_reason: int, max_samples: int) -> StepSampler:
+        """The sampler of a step that opens now; see `Sampler.step`."""
+        default = BottomKSampler().step(rate=rate, per_reason=per_reason, max_samples=max_samples)
+        try:
+            made = self._sampler.step(rate=rate, per_reason=per_reason, max_samples=max_samples)
+        except Exception as error:  # noqa: BLE001
+            swallow("a sampler of your own", error)
+            return default
+        return _IsolatedStep(made, default)
+
+
+class _IsolatedStep:
+    __slots__ = ("_default", "_sampler")
+
+    def __init__(self, sampler: StepSampler, default: StepSampler) -> None:
+        self._sampler = sampler
+        self._default = default
+
+    def reason(self) -> ReasonSampler:
+        try:
+            return _IsolatedReason(self._sampler.reason())
+        except Exception as error:  # noqa: BLE001
+            swallow("a sampler of your own", error)
+            return self._default.reason()
+
+
+class _IsolatedReason:
+    __slots__ = ("_sampler", "limit")
+
+    def __init__(self, sampler: ReasonSampler) -> None:
+        self._sampler = sampler
+        self.limit = int(min(sampler.limit, SPACE))
+
+    def offer(self, hashed: int, sample: Sample) -> None:
+        try:
+            self._sampler.offer(hashed, sample)
+            self.limit = int(min(self._sampler.limit, SPACE))
+        except Exception as error:  # noqa: BLE001
+            self.limit = 0  # it is asked no more
+            swallow("a sampler of your own", error)
+
+    def kept(self) -> list[tuple[Sample, float]]:
+        try:
+            return [((a, b, c, d, e), float(weight)) for (a, b, c, d, e), weight in self._sampler.kept()]
+        except Exception as error:  # noqa: BLE001
+            swallow("a sampler of your own", error)
+            return []
 
 
 def _by_hash(entry: tuple[int, Sample]) -> int:

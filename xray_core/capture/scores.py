@@ -28,7 +28,7 @@ def score_of(score: Any) -> float | None:
         if not isinstance(score, _NUMBERS):
             return None
         number = float(score)
-    except (TypeError, ValueError, AttributeError, OverflowError):
+    except Exception:  # noqa: BLE001  # whatever a class of the program's own raises: it is no number
         return None
     if number != number:
         return None

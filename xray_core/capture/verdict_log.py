@@ -23,10 +23,18 @@ from xray_core.capture.dimensions import Dimensions
 from xray_core.capture.sampling import KeepAll
 from xray_core.capture.score_sums import ScoreSums
 from xray_core.capture.scores import rank_of, score_of
-from xray_core.capture.verdict_sets import chunks, grouped, hashed, named_with_values, take_declared, value_sums
+from xray_core.capture.verdict_sets import (
+    chunks,
+    grouped,
+    hashed,
+    in_records,
+    named_with_values,
+    take_declared,
+    value_sums,
+)
 from xray_core.model import MAX_ITEM_ID_CHARS, OTHER_REASONS, item_id_text
 from xray_core.objects.structure import type_name, view
-from xray_core.safety import swallow
+from xray_core.safety import guarded, swallow
 from xray_core.wire import RawSet
 
 if TYPE_CHECKING:
@@ -50,7 +58,7 @@ class VerdictLog:
     """
 
     __slots__ = (
-        "_chunk", "_header", "_lock", "_on_dropped", "_recorder", "_sampler", "_scores", "_spellings",
+        "_chunk", "_draining", "_header", "_lock", "_on_dropped", "_recorder", "_sampler", "_samples_rev", "_scores", "_spellings",
         "buckets", "changed", "dimensions", "fast_paths", "keeps_all", "keeps_verdicts", "names_left", "seed",
     )  # fmt: skip
 
@@ -78,7 +86,8 @@ class VerdictLog:
         self.keeps_all = capture == "full"
         self._lock = lock
         self._on_dropped = on_dropped
-        self._chunk = 0
+        self._chunk = self._samples_rev = 0
+        self._draining = False
         self.names_left = MAX_NAMED_ITEMS
         self._scores: dict[str, ScoreSums] = {}
         self._sampler = recorder.sampler.step(
@@ -92,7 +101,7 @@ class VerdictLog:
     def bucket(self, outcome: str, reason: object) -> Bucket:
         """The bucket of a reason met for the first time, or of an odd spelling of one."""
         with self._lock:
-            text = self._reason(outcome, reason) if reason is not None else None
+            text = (self._reason(outcome, reason) or None) if reason is not None else None  # "" is none
             found = self.buckets.get((outcome, text))
             if found is None:
                 sampler = KeepAll() if self.keeps_all else self._sampler.reason()
@@ -232,6 +241,7 @@ class VerdictLog:
         if drawn < bucket.sampler.limit:
             self.offer(bucket, drawn, item_id, details, score, rank)
 
+    @guarded("step: samples")  # the item is counted already: what fails here must not count it once more
     def offer(self, bucket: Bucket, drawn: int, item_id: Any, details: Any, score: Any, rank: Any) -> None:
         """An item that the sampler may keep; its score is a finite number or None, and counted."""
         with self._lock:
@@ -297,7 +307,18 @@ class VerdictLog:
     # ------------------------------------------------------------------ writing down
 
     def drain(self) -> bool:
-        """Take what the buckets hold and append it as verdict chunks; whether there was anything. One at a time."""
+        """Take what the buckets hold and append it as verdict chunks; whether there was anything. One at a time: a signal
+        handler that flushes in the middle of it finds nothing, or its items would be taken twice.
+        """
+        if self._draining:
+            return False
+        self._draining = True
+        try:
+            return self._drain()
+        finally:
+            self._draining = False
+
+    def _drain(self) -> bool:
         taken: list[tuple[Bucket, list[str]]] = []
         raw: list[RawSet] = []
         ticked = False
@@ -347,9 +368,10 @@ class VerdictLog:
                 named.append({"outcome": bucket.outcome, "reason": bucket.reason, "n": len(ids), "ids": ids})
         for bucket, items in with_values:
             named += named_with_values(bucket, items, secret, raw)
-        if named:
-            self._recorder.write({**self._next("verdicts"), "sets": named})
+        for sets in in_records(named):
+            self._recorder.write({**self._next("verdicts"), "sets": sets})
 
+    @guarded("step: samples")  # a plugin's sampler: the counts are written all the same
     def write_samples(self) -> None:
         """The samples as they are now; at capture level full those that are new, for good."""
         samples = [
@@ -365,7 +387,8 @@ class VerdictLog:
         if self.keeps_all:
             self._append_samples(samples)
         else:
-            self._write_samples(samples, chunk="live", rev=self._recorder.now_us())
+            self._samples_rev = max(self._samples_rev + 1, self._recorder.now_us())  # also when the clock goes back
+            self._write_samples(samples, chunk="live", rev=self._samples_rev)
 
     def write_item_fields(self, samples: list[dict[str, Any]]) -> None:
         """What items held as they went in or came out, for good: samples that are no verdicts (see item_fields.py)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from xray_core import verdicts, wire
 from xray_core.capture.columns import xxh3
@@ -14,6 +14,8 @@ from xray_core.wire import RawSet
 
 if TYPE_CHECKING:
     from xray_core.capture.bucket import Bucket
+
+_NAMES_IN_RECORD: Final = 4_000  # each may be 256 characters of 6 bytes, and a line of the wire holds 8 MiB
 
 
 def hashed(ids: list[str]) -> array[int]:
@@ -73,6 +75,20 @@ def grouped(sets: list[RawSet]) -> Iterator[list[RawSet]]:
             group, size = [], 0
         group.append(each)
         size += len(each.hashes)
+    if group:
+        yield group
+
+
+def in_records(sets: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Sets of named items in groups that fit into one record each, however long their names are."""
+    group: list[dict[str, Any]] = []
+    size = 0
+    for each in sets:
+        if group and size + each["n"] > _NAMES_IN_RECORD:
+            yield group
+            group, size = [], 0
+        group.append(each)
+        size += each["n"]
     if group:
         yield group
 

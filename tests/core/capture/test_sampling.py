@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.capturing import Captured
+from tests.core.capturing import Captured, ListSink
+from xray_core.capture.recorder import Recorder
+from xray_core.capture.run import Run
 from xray_core.capture.sampling import SPACE, BottomKSampler
+from xray_core.settings import load
 
 
 def _sample(hashes: list[int], *, rate: float, k: int, cap: int = 10_000) -> tuple[list[int], float]:
@@ -117,3 +122,47 @@ def test_a_rare_reason_keeps_its_examples_among_a_million_of_another() -> None:
     rare = [sample for sample in captured.samples() if sample["reason"] == "rare"]
     assert len(rare) == 3
     assert all(sample["weight"] == 1.0 for sample in rare)
+
+
+class Failing:
+    """A sampler that raises where it is told to."""
+
+    limit: Any = SPACE
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.held: list[Any] = []
+        if where == "limit":
+            self.limit = "half"
+
+    def step(self, **_: Any) -> Failing:
+        return self._unless("step", self)
+
+    def reason(self) -> Failing:
+        return self._unless("reason", self)
+
+    def offer(self, hashed: int, sample: Any) -> None:
+        self.held.append(self._unless("offer", sample))
+
+    def kept(self) -> Any:
+        return self._unless("kept", 5 if self.where == "answer" else [(sample, 1.0) for sample in self.held])
+
+    def _unless(self, where: str, answer: Any) -> Any:
+        if self.where == where:
+            raise RuntimeError(where)
+        return answer
+
+
+@pytest.mark.swallows
+@pytest.mark.parametrize("where", ["nowhere", "step", "reason", "limit", "offer", "kept", "answer"])
+def test_a_sampler_of_the_users_own_that_raises_costs_samples_alone(where: str) -> None:
+    sink = ListSink()
+    recorder = Recorder(load({}, {}), sink, sampler=Failing(where))
+    with Run(recorder, "p") as run, run.step("s") as step:
+        for n in range(1_500):
+            step.reject(n, "r", {"n": n})
+        step.reject_many(range(2_000, 2_010), "r")
+    last = [record for record in sink.records if record["kind"] == "step"][-1]
+    assert (last["status"], last["counts"], last.get("dropped")) == ("completed", {"rejected": 1_510}, None)
+    samples = [record for record in sink.records if record["kind"] == "samples"]
+    assert bool(samples) == (where in ("nowhere", "step", "reason", "limit"))

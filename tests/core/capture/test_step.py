@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import sys
 import threading
 import uuid
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.capturing import Captured
 from xray_core import carry, current_run, current_step
+from xray_core.bounds import MAX_LINE_BYTES
 from xray_core.capture import context
+from xray_core.capture.step import Step
 from xray_core.verdicts import fingerprint
 
 
@@ -343,3 +347,113 @@ def test_a_step_that_was_made_before_its_time_begins_when_it_is_opened_and_in_th
     assert (closed["started_us"], closed["duration_us"] < 50_000) == (opened["started_us"], True)
     assert opened["part"] == closed["part"]
     assert (opened["part"].partition(".")[0], opened["metadata"]) == ("child", {"known": 1})
+
+
+@pytest.mark.swallows
+@pytest.mark.parametrize("level", ["minimal", "sample", "full"])
+def test_an_item_is_counted_once_whatever_its_score_rank_details_or_sampler_raise(level: Any) -> None:
+    class Number(int):
+        def __float__(self) -> float:
+            raise RuntimeError("no number")
+
+    class Lookup(dict[str, Any]):
+        def get(self, *_: Any) -> Any:
+            raise RuntimeError("no value")
+
+    captured = Captured(dimensions="x")
+    with captured.run() as run, run.step("s", capture=level) as step:
+        step.accept("a", score=Number(3))
+        step.reject("b", "r", Lookup(x=1), rank=Number(3))
+        step.reject("c", "r", {"x": np.arange(3)})
+        step.accept_many(["d"], score=[Number(3)])
+    assert captured.step("s")["counts"] == {"accepted": 2, "rejected": 2}
+    assert captured.step("s")["dimensions"]["x"] == {
+        "(none)": {"accepted": 2, "rejected": 1},
+        "<numpy.ndarray>": {"rejected": 1},
+    }
+    if level != "minimal":
+        assert captured.verdicts("accepted")[0] == ["a", "d"]
+        assert captured.verdicts("rejected")[0] == ["b", "c"]
+
+
+def test_an_empty_reason_is_none() -> None:
+    captured = Captured()
+    with captured.run() as run, run.step("s") as step:
+        step.accept("a", "")
+        step.accept("b")
+        step.reject("c", "")
+    assert captured.step("s")["reasons"] == {"accepted": {"": 2}, "rejected": {"": 1}}
+    assert {each["reason"] for record in captured.of_kind("verdicts") for each in record["sets"]} == {None}
+
+
+def test_the_last_samples_count_also_when_the_clock_went_back() -> None:
+    captured = Captured()
+    now_ns = [1_800_000_000_000_000_000]
+    captured.recorder.now_ns = lambda: now_ns[0]
+    with captured.run() as run, run.step("s") as step:
+        step.reject("a", "r", {"x": 1})
+        step.snapshot()
+        now_ns[0] -= 86_400_000_000_000
+        step.reject("b", "r", {"x": 2})
+    assert {sample["item_id"]: sample["details"] for sample in captured.samples()} == {"a": {"x": 1}, "b": {"x": 2}}
+
+
+def test_a_record_of_long_names_is_no_longer_than_a_line_of_the_wire() -> None:
+    captured = Captured()
+    with captured.run() as run, run.step("s") as step:
+        for reason in range(10):
+            step.reject_many([f"{reason}-{n}-".ljust(256, "\U0001d11e") for n in range(1_000)], str(reason))
+    assert max(len(payload) for _, payload in captured.sink.payloads) < MAX_LINE_BYTES
+    assert len(set(captured.verdicts("rejected")[0])) == 10_000
+
+
+def test_a_selected_mapping_keeps_the_score_that_it_has() -> None:
+    captured = Captured()
+    with captured.run() as run, run.step("s") as step:
+        step.decide("best", selected={"id": "a", "score": 5.0}, alternatives=[{"id": "b", "score": 4.0}])
+    seen = captured.step("s")
+    assert seen["decisions"][0]["score"] == 5.0
+    assert seen["scores"]["selected"]["max"] == [5.0, "a"]
+
+
+def test_a_flush_in_the_middle_of_a_flush_takes_no_item_twice() -> None:
+    """As from a signal handler: between any two lines of `drain`."""
+    lines = 0
+    while lines < 60:
+        captured = Captured()
+        with captured.run() as run, run.step("s") as step:
+            step.accept_many(range(1_500))
+            step.reject("a", "r", value=5)
+            seen = _flush_at_line(lines, step)
+        assert captured.step("s")["counts"] == {"accepted": 1_500, "rejected": 1}
+        ids, prints = captured.verdicts("accepted")
+        assert len(ids) + len(prints) == 1_500
+        assert captured.verdicts("rejected")[0] == ["a"]
+        if not seen:
+            break
+        lines += 1
+    assert 10 < lines < 60
+
+
+def _flush_at_line(number: int, step: Step) -> bool:
+    """Flush, and flush once more before this line of the writing down; whether there is such a line."""
+    left = number
+
+    def at_each_line(frame: Any, event: str, _: Any) -> Any:
+        nonlocal left
+        if frame.f_code.co_name not in ("drain", "_drain") or not frame.f_code.co_filename.endswith("verdict_log.py"):
+            return None
+        if event == "line":
+            left -= 1
+            if left == -1:
+                sys.settrace(None)
+                step.snapshot()
+        return at_each_line
+
+    before = sys.gettrace()
+    sys.settrace(at_each_line)
+    try:
+        step.snapshot()
+    finally:
+        sys.settrace(before)
+    return left < 0

@@ -5,6 +5,7 @@ Tests plugins/host.py and hookspecs.py.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -185,6 +186,30 @@ def test_xray_redact_is_chained() -> None:
     with captured.run():
         pass
     assert captured.of_kind("run")[-1]["metadata"] == {"seen": "first", "then": "second"}
+
+
+def test_xray_redact_sees_the_reasons_of_fingerprints_too() -> None:
+    def mask(record: dict[str, Any]) -> dict[str, Any]:
+        masked: dict[str, Any] = json.loads(json.dumps(record).replace("alpha", "***"))
+        return masked
+
+    captured = Captured(hooks=_host(_plugin(xray_redact=mask)))
+    with captured.run("alpha") as run, run.step("s") as step:
+        for n in range(1_200):
+            step.reject(n, "alpha")
+    assert b"alpha" not in b"".join(payload for _, payload in captured.sink.payloads)
+    assert len(captured.verdicts("rejected")[1]) == 200
+
+
+@pytest.mark.swallows
+@pytest.mark.parametrize("sets", [None, [], [{"outcome": "rejected"}], "sets"])
+def test_xray_redact_that_makes_something_else_of_the_sets_costs_them_and_is_counted(sets: Any) -> None:
+    captured = Captured(hooks=_host(_plugin(xray_redact=lambda record: {**record, "sets": sets})))
+    with captured.run() as run, run.step("s") as step:
+        for n in range(1_200):
+            step.reject(n, "alpha")
+    assert captured.step("s")["counts"] == {"rejected": 1_200}
+    assert captured.recorder.counters["redaction_failed"] == 1
 
 
 @pytest.mark.swallows
