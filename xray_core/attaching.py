@@ -289,10 +289,14 @@ class Carried:
     def _iterated(self, made: Iterator[Any], held: Held) -> Iterator[Any]:
         status: Status = "running"  # of one that is not gone through to its end, nobody knows whether that was all
         nothing = object()
+        place: context.Current = (held.run, held.step)  # or a step that the iterator has opened, and is inside of
         try:
             while True:
-                with held.current():
+                tokens = context.enter(place)
+                try:
                     item = next(made, nothing)
+                finally:
+                    place = context.leave(tokens)
                 if item is nothing:
                     status = self._at_exit
                     return

@@ -232,6 +232,20 @@ def test_an_iterator_is_in_the_step_while_it_makes_its_items_and_its_user_is_not
     assert "completed" in [each.get("task") for each in captured.records if each["kind"] == "step"]
 
 
+def test_a_step_that_an_iterator_is_inside_of_stays_its_own_between_two_items(captured: Captured) -> None:
+    def made(n: int) -> Iterator[int]:
+        with current_step().step("inner"):
+            for each in range(n):
+                current_step().accept(each)
+                yield each
+
+    with captured.xray.run() as run, run.step("outer") as step:
+        token = step.token()
+    for _ in Carried(made, token)(3):
+        assert not current_step()
+    assert captured.ledger("inner").accepted == 3
+
+
 def test_of_an_iterator_that_is_not_gone_through_the_attempt_does_not_end(captured: Captured) -> None:
     def judged(items: list[str]) -> Iterator[str]:
         for item in items:

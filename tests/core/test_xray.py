@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from xray_core import ConfigurationError, DeliveryError, XRay, current_step
+from xray_core import ConfigurationError, DeliveryError, XRay, current_run, current_step
 from xray_core.transport import Reply
 from xray_core.transport.memory import MemoryTransport
 
@@ -180,6 +180,96 @@ def test_errors_in_and_into_decorated_generators_are_the_users_own(xray: XRay, m
             next(generator)
     assert xray.flush(5)
     assert _final(memory, "step", "careful")["error"]["type"] == "ValueError"
+
+
+def test_a_step_inside_of_a_decorated_generator_stays_its_own_between_two_items(
+    xray: XRay, memory: MemoryTransport
+) -> None:
+    @xray.step
+    def numbers() -> Iterator[int]:
+        with current_run().step("inner"):
+            yield 1
+            current_step().accept("a")
+            yield 2
+        current_step().accept("b")
+        yield 3
+
+    @xray.step
+    async def pages() -> AsyncIterator[int]:
+        with current_run().step("of_pages"):
+            yield 1
+            current_step().accept("c")
+            yield 2
+        current_step().accept("d")
+
+    async def main() -> None:
+        async for _ in pages():
+            assert not current_step()
+
+    with xray.run():
+        for _ in numbers():
+            assert not current_step()
+        asyncio.run(main())
+        assert not current_step()
+    assert xray.flush(5)
+    for name in ("numbers", "inner", "pages", "of_pages"):
+        assert _final(memory, "step", name)["counts"] == {"accepted": 1}
+
+
+def test_a_decorated_generator_called_with_wrong_arguments_is_a_step_that_failed(
+    xray: XRay, memory: MemoryTransport
+) -> None:
+    @xray.step
+    def numbers(n: int) -> Iterator[int]:
+        yield n
+
+    @xray.step
+    async def pages(n: int) -> AsyncIterator[int]:
+        yield n
+
+    async def main() -> None:
+        async for _ in pages(1, 2):  # type: ignore[call-arg]  # as said above
+            pass
+
+    with xray.run():
+        with pytest.raises(TypeError):
+            list(numbers(1, 2))  # type: ignore[call-arg]  # as said above
+        with pytest.raises(TypeError):
+            asyncio.run(main())
+    assert not xray._recorder.open_things
+    assert xray.flush(5)
+    for name in ("numbers", "pages"):
+        assert _final(memory, "step", name)["status"] == "failed"
+
+
+def test_what_a_decorated_generator_says_as_it_is_closed_is_its_steps(xray: XRay, memory: MemoryTransport) -> None:
+    @xray.step
+    def numbers() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            current_step().accept("a")
+
+    @xray.step
+    async def pages() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            current_step().accept("b")
+
+    async def main() -> None:
+        generator: Any = pages()
+        await generator.asend(None)
+        await generator.aclose()
+
+    with xray.run():
+        generator: Any = numbers()
+        next(generator)
+        generator.close()
+        asyncio.run(main())
+    assert xray.flush(5)
+    for name in ("numbers", "pages"):
+        assert _final(memory, "step", name)["counts"] == {"accepted": 1}
 
 
 @pytest.mark.parametrize(

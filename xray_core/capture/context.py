@@ -18,6 +18,7 @@ from xray_core.safety import log, swallow
 if TYPE_CHECKING:
     from xray_core.capture.run import Run
     from xray_core.capture.step import Step
+    from xray_core.model import Ledger, Status
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,9 +35,47 @@ _warned_threads = False
 
 
 class NoStep:
-    """What is current where no step is: takes every call of a step and a run, does nothing, and is falsy."""
+    """What is current where no step is: takes every call of a step and a run, does nothing, and is falsy. Its attributes are
+    those of a step (and run) of which nothing is known.
+    """
 
-    run_id = step_id = name = ""
+    run_id = step_id = name = part = pipeline = ""
+    step_type: str | None = None
+    status: Status | None = None
+    parent_id: str | None = None
+    origin: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
+    attempt = 1
+    seed = 0
+    capture = "minimal"
+    times_us: tuple[int, int | None] = (0, None)
+
+    @property
+    def run(self) -> NoStep:
+        """The run of no step: itself, as harmless."""
+        return self
+
+    @property
+    def ledger(self) -> Ledger:
+        """Nothing is known of any item."""
+        from xray_core.model import Ledger  # not for a process that only imports `current_step`
+
+        return Ledger()
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """None."""
+        return {}
+
+    @property
+    def reasons(self) -> dict[str, dict[str, int]]:
+        """None."""
+        return {}
+
+    @property
+    def rejection_counts(self) -> dict[str, int]:
+        """None."""
+        return {}
 
     def __bool__(self) -> bool:
         return False
@@ -162,6 +201,14 @@ def leave(token: Token[Current]) -> Current:
     except ValueError:
         pass
     return before
+
+
+def leave_ended(token: Token[Current], ended: object) -> None:
+    """As `leave`, of a run or step that has ended: in another context than the one entered it is current no longer either."""
+    before = leave(token)
+    if before is current.get() and any(each is ended for each in before):
+        entered_from = token.old_value
+        current.set(entered_from if type(entered_from) is tuple else _NOTHING)
 
 
 def add_open_probe(probe: Callable[[], bool]) -> None:

@@ -85,26 +85,31 @@ def _around_generator(function: Callable[..., Any], begin: Callable[..., Step | 
         if step is None:
             return (yield from function(*args, **kwargs))
         step.open()
-        generator = function(*args, **kwargs)
+        place: context.Current = (step.run, step)  # or a step that the generator has opened, and is inside of
         sent: Any = None
         thrown: BaseException | None = None
         yielded = 0
         try:
+            generator = function(*args, **kwargs)
             while True:
-                tokens = context.enter((step.run, step))
+                tokens = context.enter(place)
                 try:
                     item = generator.send(sent) if thrown is None else generator.throw(thrown)
                 except StopIteration as end:
                     _end(step, yielded)
                     return end.value
                 finally:
-                    context.leave(tokens)
+                    place = context.leave(tokens)
                 yielded += 1
                 sent = thrown = None
                 try:
                     sent = yield item
                 except GeneratorExit:
-                    generator.close()
+                    tokens = context.enter(place)
+                    try:
+                        generator.close()
+                    finally:
+                        context.leave(tokens)
                     raise
                 except BaseException as error:  # noqa: BLE001  # thrown in by the consumer: it is the generator's
                     thrown = error
@@ -119,15 +124,17 @@ def _around_async_generator(function: Callable[..., Any], begin: Callable[..., S
     @wraps(function)
     async def generate(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         step = begin(args, kwargs)
-        generator = function(*args, **kwargs)
+        place: context.Current | None = None  # as above
         if step is not None:
             step.open()
+            place = (step.run, step)
         sent: Any = None
         thrown: BaseException | None = None
         yielded = 0
         try:
+            generator = function(*args, **kwargs)
             while True:
-                tokens = context.enter((step.run, step)) if step is not None else None
+                tokens = context.enter(place) if place is not None else None
                 try:
                     item = await (generator.asend(sent) if thrown is None else generator.athrow(thrown))
                 except StopAsyncIteration:
@@ -136,13 +143,18 @@ def _around_async_generator(function: Callable[..., Any], begin: Callable[..., S
                     return
                 finally:
                     if tokens is not None:
-                        context.leave(tokens)
+                        place = context.leave(tokens)
                 yielded += 1
                 sent = thrown = None
                 try:
                     sent = yield item
                 except GeneratorExit:
-                    await generator.aclose()
+                    tokens = context.enter(place) if place is not None else None
+                    try:
+                        await generator.aclose()
+                    finally:
+                        if tokens is not None:
+                            context.leave(tokens)
                     raise
                 except BaseException as error:  # noqa: BLE001  # thrown in by the consumer: it is the generator's
                     thrown = error

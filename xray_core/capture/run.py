@@ -376,7 +376,7 @@ class Run:
     def _end(self, error: BaseException | None, trace: TracebackType | None) -> None:
         tokens, self._tokens = self._tokens, None
         if tokens is not None:
-            context.leave(tokens)
+            context.leave_ended(tokens, self)
         failed = is_failure(error)
         self.close("failed" if failed else "completed", error=error if failed else None, trace=trace)
 

@@ -225,7 +225,7 @@ class Step(StepValues):
             try:
                 context.current.reset(tokens)
             except ValueError:  # in another context than the one entered: a generator closed elsewhere
-                pass
+                context.leave_ended(tokens, self)
         if error is not None and is_failure(error):
             self.close("failed", error=error, trace=trace)
         else:

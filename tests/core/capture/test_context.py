@@ -6,12 +6,14 @@ import gc
 import logging
 import threading
 import time
+from contextvars import copy_context
 
 import pytest
 
 from tests.core.capturing import Captured
-from xray_core import XRay, carry, current_step, safety
+from xray_core import XRay, carry, current_run, current_step, safety
 from xray_core.capture import context
+from xray_core.capture.context import NO_STEP
 from xray_core.capture.step import Step
 from xray_core.transport.memory import MemoryTransport
 
@@ -102,3 +104,37 @@ def test_leave_in_another_context_than_the_one_entered_changes_nothing_there() -
         token = carry(lambda: context.enter((run, run.step("inner"))))()  # entered in a copy of this context
         context.leave(token)
         assert current_step() is outer
+
+
+def _public(kind: type) -> set[str]:
+    return {name for name in dir(kind) if not name.startswith("_")}
+
+
+def test_no_step_has_every_attribute_of_a_step_and_of_a_run_as_they_are_before_anything_is_said() -> None:
+    captured = Captured()
+    with captured.run() as run, run.step("s") as step:
+        for real in (step, run):
+            for name in _public(type(real)) | {"part"}:
+                own, none = getattr(real, name), getattr(NO_STEP, name)
+                assert callable(none) == callable(own), name
+                if not callable(own) and none is not None:
+                    assert none is NO_STEP if name == "run" else isinstance(none, type(own)), name
+    with current_step() as step:  # type: ignore[assignment]  # what stands in for one
+        assert (step.ledger.rejected, step.rejection_counts.get("r"), step.run.run_id) == (None, None, "")
+
+
+def test_a_run_or_step_that_ends_in_another_context_is_not_current_there() -> None:
+    captured = Captured()
+    with captured.run() as outer_run, outer_run.step("outer") as outer:
+        step = outer.step("s")
+        step.__enter__()
+        elsewhere = copy_context()
+        elsewhere.run(step.__exit__, None, None, None)
+        assert elsewhere[context.current] == (outer_run, outer)
+        assert current_step() is step, "its own context is left as it is"
+    run = captured.run()
+    run.__enter__()
+    elsewhere = copy_context()
+    elsewhere.run(run.__exit__, None, None, None)
+    assert elsewhere.run(current_run) is NO_STEP
+    context.current.set((None, None))
