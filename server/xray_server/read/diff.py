@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from xray_core.compare import Diff, Options, PartedAt, Side, StepKey, compare, say, where_parted
 from xray_core.compare import options as checked_options
@@ -13,7 +14,9 @@ from xray_core.model import ITEMS_IN, ITEMS_OUT
 from xray_server.read.baseline import Baseline, choose, figures_of, unusual
 from xray_server.read.why import all_steps, known_run
 from xray_server.store import RunFilter, Store, StoredSet
+from xray_server.together import together
 
+T = TypeVar("T")
 BASELINE: Final = "baseline"
 PIPELINE_OPTIONS: Final = "xray.compare"
 DEFAULT_OPTIONS: Final = Options()
@@ -37,10 +40,8 @@ class _StoreSource:
 
     def sets(self, side: int, step: StepKey) -> Sequence[StoredSet]:
         if self._small[side]:
-            if side not in self._all_sets:
-                by_step = self._all_sets[side] = {}
-                for each in self._store.sets(self._project, self._sides[side].run_id, None):
-                    by_step.setdefault((each.step_id, each.attempt), []).append(each)
+            if not self._all_sets:
+                self._all_sets = self._of_small_runs(self._sets_of)
             return self._all_sets[side].get(step, [])
         held = self._sets.get((side, step))
         if held is None:
@@ -54,10 +55,20 @@ class _StoreSource:
     def samples(self, side: int, step: StepKey) -> Sequence[Mapping[str, Any]]:
         run_id = self._sides[side].run_id
         if self._small[side]:
-            if side not in self._all_samples:
-                self._all_samples[side] = self._store.samples(self._project, run_id, None)
+            if not self._all_samples:
+                self._all_samples = self._of_small_runs(partial(self._store.samples, self._project))
             return self._all_samples[side].get(step, [])
         return self._store.samples(self._project, run_id, [step]).get(step, [])
+
+    def _sets_of(self, run_id: str) -> dict[StepKey, list[StoredSet]]:
+        by_step: dict[StepKey, list[StoredSet]] = {}
+        for each in self._store.sets(self._project, run_id, None):
+            by_step.setdefault((each.step_id, each.attempt), []).append(each)
+        return by_step
+
+    def _of_small_runs(self, ask: Callable[[str], T]) -> dict[int, T]:
+        small = [number for number in (0, 1) if self._small[number]]
+        return dict(zip(small, together(*(partial(ask, self._sides[number].run_id) for number in small))))
 
 
 def _is_small(side: Side) -> bool:
@@ -79,8 +90,11 @@ def diff(store: Store, project: str, a: str, b: str, options: Options = DEFAULT_
     """
     one, other = _sides(store, project, a, b)
     chosen = _with_those_of_the_pipeline(options, other)
-    found = compare(one, other, _StoreSource(store, project, (one, other)), chosen)
-    return replace(found, ignore_proposed=_always_changing(store, project, other, chosen))
+    found, proposed = together(
+        lambda: compare(one, other, _StoreSource(store, project, (one, other)), chosen),
+        lambda: _always_changing(store, project, other, chosen),
+    )
+    return replace(found, ignore_proposed=proposed)
 
 
 def parted(store: Store, project: str, a: str, b: str) -> PartedAt | None:
@@ -151,8 +165,7 @@ def _always_changing(store: Store, project: str, b: Side, options: Options) -> l
 
 
 def _sides(store: Store, project: str, a: str, b: str) -> tuple[Side, Side]:
-    one, other = known_run(store, project, a, "a"), known_run(store, project, b, "b")
-    sides = [
-        Side(run.run_id, run.state, [s.state for s in all_steps(store, project, run.run_id)]) for run in (one, other)
-    ]
-    return sides[0], sides[1]
+    runs = together(partial(known_run, store, project, a, "a"), partial(known_run, store, project, b, "b"))
+    steps = together(*(partial(all_steps, store, project, run.run_id) for run in runs))
+    one, other = (Side(run.run_id, run.state, [step.state for step in of]) for run, of in zip(runs, steps))
+    return one, other

@@ -24,6 +24,7 @@ Comparison = Literal["eq", "gt", "lt", "gte", "lte", "exists"]
 _FIRST_PAGE: Final = 50  # steps looked into at once: as few as may be enough,
 _GROWS: Final = 3  # then more, since each asking has a price of its own
 _LARGEST_PAGE: Final = 450
+_MARGIN: Final = 1.25  # what is looked into at once, of what the page probably wants still
 BUDGET_MS: Final = 1_000  # for finding a page
 ESTIMATE_MS: Final = 25  # for going on once it is full, to estimate how many there are in all
 ABSENT: Final = object()
@@ -106,6 +107,7 @@ def search(
                 found.append(_decision_json(step, sample))
             elif next_cursor is None:
                 next_cursor = _cursor(where.until_us, walk.before_this_step(), number)
+        walk.met(len(found), of=limit)
         for sample in matching:
             weight = sample["weight"] if sample["weight"] is not None else 1.0
             matched += 1
@@ -147,6 +149,7 @@ class _Walk:
         self._page: list[SampledStep] = []
         self._place = -1
         self._next: str | None = None
+        self._still_wanted = 0.0  # steps, to fill the page, as it has gone until now
         self.scanned = 0
 
     def steps(self) -> Iterator[SampledStep]:
@@ -162,6 +165,12 @@ class _Walk:
                 return
             self._page_cursor = self._next
             limit = min(limit * _GROWS, _LARGEST_PAGE)
+            if self._still_wanted:
+                limit = min(limit, max(_FIRST_PAGE, round(self._still_wanted * _MARGIN)))
+
+    def met(self, found: int, *, of: int) -> None:
+        """So many of the matches that the page has room for were found until now."""
+        self._still_wanted = max(0, of - found) * self.scanned / found if found else 0.0
 
     def take_skip(self) -> int:
         skip, self._skip = self._skip, 0
@@ -177,11 +186,7 @@ class _Walk:
         return self._cursor_after(self._place + 1)
 
     def _cursor_after(self, steps: int) -> str | None:
-        if steps == 0:
-            return self._page_cursor
-        if steps == len(self._page) and self._next is not None:
-            return self._next
-        return self._store.steps(self._project, self.where, limit=steps, cursor=self._page_cursor).next_cursor
+        return self._page[steps - 1].cursor if steps else self._page_cursor
 
 
 def _decision_json(step: SampledStep, sample: Mapping[str, Any]) -> Json:

@@ -66,7 +66,11 @@ class StoredStep:
 
 @dataclass(frozen=True, slots=True)
 class SampledStep:
-    """A step attempt by its names, and its samples: what a search inside samples walks over, by the hundred."""
+    """A step attempt by its names, and its samples: what a search inside samples walks over, by the hundred.
+
+    Attributes:
+        cursor: after which the list goes on behind this step.
+    """
 
     run_id: str
     step_id: str
@@ -75,6 +79,7 @@ class SampledStep:
     pipeline: str | None
     name: str | None
     samples: Sequence[Mapping[str, Any]]
+    cursor: str
 
 
 @dataclass(frozen=True, slots=True)

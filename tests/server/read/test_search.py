@@ -80,6 +80,36 @@ def test_an_estimate_that_stopped_early_says_so_and_the_pages_go_on(live: Live, 
     assert first["decisions"] + second["decisions"] == everything["decisions"][:2]
 
 
+def test_a_search_looks_into_about_as_many_steps_as_its_page_wants_and_asks_for_each_once(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tenth of the steps match. What comes after a page's last step is known without asking for steps again."""
+    pipeline = f"wanted-{uuid4()}"
+    with live.xray(pipeline, sample_rate=1.0) as xray, xray.run() as run:
+        for n in range(1_000):
+            with run.step(f"s{n}", step_type="filter") as step:
+                step.reject(f"i{n}", "late", {"of_ten": n % 10})
+    asked: list[int] = []
+    sampled_steps = live.store.sampled_steps
+
+    def counted(*args: Any, limit: int, **options: Any) -> Any:
+        asked.append(limit)
+        return sampled_steps(*args, limit=limit, **options)
+
+    def not_again(*args: Any, **options: Any) -> Any:
+        raise AssertionError("the steps were asked for once more")
+
+    monkeypatch.setattr(live.store, "sampled_steps", counted)
+    monkeypatch.setattr(live.store, "steps", not_again)
+    tenth = {"pipeline": pipeline, "limit": 50, "details.of_ten": 0}
+    page = live.get("/decisions", **tenth, estimate_ms=0)
+    assert len(page["decisions"]) == 50
+    assert asked == [50, 150, 375], "30 of 50 were missing after 200 steps: 300 more, and a quarter"
+    rest = live.get("/decisions", **tenth, cursor=page["next_cursor"])
+    items = [each["item_id"] for each in page["decisions"] + rest["decisions"]]
+    assert items == [f"i{n}" for n in reversed(range(0, 1_000, 10))]
+
+
 def test_the_estimated_total_is_within_its_error(live: Live) -> None:
     pipeline = f"estimate-{uuid4()}"
     with live.xray(pipeline, sample_rate=0.05) as xray:

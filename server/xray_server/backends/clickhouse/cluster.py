@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -22,6 +22,7 @@ from xray_server.backends.clickhouse.address import Address
 from xray_server.backends.clickhouse.node import Node
 from xray_server.store import StoreUnavailableError
 from xray_server.store.incomplete import note_missing
+from xray_server.together import together
 
 T = TypeVar("T")
 _TOGETHER: Final = 8  # statements that are under way at the same time, besides those of the threads that ask
@@ -78,19 +79,10 @@ class Shard:
         return Group(self.number, self.nodes, self.behind(), copied=self._copied, pool=self._pool)
 
     def together(self, *asked: Callable[[], Any]) -> list[Any]:
-        """What these return, asked at the same time: most of a question's time is spent waiting.
-
-        Raises:
-            Exception: what the first of them raised that did, after all have ended.
-        """
+        """As `xray_server.together`, on threads that are kept; one after the other where there are none."""
         if self._pool is None:
             return [ask() for ask in asked]
-        futures = [self._pool.submit(ask) for ask in asked[1:]]
-        try:
-            first = asked[0]()
-        finally:
-            wait(futures)
-        return [first, *(future.result() for future in futures)]
+        return [*together(*asked, pool=self._pool)]
 
     def each_node(self) -> list[Shard]:
         """Its replicas as shards by themselves: what each has to do alone."""

@@ -8,6 +8,8 @@ from typing import Any
 from xray_server.backends.clickhouse import parts
 from xray_server.backends.clickhouse.cluster import Cluster, Shard
 from xray_server.backends.clickhouse.lists import list_steps
+from xray_server.backends.clickhouse.parts import StepName
+from xray_server.backends.clickhouse.places import make_place
 from xray_server.backends.clickhouse.sql import bind
 from xray_server.backends.relational.rows import gathered_samples
 from xray_server.store import MAX_PAGE_BYTES, Page, SampledStep, StepFilter
@@ -30,26 +32,18 @@ def sampled_steps(
     cluster: Cluster, project: str, where: StepFilter, *, limit: int, cursor: str | None
 ) -> Page[SampledStep]:
     """Step attempts across runs with their samples, newest first."""
-    page = list_steps(cluster, project, where, limit=limit, cursor=cursor, max_bytes=MAX_PAGE_BYTES)
-    names: dict[int, list[tuple[str, str, int]]] = {}
-    for step in page.items:
-        names.setdefault(cluster.number_of(step.run_id), []).append((step.run_id, *step.key))
-
-    def ask(shard: Shard) -> Mapping[Any, Any]:
-        if shard.number not in names:
-            return {}
-        test = bind("project = ? AND (run_id, step_id, attempt) IN ?", project, names[shard.number])
-        return gathered_samples(
-            ((run, step, attempt), text) for run, step, attempt, _, text in _texts(shard, project, test)
-        )
-
     found: dict[Any, Any] = {}
-    for of_shard in cluster.each(ask):
-        found.update(of_shard)
+
+    def ask(shard: Shard, names: Sequence[StepName]) -> None:
+        test = bind("project = ? AND (run_id, step_id, attempt) IN ?", project, [name[1:] for name in names])
+        texts = _texts(shard, project, test)
+        found.update(gathered_samples(((run, step, attempt), text) for run, step, attempt, _, text in texts))
+
+    page = list_steps(cluster, project, where, limit=limit, cursor=cursor, max_bytes=MAX_PAGE_BYTES, beside=ask)
     items = [
         SampledStep(
             step.run_id, step.step_id, step.attempt, step.at_us, step.state["pipeline"], step.state["name"],
-            found.get((step.run_id, *step.key), ()),
+            found.get((step.run_id, *step.key), ()), make_place(step.at_us, step.run_id, *step.key),
         )
         for step in page.items
     ]  # fmt: skip

@@ -33,8 +33,16 @@ def id_prefix_ranges(prefix: str) -> list[tuple[Any, Any]]:
     of a UUID, of UUIDs. `2026-11` may begin the id of a run that is named by its day; `20261101` either.
     """
     ranges: list[tuple[Any, Any]] = [(prefix, prefix + "\U0010ffff")]
-    digits = prefix.replace("-", "").lower()
-    dashed = "".join(f"-{digit}" if place in _DASHES else digit for place, digit in enumerate(digits))
-    if 4 <= len(digits) <= 32 and set(digits) <= _HEX and prefix.lower() in (digits, dashed, f"{dashed}-"):
+    begun = begun_uuid(prefix)
+    if begun is not None:
+        digits = begun.replace("-", "")
         ranges.append((bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f")) + b"\0"))
     return ranges
+
+
+def begun_uuid(prefix: str) -> str | None:
+    """The text as UUIDs that it may begin are written, with their dashes; None where it can begin none, or is too short to."""
+    digits = prefix.replace("-", "").lower()
+    dashed = "".join(f"-{digit}" if place in _DASHES else digit for place, digit in enumerate(digits))
+    may = 4 <= len(digits) <= 32 and set(digits) <= _HEX and prefix.lower() in (digits, dashed, f"{dashed}-")
+    return dashed if may else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xray_server.backends.relational import blocks
+from xray_server.backends.relational.cursors import make_cursor
 from xray_server.backends.relational.database import (
     SAMPLED_COLUMNS,
     Database,
@@ -64,6 +65,7 @@ def sampled_steps(
             db.word(step.pipeline),
             db.word(step.name),
             found.get((step.run, step.pk), ()),
+            make_cursor(step.at_us, step.pk),
         )
         for step in steps
     ]

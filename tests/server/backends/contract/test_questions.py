@@ -297,8 +297,10 @@ def test_steps_with_their_samples_come_as_steps_do(filled: Store, where: dict[st
             for step, of in zip(found, items)
         ] == expected
     assert not filled.sampled_steps("none", chosen, limit=5).items
-    first = filled.steps(PROJECT, chosen, limit=5)
-    assert first.next_cursor == filled.sampled_steps(PROJECT, chosen, limit=5).next_cursor
+    first = filled.sampled_steps(PROJECT, chosen, limit=5)
+    assert first.next_cursor == first.items[-1].cursor == filled.steps(PROJECT, chosen, limit=5).next_cursor
+    after = filled.sampled_steps(PROJECT, chosen, limit=5, cursor=first.items[2].cursor)
+    assert [step.step_id for step in after.items] == [step.step_id for step in plain[3:8]]
 
 
 def test_steps_before_their_run_are_there_and_belong_to_it_when_it_comes(store: Store) -> None:
