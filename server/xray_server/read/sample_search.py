@@ -92,8 +92,7 @@ def search(
     walk = _Walk(store, project, where, place)
     found: list[Json] = []
     next_cursor: str | None = None
-    total = variance = 0.0
-    matched = 0
+    estimate = _Estimate()
     complete = True
     for step in walk.steps():
         if where.until_us is None:
@@ -108,11 +107,7 @@ def search(
             elif next_cursor is None:
                 next_cursor = _cursor(where.until_us, walk.before_this_step(), number)
         walk.met(len(found), of=limit)
-        for sample in matching:
-            weight = sample["weight"] if sample["weight"] is not None else 1.0
-            matched += 1
-            total += weight
-            variance += weight * (weight - 1)
+        estimate.add(matching)
         if next_cursor is not None and cursor is not None:
             break  # only the first page estimates
         spent_ms = (clock() - began) * 1000
@@ -121,15 +116,27 @@ def search(
             if next_cursor is None and not complete:
                 next_cursor = _cursor(where.until_us, walk.after_this_step(), 0)
             break
-    estimate = None
-    if cursor is None:
-        estimate = {
-            "total": round(total, 2),
-            "standard_error": round(math.sqrt(max(0.0, variance)), 2),
-            "sampled": matched,
-            "complete": complete,
-        }
-    return {"decisions": found, "next_cursor": next_cursor, "estimate": estimate, "scanned_steps": walk.scanned}
+    said = estimate.as_json(complete=complete) if cursor is None else None
+    return {"decisions": found, "next_cursor": next_cursor, "estimate": said, "scanned_steps": walk.scanned}
+
+
+class _Estimate:
+    """How many items match in truth, by the samples that do."""
+
+    def __init__(self) -> None:
+        self._sampled = 0
+        self._total = self._variance = 0.0
+
+    def add(self, samples: Sequence[Mapping[str, Any]]) -> None:
+        for sample in samples:
+            weight = sample["weight"] if sample["weight"] is not None else 1.0
+            self._sampled += 1
+            self._total += weight
+            self._variance += weight * (weight - 1)
+
+    def as_json(self, *, complete: bool) -> Json:
+        error = round(math.sqrt(max(0.0, self._variance)), 2)
+        return {"total": round(self._total, 2), "standard_error": error, "sampled": self._sampled, "complete": complete}
 
 
 @dataclass(frozen=True, slots=True)
