@@ -58,7 +58,7 @@ def step_values(record: StepRecord) -> list[Any]:
     values = list(_step_values(record))
     for place in _BUILT:
         if values[place] is not None:
-            values[place] = msgspec.to_builtins(values[place])
+            values[place] = decode_json(encode_json(values[place]))  # `to_builtins` would leave tuples
     return values
 
 

@@ -254,3 +254,14 @@ def test_a_step_posted_again_with_higher_counts_is_not_added_up(store: Store) ->
     (step,) = store.run_steps(PROJECT, "r1", limit=10).items
     assert step.ledger.rejected == 7
     assert step.state["reasons"] == {"rejected": {"no": 7}}
+
+
+def test_which_item_came_of_which_is_merged_of_processes_that_say_so_one_after_the_other(store: Store) -> None:
+    def said(part: str, *links: tuple[str, str]) -> StepRecord:
+        items = Items(in_=ItemSet(n=1, sum="ff"), links=list(links))
+        return StepRecord(v=1, run_id="r", step_id="s", part=part, rev=1, name="split", items=items)
+
+    for record in (said("one", ("a", "a-1")), said("other", ("b", "b-1"), ("a", "a-0")), said("one", ("a", "a-1"))):
+        assert store.write([Batch([record], PROJECT, T0)]) == [{}]
+    (step,) = store.step(PROJECT, "r", "s")
+    assert step.state["items"]["links"] == [["a", "a-0"], ["a", "a-1"], ["b", "b-1"]]
