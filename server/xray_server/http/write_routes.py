@@ -29,7 +29,7 @@ from xray_server.http.params import NoParameters
 from xray_server.http.senders import Senders
 from xray_server.ingest import run_document
 from xray_server.ingest.committer import Committer
-from xray_server.ingest.ndjson import decode, too_deep
+from xray_server.ingest.ndjson import decode_request, too_deep
 from xray_server.read.baseline import Mark, mark_record
 from xray_server.read.why import known_run
 from xray_server.store import Batch, Store
@@ -71,7 +71,7 @@ def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: B
         """Records as NDJSON, gzip'd or plain; answers after the commit, line by line."""
         async with bodies.reading(request) as body:
             try:
-                decoded = await bodies.decode(partial(decode, body))
+                decoded = await bodies.decode(partial(decode_request, body))
             except TooLargeError as error:
                 raise HTTPError(413, str(error)) from None
         refused = await commit(committer, Batch([*decoded.records, *decoded.notes], project, now_us()), len(body))

@@ -19,9 +19,7 @@ from xray_server.records.schema import Record, RunRecord, decode_record
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 MAX_DECOMPRESSED_BYTES: Final = 32 * 1024 * 1024
-MAX_LINES: Final = (
-    100_000  # of one body; the SDK sends 5,000 at most. Each line is an object in memory, refused ones too
-)
+MAX_LINES: Final = 100_000  # of one request, each an object in memory; the SDK sends 5,000
 REFUSED: Final = "refused: "
 MAX_NOTES: Final = 64  # of one body, and of one run
 _decode_any: Final = msgspec.json.Decoder().decode
@@ -77,14 +75,19 @@ def decompress(body: bytes, *, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> bytes
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def decode(body: bytes) -> Decoded:
-    """The records of a body of NDJSON; what is wrong with a line is said of that line.
+def decode_request(body: bytes) -> Decoded:
+    """The records of a request's body.
 
     Raises:
         TooLargeError: it has too many lines.
     """
     if body.count(b"\n") >= MAX_LINES:
         raise TooLargeError(f"the body has more than {MAX_LINES} lines; send it in pieces")
+    return decode(body)
+
+
+def decode(body: bytes) -> Decoded:
+    """The records of a body of NDJSON. Never raises: what is wrong with a line is said of that line."""
     decoded = Decoded()
     for number, line in enumerate(body.split(b"\n")):
         if not line or line.isspace():

@@ -40,7 +40,7 @@ class Dumpable(Protocol):
 
 @dataclass(slots=True)
 class TransferResult:
-    """How much was moved, over all sittings; `refused` are (line, why)."""
+    """How much was moved, over all sittings; `refused` of the records were not taken, the first for `first_refusal`."""
 
     runs: int = 0
     records: int = 0
@@ -165,7 +165,7 @@ def _groups(lines: Iterator[bytes], skip: int) -> Iterator[_Group]:
     for number, line in enumerate(lines):
         if number < skip or not line.strip():
             continue
-        marker = msgspec.json.decode(line) if b'"export-' in line[:40] else None
+        marker = _marker(line)
         if (
             marker is not None
             and records
@@ -187,6 +187,14 @@ def _groups(lines: Iterator[bytes], skip: int) -> Iterator[_Group]:
             group.runs.append((marker["project"], marker["received_us"], []))
     if records:
         yield group  # the file is cut off: what there is, is imported, and the next sitting begins with it
+
+
+def _marker(line: bytes) -> dict[str, Any] | None:
+    """A line of the export's own; None of a record, whose run may be called `export-...` too."""
+    if b'"export-' not in line[:40]:
+        return None
+    found: dict[str, Any] = msgspec.json.decode(line)
+    return found if found.get("kind") in (RUN_LINE, END_LINE) else None
 
 
 def _write(store: Store, group: _Group, transfer: TransferResult) -> None:

@@ -1,6 +1,6 @@
 """`xray export`, `import`, `backup`, `prune` and `check-store`, as commands.
 
-Tests backends/sqlite/backup.py and cli/upkeep.py.
+Tests backends/sqlite/backup.py, cli/upkeep.py and upkeep/export.py.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import pytest
 from xray_server.backends import open_store
 from xray_server.backends.sqlite.backup import back_up
 from xray_server.backends.sqlite.store import SQLiteStore
+from xray_server.records.schema import RunRecord, StepRecord
 from xray_server.store import Batch, RunFilter
+from xray_server.upkeep.export import export_to, import_from
 
 from tests.server import postgresql
 from tests.server.backends.contract.test_keeping import AGES, NOW_US, PROJECT, everything, run_of
@@ -63,6 +65,17 @@ def test_a_sqlite_store_moves_to_postgresql_and_back_through_a_pipe(file: Path, 
     with closing(open_store(f"sqlite:///{file}")) as first, closing(open_store(postgres)) as second:
         with closing(open_store(f"sqlite:///{tmp_path}/back.db")) as third:
             assert everything(first) == everything(second) == everything(third)
+
+
+def test_a_run_may_be_called_as_a_line_of_the_export_is(tmp_path: Path) -> None:
+    with closing(SQLiteStore(tmp_path / "a.db")) as store:
+        store.write(
+            [Batch([RunRecord(v=1, run_id="export-run", part="a"), StepRecord(v=1, run_id="export-end", step_id="s")])]
+        )
+        export_to(store, tmp_path / "all.ndjson")
+    with closing(SQLiteStore(tmp_path / "b.db")) as store:
+        assert import_from(store, tmp_path / "all.ndjson", target="b").whole
+        assert {run.run_id for run in store.runs("default", RunFilter(), limit=9).items} == {"export-run", "export-end"}
 
 
 def test_a_backup_is_one_state_of_a_database_that_is_written_to(file: Path, tmp_path: Path) -> None:
