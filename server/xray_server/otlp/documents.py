@@ -18,6 +18,7 @@ from xray_core.model import item_id_text
 MAX_DOCUMENTS: Final = 10_000  # of one list; more are not judged
 _MAX_JSON_CHARS: Final = 4_000_000
 _MAX_REPR_CHARS: Final = 100_000
+_SCORE_WITHIN_CHARS: Final = 1_000  # of the end: the pattern looks on from every score that it meets
 _ID_FIELDS: Final = ("id", "id_", "doc_id", "document_id", "chunk_id", "node_id", "_id", "uuid")
 _TEXT_FIELDS: Final = ("page_content", "content", "text", "document")
 _SCORE_FIELDS: Final = ("score", "relevance_score", "similarity", "_score")
@@ -206,7 +207,7 @@ def _from_text(text: str) -> Document | None:
     haystack = _HAYSTACK.fullmatch(text)
     if haystack is None:
         return None
-    score = _HAYSTACK_SCORE.search(haystack["rest"])
+    score = _HAYSTACK_SCORE.search(haystack["rest"][-_SCORE_WITHIN_CHARS:])
     return Document(item_id_text(haystack["id"]), None if score is None else _number(score["score"]))
 
 

@@ -46,9 +46,12 @@ def records_of_trace(store: Store, project: str, trace_id: str) -> list[Record]:
         return []
     samples = store.samples(project, trace_id, [step.key for step in wanted])
     retrievers = {step.step_id: _retriever(step, store, project, samples.get(step.key, [])) for step in wanted}
+    inside: dict[str | None, list[Retriever]] = {}
+    for each in retrievers.values():
+        inside.setdefault(each.parent_id, []).append(each)
     records: list[Record] = []
     for outer in retrievers.values():
-        inner = [each for each in retrievers.values() if each.parent_id == outer.step_id]
+        inner = inside.get(outer.step_id)
         if inner:
             records += _records(trace_id, outer, sorted(inner, key=lambda each: each.step_id))
     return records

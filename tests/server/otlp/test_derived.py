@@ -5,11 +5,13 @@ Tests otlp/documents.py, evidence.py, records.py and verdicts.py.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+from xray_server.otlp.documents import Document, documents_in
 from xray_server.store import Store
 
 from tests.server.otlp import spans
@@ -184,3 +186,13 @@ def test_sets_that_were_derived_are_marked_as_inferred(http: httpx.Client, store
     spans.send(http, body)
     steps = store.run_steps("default", spans.trace_id_of(body), limit=10).items
     assert all(given["inferred"] for step in steps for given in step.state["items"].values())
+
+
+def test_a_document_whose_text_repeats_what_a_score_looks_like_is_read_in_time() -> None:
+    text = "Document(id=a" + ", score: 1, a: " * 6_500 + "')"
+    began = time.process_time()
+    assert documents_in([text]) == [Document("a")]
+    assert documents_in(["Document(id=a, content: 'x', score: 0.5, embedding: vector of size 3)"]) == [
+        Document("a", 0.5)
+    ]
+    assert time.process_time() - began < 0.5
