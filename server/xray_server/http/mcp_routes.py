@@ -20,9 +20,10 @@ from starlette.types import Receive, Scope, Send
 from xray_core.addresses import path_segment
 from xray_core.errors import ApiError, NotFoundError
 from xray_core.safety import log
+from xray_server.http.prefix import base
 
 PATH: Final = "/mcp"
-_CARRIED: Final = ("authorization", "cookie")
+_CARRIED: Final = ("authorization", "cookie", "x-forwarded-prefix")
 _MAX_REQUEST_BYTES: Final = 1024 * 1024
 
 
@@ -106,8 +107,8 @@ class McpEndpoint:
 
 
 def _base(ctx: Any) -> str:
-    """The address under which the caller reached this server."""
-    return str(ctx.request_context.request.base_url)
+    """The address under which the caller reached this server, the proxy's path included."""
+    return str(ctx.request_context.request.base_url).rstrip("/") + base()
 
 
 def add_mcp(app: FastAPI, version: str) -> McpEndpoint | None:

@@ -75,14 +75,15 @@ class Guard:
         began_s = time.monotonic()
         status = 0
         missing: list[str] = []
-        name = request_id(dict(scope["headers"]))
+        given = dict(scope["headers"])
+        name, host = request_id(given), given.get(b"host", b"")
         token = REQUEST_ID.set(name)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                sent = [_under_prefix(*header) for header in message.get("headers", ())]
+                sent = [_under_prefix(*header, host) for header in message.get("headers", ())]
                 headers = [*sent, *_HEADERS, (b"x-request-id", name.encode())]
                 if missing:  # a client that adds up must know that it was not told all
                     headers.append((b"x-xray-incomplete", "; ".join(missing).encode("ascii", "replace")))
@@ -158,11 +159,15 @@ class Guard:
         return error_response(error)
 
 
-def _under_prefix(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """A header of an answer; a redirect leads to where the proxy serves us."""
-    if name.lower() == b"location" and value.startswith(b"/") and not value.startswith(b"//"):
-        return name, prefix.base().encode() + value
-    return name, value
+def _under_prefix(name: bytes, value: bytes, host: bytes) -> tuple[bytes, bytes]:
+    """A header of an answer; a redirect leads to where the proxy serves us, by its path alone: the router's own, to a path
+    without the slash at its end, say what we are called here, which need not be what the browser was told.
+    """
+    if name.lower() != b"location":
+        return name, value
+    _, mark, rest = value.partition(b"://" + host + b"/")
+    path = b"/" + rest if mark else value
+    return name, prefix.base().encode() + path if path.startswith(b"/") and not path.startswith(b"//") else value
 
 
 def route_of(scope: Scope) -> str:

@@ -74,6 +74,7 @@ def test_nothing_on_any_page_leads_out_of_the_prefix(proxied: tuple[httpx.Client
 def test_redirects_stay_within_it(proxied: tuple[httpx.Client, str]) -> None:
     http, before = proxied
     assert http.get(f"{before}/").headers["location"] == "/tools/xray/ui"
+    assert http.get(f"{before}/ui/steps/?name=a").headers["location"] == "/tools/xray/ui/steps?name=a"
     http.post(f"{before}/runs", json={"run_id": "a", "pipeline": "p"})
     marked = http.post(f"{before}/ui/runs/a/mark", data={"mark": "good"})
     assert marked.headers["location"] == "/tools/xray/ui/runs/a"
