@@ -117,8 +117,7 @@ class Alerts:
             old = self._stored(project, rule_id)
             if old is None:
                 return None
-            known = {masked(target): target for target in old.rule.to}
-            to = [known.get(target, target) for target in rule.to]
+            to = _unmasked(rule.to, old.rule.to)
             _check_targets([target for target in to if target not in old.rule.to])
             muted_until_us = old.rule.muted_until_us if rule.muted_until_us is None else rule.muted_until_us
             kept = {"to": to, "secret": rule.secret or old.rule.secret, "muted_until_us": muted_until_us}
@@ -240,6 +239,14 @@ class Alerts:
             "retried": self._deliverer.retried,
             "given_up": self._deliverer.given_up + self._engine.undeliverable,
         }
+
+
+def _unmasked(given: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The targets that were given; each that is masked as what it is masked of. Several may look alike: in their order."""
+    behind: dict[str, list[str]] = {}
+    for target in known:
+        behind.setdefault(masked(target), []).append(target)
+    return [behind[target].pop(0) if behind.get(target) else target for target in given]
 
 
 def _check_targets(targets: Sequence[str]) -> None:

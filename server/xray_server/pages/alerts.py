@@ -154,7 +154,8 @@ def _tried(alerts: Alerts, project: str, rule: Rule, asked: RuleView | None = No
 def _form_of(rule: Mapping[str, Any]) -> dict[str, str]:
     """A rule as its form shows it."""
     values = {name: rule[name] for name in _FIELDS if name != "to"}
-    shown = {name: "" if value is None else f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}  # fmt: skip
+    # with all its digits, since the form is sent back
+    shown = {name: "" if value is None else f"{value:.15g}" if isinstance(value, float) else str(value) for name, value in values.items()}  # fmt: skip
     return {**shown, "to": "\n".join(rule["to"])}
 
 

@@ -29,6 +29,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.requests: list[tuple[dict[str, str], bytes]] = []
+        self.paths: list[str] = []
         self.answers: list[tuple[int, dict[str, str]]] = []
         receiver = self
 
@@ -37,6 +38,7 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 status, headers = receiver.answers.pop(0) if receiver.answers else (204, {})
                 receiver.requests.append((dict(self.headers), body))
+                receiver.paths.append(self.path)
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

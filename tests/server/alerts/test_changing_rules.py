@@ -155,3 +155,22 @@ def test_the_command_line_edits_mutes_and_sends_a_test(
     assert "warning: nothing will be delivered" in capsys.readouterr().err
     assert xray(["alerts", "send", "half"]) == 1
     assert "did not: 127.0.0.1 is at 127.0.0.1" in capsys.readouterr().out
+
+
+def test_of_targets_that_look_alike_each_stays_what_it_was(allowed: httpx.Client, receiver: Receiver) -> None:
+    other = receiver.url + "-other"
+    rule_id = add_rule(allowed, to=[receiver.url, other])
+    shown = allowed.get("/alerts/rules").json()["rules"][0]["to"]
+    assert shown[0] == shown[1]
+    kept = allowed.put(f"/alerts/rules/{rule_id}", json={**RULE, "above": 0.8, "to": shown})
+    assert kept.status_code == 200, kept.text
+    allowed.post(f"/alerts/rules/{rule_id}/send")
+    assert receiver.paths == ["/hook", "/hook-other"]
+    assert allowed.put(f"/alerts/rules/{rule_id}", json={**RULE, "to": [*shown, shown[0]]}).status_code == 422
+
+
+def test_a_form_shows_a_bound_with_all_its_digits(http: httpx.Client) -> None:
+    rule = {"name": "slow", "metric": "duration", "above": 1234567.25, "cooldown_s": 1000001}
+    rule_id = http.post("/alerts/rules", json=rule).json()["rule_id"]
+    page = http.get(f"/ui/alerts/{rule_id}").text
+    assert ('value="1234567.25"' in page, 'value="1000001"' in page) == (True, True)
