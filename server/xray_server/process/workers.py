@@ -50,6 +50,8 @@ def run_workers(n: int, serve_one: Callable[[int], int]) -> int:
             code = 1
             try:
                 code = serve_one(number)
+            except Exception as error:  # noqa: BLE001  # nobody else will say it: the process ends here
+                print(f"xray: a server process cannot go on: {type(error).__name__}: {error}", file=sys.stderr)
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()

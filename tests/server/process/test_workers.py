@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -137,3 +139,16 @@ def test_a_database_of_an_older_schema_is_brought_up_to_date_with_its_data_and_s
     assert (step.state["name"], step.attempt) == ("filter", 1)
     assert store.check() == []
     store.close()
+
+
+def test_a_process_that_cannot_start_says_why() -> None:
+    program = (
+        "from xray_server.process.workers import run_workers\n"
+        "def serve_one(number):\n"
+        "    raise OSError('the disk is away')\n"
+        "raise SystemExit(run_workers(1, serve_one))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "OSError: the disk is away" in done.stderr
+    assert "die as they start" in done.stderr
