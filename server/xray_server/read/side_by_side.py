@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from xray_core.plurals import plural
 from xray_server.read.why import all_steps, known_run
 from xray_server.store import Store, StoredStep
 from xray_server.times import iso
@@ -124,5 +125,5 @@ def _sentence(run_ids: Sequence[str], rows: Sequence[Json], first: Json | None) 
     alone = [run_ids[place] for place in first["odd"]]
     only = f"run {alone[0]} is the odd one out" if len(alone) == 1 else f"runs {', '.join(alone)} are unlike the others"
     later = sum(1 for row in rows if row is not first and row["odd"] == first["odd"])
-    more = f" and at {later} more steps" if later else ""
+    more = f" and at {plural(later, 'more step')}" if later else ""
     return f"{only}: first at {first['step']}{more}"
