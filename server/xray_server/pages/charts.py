@@ -20,6 +20,7 @@ _LONG_GAP: Final = (
 _GAP_WIDTH: Final = 0.04
 MAX_GRAPH_NODES: Final = 60
 BINS: Final = 24
+_MAX_WEIGHT: Final = 1e12  # items that one sample stands for: a client may say anything
 _CLOCK: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
 _LIMIT_NAMES: Final = (
     "threshold",
@@ -259,10 +260,10 @@ def distributions(samples: Iterable[Mapping[str, Any]], *, limit: int = 6) -> li
     for sample in samples:
         details = sample["details"] if isinstance(sample["details"], Mapping) else {}
         kept = sample["outcome"] in ("accepted", "selected")
-        weight = sample["weight"] or 1.0
+        weight = min(max(sample["weight"] or 1.0, 0.0), _MAX_WEIGHT)
         numbers = {name: found for name, value in details.items() if (found := number(value)) is not None}
-        if sample["score"] is not None:
-            numbers["score"] = (float(sample["score"]), False)
+        if (score := number(sample["score"])) is not None:
+            numbers["score"] = score
         bounds = {name: found for name, found in numbers.items() if is_limit(name)}
         own = {name: found for name, found in numbers.items() if name not in bounds}
         for name, (value, clock) in own.items():

@@ -291,7 +291,7 @@ def ledger_warnings(ledger: Ledger, *, capture: str | None = None) -> list[str]:
     if "contradiction" in ledger.flags:
         parts = (ledger.accepted or 0) + (ledger.rejected or 0) + (ledger.not_selected or 0) + (ledger.errored or 0)
         found.append(
-            f"The counts cannot both be right: {ledger.input:,} went in, yet the verdicts and outputs add up to {parts:,}. "
+            f"The counts cannot both be right: {count(ledger.input)} went in, yet the verdicts and outputs add up to {parts:,}. "
             "Look for items that are judged twice, or for a set_input_count / set_output_count that counts something else; "
             "without them the counts follow from the verdicts."
         )
@@ -351,10 +351,11 @@ def sampling_words(sampling: Mapping[str, Any] | None, capture: str | None, kept
     """What the samples shown stand for."""
     if capture == "full" or (sampling and sampling.get("rate") == 1):
         return f"All details were captured: {plural(kept, 'record')}."
-    if not sampling:
+    rate = (sampling or {}).get("rate")
+    if sampling is None or isinstance(rate, bool) or not isinstance(rate, (int, float)):
         return f"A sample of unknown rate: {plural(kept, 'record')}. Do not count in it; the counts above are complete."
     return (
-        f"A weighted sample: {plural(kept, 'record')}, {percent(sampling.get('rate'))} of the items and at least "
+        f"A weighted sample: {plural(kept, 'record')}, {percent(rate)} of the items and at least "
         f"{sampling.get('per_reason')} of every reason. A weight says how many items a row stands for."
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -30,7 +31,7 @@ _HEADINGS: Final = {
 
 
 class Given(dict[str, Any]):
-    """The parameters of the address; one that is not there is None."""
+    """The parameters of an address, or the fields of what was captured; one that is not there is None."""
 
     @classmethod
     def of_list(cls, request: Request) -> Given:
@@ -74,6 +75,7 @@ class Pages:
             error_line=formatting.error_line,
             joined=formatting.joined,
             size_words=formatting.size_words,
+            fields=lambda value: Given(value) if isinstance(value, Mapping) else Given(),
         )
         self._templates.tests.update(flat=formatting.is_flat)
         self._templates.globals.update(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xray_core.journey import Why, uncaptured
-from xray_core.model import OUTCOMES
+from xray_core.model import OUTCOMES, item_id_text
 from xray_core.plurals import plural
 from xray_server.pages import charts
 from xray_server.pages import funnel as funnels
@@ -216,20 +216,52 @@ def _warnings(run: StoredRun, funnel: funnels.Funnel, steps: Sequence[StoredStep
 def _chips(steps: Sequence[StoredStep]) -> list[tuple[str, str]]:
     """Items whose fate is most likely asked about: the selected one and its runners-up, from the last decision."""
     for step in reversed(steps):
-        for decision in reversed(step.state["decisions"] or ()):
-            chosen = decision.get("selected")
-            chips = [
-                (each, "selected")
-                for each in (chosen if isinstance(chosen, list) else [chosen])
-                if isinstance(each, str)
-            ]
-            for place, other in enumerate(decision.get("alternatives") or ()):
-                name = other.get("item_id") if isinstance(other, Mapping) else other
-                if isinstance(name, str) and place < 2:
-                    chips.append((name, "runner-up" if place == 0 else "3rd"))
+        for decision in reversed(_decisions(step.state["decisions"])):
+            chips = [(item, "selected") for item in decision.selected]
+            for place, (item, _) in enumerate(decision.passed_over[:2]):
+                chips.append((item, "runner-up" if place == 0 else "3rd"))
             if chips:
                 return chips[:3]
     return []
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision as it is shown; a client may have sent any value in any of its fields.
+
+    Attributes:
+        selected: the items that it names; `other` is what was selected where that names none.
+        passed_over: (item id, score) of the alternatives.
+    """
+
+    name: Any
+    selected: Sequence[str]
+    other: Any
+    reason: Any
+    score: Any
+    details: Any
+    passed_over: Sequence[tuple[str, Any]]
+
+
+def _decisions(given: Sequence[Mapping[str, Any]] | None) -> list[Decision]:
+    return [
+        Decision(
+            each.get("decision"), [item for item, _ in _named(each.get("selected"))], each.get("selected"),
+            each.get("reason"), each.get("score"), each.get("details"), _named(each.get("alternatives")),
+        )
+        for each in given or ()
+    ]  # fmt: skip
+
+
+def _named(value: Any) -> list[tuple[str, Any]]:
+    """(item id, score) of the items that a decision names: an id, an object that has one, or a list of these."""
+    found: list[tuple[str, Any]] = []
+    for each in value if isinstance(value, list) else [value]:
+        of = each if isinstance(each, Mapping) else {"item_id": each}
+        item = of.get("item_id", of.get("id"))
+        if isinstance(item, (str, int)) and not isinstance(item, bool):
+            found.append((item_id_text(item), of.get("score")))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +285,7 @@ class StepPage:
     by_outcome: Sequence[tuple[str, int]]
     offset: int
     distributions: Sequence[charts.Distribution]
+    decisions: Sequence[Decision]
     per_page: int = SAMPLES_PER_PAGE
 
 
@@ -296,6 +329,7 @@ def step_page(
         by_outcome=[(name, n) for name in _ORDER if (n := sum(sample["outcome"] == name for sample in samples))],
         offset=offset,
         distributions=charts.distributions(matching),
+        decisions=_decisions(step.state["decisions"]),
     )
 
 

@@ -99,6 +99,23 @@ class Origin(TypedDict, total=False):
     state: str | None
 
 
+class Parent(TypedDict, total=False):
+    """The run, and the step in it, inside which a run began."""
+
+    run_id: str | None
+    step_id: str | None
+
+
+class Fingerprint(TypedDict, total=False):
+    """Hashes of an input or output (`xray_core.objects.fingerprint`)."""
+
+    v: int
+    exact: str | None
+    unordered: str | None
+    partial: bool
+    form: str | None
+
+
 class RunRecord(Struct, tag_field="kind", tag="run"):
     """What one process knows of a run; the record with the highest `rev` of a part counts."""
 
@@ -113,13 +130,13 @@ class RunRecord(Struct, tag_field="kind", tag="run"):
     duration_us: Duration | None = None
     input: Any = None
     output: Any = None
-    input_fp: Any = None
-    output_fp: Any = None
+    input_fp: Fingerprint | None = None
+    output_fp: Fingerprint | None = None
     error: JsonObject | None = None
     tags: JsonObject | None = None
     metadata: JsonObject | None = None
     origin: Origin | None = None
-    parent: JsonObject | None = None
+    parent: Parent | None = None
     code_version: str | None = None
     capture: str | None = None
     client: JsonObject | None = None
@@ -166,8 +183,8 @@ class StepRecord(Struct, tag_field="kind", tag="step"):
     scores: dict[Outcome, dict[Literal["min", "max"], tuple[float, ItemId] | None]] | None = None
     input: Any = None
     output: Any = None
-    input_fp: Any = None
-    output_fp: Any = None
+    input_fp: Fingerprint | None = None
+    output_fp: Fingerprint | None = None
     error: JsonObject | None = None
     decisions: list[Decision] | None = None
     metadata: JsonObject | None = None

@@ -141,3 +141,43 @@ def test_every_bar_of_a_trend_lies_inside_its_chart(http: httpx.Client) -> None:
         bars = re.findall(r'class="hit" x="([-0-9.]+)%" width="([0-9.]+)%"', text)
         assert len(bars) == 2, name
         assert all(float(x) >= 0 and float(x) + float(width) <= 100 for x, width in bars), name
+
+
+ODD: list[Any] = [
+    7,
+    True,
+    "a",
+    [],
+    {},
+    ["a", 5, None, [1]],
+    {"id": "a"},
+    [{"item_id": {"b": 1}}, {"item_id": "b", "score": "x"}],
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_any_value_in_a_field_that_takes_any_is_shown(http: httpx.Client, odd: Any) -> None:
+    decision = {
+        "decision": odd if isinstance(odd, str) else None,
+        "selected": odd,
+        "score": odd,
+        "alternatives": odd,
+        "details": odd,
+    }
+    of_any = odd if isinstance(odd, dict) else {"k": odd}
+    posted = {"run_id": "r", "pipeline": "p", "metadata": of_any, "tags": of_any, "input": odd, "output": odd, "error": of_any,
+              "steps": [{"name": "s", "step_id": "s", "decisions": [decision, {}], "input": odd, "metadata": of_any, "error": of_any}]}  # fmt: skip
+    assert http.post("/runs", json=posted).status_code == 200
+    ingest(
+        http,
+        {"kind": "run", "run_id": "q", "origin": {"url": "http://x/"}, "parent": {}, "client": of_any, "metadata": {"xray.mark_note": odd}},
+        {"kind": "step", "run_id": "q", "step_id": "s", "attempt": 1, "origin": {"ids": of_any}, "inference": of_any,
+         "sampling": {"rate": odd, "per_reason": odd}, "scores": {"selected": {"min": [0.5, "a"]}}, "decisions": [{"selected": odd}]},
+        {"kind": "verdicts", "run_id": "q", "step_id": "s", "attempt": 1, "sets": [{"outcome": "in", "n": 1, "ids": ["a"]}]},
+        {"kind": "samples", "run_id": "q", "step_id": "s", "attempt": 1,
+         "samples": [{"item_id": f"i{n}", "outcome": "rejected", "score": score} for n, score in enumerate((1e308, -1e308, 0.0, 1.0))]},
+    )  # fmt: skip
+    for path in ("runs/r", "runs/r/steps/s", "runs/r/steps?name=s", "runs/q", "runs/q?view=graph", "runs/q/steps/s",
+                 "runs/r/items/a", "items/a", "compare?a=r&b=q"):  # fmt: skip
+        assert http.get(f"/ui/{path}").status_code == 200, path
+    assert http.get("/ui").status_code == http.get("/runs/r/diff/q").status_code == 200
