@@ -83,7 +83,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                sent = [_under_prefix(*header, host) for header in message.get("headers", ())]
+                sent = [_under_prefix(key, value, host) for key, value in message.get("headers", ())]
                 headers = [*sent, *_HEADERS, (b"x-request-id", name.encode())]
                 if missing:  # a client that adds up must know that it was not told all
                     headers.append((b"x-xray-incomplete", "; ".join(missing).encode("ascii", "replace")))

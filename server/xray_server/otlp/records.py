@@ -7,7 +7,7 @@ span of a trace says of its run wins by its revision, which is larger the earlie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import xxhash
 
@@ -20,6 +20,7 @@ from xray_server.otlp.verdicts import NOT_IN_OUTPUT, item_set, samples_of, score
 from xray_server.records.schema import (
     MAX_DURATION_US,
     MAX_INT,
+    Fingerprint,
     Items,
     Record,
     RunRecord,
@@ -247,8 +248,8 @@ def plain(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def _print(value: Any) -> dict[str, Any] | None:
-    return None if value is None else fingerprint(value)
+def _print(value: Any) -> Fingerprint | None:
+    return None if value is None else cast(Fingerprint, fingerprint(value))
 
 
 def _metadata(span: Span, evidence: Evidence | None) -> dict[str, Any]:
