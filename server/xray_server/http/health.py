@@ -14,21 +14,21 @@ from xray_server.store import Store, StoredClient
 from xray_server.times import iso
 
 MAX_CLIENTS: Final = 100
-SOON_S: Final = 0.04  # twice of it leave `/health` its 100 ms
+SOON_S: Final = 0.06  # leaves `/health` its 100 ms
 _PATIENT_S: Final = 5.0
 _MAX_PROJECTS: Final = 1_000
 _BEHIND_S: Final = 10.0  # a request that has waited so long for its commit means that writing is behind
 
 
 class HealthReport:
-    """Makes the report. Any thread; asks the store two questions, and waits for neither longer than it is told."""
+    """Makes the report. Any thread; asks the store three questions, and waits for them no longer than it is told."""
 
     def __init__(
         self, store: Store, committer: Committer, alerts: Alerts | None, senders: Senders, *, version: str
     ) -> None:
         self._store = store
         self._committer = committer
-        self._alerts = alerts
+        self._alerts = None if alerts is None else Probe(alerts.health, kept_s=0)
         self._senders = senders
         self._version = version
         self._started_s = time.monotonic()
@@ -45,23 +45,21 @@ class HealthReport:
 
         Args:
             project: whose clients are listed.
-            timeout_s: how long the store may take for each of two answers.
+            timeout_s: how long the store may take for its answers.
             whole: also what all projects make together: figures of the store, of commits and of alerts.
 
         Raises:
             StoreUnavailableError: the store does not answer.
         """
+        until_s = time.monotonic() + timeout_s
         store = self.store.answer(timeout_s)
-        commits = self._committer.counters()
-        report: dict[str, Any] = {
-            "status": "not writing" if commits.failing else "ok" if commits.oldest_waiting_s < _BEHIND_S else "behind",
-            "version": self._version,
-            "uptime_s": round(time.monotonic() - self._started_s, 1),
-            "store": {"kind": store.kind},
-            "ingest": {"lag_s": round(commits.oldest_waiting_s, 3)},
-            "clients": [_client_json(client) for client in self._clients_of(project).answer(timeout_s)],
-        }
-        report["senders"] = self._senders.report(project)
+        clients = self._clients_of(project).answer(max(0.0, until_s - time.monotonic()))
+        alerts = None
+        if whole and self._alerts is not None:
+            alerts = self._alerts.answer(max(0.0, until_s - time.monotonic()))
+        report = self.without_store(project, whole=whole)
+        report["store"] = {"kind": store.kind}
+        report["clients"] = [_client_json(client) for client in clients]
         if whole:
             report["store"] |= {
                 "location": store.location,
@@ -69,9 +67,22 @@ class HealthReport:
                 "newest_run_at": iso(store.newest_us),
                 **store.details,
             }
+        if alerts is not None:
+            report["alerts"] = alerts
+        return report
+
+    def without_store(self, project: str, *, whole: bool) -> dict[str, Any]:
+        """What of `report` is known without asking the store."""
+        commits = self._committer.counters()
+        report: dict[str, Any] = {
+            "status": "not writing" if commits.failing else "ok" if commits.oldest_waiting_s < _BEHIND_S else "behind",
+            "version": self._version,
+            "uptime_s": round(time.monotonic() - self._started_s, 1),
+            "ingest": {"lag_s": round(commits.oldest_waiting_s, 3)},
+            "senders": self._senders.report(project),
+        }
+        if whole:
             report["ingest"] |= asdict(commits)
-            if self._alerts is not None:
-                report["alerts"] = self._alerts.health()
         return report
 
 

@@ -28,14 +28,18 @@ def add_operate_routes(app: FastAPI, committer: Committer, *, metrics: Metrics, 
 
     @app.get("/health", responses=answer(models.Health) | READ_ERRORS, tags=["operate"])
     async def get_health(asker: Asker, _: Annotated[NoParameters, Query()]) -> Response:
-        """Whether the server lives; to a key that may read also what it has, how far behind it is, what clients dropped."""
+        """Whether the server lives; to a key that may read also what it has, how far behind it is, what clients dropped.
+        Where the store does not answer in time, `status` and `error` say so, and all but `store`, `clients` and `alerts` is told.
+        """
         if not asker.may("read"):
             return JsonResponse({"status": "ok"})
+        whole = asker.may("admin")
         try:
-            ask = partial(health.report, asker.project, whole=asker.may("admin"), timeout_s=SOON_S)
+            ask = partial(health.report, asker.project, whole=whole, timeout_s=SOON_S)
             return JsonResponse(await to_thread.run_sync(ask, limiter=threads))
         except StoreUnavailableError as error:  # restarting what lives would not bring the store back: see /ready
-            return JsonResponse({"status": "store unavailable", "error": str(error)})
+            known = health.without_store(asker.project, whole=whole)
+            return JsonResponse({**known, "status": "store unavailable", "error": str(error)})
 
     @app.get("/ready", responses=answer(models.Ready) | errors(422, 503), tags=["operate"])
     async def get_ready(_: Annotated[NoParameters, Query()]) -> Response:

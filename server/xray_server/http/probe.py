@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 from xray_server.errors import StoreUnavailableError
 
 T = TypeVar("T")
-KEPT_S: Final = 5.0  # an answer so young stands in for one that is late
+KEPT_S: Final = 5.0
 
 
 class Probe(Generic[T]):
@@ -18,17 +18,19 @@ class Probe(Generic[T]):
 
     Args:
         question: may block for long, and may raise.
+        kept_s: how old an answer may be that stands in for one that is late.
     """
 
-    def __init__(self, question: Callable[[], T]) -> None:
+    def __init__(self, question: Callable[[], T], *, kept_s: float = KEPT_S) -> None:
         self._question = question
+        self._kept_s = kept_s
         self._lock = threading.Lock()
         self._asking: threading.Event | None = None
         self._last: tuple[float, T] | None = None
         self._error: Exception | None = None
 
     def answer(self, timeout_s: float) -> T:
-        """The answer; an earlier one, at most `KEPT_S` old, where it takes longer than `timeout_s`.
+        """The answer; an earlier one, at most `kept_s` old, where it takes longer than `timeout_s`.
 
         Raises:
             StoreUnavailableError: there is none in time.
@@ -42,9 +44,9 @@ class Probe(Generic[T]):
         with self._lock:
             if in_time and self._error is not None:
                 raise self._error
-            if self._last is not None and time.monotonic() - self._last[0] < KEPT_S:
+            if self._last is not None and (in_time or time.monotonic() - self._last[0] < self._kept_s):
                 return self._last[1]
-        raise StoreUnavailableError(f"the store did not answer within {timeout_s:g} s")
+        raise StoreUnavailableError(f"the store did not answer within {timeout_s:.2g} s")
 
     def _ask(self, asking: threading.Event) -> None:
         error: Exception | None = None

@@ -83,6 +83,9 @@ def test_health_and_metrics_answer_at_once_while_the_database_hangs(hanging: Han
         hanging_health_s, answer = timed(http, "/health", {})
         assert hanging_health_s < 0.1
         assert answer.status_code == 200
+        whole = http.get("/health", headers=keys.headers("admin")).json()
+        assert (whole["status"], whole["ingest"]["commits"]) == ("store unavailable", 0)
+        assert {"version", "uptime_s", "senders"} <= set(whole), "what is known without the store is told"
         metrics_s, answer = timed(http, "/metrics", keys.headers("metrics"))
         assert metrics_s < 1
         assert answer.status_code == 200
@@ -95,6 +98,21 @@ def test_health_and_metrics_answer_at_once_while_the_database_hangs(hanging: Han
         for each in blocked:
             each.join(30)
     server.stop()
+
+
+def test_health_waits_no_longer_for_what_alerts_have_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SQLiteStore(tmp_path / "xray.db")
+    answers = threading.Event()
+    monkeypatch.setattr(store.alert_store(), "note_count", lambda: answers.wait(20) and 0)
+    server = LoopbackServer(store)
+    with httpx.Client(base_url=server.url, timeout=30) as http:
+        took_s, late = timed(http, "/health", {})
+        assert took_s < 0.15
+        assert late.json()["status"] == "store unavailable"
+        answers.set()
+        assert health_of(http)["alerts"]["waiting_notes"] == 0
+    server.stop()
+    store.close()
 
 
 def test_a_disk_that_is_full_shows_in_ready_and_health_until_it_takes_records_again(tmp_path: Path) -> None:

@@ -83,7 +83,13 @@ def test_while_the_store_is_away_the_server_is_live_and_not_ready(tmp_path: Path
         store.away = True
         assert http.get("/ready").status_code == 503
         assert http.get("/ready").headers["retry-after"]
-        assert (http.get("/health").status_code, http.get("/health").json()["status"]) == (200, "store unavailable")
+        health = http.get("/health")
+        assert (health.status_code, health.json()["status"], health.json()["error"]) == (
+            200,
+            "store unavailable",
+            "away",
+        )
+        assert set(health.json()) == {"status", "error", "version", "uptime_s", "ingest", "senders"}
         assert figures(http)["xray_store_up",] == 0
         store.away = False
         assert http.get("/ready").status_code == 200
