@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
+from itertools import count
 from typing import Any, Final
 
 import pluggy
@@ -54,12 +55,17 @@ class PluginHost:
                 self._load(entry)
 
     def register(self, plugin: object, name: str, *, source: str = "code") -> bool:
-        """Admit a plugin; whether it was. An unsound one is logged and left out, never half registered."""
+        """Admit a plugin; whether it was. An unsound one is logged and left out, never half registered. Another one of a name that
+        is taken gets a number after it.
+        """
         if name in self._disabled or "*" in self._disabled:
             self.states[name] = PluginState(name, source, problem="disabled by XRAY_DISABLE_PLUGINS")
             return False
+        for known, registered in self._manager.list_name_plugin():
+            if registered is plugin:
+                return self.states[known].active
         if self._manager.has_plugin(name):
-            return self.states[name].active
+            name = next(other for n in count(2) if not self._manager.has_plugin(other := f"{name} {n}"))
         problem = _unsound(plugin)
         if problem is not None:
             log.warning("X-Ray: plugin %r from %s is left out: %s", name, source, problem)

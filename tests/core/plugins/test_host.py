@@ -340,3 +340,26 @@ def test_a_third_party_plugin_is_found_through_its_entry_point(tmp_path: Path) -
     off = {**environment, "XRAY_DISABLE_PLUGINS": "acme"}
     quiet = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=off, check=True)
     assert quiet.stdout.split("\n")[:2] == ["False True", "name of a person"]
+
+
+def test_two_plugins_of_one_class_are_both_called_and_one_that_is_given_twice_once() -> None:
+    class Masks:
+        def __init__(self, word: str) -> None:
+            self.word = word
+            self.calls = 0
+
+        @hookimpl
+        def xray_redact(self, record: dict[str, Any]) -> dict[str, Any]:
+            self.calls += record["kind"] == "run"
+            masked: dict[str, Any] = json.loads(json.dumps(record).replace(self.word, "***"))
+            return masked
+
+    memory, plugins = MemoryTransport(), [Masks("alpha"), Masks("beta")]
+    client = XRay("p", transport=memory, plugins=[*plugins, plugins[1]])
+    with client.run(input="alpha beta gamma"):
+        pass
+    assert client.flush(5)
+    client.close()
+    assert memory.of_kind("run")[-1]["input"] == "*** *** gamma"
+    assert [state.problem for state in client.plugins.states.values() if state.name.startswith("Masks")] == [None, None]
+    assert plugins[0].calls == plugins[1].calls
