@@ -103,6 +103,7 @@ class Delivery:
     def _reset(self) -> None:
         self._process = mark_process()
         self._started = self.settles = False
+        self._sender_runs = False  # also where the other thread could not be started
         self._threadless = False  # no thread can be started here
         self._start_again_at = 0.0
         self._starting = native.make_lock()
@@ -147,13 +148,15 @@ class Delivery:
             # __del__ that captures may have interrupted.
             self._started, self._threadless = True, False
             self.settles = not self._fsync
-            native.start_thread(self._run_sender, ())
+            if not self._sender_runs:
+                native.start_thread(self._run_sender, ())
+                self._sender_runs = True
             native.start_thread(self._run_ticker, ())
             in_multiprocessing_child(write_down=_tick_all, close=_close_all)
         except RuntimeError as error:
             # No more threads, a subinterpreter, or the interpreter is ending: the records are in the spool, for `flush` and
             # `close`, which send them in the caller's thread, or for the next process.
-            self._started, self._threadless, self.settles = False, True, False
+            self._started, self._threadless, self.settles = False, not self._sender_runs, False
             self._start_again_at = time.monotonic() + _RESTART_S
             if "shutdown" not in str(error):
                 safety.swallow("starting the sender (no thread runs here: flush() and close() send instead)", error)
@@ -188,7 +191,7 @@ class Delivery:
         while not self._spool.passed(checkpoint):
             if time.monotonic() >= deadline:
                 return False
-            if not self._threadless:
+            if not (self._threadless or self._closed):
                 self._sender_wake.set()
                 time.sleep(pause_s)
                 pause_s = min(0.05, pause_s * 1.5)
@@ -197,7 +200,7 @@ class Delivery:
         return True
 
     def _send_here(self, deadline: float) -> None:
-        """One round in the caller's thread, where no other can be started."""
+        """One round in the caller's thread, where no other can be started, or none runs any more."""
         left_s = deadline - time.monotonic()
         if self._sending.acquire(timeout=max(0.0, left_s)):
             try:
@@ -278,7 +281,7 @@ class Delivery:
 
     def _end_close(self, budget_s: float) -> None:
         ended = True
-        if self._started and self._deadline is not None:
+        if self._sender_runs and self._deadline is not None:
             until = self._deadline
             asked_at_s = self._sender.asked_at_s
             if asked_at_s is not None:
@@ -366,8 +369,9 @@ class Delivery:
                     self._on_tick()
             with safety.guard("spool.maintain"):
                 self._spool.maintain()
-            self._report_losses()
-            self._write_drop_counters()
+            with safety.guard("telling what was dropped"):  # the program's log handlers
+                self._report_losses()
+                self._write_drop_counters()
 
     def _report_losses(self) -> None:
         """Log the notices of the spool, and report to `on_dropped` what was dropped since the last call."""
@@ -384,7 +388,7 @@ class Delivery:
 
     def _write_drop_counters(self) -> None:
         """Write the counters of dropped records into the spool, at most twice a minute: `xray doctor` reads them there."""
-        dropped = sum(n for name, n in self._spool.counters.items() if name.startswith("dropped_"))
+        dropped = sum(n for name, n in list(self._spool.counters.items()) if name.startswith("dropped_"))
         now = time.monotonic()
         if dropped != self._dropped_written and now >= self._write_counters_at:
             self._dropped_written, self._write_counters_at = dropped, now + _WRITE_COUNTERS_EVERY_S
@@ -395,7 +399,8 @@ class Delivery:
     # -- forks ---------------------------------------------------------------------------------------------------
 
     def _before_fork(self) -> None:
-        self._fork_held = self._spool.before_fork()
+        if self._spool.before_fork():  # else another thread may be forking, and has to let writers in again
+            self._fork_held = True
 
     def _after_fork_in_parent(self) -> None:
         if self._fork_held:
@@ -440,7 +445,8 @@ def _close_all() -> None:
     """At exit: all clients within one budget, not one after another."""
     deliveries = [delivery for delivery in list(_deliveries) if not delivery._closed]
     for delivery in deliveries:
-        delivery._begin_close(delivery._settings.shutdown_timeout_s)
+        with safety.guard("delivery.close"):
+            delivery._begin_close(delivery._settings.shutdown_timeout_s)
     for delivery in deliveries:
         with safety.guard("delivery.close"):
             delivery._end_close(delivery._settings.shutdown_timeout_s)

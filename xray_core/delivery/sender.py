@@ -222,7 +222,15 @@ class Sender:
     def _ask(self, body: bytes, *, timeout_s: float) -> Reply:
         self.asked_at_s = self._clock()
         try:
-            return self._transport.send(body, timeout_s=timeout_s)
+            reply = self._transport.send(body, timeout_s=timeout_s)
+            if not isinstance(reply, Reply):
+                raise TypeError(f"a transport answers with a Reply, not with a {type(reply).__name__}")
+            return reply
+        except TransportError:
+            raise
+        except Exception as error:
+            safety.swallow("a transport", error)
+            raise TransportError(type(error).__name__) from error
         finally:
             self.asked_at_s = None
 

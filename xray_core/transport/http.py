@@ -55,17 +55,20 @@ def _load_requests() -> ModuleType:
 
 def _before_fork() -> None:
     global _held_for_fork
-    _held_for_fork = _importing.acquire(timeout=_IMPORT_BEFORE_FORK_S)
+    if _importing.acquire(timeout=_IMPORT_BEFORE_FORK_S):  # else another thread may be forking, and has to release it
+        _held_for_fork = True
 
 
 def _after_fork_in_parent() -> None:
+    global _held_for_fork
     if _held_for_fork:
+        _held_for_fork = False
         _importing.release()
 
 
 def _after_fork_in_child() -> None:
-    global _importing
-    _importing = native.make_lock()
+    global _importing, _held_for_fork
+    _importing, _held_for_fork = native.make_lock(), False
 
 
 if hasattr(os, "register_at_fork"):

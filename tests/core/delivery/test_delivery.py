@@ -6,8 +6,10 @@ Tests delivery.py and agent.py.
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -198,3 +200,58 @@ def test_an_agent_slows_down_while_the_server_is_away_and_leaves_records_to_othe
     watch(settings, transport=Away(), stop=lambda: len(pauses) == 3, wait=wait)
     assert pauses == [4.0, 8.0, 2.0]
     assert [record["name"] for record in transport.records] == ["a"]
+
+
+def test_what_is_put_after_close_is_sent_by_flush(make: Callable[..., tuple[Delivery, MemoryTransport]]) -> None:
+    delivery, transport = make()
+    delivery.close()
+    delivery.put("counts", step("filter"))
+    assert delivery.flush(timeout_s=10)
+    assert [record["name"] for record in transport.records] == ["filter"]
+
+
+@pytest.mark.swallows
+def test_a_transport_that_raises_what_it_should_not_or_gives_no_reply_is_as_one_that_is_away(tmp_path: Path) -> None:
+    answers: list[Any] = [ValueError("no"), None, "200"]
+    asked: list[bytes] = []
+
+    class Odd(MemoryTransport):
+        def send(self, body: bytes, *, timeout_s: float) -> Reply:
+            asked.append(body)
+            answer = answers.pop(0) if answers else Reply(200)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer  # type: ignore[no-any-return]  # no reply at all
+
+    delivery = Delivery(settings_module.load({"spool_dir": tmp_path}, environ={}), Odd())
+    delivery.put("counts", step("filter"))
+    assert delivery.flush(timeout_s=30)
+    assert answers == []
+    assert len(asked) < 20, "and it is not asked without a pause"
+    delivery.close(timeout_s=1)
+    assert delivery.confirmed()
+
+
+@pytest.mark.swallows
+def test_a_log_handler_that_raises_does_not_end_the_thread_that_writes_down_what_is_open(tmp_path: Path) -> None:
+    ticks: list[float] = []
+
+    class Raising(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("no disk for logs")
+
+    handler = Raising()
+    settings = settings_module.load({"spool_dir": tmp_path, "snapshot_interval_s": 0.05}, environ={})
+    delivery = Delivery(settings, MemoryTransport(), on_tick=lambda: ticks.append(time.monotonic()))
+    logger = logging.getLogger("xray")
+    logger.addHandler(handler)
+    try:
+        delivery.put("counts", step("filter"))
+        delivery._spool._losses.notice("something to be said")
+        deadline = time.monotonic() + 30
+        while len(ticks) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        logger.removeHandler(handler)
+        delivery.close(timeout_s=1)
+    assert len(ticks) >= 5

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +87,28 @@ def test_a_subinterpreter_delivers_or_refuses_the_import_in_one_line(tmp_path: P
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     expected = "delivered: 1" if sys.version_info < (3, 12) else "refused:"
     assert expected in ran.stdout, ran.stderr
+
+
+@pytest.mark.swallows
+def test_where_one_of_two_threads_can_be_started_it_is_started_once_and_delivers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[object] = []
+    start_thread = native.start_thread
+
+    def sender_alone(function: Any, arguments: tuple[()]) -> int:
+        if function.__name__ == "_run_ticker":
+            raise RuntimeError("can't start new thread")
+        started.append(function)
+        return start_thread(function, arguments)
+
+    monkeypatch.setattr(native, "start_thread", sender_alone)
+    transport = MemoryTransport()
+    delivery = Delivery(settings_module.load({"spool_dir": tmp_path}, environ={}), transport)
+    for _ in range(3):
+        delivery._start_again_at = 0.0  # as five seconds later
+        delivery.put("counts", b'{"v":1,"kind":"step","name":"filter"}')
+    assert delivery.flush(timeout_s=10)
+    delivery.close(timeout_s=10)
+    assert len(started) == 1
+    assert len(transport.records) == 3

@@ -65,3 +65,30 @@ def test_what_cannot_be_entered_is_left_out_and_the_request_is_sent(
     assert Surrounded(Inner(seen), lambda: several).send(b"x", timeout_s=1).status == 200
     assert seen == ["enter good", "send x 1", "leave good"]
     assert [site for site, _ in no_swallowed_errors] == ["a plugin's xray_sending"]
+
+
+class Meddling:
+    """What surrounds a request, and fails as it is left, or says that there was no error."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+        self.told: Any = None
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> bool:
+        self.told = error
+        if self.error is not None:
+            raise self.error
+        return True
+
+
+@pytest.mark.swallows
+@pytest.mark.parametrize("raised", [ValueError("bad"), None])
+def test_what_is_left_badly_changes_neither_an_answer_nor_an_error(raised: Exception | None) -> None:
+    meddling, refused = Meddling(raised), TransportError("refused")
+    assert Surrounded(Inner([]), lambda: [meddling]).send(b"x", timeout_s=1).status == 200
+    with pytest.raises(TransportError, match="refused"):
+        Surrounded(Inner([], refused), lambda: [meddling]).send(b"x", timeout_s=1)
+    assert meddling.told is refused
