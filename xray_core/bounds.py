@@ -19,6 +19,7 @@ from xray_core.item_ids import MAX_ITEM_ID_CHARS as MAX_ITEM_ID_CHARS
 from xray_core.item_ids import item_id_text
 from xray_core.model import epoch_us
 from xray_core.objects.structure import type_name, view
+from xray_core.safety import reraise_interrupt
 
 MAX_TIME_US: Final = 253_402_300_799_999_999  # the last microsecond of the year 9999
 MAX_INT: Final = (1 << 53) - 1  # what every JSON reader and every database holds exactly
@@ -105,7 +106,8 @@ def moment_us(value: object) -> int | None:
         return None
     try:
         found = epoch_us(value)
-    except Exception:  # noqa: BLE001  # a time zone of the user's own that raises
+    except Exception as error:  # noqa: BLE001  # a time zone of the user's own that raises
+        reraise_interrupt(error)
         return None
     return found if 0 <= found <= MAX_INT else None  # MAX_INT: the year 2255; revisions follow from ends
 
@@ -152,7 +154,8 @@ def encodable(record: dict[str, Any]) -> dict[str, Any]:
         try:
             msgspec.json.encode(value)
             sound[name] = value
-        except Exception:  # noqa: BLE001  # whatever an encoder may raise
+        except Exception as error:  # noqa: BLE001  # whatever an encoder may raise
+            reraise_interrupt(error)
             gone[CLAMPED + name] = 1
     if gone:
         sound["dropped"] = {**(sound.get("dropped") or {}), **gone}

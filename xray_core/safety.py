@@ -1,14 +1,17 @@
 """The one guard: X-Ray's own errors are caught here, logged once per site and counted; the user's never are.
 
-Catches `Exception` only: KeyboardInterrupt, SystemExit and the frameworks' own BaseExceptions always pass.
+Catches `Exception` only: KeyboardInterrupt, SystemExit and the frameworks' own BaseExceptions always pass. So does what a signal
+handler of the program raises, as time limits do: it may come while X-Ray is at work as well as at any other moment.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import wraps
+from types import FrameType
 from typing import Any, Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -26,7 +29,10 @@ on_swallow: Callable[[str, Exception], None] | None = None
 
 
 def swallow(site: str, error: Exception) -> None:
-    """Count an error of X-Ray's own, and log it the first time at this site. Never raises, never blocks."""
+    """Count an error of X-Ray's own, and log it the first time at this site. Never blocks, and raises nothing but what a signal
+    handler raised; see `reraise_interrupt`.
+    """
+    reraise_interrupt(error)
     try:
         first = site not in swallowed
         if first and len(swallowed) >= _MAX_SITES:
@@ -43,6 +49,35 @@ def swallow(site: str, error: Exception) -> None:
         pass
     if on_swallow is not None:
         on_swallow(site, error)
+
+
+def reraise_interrupt(error: Exception) -> None:
+    """Raise an error again that a signal handler of the program raised: to be asked before any error is passed over."""
+    if is_interrupt(error):
+        raise error
+
+
+def is_interrupt(error: Exception) -> bool:
+    """Whether a signal handler of the program raised an error. Told by the handler's frame, which is given the one below it."""
+    if threading.get_ident() != threading.main_thread().ident:  # handlers run there
+        return False
+    trace = error.__traceback__
+    while trace is not None:
+        if _is_of_handler(trace.tb_frame):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _is_of_handler(frame: FrameType) -> bool:
+    interrupted, module = frame.f_back, dict.get(frame.f_globals, "__name__")
+    # no handler is ours; and to read the locals of a frame that still runs would keep the error that is among them
+    if interrupted is None or (type(module) is str and module.startswith("xray_core.")):
+        return False
+    for value in frame.f_locals.values():
+        if value is interrupted or (type(value) is tuple and any(each is interrupted for each in value)):
+            return True
+    return False
 
 
 def _loggable(what: object) -> str:

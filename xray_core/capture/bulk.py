@@ -19,6 +19,7 @@ from xray_core.capture.declared import Named, finite
 from xray_core.capture.dimensions import Dimensions
 from xray_core.capture.sampling import SPACE
 from xray_core.capture.scores import score_of
+from xray_core.safety import reraise_interrupt
 
 if TYPE_CHECKING:
     from xray_core.capture.bucket import Bucket
@@ -175,7 +176,8 @@ def _numpy_array(codes: Sequence[int]) -> Any:
         return None
     try:
         return numpy.frombuffer(codes, numpy.uint8)
-    except Exception:  # noqa: BLE001  # half imported by another thread, or something else of that name
+    except Exception as error:  # noqa: BLE001  # half imported by another thread, or something else of that name
+        reraise_interrupt(error)
         return None
 
 

@@ -10,7 +10,7 @@ from types import CodeType
 from typing import Any, Final
 
 from xray_core.objects.fingerprint import fingerprint
-from xray_core.safety import swallow
+from xray_core.safety import reraise_interrupt, swallow
 
 
 def code_version_of(function: Any) -> str | None:
@@ -18,7 +18,8 @@ def code_version_of(function: Any) -> str | None:
     try:
         code = getattr(inspect.unwrap(function), "__code__", None)
         return f"code:{_hash(code)}" if isinstance(code, CodeType) else None
-    except Exception:  # noqa: BLE001  # a lying __wrapped__: then the version is unknown
+    except Exception as error:  # noqa: BLE001  # a lying __wrapped__: then the version is unknown
+        reraise_interrupt(error)
         return None
 
 

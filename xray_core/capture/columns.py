@@ -18,6 +18,7 @@ import xxhash
 from xray_core.capture import packed_texts
 from xray_core.capture.packed_texts import PackedTexts
 from xray_core.item_ids import MAX_ITEM_ID_CHARS, SEPARATOR, NullIdError, item_id_text
+from xray_core.safety import reraise_interrupt
 
 LIBRARIES: Final = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 _FRAMES: Final = frozenset({"DataFrame", "Table", "RecordBatch"})
@@ -299,6 +300,7 @@ def _one_by_one(values: Iterable[Any]) -> Ids:
             rows.append(row)
         except NullIdError:
             nulls += 1
-        except Exception:  # noqa: BLE001  # one odd id costs that id alone
+        except Exception as error:  # noqa: BLE001  # one odd id costs that id alone
+            reraise_interrupt(error)
             odd += 1
     return Ids(texts, rows if nulls or odd else None, nulls, odd)

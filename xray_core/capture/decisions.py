@@ -12,6 +12,7 @@ from xray_core.capture.scores import score_of
 from xray_core.item_ids import item_id_text
 from xray_core.objects.sanitize import Sanitizer
 from xray_core.objects.structure import type_name
+from xray_core.safety import reraise_interrupt
 
 MAX_SHOWN: Final = 20
 _ID_COLUMNS: Final = ("item_id", "id")
@@ -153,5 +154,6 @@ def _name(item_id: Any) -> str:
     """An id as it is shown; an item without one by its type."""
     try:
         return item_id_text(item_id)
-    except Exception:  # noqa: BLE001  # one odd id costs that id alone
+    except Exception as error:  # noqa: BLE001  # one odd id costs that id alone
+        reraise_interrupt(error)
         return f"<{type_name(type(item_id))}>"

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from xray_core.capture import columns
 from xray_core.capture.columns import Ids, NotIdsError
+from xray_core.safety import reraise_interrupt
 
 _NO_ID: Final = object()
 
@@ -43,7 +44,8 @@ def read_items(items: Any, key: Key) -> Ids:
 def _id_of(item: Any, read: Callable[[Any], Any]) -> Any:
     try:
         return read(item)
-    except Exception:  # noqa: BLE001  # one item without an id costs that one alone
+    except Exception as error:  # noqa: BLE001  # one item without an id costs that one alone
+        reraise_interrupt(error)
         return _NO_ID
 
 

@@ -303,18 +303,18 @@ class Run:
         if ended_at is not None:
             end_us = self._values.moment("ended_at", ended_at, otherwise=self._started_us + lasted_us)
             lasted_us = max(0, end_us - self._started_us)
-        self._ended_us = self._started_us + lasted_us
-        # what began years ago, by its framework's word, lasts from its start to its end: the server reads that from both
-        self._duration_us = lasted_us if lasted_us <= MAX_DURATION_US else None
-        self.status = (
-            status if type(status) is str and status in STATUS_RANK else "completed" if error is None else "failed"
-        )
-        self._values.error = None
-        if error is not None:
-            self._values.set_error(error, trace)
-        recorder.open_things.pop(self, None)
-        self._values.changed = True
-        self.snapshot()
+        with self._lock:
+            self._values.changed = True
+            self._values.error = None
+            if error is not None:
+                self._values.set_error(error, trace)
+            # what began years ago, by its framework's word, lasts from its start to its end: the server reads that from both
+            self._duration_us = lasted_us if lasted_us <= MAX_DURATION_US else None
+            self.status = (
+                status if type(status) is str and status in STATUS_RANK else "completed" if error is None else "failed"
+            )
+            self._ended_us = self._started_us + lasted_us
+            self.snapshot()  # which closes it, or where that is interrupted the next one
         recorder.hooks.run_finished(self)
 
     @guarded("run.detach")
@@ -327,10 +327,16 @@ class Run:
         """Write what changed since the last time."""
         with self._lock:
             if self._values.changed:
-                self._values.changed = False
-                if self._ended_us is not None:
-                    self._recorder.open_things.pop(self, None)
-                self._recorder.write(self._record())
+                written = False
+                try:
+                    self._values.changed = False
+                    self._recorder.write(self._record())
+                    written = True
+                finally:
+                    if not written:
+                        self._values.changed = True
+            if self._ended_us is not None:
+                self._recorder.open_things.pop(self, None)
 
     def reset_after_fork(self) -> None:
         """After a fork, in the child: the parent keeps reporting the run; the child adds only its own values."""

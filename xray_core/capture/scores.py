@@ -7,6 +7,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
+from xray_core.safety import reraise_interrupt
+
 _NUMBERS: Final = (int, float, Decimal, Fraction)
 _LIBRARIES: Final = frozenset({"numpy", "pandas", "pyarrow"})
 _EXACT: Final = 1 << 53  # whole numbers below it are doubles too
@@ -28,7 +30,8 @@ def score_of(score: Any) -> float | None:
         if not isinstance(score, _NUMBERS):
             return None
         number = float(score)
-    except Exception:  # noqa: BLE001  # whatever a class of the program's own raises: it is no number
+    except Exception as error:  # noqa: BLE001  # whatever a class of the program's own raises: it is no number
+        reraise_interrupt(error)
         return None
     if number != number:
         return None

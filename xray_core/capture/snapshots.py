@@ -12,6 +12,8 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from xray_core.safety import reraise_interrupt
+
 MAX_BYTES: Final = 16_384  # of a value that is packed
 _MAX_MEMBERS: Final = 1_000  # of a value and of its fields; the others show while they are packed
 _SIZED: Final = frozenset({str, bytes, bytearray, dict, list, tuple, set, frozenset})
@@ -37,6 +39,7 @@ def packed(value: Any) -> bytes:
     except NotPlainError:
         raise
     except Exception as error:  # nested too deep, changed by another thread meanwhile, a text that cannot be encoded
+        reraise_interrupt(error)
         raise NotPlainError from error
     return room.taken
 

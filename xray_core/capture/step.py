@@ -50,7 +50,9 @@ class Step(StepValues):
         part: names what this object captures of the step: several objects of one id are several parts.
     """
 
-    __slots__ = ("__weakref__", "_process", "_settles_later", "_tokens", "attempt", "part", "step_id", "step_type")
+    __slots__ = (
+        "__weakref__", "_end_is_due", "_process", "_settles_later", "_tokens", "attempt", "part", "step_id", "step_type",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -89,7 +91,7 @@ class Step(StepValues):
         self._lock = make_rlock()  # re-entrant: a signal handler may capture in the middle of a capture
         self._tokens: Any = None
         self._settles_later: tuple[float, bool] | None = None  # how long it ran, and whether it failed
-        self._at_rest = self._hidden = self._released = False
+        self._at_rest = self._hidden = self._released = self._end_is_due = False
         started_us = now_us = recorder.now_ns() // 1_000
         self._clock_start = recorder.clock_ns()
         if started_at is not None:
@@ -280,10 +282,11 @@ class Step(StepValues):
 
         `ended_at` is for adapters that learn of an end later than it was; the default is now.
         """
+        head = self._head
+        if head.ended_us is not UNSET:
+            return
+        written = False
         try:
-            head = self._head
-            if head.ended_us is not UNSET:
-                return
             recorder = self._recorder
             if self._process is not recorder.part:
                 self.reset_after_fork()
@@ -295,11 +298,11 @@ class Step(StepValues):
                 duration_us = 0
             if duration_us <= MAX_DURATION_US:  # the server reads a longer one from the start and the end
                 head.duration_us = duration_us
-            # the end follows from the monotonic clock, so that a jump of the wall clock cannot turn time around
-            head.ended_us = head.started_us + duration_us
             known = type(status) is str and status in STATUS_RANK
             ended: Status = status if known else "completed" if error is None else "failed"
             head.status = ended
+            # the end follows from the monotonic clock, so that a jump of the wall clock cannot turn time around
+            head.ended_us = head.started_us + duration_us
             if error is not None:
                 self._values.set_error(error, trace)
             recorder.open_things.pop(self, None)
@@ -313,10 +316,20 @@ class Step(StepValues):
                 with self._lock:
                     if not self._released:
                         self._end_values(ended, duration_us / 1e6)
+            written = True
             if recorder.hooks.observes_steps:
                 recorder.hooks.step_finished(self)
         except Exception as problem:  # noqa: BLE001
             swallow("step.close", problem)
+        finally:
+            if not written:
+                self._end_later()
+
+    def _end_later(self) -> None:
+        """What kept the end from being written, a signal handler or Ctrl-C most likely: the next snapshot writes it."""
+        if self._head.ended_us is not UNSET:
+            self._released, self._end_is_due = False, True
+            self._recorder.open_things[self] = None
 
     def _end_values(self, status: Status, took_s: float) -> None:
         """Write down what there is at the end. Where looks at values were put off, they may wait a little more: then all that
@@ -388,6 +401,12 @@ class Step(StepValues):
         with self._lock:
             if self._released:
                 return
+            if self._end_is_due:
+                self._end_is_due = False
+                self._recorder.open_things.pop(self, None)
+                started_us, ended_us = self.times_us
+                self._end_values(self._head.status or "completed", ((ended_us or started_us) - started_us) / 1e6)
+                return
             self._catch_up()
             if self._drain():
                 self._write_down()
@@ -436,6 +455,7 @@ class Step(StepValues):
         self.part = self._head.part = self._recorder.next_part()
         self._rejected, self._log, self._observed, self._put_off = _NO_FAST_PATHS, None, None, None
         self._settles_later = None
+        self._end_is_due = False
         before, self._values_made = self._values_made, None
         if before is not None:
             self._values.origin = before.origin

@@ -22,7 +22,7 @@ from xray_core.item_ids import ItemId
 from xray_core.item_keys import Key
 from xray_core.model import ITEMS_IN, ITEMS_OUT, MAX_ITEM_ID_CHARS, NullIdError, Outcome, item_id_text
 from xray_core.objects.structure import known_size
-from xray_core.safety import guarded, swallow
+from xray_core.safety import guarded, reraise_interrupt, swallow
 
 if TYPE_CHECKING:
     from xray_core.capture.recorder import Recorder
@@ -356,6 +356,7 @@ class StepItems:
 
     def _unnamed(self, outcome: str, reason: Any, error: Exception) -> None:
         """An item without an id that can be read still counts; the step says so. One without any is no mistake of ours."""
+        reraise_interrupt(error)
         if isinstance(error, EndedError):
             self._recorder.lost("after_the_end")
             return
@@ -387,6 +388,7 @@ class StepItems:
 
     def _refused(self, call: str, error: Exception, items: Any = None) -> None:
         """What was given to `call` is not recorded; the step says so, and the log what to pass."""
+        reraise_interrupt(error)
         if isinstance(error, EndedError):
             n = known_size(items)
             self._recorder.lost("after_the_end", n if n is not None else len(items) if type(items) is bytes else 1)

@@ -18,6 +18,7 @@ from xray_core.objects.fingerprint import VERSION, fingerprint
 from xray_core.objects.redaction import REDACTED, learn
 from xray_core.objects.sanitize import Sanitizer, hides
 from xray_core.objects.structure import known_size, secret_in, type_name
+from xray_core.safety import reraise_interrupt
 
 MAX_DECISIONS: Final = 100
 MAX_METADATA: Final = 100
@@ -142,6 +143,7 @@ class CapturedValues:
         try:
             self.error = self._sanitizer.error(error, trace)
         except Exception as problem:  # noqa: BLE001  # a hostile mapping: that it failed is said all the same
+            reraise_interrupt(problem)
             self.error = {"type": type_name(type(error)), "message": f"cannot be read: {type(problem).__name__}"}
         self.changed = True
 
@@ -169,7 +171,8 @@ class CapturedValues:
             return
         try:
             pairs = list(dict(metadata).items()) if isinstance(metadata, Mapping) else None
-        except Exception:  # noqa: BLE001  # a mapping of the user's own that raises
+        except Exception as error:  # noqa: BLE001  # a mapping of the user's own that raises
+            reraise_interrupt(error)
             pairs = None
         if pairs is None:
             self.count_dropped(CLAMPED + "metadata")

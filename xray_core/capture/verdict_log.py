@@ -12,9 +12,6 @@ from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import xxhash
-
-from xray_core import verdicts
 from xray_core.bounds import MAX_LINE_BYTES, whole
 from xray_core.capture.bucket import IN_ORDER, NAMED_ITEMS, Bucket, FastPath, orders
 from xray_core.capture.columns import Ids, xxh3
@@ -24,7 +21,9 @@ from xray_core.capture.sampling import KeepAll
 from xray_core.capture.score_sums import ScoreSums
 from xray_core.capture.scores import rank_of, score_of
 from xray_core.capture.verdict_sets import (
+    Drained,
     chunks,
+    fields_of,
     grouped,
     hashed,
     in_records,
@@ -58,7 +57,8 @@ class VerdictLog:
     """
 
     __slots__ = (
-        "_chunk", "_draining", "_header", "_lock", "_on_dropped", "_recorder", "_sampler", "_samples_rev", "_scores", "_spellings",
+        "_chunk", "_drained", "_draining", "_header", "_lock", "_on_dropped", "_recorder", "_sampler", "_samples_rev", "_scores",
+        "_spellings",
         "buckets", "changed", "dimensions", "fast_paths", "keeps_all", "keeps_verdicts", "names_left", "seed",
     )  # fmt: skip
 
@@ -88,6 +88,7 @@ class VerdictLog:
         self._on_dropped = on_dropped
         self._chunk = self._samples_rev = 0
         self._draining = False
+        self._drained = Drained([], [], [])
         self.names_left = MAX_NAMED_ITEMS
         self._scores: dict[str, ScoreSums] = {}
         self._sampler = recorder.sampler.step(
@@ -319,10 +320,9 @@ class VerdictLog:
             self._draining = False
 
     def _drain(self) -> bool:
-        taken: list[tuple[Bucket, list[str]]] = []
-        raw: list[RawSet] = []
+        drained = self._drained  # with what the last call took, if it was interrupted before that was written
+        taken, with_values, raw = drained
         ticked = False
-        with_values: list[tuple[Bucket, list[Named]]] = []
         for bucket in list(self.buckets.values()):
             n = len(bucket.ticks)
             if n:
@@ -332,22 +332,27 @@ class VerdictLog:
             n = len(bucket.ids)
             if n:
                 ids = bucket.ids[:n]
-                del bucket.ids[:n]
-                bucket.took(hashed(ids))
+                hashes = hashed(ids)
                 taken.append((bucket, ids))
+                del bucket.ids[:n]
+                bucket.took(hashes)
             n = len(bucket.hashes)
             if n:
                 hashes = bucket.hashes[:n]
+                raw += chunks(bucket.outcome, bucket.reason, hashes)
                 del bucket.hashes[:n]
                 bucket.took(hashes)
-                raw += chunks(bucket.outcome, bucket.reason, hashes)
             if bucket.declared is not None and bucket.declared.n():
                 with_values.append((bucket, take_declared(bucket, bucket.declared, raw)))
+        any_drained = bool(taken or with_values or raw)
         if taken or with_values:
             self._write_named(taken, with_values, raw)
+            drained.taken.clear()
+            drained.with_values.clear()
         self._write_hashes(raw)
+        drained.raw.clear()
         changed, self.changed = self.changed, False
-        return bool(taken or with_values or raw) or ticked or changed
+        return any_drained or ticked or changed
 
     def _write_named(
         self, taken: list[tuple[Bucket, list[str]]], with_values: list[tuple[Bucket, list[Named]]], raw: list[RawSet]
@@ -420,7 +425,7 @@ class VerdictLog:
         if sides and self.keeps_verdicts:
             with self._lock:
                 self._write_sides(sides, hide)
-        return [_fields_of(ids, hashes) for _, ids, hashes in sides]
+        return [fields_of(ids, hashes) for _, ids, hashes in sides]
 
     def _write_sides(self, sides: Sequence[tuple[str, Ids, array[int]]], hide: re.Pattern[str] | None) -> None:
         raw: list[RawSet] = []
@@ -489,10 +494,3 @@ class VerdictLog:
             self._on_dropped("reasons", 1)
             return OTHER_REASONS
         return text
-
-
-def _fields_of(ids: Ids, hashes: array[int]) -> dict[str, Any]:
-    """What a step record says of a set of items."""
-    order = xxhash.xxh3_64_hexdigest(hashes.tobytes())
-    nulls = {"nulls": ids.nulls + ids.odd} if ids.nulls or ids.odd else {}
-    return {"n": ids.size, "sum": f"{verdicts.sum64(hashes):016x}", "order": order, **nulls}

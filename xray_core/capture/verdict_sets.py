@@ -5,10 +5,12 @@ from __future__ import annotations
 from array import array
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import xxhash
 
 from xray_core import verdicts, wire
-from xray_core.capture.columns import xxh3
+from xray_core.capture.columns import Ids, xxh3
 from xray_core.capture.declared import Declared, Named, Taken, by_limit
 from xray_core.wire import RawSet
 
@@ -16,6 +18,14 @@ if TYPE_CHECKING:
     from xray_core.capture.bucket import Bucket
 
 _NAMES_IN_RECORD: Final = 4_000  # each may be 256 characters of 6 bytes, and a line of the wire holds 8 MiB
+
+
+class Drained(NamedTuple):
+    """What was taken out of the buckets and is not written yet: items by name, those that have a value, fingerprints."""
+
+    taken: list[tuple[Bucket, list[str]]]
+    with_values: list[tuple[Bucket, list[Named]]]
+    raw: list[RawSet]
 
 
 def hashed(ids: list[str]) -> array[int]:
@@ -91,6 +101,13 @@ def in_records(sets: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         size += each["n"]
     if group:
         yield group
+
+
+def fields_of(ids: Ids, hashes: array[int]) -> dict[str, Any]:
+    """What a step record says of a set of items."""
+    order = xxhash.xxh3_64_hexdigest(hashes.tobytes())
+    nulls = {"nulls": ids.nulls + ids.odd} if ids.nulls or ids.odd else {}
+    return {"n": ids.size, "sum": f"{verdicts.sum64(hashes):016x}", "order": order, **nulls}
 
 
 def value_sums(buckets: Iterable[Bucket]) -> dict[str, dict[str, dict[str, float | None]]]:

@@ -17,6 +17,7 @@ from types import CodeType, TracebackType
 from typing import Any, Final, NamedTuple
 
 from xray_core.objects.structure import instance_fields, type_name
+from xray_core.safety import reraise_interrupt
 
 MAX_NOTES: Final = 10
 MAX_CAUSES: Final = 5
@@ -71,8 +72,8 @@ def _own_message(error: BaseException, show: Show) -> str:
             return "; ".join(_wrapped(each, show) for each in error.raw_errors[:_MAX_VALIDATION_ERRORS])  # type: ignore[attr-defined]  # by its name
         if _is_safe_to_print(error):
             return str(error)
-    except Exception:  # noqa: BLE001  # an int of 10,000 digits, a half-made exception: what it was made with still tells
-        pass
+    except Exception as problem:  # noqa: BLE001  # an int of 10,000 digits, a half-made exception: what it was made with still tells
+        reraise_interrupt(problem)
     return _arguments(error, show)
 
 

@@ -22,6 +22,7 @@ import xxhash
 
 from xray_core.objects import columns
 from xray_core.objects.structure import view
+from xray_core.safety import reraise_interrupt
 
 VERSION: Final = 2
 MAX_NODES: Final = 20_000
@@ -54,7 +55,8 @@ def fingerprint(value: Any, tick: Callable[[float], None] | None = None) -> dict
     walk = _Walk(tick)
     try:
         exact, unordered = walk.hash(value, 0)
-    except Exception:  # noqa: BLE001  # e.g. a collection that changed under our hands: unknown, and said so
+    except Exception as error:  # noqa: BLE001  # e.g. a collection that changed under our hands: unknown, and said so
+        reraise_interrupt(error)
         walk.partial = True
         exact = unordered = _digest(b"?")
     return {"v": VERSION, "exact": exact.hex(), "unordered": unordered.hex(), "partial": walk.partial}

@@ -14,6 +14,7 @@ import xxhash
 
 from xray_core.objects.fingerprint import fingerprint
 from xray_core.objects.structure import library_of, type_name, view
+from xray_core.safety import reraise_interrupt
 
 UNKNOWN: Final = ""  # of what could not be looked at, or not whole: never equal to another
 _MAX_NODES: Final = 20_000
@@ -32,7 +33,8 @@ def form(value: Any) -> str:
     walk = _Walk()
     try:
         walk.visit(value, 0)
-    except Exception:  # noqa: BLE001  # too large, or a collection that changed under our hands
+    except Exception as error:  # noqa: BLE001  # too large, or a collection that changed under our hands
+        reraise_interrupt(error)
         return UNKNOWN
     return digest(walk.tokens)
 

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, Final
 
 from xray_core.objects.structure import library_of
+from xray_core.safety import reraise_interrupt
 
 MAX_ROWS: Final = 5
 MAX_COLUMNS: Final = 20
@@ -25,7 +26,8 @@ def head_of(value: Any) -> dict[str, Any]:
     read = _READERS.get((library, kind.__name__)) if library is not None else None
     try:
         return read(value) if read is not None else {}
-    except Exception:  # noqa: BLE001  # an exotic column type: the shape is shown all the same
+    except Exception as error:  # noqa: BLE001  # an exotic column type: the shape is shown all the same
+        reraise_interrupt(error)
         return {}
 
 

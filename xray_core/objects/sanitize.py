@@ -22,6 +22,7 @@ from xray_core.objects.frame_head import head_of
 from xray_core.objects.redaction import REDACTED, Redactor
 from xray_core.objects.secret_keys import Secrecy
 from xray_core.objects.structure import View, secret_in, type_name, view
+from xray_core.safety import reraise_interrupt
 
 MAX_DEPTH: Final = 8
 MAX_ELEMENTS: Final = 100
@@ -73,6 +74,7 @@ class Sanitizer:
             plain = self._plain(value) if kind is dict else None
             return plain if plain is not None else _Walk(self).walk(value, 0, ())
         except Exception as error:  # noqa: BLE001  # hostile beyond what was foreseen: the record goes on without it
+            reraise_interrupt(error)
             return {"$type": type_name(kind), "$error": type(error).__name__}
 
     def _plain(self, value: dict[Any, Any]) -> dict[str, Any] | None:
@@ -161,7 +163,8 @@ class Sanitizer:
     def _traceback(self, error: BaseException, trace: TracebackType | None) -> str:
         try:
             text = exceptions.traceback_of(error, trace, self._shown, max_chars=MAX_TRACEBACK_CHARS)
-        except Exception:  # noqa: BLE001  # a source that cannot be read, a chain that is no chain: the message stays
+        except Exception as problem:  # noqa: BLE001  # a source that cannot be read, a chain that is no chain: the message stays
+            reraise_interrupt(problem)
             return ""
         return self.text(text, MAX_TRACEBACK_CHARS)
 

@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final, Literal, NamedTuple
 
+from xray_core.safety import reraise_interrupt
+
 Kind = Literal["atom", "text", "map", "sequence", "set", "opaque"]
 
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
@@ -256,5 +258,6 @@ def _library_attribute(value: Any, kind: type, name: str) -> Any:
         return None
     try:
         return getattr(value, name)
-    except Exception:  # noqa: BLE001  # a detached frame: nothing to read, nothing to report
+    except Exception as error:  # noqa: BLE001  # a detached frame: nothing to read, nothing to report
+        reraise_interrupt(error)
         return None

@@ -126,16 +126,17 @@ class Spool:
                 return
             except OSError:
                 pass  # memory, below; the holder of the lock will notice that the disk fails
-        if self._late_bytes + len(payload) > self._memory_max_bytes:
-            self._late.append((stream, None))
-            return
-        self._late_bytes += len(payload)  # not exact between threads: a bound, not a count
-        self._late.append((stream, payload))
+        self._keep_late(stream, payload)
+
+    def _keep_late(self, stream: Stream, payload: bytes) -> None:
+        fits = self._late_bytes + len(payload) <= self._memory_max_bytes
+        if fits:
+            self._late_bytes += len(payload)  # not exact between threads: a bound, not a count
+        self._late.append((stream, payload if fits else None))
 
     def _append(self, stream: Stream, payload: bytes) -> None:
         """What `put` does where there is more to it than one write: a new segment, no room, no disk."""
-        segments = self._segments
-        need = len(payload) + FRAME_BYTES
+        segments, need = self._segments, len(payload) + FRAME_BYTES
         if need > MAX_PAYLOAD_BYTES:
             self._drop(stream, 1)
             return
@@ -169,6 +170,9 @@ class Spool:
             self._slow_writes = 0
 
     def _keep_after_error(self, stream: Stream, payload: bytes, error: Exception) -> None:
+        if safety.is_interrupt(error):
+            self._keep_late(stream, payload)  # it may be written, or not; twice is harmless
+            raise error
         try:
             if isinstance(error, OSError):
                 self._leave_disk(f"{self.directory} does not take records ({error.strerror or error})")
@@ -193,8 +197,7 @@ class Spool:
             self._retry_disk_at = 0.0  # the background thread writes for us, and finds out when it is fast again
 
     def _append_to_memory(self, stream: Stream, payload: bytes) -> None:
-        segments = self._segments
-        need = len(payload) + FRAME_BYTES
+        segments, need = self._segments, len(payload) + FRAME_BYTES
         if not segments.make_room(stream, need, now=self._clock()):
             self._drop(stream, 1)
             return
