@@ -42,7 +42,7 @@ def message_of(error: BaseException, show: Show) -> str:
 
 
 def traceback_of(error: BaseException, trace: TracebackType | None, show: Show, *, max_chars: int) -> str:
-    """Where it was raised, the most recent call last, after where its causes were; then the members of a group.
+    """Where it was raised, the most recent call last, after where its causes were, as far as they fit; then the members of a group.
 
     It begins with the user's first frame: what a framework did before it called the user's code is left out.
     """
@@ -53,7 +53,7 @@ def traceback_of(error: BaseException, trace: TracebackType | None, show: Show, 
         if len(before) + len(text) > max_chars:
             break
         text = before + text
-    return text if len(text) <= max_chars else text[-max_chars:]
+    return text
 
 
 # ---------------------------------------------------------------------------------- messages

@@ -128,7 +128,7 @@ class Sanitizer:
         known = self._names.get(value) if type(value) is str else None
         if known is None or not redaction.holds_by_form():
             text = value if type(value) is str else _key_text(value)
-            known = self.masked(text[:MAX_KEY_CHARS])[:MAX_KEY_CHARS]
+            known = self.masked(text, MAX_KEY_CHARS)[:MAX_KEY_CHARS]
             if type(value) is str and len(value) <= MAX_KEY_CHARS:
                 if len(self._names) >= MAX_KNOWN:
                     self._names.clear()
@@ -143,6 +143,15 @@ class Sanitizer:
             if begin + start < limit < begin + end:
                 kept = begin + start
         return f"{value[:kept]}…[+{len(value) - kept}]"
+
+    def _tail(self, value: str, limit: int) -> str:
+        """The last that fits; as in `_cut`, not half of a secret."""
+        begin = len(value) - limit
+        at = max(0, begin - _AROUND_CUT_CHARS)
+        for start, end, _ in self.redactor.find(value[at : begin + _AROUND_CUT_CHARS]):
+            if at + start < begin < at + end:
+                begin = at + end
+        return value[begin:]
 
     def error(
         self, error: BaseException | Mapping[str, Any], trace: TracebackType | None = None
@@ -166,7 +175,8 @@ class Sanitizer:
         except Exception as problem:  # noqa: BLE001  # a source that cannot be read, a chain that is no chain: the message stays
             reraise_interrupt(problem)
             return ""
-        return self.text(text, MAX_TRACEBACK_CHARS)
+        kept = text if len(text) <= MAX_TRACEBACK_CHARS else self._tail(text, MAX_TRACEBACK_CHARS)
+        return self.text(kept, MAX_TRACEBACK_CHARS)
 
     def _shown(self, value: Any) -> str:
         """A value inside a sentence."""

@@ -20,10 +20,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xray_core.objects.redaction import REDACTED
+from tests.core.objects import made_up_secrets
+from xray_core.objects.redaction import REDACTED, Redactor
 from xray_core.objects.sanitize import Sanitizer
 
 clean = Sanitizer().clean
+TOKEN = made_up_secrets.secret(0)
 
 
 class Ran(BaseException):
@@ -169,3 +171,25 @@ def test_row_25_user_patterns_are_redacted_too() -> None:
 
 def _nested(depth: int) -> Any:
     return {"d": _nested(depth - 1)} if depth else 1
+
+
+@pytest.mark.parametrize("place", range(150, 201, 5))
+def test_row_25_a_long_name_is_not_cut_in_the_middle_of_a_secret(place: int) -> None:
+    name = Sanitizer().name("x" * place + " " + TOKEN + " " + "y" * 50)
+    assert len(name) <= 200
+    assert TOKEN[:8] not in name
+
+
+@pytest.mark.parametrize("place", range(8_100, 8_250, 10))
+def test_row_25_a_long_traceback_does_not_begin_in_the_middle_of_a_secret(place: int) -> None:
+    class Group(Exception):
+        """As the backport of exception groups, whose members' messages stand in the traceback."""
+
+    Group.__name__, Group.__module__ = "BaseExceptionGroup", "exceptiongroup"
+    error = Group("several")
+    error._exceptions = (ValueError("x" * 9_000 + " " + TOKEN + " " + "y" * place),)  # type: ignore[attr-defined]  # see above
+    seen = Sanitizer().error(error)
+    assert seen is not None
+    assert len(seen["traceback"]) <= 8_192
+    assert len(seen["traceback"]) > 8_000
+    assert TOKEN[-8:] not in Redactor().text(seen["traceback"])
