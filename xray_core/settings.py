@@ -95,6 +95,14 @@ class Settings(BaseModel):
         ItemKeys(value)
         return value
 
+    @field_validator("api_key")
+    @classmethod
+    def _is_sendable(cls, value: str | None) -> str | None:
+        value = value.strip() if value is not None else None  # as of a file that ends in a line break
+        if value and not (value.isascii() and value.isprintable()):
+            raise ValueError("holds what no HTTP header can: it is made of ASCII's letters, digits and signs")
+        return value or None
+
     @field_validator("api_url")
     @classmethod
     def _is_http(cls, value: str) -> str:
@@ -148,4 +156,5 @@ def load(arguments: Mapping[str, Any] | None = None, environ: Mapping[str, str] 
                 f"X-Ray has no setting {field!r}; it has: {', '.join(Settings.model_fields)}"
             ) from None
         hint = Settings.model_fields[field].description
-        raise ConfigurationError(f"X-Ray: {source.get(field, field)} {problem['msg']} ({hint})") from None
+        words = str(problem["msg"]).removeprefix("Value error, ")
+        raise ConfigurationError(f"X-Ray: {source.get(field, field)} {words} ({hint})") from None

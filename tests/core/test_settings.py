@@ -55,3 +55,13 @@ def test_lists_are_comma_separated_and_paths_absolute(monkeypatch: pytest.Monkey
 
 def test_a_key_is_shown_in_no_text_of_the_settings() -> None:
     assert "xray_secret" not in repr(load({"api_key": "xray_secret"}, {}))
+
+
+def test_a_key_may_end_in_a_line_break_and_one_that_no_header_can_hold_is_named_and_not_shown() -> None:
+    assert load({}, {"XRAY_API_KEY": " xray_1234\n"}).api_key == "xray_1234"
+    assert load({}, {"XRAY_API_KEY": " \n"}).api_key is None
+    for key in ("xray_12\n34", "xray_1234é"):
+        with pytest.raises(ConfigurationError) as raised:
+            load({}, {"XRAY_API_KEY": key})
+        assert str(raised.value).startswith("X-Ray: XRAY_API_KEY holds what no HTTP header can")
+        assert "xray_12" not in str(raised.value)

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
+from io import TextIOWrapper
 
 from xray_core.cli import asking, local, many
 from xray_core.errors import NotFoundError, XRayError
@@ -31,6 +32,11 @@ XRAY_API_URL and XRAY_API_KEY say which server; --json prints the server's answe
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, TextIOWrapper
+        ):  # a terminal of another alphabet shows a question mark, and not our traceback
+            stream.reconfigure(errors="replace")
     parser = make_parser()
     arguments = parser.parse_args(argv)
     try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from xray_core.addresses import path_segment
 from xray_core.errors import ApiError, NotFoundError
 from xray_core.item_ids import ItemId, item_id_text
 from xray_core.objects.redaction import Redactor
-from xray_core.transport.http import session_for
+from xray_core.transport.http import authorized, session_for
 
 if TYPE_CHECKING:
     from xray_core.settings import Settings
@@ -61,13 +62,12 @@ class HttpReader:
 
         if self._session is None:
             self._session = session_for(self._settings.api_url)
-            if self._settings.api_key is not None:
-                self._session.headers["Authorization"] = f"Bearer {self._settings.api_key}"
+            self._session.auth = partial(authorized, self._settings.api_key)
         url = "/".join([self._settings.api_url, *(path_segment(part) for part in path)])
         query = {name: _text(value) for name, value in parameters.items() if value is not None}
         try:
             return self._session.request(method, url, params=query, json=body, timeout=self._settings.timeout_s)
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:  # the latter: of an address that is none
             raise ApiError(
                 f"cannot reach the X-Ray server at {self._settings.api_url} ({_cause(error)}); "
                 "start one with `xray serve`, or set XRAY_API_URL"

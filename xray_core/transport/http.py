@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -87,6 +88,13 @@ def session_for(url: str) -> requests.Session:
     return session
 
 
+def authorized(api_key: str | None, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """A request with the key. For `Session.auth`: a ~/.netrc entry for the host would replace a mere header."""
+    if api_key:
+        request.headers["Authorization"] = f"Bearer {api_key}"
+    return request
+
+
 class HttpTransport:
     """POSTs bodies to `{api_url}/ingest` over one kept connection, with `Authorization: Bearer` where a key is set.
 
@@ -152,16 +160,10 @@ class HttpTransport:
                     "User-Agent": _user_agent(),
                 }
             )
-            # Set as `auth`, because a ~/.netrc entry for the host would replace a mere header.
-            session.auth = self._authorize
+            session.auth = partial(authorized, self._api_key)
             self._session = session
             self._quiet.install()
         return self._session
-
-    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._api_key:
-            request.headers["Authorization"] = f"Bearer {self._api_key}"
-        return request
 
 
 def _user_agent() -> str:

@@ -78,3 +78,11 @@ def test_it_reads_standard_input_and_says_when_there_is_nothing(
 def test_a_file_that_cannot_be_read_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--redaction", "/no/such/file"]) == 2
     assert capsys.readouterr().err == "xray: cannot read /no/such/file: No such file or directory\n"
+
+
+def test_a_terminal_of_another_alphabet_shows_question_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text(f"{'x' * 200} ключ = {TOKEN} {'x' * 200}", "utf-8")
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="latin-1"))
+    assert main(["doctor", "--redaction", str(tmp_path / "a.txt")]) == 0
+    assert b"???? = [redacted]" in shown.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +106,19 @@ def test_no_question_about_an_item_puts_a_secret_into_an_address(http: responses
             cli.main(["why", secret, "--run", "r-1", "--api-url", URL])
     assert http.calls
     assert all(secret not in requests.utils.unquote(call.request.url or "") for call in http.calls)
+
+
+def test_the_key_is_sent_though_netrc_has_an_entry_for_the_server(
+    http: responses.RequestsMock, reader: HttpReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine server login ana password hunter2\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    http.get(f"{URL}/health", json={"ok": True})
+    reader.get("health")
+    assert http.calls[0].request.headers["Authorization"] == "Bearer xray_key"
+
+
+def test_an_address_that_is_none_is_one_line() -> None:
+    with HttpReader(load({"api_url": "http://a..b"}, {})) as reader, pytest.raises(ApiError, match="set XRAY_API_URL"):
+        reader.get("health")
