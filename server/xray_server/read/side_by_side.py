@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,9 @@ from xray_server.times import iso
 
 Json = dict[str, Any]
 MAX_RUNS: Final = 20
+_LOOKED_AT: Final = (
+    "name", "status", "sums", "reasons", "counts", "items", "output_fp", "duration_us", "code_version",
+)  # fmt: skip
 _COUNTS: Final = ("input", "accepted", "rejected", "not_selected", "errored", "unaccounted")
 
 
@@ -28,7 +32,7 @@ def side_by_side(store: Store, project: str, run_ids: Sequence[str]) -> Json:
         UnknownRunError: there is no such run.
     """
     runs = [known_run(store, project, run_id, "runs") for run_id in run_ids]
-    columns = [_by_name(all_steps(store, project, run.run_id)) for run in runs]
+    columns = [_by_name(_light(all_steps(store, project, run.run_id))) for run in runs]
     names = _names(columns)
     rows = [_row(name, [column.get(name) for column in columns]) for name in names]
     odd = Counter(place for row in rows for place in row["odd"])
@@ -45,6 +49,11 @@ def side_by_side(store: Store, project: str, run_ids: Sequence[str]) -> Json:
         "sentence": _sentence([run.run_id for run in runs], rows, first),
         "steps": rows,
     }  # fmt: skip
+
+
+def _light(steps: Sequence[StoredStep]) -> list[StoredStep]:
+    """The steps with what is looked at alone: inputs and outputs of twenty runs may be large."""
+    return [replace(step, state={name: step.state[name] for name in _LOOKED_AT}) for step in steps]
 
 
 def _by_name(steps: Sequence[StoredStep]) -> dict[str, list[StoredStep]]:

@@ -9,7 +9,7 @@ import time
 from typing import Any, Final, Literal
 
 from xray_core.sums import total
-from xray_server.store import StepFilter, Store, StoredStep, TrendPoint
+from xray_server.store import StepFilter, Store, TrendPoint
 from xray_server.times import iso
 
 Json = dict[str, Any]
@@ -60,12 +60,13 @@ def trends(
 
 def _numbers(store: Store, project: str, where: StepFilter, size_us: int) -> tuple[dict[tuple[int, str], Json], bool]:
     """(bucket, pipeline) -> {scores: {outcome: ...}, values: {outcome: {reason: ...}}} of n, mean, min and max."""
-    parts: dict[tuple[int, str], list[StoredStep]] = {}
+    parts: dict[tuple[int, str], list[tuple[Json, Json]]] = {}  # of each step its sums of scores and of values
     until, cursor = time.monotonic() + _NUMBERS_MS / 1000, None
     while True:
         page = store.steps(project, where, limit=200, cursor=cursor)
         for step in page.items:
-            parts.setdefault((step.at_us - step.at_us % size_us, step.state["pipeline"] or ""), []).append(step)
+            place = (step.at_us - step.at_us % size_us, step.state["pipeline"] or "")
+            parts.setdefault(place, []).append((step.state["score_sums"] or {}, step.state["value_sums"] or {}))
         cursor = page.next_cursor
         if cursor is None or time.monotonic() > until:
             break
@@ -73,10 +74,10 @@ def _numbers(store: Store, project: str, where: StepFilter, size_us: int) -> tup
     for place, steps in parts.items():
         scores: dict[str, list[Any]] = {}
         values: dict[str, dict[str, list[Any]]] = {}
-        for step in steps:
-            for outcome, column in (step.state["score_sums"] or {}).items():
+        for score_sums, value_sums in steps:
+            for outcome, column in score_sums.items():
                 scores.setdefault(outcome, []).append(column)
-            for outcome, reasons in (step.state["value_sums"] or {}).items():
+            for outcome, reasons in value_sums.items():
                 for reason, sums in reasons.items():
                     values.setdefault(outcome, {}).setdefault(reason, []).append(sums)
         found[place] = {

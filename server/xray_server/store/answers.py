@@ -146,7 +146,9 @@ class StepFigures(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RunFigures:
-    """A run, and the figures of the last attempts of its steps, in the order in which they started."""
+    """A run without its input and output, and the figures of the last attempts of its steps, in the order in which they
+    started.
+    """
 
     run: StoredRun
     steps: Sequence[StepFigures]

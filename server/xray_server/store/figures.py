@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from xray_server.store.answers import Page, RunFigures, StepFigures, StoredStep
+from dataclasses import replace
+
+from xray_server.store.answers import Page, RunFigures, StepFigures, StoredRun, StoredStep
 from xray_server.store.protocol import Store
 from xray_server.store.questions import MAX_PAGE, RunFilter
 
@@ -22,8 +24,13 @@ def from_steps(
             at = some.next_cursor
             if at is None:
                 break
-        found.append(RunFigures(run, last_attempts([figures_of(step) for step in steps])))
+        found.append(RunFigures(without_values(run), last_attempts([figures_of(step) for step in steps])))
     return Page(found, page.next_cursor)
+
+
+def without_values(run: StoredRun) -> StoredRun:
+    """A run without its input and output: of thousands that are compared nobody asks for them."""
+    return replace(run, state={**run.state, "input": None, "output": None})
 
 
 def figures_of(step: StoredStep) -> StepFigures:

@@ -16,7 +16,7 @@ from xray_server.backends.clickhouse.sql import bind
 from xray_server.backends.relational.run_figures import figures_of_row
 from xray_server.records.schema import decode_json
 from xray_server.store import MAX_PAGE_BYTES, Page, RunFigures, RunFilter, StepFigures
-from xray_server.store.figures import figures_of, last_attempts
+from xray_server.store.figures import figures_of, last_attempts, without_values
 
 _AT_ONCE: Final = 500  # runs whose steps are read by one statement
 _Placed = tuple[tuple[int, int, str, int], StepFigures]  # the order in which they started
@@ -35,7 +35,10 @@ def run_figures(
         for run_id, placed in found:
             steps[run_id].append(placed)
     return Page(
-        [RunFigures(run, last_attempts([step for _, step in sorted(steps[run.run_id])])) for run in page.items],
+        [
+            RunFigures(without_values(run), last_attempts([step for _, step in sorted(steps[run.run_id])]))
+            for run in page.items
+        ],
         page.next_cursor,
     )
 

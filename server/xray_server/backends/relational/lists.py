@@ -107,16 +107,6 @@ def list_runs(
     return _page(db, _runs_listed(db, project, where, cursor), RUN_COLUMNS, runs, limit=limit, max_bytes=max_bytes)
 
 
-def list_places(
-    db: Database, project: str, where: RunFilter, columns: str, *, limit: int, cursor: str | None
-) -> tuple[list[Any], str | None]:
-    """These columns of runs, newest first, which begin with pk and at_us; and the cursor of the next."""
-    listed = _runs_listed(db, project, where, cursor)
-    rows = db.rows(f"{listed.select(columns)} LIMIT ?", [*listed.query.values, limit + 1])
-    page = page_of(rows, limit, rows[:limit])
-    return page.items, page.next_cursor
-
-
 def list_steps(
     db: Database, project: str, where: StepFilter, *, limit: int, cursor: str | None, max_bytes: int
 ) -> Page[StoredStep]:

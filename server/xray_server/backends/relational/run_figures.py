@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
-from xray_server.backends.relational.database import RUN_COLUMNS, STEP_COLUMNS, Database, RunRow, StepRow
-from xray_server.backends.relational.lists import list_places
+from xray_server.backends.relational.database import STEP_COLUMNS, Database, StepRow, run_pks
+from xray_server.backends.relational.lists import list_runs
 from xray_server.backends.relational.rows import STATUS_NAMES
-from xray_server.backends.relational.stored import stored_run, stored_steps
+from xray_server.backends.relational.stored import stored_steps
 from xray_server.records.documents import STEP_FIELDS
 from xray_server.records.states import INPUT_UNKNOWN, OUTPUT_UNKNOWN
-from xray_server.store import Page, RunFigures, RunFilter, StepFigures
-from xray_server.store.figures import figures_of, last_attempts
+from xray_server.store import MAX_PAGE_BYTES, Page, RunFigures, RunFilter, StepFigures
+from xray_server.store.figures import figures_of, last_attempts, without_values
 
 _AT_ONCE: Final = 500  # runs whose steps are read by one statement
 _FIGURES: Final = "step.input, step.accepted, step.rejected, step.not_selected, step.errored, step.selected, step.flags"
@@ -22,17 +23,23 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 
 
 def run_figures(db: Database, project: str, where: RunFilter, *, limit: int, cursor: str | None) -> Page[RunFigures]:
-    """Runs, newest first, each with the last attempts of its steps."""
-    rows, next_cursor = list_places(db, project, where, RUN_COLUMNS, limit=limit, cursor=cursor)
-    runs = [RunRow._make(row) for row in rows]
-    steps: dict[int, list[StepFigures]] = {run.pk: [] for run in runs}
-    for start in range(0, len(runs), _AT_ONCE):
-        for run, figures in _steps(db, [run.pk for run in runs[start : start + _AT_ONCE]]):
+    """Runs, newest first, each with the last attempts of its steps; the page ends where one of `runs` does."""
+    page = list_runs(db, project, where, limit=limit, cursor=cursor, max_bytes=MAX_PAGE_BYTES)
+    numbers = {run_id: pk for pk, run_id in run_pks(db, project, [run.run_id for run in page.items]).items()}
+    steps: dict[int, list[StepFigures]] = {pk: [] for pk in numbers.values()}
+    known = list(steps)
+    for start in range(0, len(known), _AT_ONCE):
+        for run, figures in _steps(db, known[start : start + _AT_ONCE]):
             steps[run].append(figures)
-    return Page([RunFigures(stored_run(db, run), last_attempts(steps[run.pk])) for run in runs], next_cursor)
+    found = [
+        RunFigures(without_values(run), last_attempts(steps[numbers[run.run_id]]))
+        for run in page.items
+        if run.run_id in numbers
+    ]
+    return Page(found, page.next_cursor)
 
 
-def _steps(db: Database, runs: Sequence[int]) -> list[tuple[int, StepFigures]]:
+def _steps(db: Database, runs: Sequence[int]) -> Iterator[tuple[int, StepFigures]]:
     """(number of the run, figures) of the step attempts of these runs, in the order in which they started."""
     _, test, value = db.only_runs(runs, by_tag=True)
     rows = db.rows(
@@ -41,14 +48,14 @@ def _steps(db: Database, runs: Sequence[int]) -> list[tuple[int, StepFigures]]:
         [value],
     )
     width = len(StepRow._fields)
-    steps = [StepRow._make(row[:width]) for row in rows]
-    documents = db.documents(steps)
-    several = [step for step in steps if len(documents[step.pk]) != 1]
-    merged = {row.pk: figures_of(step) for row, step in zip(several, stored_steps(db, several))}
-    return [
-        (step.run, merged.get(step.pk) or _figures(db, step, documents[step.pk][0][1], row[width:]))
-        for step, row in zip(steps, rows)
-    ]
+    for run, group in groupby(rows, key=lambda row: row[2]):  # a run at a time: what it unpacks to may be large
+        of_run = list(group)
+        steps = [StepRow._make(row[:width]) for row in of_run]
+        documents = db.documents(steps)
+        several = [step for step in steps if len(documents[step.pk]) != 1]
+        merged = {row.pk: figures_of(step) for row, step in zip(several, stored_steps(db, several))}
+        for step, row in zip(steps, of_run):
+            yield run, merged.get(step.pk) or _figures(db, step, documents[step.pk][0][1], row[width:])
 
 
 def _figures(db: Database, step: StepRow, values: Sequence[Any], figures: Sequence[Any]) -> StepFigures:

@@ -183,6 +183,22 @@ def test_the_figures_of_runs_are_those_of_their_steps_whatever_they_are_made_of(
     assert [(step.step_id, step.attempt) for step in found.items[4].steps] == [("again", 2), ("slots", 1)]
 
 
+def test_the_inputs_of_runs_that_are_compared_are_not_held(store: Store) -> None:
+    """Row 44: thousands of runs are compared at once."""
+    large = {"text": "x" * 100_000}
+    runs = [RunRecord(v=1, run_id=f"r{n}", part="a", pipeline="p", started_us=T0 + n, input=large, output=large, tags={"k": "v"})
+            for n in range(3)]  # fmt: skip
+    steps = [
+        StepRecord(v=1, run_id=f"r{n}", step_id="s", part="a", name="s", input=large, started_us=T0 + n)
+        for n in range(3)
+    ]
+    store.write([Batch([*runs, *steps], PROJECT, T0)])
+    found = store.run_figures(PROJECT, RunFilter(pipeline="p"), limit=10).items
+    assert [run.run.state["tags"] for run in found] == [{"k": "v"}] * 3
+    assert all(run.run.state["input"] is run.run.state["output"] is None for run in found)
+    assert from_steps(store, PROJECT, RunFilter(pipeline="p"), limit=10).items == found
+
+
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_too_few_runs_are_nothing_to_tell_from(store: Store, n: int) -> None:
     found = compared(store, runs_of(lambda run, _: 0.1, n=SPLIT + n))
