@@ -25,6 +25,7 @@ from openlineage.client.facet_v2 import (
 )
 
 from xray_core import hookimpl
+from xray_core.addresses import path_segment
 from xray_core.model import derived_id
 from xray_openlineage.airflow import provider_ids
 from xray_openlineage.queue import EventQueue
@@ -158,7 +159,8 @@ class Events:
         return inputs, outputs
 
     def _facet(self, run_id: str, **more: Any) -> XRayDecisionsRunFacet:
-        return XRayDecisionsRunFacet(runId=run_id, url=f"{self._api_url}/ui/runs/{run_id}", producer=PRODUCER, **more)
+        url = f"{self._api_url}/ui/runs/{path_segment(run_id)}"
+        return XRayDecisionsRunFacet(runId=run_id, url=url, producer=PRODUCER, **more)
 
     def _step_facet(self, step: Step) -> XRayDecisionsRunFacet:
         ledger = step.ledger.as_json()

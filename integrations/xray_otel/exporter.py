@@ -20,6 +20,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as SUPPRESSED
 from opentelemetry.trace import Link, Span, SpanContext, StatusCode
 
 from xray_core import hookimpl
+from xray_core.addresses import path_segment
 
 if TYPE_CHECKING:
     from xray_core.capture.run import Run
@@ -93,7 +94,7 @@ class Spans:
             attributes={
                 "xray.run.id": run.run_id,
                 "xray.pipeline": run.pipeline,
-                "xray.url": f"{self._api_url}/ui/runs/{run.run_id}",
+                "xray.url": f"{self._api_url}/ui/runs/{path_segment(run.run_id)}",
             },
         )
         with self._lock:
@@ -170,7 +171,7 @@ def _finished(step: Step, api_url: str) -> _Finished:
         "xray.step.name": step.name,
         "xray.step.attempt": step.attempt,
         "xray.status": step.status or "completed",
-        "xray.url": f"{api_url}/ui/runs/{step.run_id}/steps/{step.step_id}",
+        "xray.url": f"{api_url}/ui/runs/{path_segment(step.run_id)}/steps/{path_segment(step.step_id)}",
         "openinference.span.kind": _KINDS.get(step.step_type or "", "CHAIN"),
     }
     optional = {"xray.step.type": step.step_type, "xray.step.parent_id": step.parent_id}

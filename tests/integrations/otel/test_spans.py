@@ -95,6 +95,15 @@ def test_runs_and_steps_are_children_of_the_span_that_was_current(application: A
     assert outer.start_time <= cut.start_time <= cut.end_time <= outer.end_time  # type: ignore[operator]
 
 
+def test_the_address_of_a_page_escapes_an_id(application: Application) -> None:
+    client = XRay("shop", transport=MemoryTransport(), plugins=[application.plugin], api_url="http://xray.example")
+    with client.run(run_id="a/b?c") as run, run.step("cut"):
+        pass
+    client.close()
+    addresses = [str((span.attributes or {})["xray.url"]) for span in application.spans().values()]
+    assert all(address.startswith("http://xray.example/ui/runs/a%2Fb%3Fc") for address in addresses), addresses
+
+
 def test_a_step_tells_its_ledger_its_reasons_and_where_its_page_is(application: Application) -> None:
     client = XRay("shop", transport=MemoryTransport(), plugins=[application.plugin], api_url="http://xray.example")
     decide(client)
