@@ -2,7 +2,7 @@
 
 Apprise and its services open connections in their own ways, so what they may reach is decided where no library can pass it
 by: an audit hook of the child's interpreter sees every connect and refuses addresses that are not public. The child also
-bounds time and memory: a service that hangs is killed. Run as `python -m xray_server.alerts.apprise_target`, which reads
+bounds time: a service that hangs is killed. Run as `python -m xray_server.alerts.apprise_target`, which reads
 {"target", "title", "text", "allow_private"} on stdin; its exit code is the answer.
 """
 

@@ -65,7 +65,7 @@ def add_alert_routes(app: FastAPI, alerts: Alerts | None) -> None:
     @app.post(
         "/alerts/rules",
         openapi_extra=_RULE_BODY,
-        responses=answer(models.AlertRule) | errors(403, 413, 422, 503),
+        responses=answer(models.AlertRule) | errors(403, 408, 413, 422, 503),
         tags=["alerts"],
     )
     async def post_rule(request: Request, project: Project, _: Annotated[NoParameters, Query()]) -> Response:
@@ -77,7 +77,7 @@ def add_alert_routes(app: FastAPI, alerts: Alerts | None) -> None:
     @app.post(
         "/alerts/test",
         openapi_extra=_RULE_BODY,
-        responses=answer(models.DryRun) | errors(403, 413, 422, 503),
+        responses=answer(models.DryRun) | errors(403, 408, 413, 422, 503),
         tags=["alerts"],
     )
     async def post_test(request: Request, project: Project, query: Annotated[TestParameters, Query()]) -> Response:
@@ -125,7 +125,7 @@ def _add_one_rule_routes(app: FastAPI, alerts: Alerts | None) -> None:
     """What is done to a rule that is kept."""
 
     @app.put(
-        "/alerts/rules/{rule_id:id}", openapi_extra=_RULE_BODY, responses=answer(models.AlertRule) | errors(403, 404, 413, 422, 503), tags=["alerts"]
+        "/alerts/rules/{rule_id:id}", openapi_extra=_RULE_BODY, responses=answer(models.AlertRule) | errors(403, 404, 408, 413, 422, 503), tags=["alerts"]
     )  # fmt: skip
     async def put_rule(
         rule_id: str, request: Request, project: Project, _: Annotated[NoParameters, Query()]

@@ -103,7 +103,7 @@ class Bodies:
                     self._uploads.take(len(chunk))
                     body += chunk
         except TimeoutError:
-            raise HTTPError(408, f"the body did not arrive within {self._timeout_s:g} s") from None
+            raise _too_slow(self._timeout_s) from None
 
     async def _unpack(self, body: bytes) -> bytes:
         try:
@@ -121,14 +121,22 @@ async def read_small(request: Request, max_bytes: int, message: str) -> bytes:
     """A body that is kept small.
 
     Raises:
-        HTTPError: 413 with the message, when it is larger.
+        HTTPError: 413 with the message, when it is larger; 408 too slow.
     """
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise HTTPError(413, message)
+    try:
+        with anyio.fail_after(BODY_TIMEOUT_S):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise HTTPError(413, message)
+    except TimeoutError:
+        raise _too_slow(BODY_TIMEOUT_S) from None
     return bytes(body)
+
+
+def _too_slow(timeout_s: float) -> HTTPError:
+    return HTTPError(408, f"the body did not arrive within {timeout_s:g} s")
 
 
 async def read_form(request: Request, max_bytes: int = MAX_FORM_BYTES) -> dict[str, str]:

@@ -28,7 +28,7 @@ _ERRORS: Final = NOT_FOUND | READ_ERRORS
 def add_many_routes(app: FastAPI, store: Store) -> None:
     """Mount the routes on the application."""
 
-    @app.get("/runs/{run_id:id}/items", responses=answer(models.ItemList) | _ERRORS, tags=["explain"])
+    @app.get("/runs/{run_id:id}/items", responses=answer(models.ItemList, files=True) | _ERRORS, tags=["explain"])
     def get_items(run_id: str, project: Project, query: Annotated[ItemsParameters, Query()]) -> Response:
         """All items of a run, of a step, outcome or reason: by name where names are kept, sorted by it."""
         if query.format == "json":

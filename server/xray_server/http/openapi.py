@@ -67,9 +67,12 @@ def errors(*statuses: int) -> Responses:
     return {status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses}
 
 
-def answer(model: Any) -> Responses:
-    """A 200 answer of this shape (`xray_server.http.models`)."""
-    return {200: {"description": model.__doc__, "content": _of_shape(model)}}
+def answer(model: Any, *, files: bool = False) -> Responses:
+    """A 200 answer of this shape (`xray_server.http.models`); with `files` also its rows as CSV or NDJSON."""
+    content = _of_shape(model)
+    if files:
+        content |= {kind: {"schema": {"type": "string"}} for kind in ("text/csv", "application/x-ndjson")}
+    return {200: {"description": model.__doc__, "content": content}}
 
 
 def request_body(media_type: str, schema: dict[str, Any], description: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from xray_server.store import Store
 def add_read_routes(app: FastAPI, store: Store) -> None:
     """Mount the routes on the application."""
 
-    @app.get("/runs", responses=answer(models.RunList) | READ_ERRORS, tags=["read"])
+    @app.get("/runs", responses=answer(models.RunList, files=True) | READ_ERRORS, tags=["read"])
     def get_runs(project: Project, query: Annotated[RunsParameters, Query()]) -> Response:
         """Runs, newest first."""
         found = runs.list_runs(
@@ -44,7 +44,7 @@ def add_read_routes(app: FastAPI, store: Store) -> None:
         """Runs, pipelines, tags, steps, reasons, items, error texts and metadata that begin with a text, with counts."""
         return JsonResponse(text_search.search(store, project, query.q, limit=query.limit, budget_ms=query.budget_ms))
 
-    @app.get("/steps", responses=answer(models.StepList) | READ_ERRORS, tags=["read"])
+    @app.get("/steps", responses=answer(models.StepList, files=True) | READ_ERRORS, tags=["read"])
     def get_steps(project: Project, query: Annotated[StepsParameters, Query()]) -> Response:
         """Steps across runs, newest first; all filters given must hold."""
         found = runs.list_steps(

@@ -120,14 +120,16 @@ def add_write_routes(app: FastAPI, store: Store, committer: Committer, bodies: B
 def _add_delete_routes(app: FastAPI, store: Store) -> None:
     """What is deleted for good."""
 
-    @app.delete("/runs/{run_id:id}", responses=answer(models.DeletedRun) | NOT_FOUND | errors(403, 503), tags=["write"])
+    @app.delete(
+        "/runs/{run_id:id}", responses=answer(models.DeletedRun) | NOT_FOUND | errors(403, 422, 503), tags=["write"]
+    )
     def delete_run(run_id: str, asker: Asker, _: Annotated[NoParameters, Query()]) -> Response:
         """Delete a run with its steps, verdicts and samples, for good: what still arrives of it is not kept."""
         delete_for_good(store, asker, run_id)
         return JsonResponse({"run_id": run_id, "deleted": True})
 
     @app.delete(
-        "/items/{item_id:id}", responses=answer(models.DeletedItem) | NOT_FOUND | errors(403, 503), tags=["write"]
+        "/items/{item_id:id}", responses=answer(models.DeletedItem) | NOT_FOUND | errors(403, 422, 503), tags=["write"]
     )  # fmt: skip
     def delete_item(item_id: str, asker: Asker, _: Annotated[NoParameters, Query()]) -> Response:
         """Delete one item from all runs that hold it: its details, samples, ids and fingerprints."""

@@ -1,7 +1,7 @@
 """HTTP/1.1 connections, with a bound on how long a request may take to arrive. Owns that bound; the rest is uvicorn's.
 
-uvicorn bounds a connection's rest between requests alone. What reads records bounds a body too, and says so (http/bodies.py);
-forms, and bodies that nobody reads, are bounded here: a client that dribbles them would hold a connection for ever.
+uvicorn bounds a connection's rest between requests alone. What reads a body bounds it too, and says so (http/bodies.py); headers,
+and bodies that nobody reads, are bounded here: a client that dribbles them would hold a connection for ever.
 """
 
 from __future__ import annotations

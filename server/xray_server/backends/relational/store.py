@@ -1,4 +1,4 @@
-"""The part of a Store that relational databases share: its questions, each asked in one consistent read.
+"""The part of a Store that relational databases share: its questions.
 
 A backend derives from `RelationalStore` and gives it `_read` and `_change`; writing, pruning and looking for an item across
 runs are the backend's own. Knows no driver.

@@ -57,7 +57,7 @@ class SQLiteDatabase:
         return text
 
     def parts(self, numbers: Collection[int]) -> Mapping[int, str]:
-        """The names of parts. Not kept from one question to the next: a number may name another part after a purge."""
+        """The names of parts. Not kept from one question to the next: every process has parts of its own."""
         return dict(
             self.rows(
                 "SELECT id, text FROM part WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(numbers)),)
