@@ -34,8 +34,8 @@ def add_many_routes(app: FastAPI, store: Store) -> None:
         if query.format == "json":
             found = item_list.page(store, project, run_id, query.chosen(), limit=query.limit, cursor=query.cursor)
             return JsonResponse(found)
-        found = item_list.page(store, project, run_id, query.chosen(), limit=None)
-        return downloads.table(found["items"], query.format, f"items-{run_id}")
+        rows = item_list.rows_of_all(store, project, run_id, query.chosen())
+        return downloads.table(rows, query.format, f"items-{run_id}")
 
     @app.get("/runs/{run_id:id}/whatif", responses=answer(models.WhatIf) | _ERRORS, tags=["explain"])
     def get_what_if(run_id: str, project: Project, query: Annotated[WhatIfParameters, Query()]) -> Response:

@@ -25,7 +25,7 @@ def add_read_routes(app: FastAPI, store: Store) -> None:
         found = runs.list_runs(
             store, project, query.where(), limit=query.limit, cursor=query.cursor, fields=chosen_fields(query.fields)
         )
-        return JsonResponse(found) if query.format == "json" else downloads.table(found["runs"], query.format, "runs")
+        return JsonResponse(found) if query.format == "json" else downloads.table([found["runs"]], query.format, "runs")
 
     @app.get(
         "/runs/{run_id:id}",
@@ -50,4 +50,6 @@ def add_read_routes(app: FastAPI, store: Store) -> None:
         found = runs.list_steps(
             store, project, query.where(), limit=query.limit, cursor=query.cursor, fields=chosen_fields(query.fields)
         )
-        return JsonResponse(found) if query.format == "json" else downloads.table(found["steps"], query.format, "steps")
+        return (
+            JsonResponse(found) if query.format == "json" else downloads.table([found["steps"]], query.format, "steps")
+        )

@@ -23,6 +23,7 @@ from xray_server.read.why import all_steps, known_run
 from xray_server.store import MAX_PAGE, Store, StoredSet, StoredStep
 
 Json = dict[str, Any]
+_AT_ONCE: Final = 20_000  # of a file: so many are in memory
 _READ_EACH_STEP: Final = 20  # of more steps the sets of the whole run are read at once
 NO_REASON: Final = ""  # as a filter: what was given no reason
 
@@ -60,10 +61,23 @@ class _Row(NamedTuple):
     limit: float | None
 
 
-def page(
-    store: Store, project: str, run_id: str, where: ItemFilter, *, limit: int | None, cursor: str | None = None
-) -> Json:
-    """A page of items; `limit` None: all of them.
+def rows_of_all(store: Store, project: str, run_id: str, where: ItemFilter) -> Iterator[list[Json]]:
+    """All items, some thousands at a time.
+
+    Raises:
+        UnknownRunError, NotKnownError: no such run, or no such step in it.
+    """
+    cursor: str | None = None
+    while True:
+        found = page(store, project, run_id, where, limit=_AT_ONCE, cursor=cursor)
+        yield found["items"]
+        cursor = found["next_cursor"]
+        if cursor is None:
+            return
+
+
+def page(store: Store, project: str, run_id: str, where: ItemFilter, *, limit: int, cursor: str | None = None) -> Json:
+    """A page of items.
 
     Raises:
         UnknownRunError, NotKnownError: no such run, or no such step in it.
@@ -84,11 +98,11 @@ def page(
                 continue
         else:
             named += each.n
-        for key, row in _rows(step, each, after, None if limit is None else limit + 2):
+        for key, row in _rows(step, each, after, limit + 2):
             if after is None or key > after:
                 rows[key] = row
-    first = sorted(rows) if limit is None else heapq.nsmallest(limit + 1, rows)
-    shown = first if limit is None else first[:limit]
+    first = heapq.nsmallest(limit + 1, rows)
+    shown = first[:limit]
     counted = _counted(steps, where, captured=named + fingerprints > 0)
     missing = max(0, (counted or 0) - named - fingerprints)
     return {
@@ -106,7 +120,7 @@ def page(
             "not_captured": missing,
         },
         "items": _items_json(store, project, run_id, shown, rows),
-        "next_cursor": cursor_of(shown[-1]) if limit is not None and len(first) > limit else None,
+        "next_cursor": cursor_of(shown[-1]) if len(first) > limit else None,
     }  # fmt: skip
 
 
@@ -162,7 +176,7 @@ def values_in(each: StoredSet) -> Sequence[float | None]:
     return [None if value != value else value for value in verdicts.numbers_of(each.values)]
 
 
-def _rows(step: StoredStep, each: StoredSet, after: _Key | None, most: int | None) -> Iterator[tuple[_Key, _Row]]:
+def _rows(step: StoredStep, each: StoredSet, after: _Key | None, most: int) -> Iterator[tuple[_Key, _Row]]:
     """The first `most` items of a set that come behind a place."""
     reason = each.reason or NO_REASON
     values: Sequence[float | None] | None = None if each.values is None else values_in(each)
@@ -172,12 +186,12 @@ def _rows(step: StoredStep, each: StoredSet, after: _Key | None, most: int | Non
 
     if each.ids is not None:
         places = [at for at, item in enumerate(each.ids) if after is None or (0, item) >= after[:2]]
-        for at in places if most is None else heapq.nsmallest(most, places, key=each.ids.__getitem__):
+        for at in heapq.nsmallest(most, places, key=each.ids.__getitem__):
             yield _Key(0, each.ids[at], step.step_id, each.outcome, reason), row(at)
     elif each.fp40 is not None:
         found = verdicts.decode(each.fp40)
         start = bisect_left(found, int(after.text, 16)) if after is not None and after.unnamed else 0
-        for at in range(start, len(found) if most is None else min(len(found), start + most)):
+        for at in range(start, min(len(found), start + most)):
             yield _Key(1, f"{found[at]:010x}", step.step_id, each.outcome, reason), row(at)
 
 

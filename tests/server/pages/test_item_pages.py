@@ -5,12 +5,17 @@ Tests pages/items.py, http/downloads.py and many_routes.py.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from uuid import uuid4
 
+import httpx
 import pytest
+from xray_server.records.schema import RunRecord, StepRecord, VerdictSet, VerdictsRecord
+from xray_server.store import Batch, Store
 
 from tests.live import Live
+from xray_core import verdicts
 
 HOSTILE = "<b>&\"'"
 
@@ -76,6 +81,31 @@ def test_items_are_saved_whole_as_csv_and_ndjson(live: Live, run_id: str) -> Non
     assert lines.text.count("\n") == 1
     empty = live.http.get(f"/runs/{run_id}/items", params={"format": "csv", "outcome": "errored"})
     assert (empty.status_code, empty.text) == (200, "\n")
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson"])
+def test_a_file_of_many_items_is_sent_as_it_is_made(http: httpx.Client, store: Store, kind: str) -> None:
+    """Row 44: of a million items some thousands are in memory."""
+    n = 45_000
+    blob = verdicts.encode(array("Q", range(0, n << 24, 1 << 24)))
+    sets = [VerdictSet("rejected", n, "x", fp40=blob), VerdictSet("accepted", 1, None, ["named"])]
+    store.write(
+        [
+            Batch(
+                [
+                    RunRecord(v=1, run_id="many"),
+                    StepRecord(v=1, run_id="many", step_id="s", name="s"),
+                    VerdictsRecord(1, "many", "s", sets),
+                ]
+            )
+        ]
+    )
+    with http.stream("GET", "/runs/many/items", params={"format": kind, "fingerprints": True}) as answer:
+        assert "content-length" not in answer.headers
+        lines = list(answer.iter_lines())
+    assert len(lines) == len(set(lines)) == n + 1 + (kind == "csv")
+    assert sum("named" in line for line in lines) == 1
+    assert http.get("/runs/none/items", params={"format": kind}).status_code == 404
 
 
 def test_a_run_that_is_not_there_and_a_wrong_parameter_are_said(live: Live, run_id: str) -> None:

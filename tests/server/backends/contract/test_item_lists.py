@@ -126,7 +126,7 @@ def test_what_went_in_and_came_out_is_counted_where_nobody_gave_the_items(
 def test_fingerprints_come_behind_the_names_where_they_are_asked_for(store: Store) -> None:
     write(store, run_of())
     where = ItemFilter(step="s1", reason="dear", fingerprints=True)
-    whole = item_list.page(store, PROJECT, "r", where, limit=None)["items"]
+    (whole,) = item_list.rows_of_all(store, PROJECT, "r", where)
     assert [each["fingerprint"] for each in whole] == [None] * 130 + [f"{n:010x}" for n in range(60)]
     assert [each["value"] for each in whole[130:]] == list(range(60))
     assert all_pages(store, where, 50) == whole
