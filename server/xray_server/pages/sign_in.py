@@ -12,6 +12,7 @@ from xray_server.access.admission import COOKIE, SIGN_IN, SIGN_OUT, Access, sess
 from xray_server.access.keys import SCOPES
 from xray_server.access.sessions import SESSION_S
 from xray_server.http.bodies import read_form
+from xray_server.http.prefix import base
 from xray_server.pages.rendering import Pages
 
 _MAX_FORM_BYTES: Final = 8 * 1024
@@ -44,6 +45,7 @@ def add_sign_in(app: FastAPI, access: Access, pages: Pages) -> None:
             COOKIE,
             access.sessions.begin(key.key_id),
             max_age=SESSION_S,
+            path=base() or "/",  # what else a proxy serves beside us is not to see it
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
@@ -54,7 +56,7 @@ def add_sign_in(app: FastAPI, access: Access, pages: Pages) -> None:
     def sign_out(request: Request) -> Response:
         access.sessions.end(session_token(request.headers.get("cookie", "")) or "")
         answer = RedirectResponse(SIGN_IN, 303)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+        answer.delete_cookie(COOKIE, path=base() or "/", httponly=True, samesite="strict", secure=request.url.scheme == "https")
         return answer
 
 

@@ -94,7 +94,11 @@ def test_signing_in_works_under_it(store: Store) -> None:
             headers={"Origin": server.url},
         )
         assert signed.headers["location"] == "/tools/xray/ui/steps?name=s"
-        assert http.get("/ui/steps").status_code == 200
+        cookie, _, about = signed.headers["set-cookie"].partition(";")
+        assert "Path=/tools/xray;" in f"{about};"
+        assert http.get("/ui/steps", headers={"Cookie": cookie}).status_code == 200
+        left = http.post("/ui/sign-out", headers={"Cookie": cookie, "Origin": server.url})
+        assert "Path=/tools/xray;" in f"{left.headers['set-cookie']};"
     server.stop()
 
 
