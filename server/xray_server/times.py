@@ -8,6 +8,7 @@ from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_LAST_US: Final = 253_402_300_799_999_999  # the last microsecond of 9999: no later one can be written
 _AGO: Final = re.compile(r"(\d{1,6})(s|m|h|d|w)", re.ASCII)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 # "+" in a query means a space: a zone east of UTC that nobody escaped
@@ -17,17 +18,17 @@ _FRACTION: Final = re.compile(r"[.,](\d+)", re.ASCII)
 
 
 def iso(us: int | None) -> str | None:
-    """As in 2026-01-31T09:30:00.000250Z."""
+    """As in 2026-01-31T09:30:00.000250Z; an end of a bucket after the year 9999 is the end of that year."""
     if us is None:
         return None
-    return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
+    return (_EPOCH + timedelta(microseconds=min(us, _LAST_US))).isoformat().replace("+00:00", "Z")
 
 
 def parse_iso(text: str) -> int:
     """Microseconds since the epoch of an ISO 8601 time; a naive one means UTC.
 
     Raises:
-        ValueError: not such a time, or before 1970.
+        ValueError: not such a time, before 1970 or after 9999.
     """
     # Python 3.10 reads neither "Z" nor fractions of other than three or six digits
     shape = _FRACTION.sub(lambda found: "." + found[1][:6].ljust(6, "0"), text.strip(), count=1)
@@ -42,6 +43,8 @@ def parse_iso(text: str) -> int:
         raise ValueError("expected a time such as 2026-01-31T09:30:00Z") from None
     if us < 0:
         raise ValueError("expected a time after 1970")
+    if us > _LAST_US:  # in UTC, though written with a year of 9999
+        raise ValueError("expected a time before the year 10000")
     return us
 
 

@@ -117,6 +117,15 @@ def test_a_figure_of_each_step_is_drawn_over_time(live: Live, figure: str, words
     assert found.count('class="hit"') == 48
 
 
+def test_the_end_of_time_is_drawn_too(live: Live) -> None:
+    for path, asked in (("/ui/trends", {}), ("/ui/steps", {"pipeline": "hourly", "since": "1970-01-01"})):
+        found = live.http.get(path, params={"until": "9999-12-31T23:59:59Z", **asked})
+        assert found.status_code == 200
+        late = live.http.get(path, params={"until": "9999-12-31T23:59:59-12:00", **asked})
+        assert late.status_code == 422
+        assert "before the year 10000" in late.text
+
+
 def test_scores_and_declared_values_are_drawn_of_the_step_that_is_named(live: Live) -> None:
     scores = page(live, "/ui/trends", figure="score", step=HOSTILE)
     assert len(re.findall(r"<bdi>(rejected|accepted)</bdi>", scores)) == 2
