@@ -39,7 +39,9 @@ def test_an_end_after_the_year_9999_is_written_as_the_end_of_that_year() -> None
     assert iso(END_OF_9999_US + DAY_US) == "9999-12-31T23:59:59.999999Z"
 
 
-@pytest.mark.parametrize("text", ["", "now", "1969-12-31T23:59:59Z", "2026-13-01", "10000-01-01", "9999-12-31T23:59:59-12:00", "5x", "-1h"])
+@pytest.mark.parametrize(
+    "text", ["", "now", "1969-12-31T23:59:59Z", "2026-13-01", "10000-01-01", "9999-12-31T23:59:59-12:00", "5x", "-1h"]
+)
 def test_what_is_no_time_is_refused_with_what_is_expected(text: str) -> None:
     with pytest.raises(ValueError, match="expected a time"):
         parse_time(text, 0)

@@ -56,7 +56,9 @@ def add_sign_in(app: FastAPI, access: Access, pages: Pages) -> None:
     def sign_out(request: Request) -> Response:
         access.sessions.end(session_token(request.headers.get("cookie", "")) or "")
         answer = RedirectResponse(SIGN_IN, 303)
-        answer.delete_cookie(COOKIE, path=base() or "/", httponly=True, samesite="strict", secure=request.url.scheme == "https")
+        answer.delete_cookie(
+            COOKIE, path=base() or "/", httponly=True, samesite="strict", secure=request.url.scheme == "https"
+        )
         return answer
 
 
