@@ -11,6 +11,7 @@ import operator
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -24,8 +25,8 @@ from xray_core.capture.columns import hash_all
 from xray_core.model import HASH_MODULUS
 from xray_core.objects import form
 from xray_core.objects.fingerprint import fingerprint
-from xray_core.objects.structure import view
-from xray_core.safety import guard
+from xray_core.objects.structure import known_size, library_of, view
+from xray_core.safety import guard, swallow
 from xray_core.verdicts import sum64
 
 MAX_COLUMNS: Final = 64
@@ -34,6 +35,9 @@ FEW_COLUMNS: Final = 20
 _FEW_FORMS: Final = 5_000  # cells, whose form is that of the value as it is; of more, column by column
 MAX_CELLS: Final = 4_000_000  # read for one set, however long that may take
 MAX_CELLS_WITHOUT_NUMPY: Final = 100_000  # a fifth of a second; the flights example's 2.4 million took six
+MAX_NESTED: Final = (
+    100_000  # values inside of values, as of embeddings: a quarter of a second; a column of more is omitted
+)
 _CHUNK: Final = 1 << 13  # values read between two looks at the clock
 _CHUNK_OF_OTHERS: Final = 1 << 8  # of values that are neither numbers nor texts
 # What a value costs at least, its sums included: what cannot be done in time is not begun.
@@ -46,6 +50,7 @@ _MASK: Final = HASH_MODULUS - 1
 _NULL: Final = 0x6E756C6C6E756C6C
 _K1, _K2, _K3 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB  # splitmix64 (Steele, Lea, Flood 2014)
 _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+_CONTAINERS: Final = frozenset({list, tuple, dict, set, frozenset})
 _TEXT_SEED: Final = 1
 _EXACT: Final = 1 << 53
 _MANY: Final = 128  # rows from which numpy pays
@@ -101,6 +106,9 @@ def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> Read:
             columns[name] = _column(values, tick, few=few)
         except OverBudgetError:
             omitted += 1
+        except Exception as error:  # noqa: BLE001  # a column that cannot be read costs that column
+            omitted += 1
+            swallow("reading a column of items", error)
     return Read(columns, omitted, form.UNKNOWN if omitted else _form_of(found))
 
 
@@ -164,6 +172,8 @@ def _column(values: Any, tick: Tick, *, few: bool) -> Column:
     texts = set(map(type, plain)) == {str}
     hashes = array("Q")
     size = _CHUNK if texts else _CHUNK_OF_OTHERS
+    if not texts and _nested_in(plain) > MAX_NESTED:
+        raise OverBudgetError
     for at in range(0, len(plain), size):
         if not few:
             tick()
@@ -175,6 +185,26 @@ def _column(values: Any, tick: Tick, *, few: bool) -> Column:
     if texts:
         return Column(hashes, None, 0)
     return Column(hashes, None, sum(each == _NULL for each in hashes))
+
+
+def _nested_in(values: Sequence[Any]) -> int:
+    """How many values are in some values: as many as their sizes tell, or as three of them hold, whichever is more."""
+    if not any(kind in _CONTAINERS or library_of(kind) is not None for kind in set(map(type, values))):
+        return 0
+    three = [_held_in(values[place]) for place in (0, len(values) // 2, -1)]
+    return max(len(values) * max(three), sum(known_size(value) or 0 for value in values))
+
+
+def _held_in(value: Any) -> int:
+    held, waiting = 0, [value]
+    while waiting and held <= MAX_NESTED:  # also of one that holds itself
+        each = waiting.pop()
+        if type(each) in _CONTAINERS:
+            held += len(each)
+            waiting.extend(each.values() if type(each) is dict else each)
+        elif type(each) not in _PLAIN:
+            held += known_size(each) or 0
+    return held
 
 
 def _numbers(values: Any) -> array[float] | None:
@@ -225,7 +255,7 @@ def _hash(value: Any, tick: Tick) -> int:
     Raises:
         OverBudgetError: it cannot be read whole, or not in time: nothing is known of its column then.
     """
-    if value is None or value != value:
+    if reading.is_null(value) or (type(value) is Decimal and value.is_nan()):
         return _NULL
     if type(value) is str:
         return xxhash.xxh3_64_intdigest(value.encode("utf-8", "surrogatepass"), _TEXT_SEED)

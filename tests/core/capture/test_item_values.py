@@ -9,6 +9,7 @@ import enum
 import math
 import random
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +21,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.core.capturing import Captured
 from xray_core import XRay
-from xray_core.capture import item_values
+from xray_core.capture import collections, item_values
+from xray_core.capture.budget import no_tick
 from xray_core.testing import capture
 
 ROWS = [{"id": f"i{n}", "price": n * 1.5, "stock": n, "city": "RU"[n % 2] * 3} for n in range(60)]
@@ -129,3 +132,62 @@ def test_rows_without_an_id_are_left_out_and_counted() -> None:
     some = told([*ROWS[:5], {"id": None, "price": 1.0, "stock": 1, "city": "x"}])
     assert (some["n"], some["nulls"], some["distinct"]) == (6, 1, 5)
     assert some["rows"] == told(ROWS[:5])["rows"]
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [lambda n: np.full(4, n), lambda n: pd.Series([n] * 4), lambda n: pl.Series([n] * 4), lambda n: [float(n)] * 4],
+)
+def test_arrays_in_a_field_are_values_like_any_other(vector: Callable[[int], Any]) -> None:
+    """As the embeddings of documents: nothing was known of the items of a step that had any."""
+    captured = Captured()
+    rows = [{"id": n, "vector": vector(n), "price": n} for n in range(5)]
+    with captured.run() as run:
+        with run.step("given") as step:
+            step.set_input_items(rows, key="id")
+        for name, came_out in (("same", rows), ("changed", [{**row, "vector": vector(9)} for row in rows])):
+            with run.step(name) as step:
+                step.observe_inputs({"rows": rows})
+                step.observe_output(came_out)
+    sets = {name: captured.step(name)["items"] for name in ("given", "same", "changed")}
+    sums = {name: [each[side]["columns"] for side in ("in", "out") if side in each] for name, each in sets.items()}
+    assert list(sums["given"][0]) == ["vector", "price"]
+    assert sums["same"][0] == sums["same"][1]
+    assert sums["changed"][0]["vector"] != sums["changed"][1]["vector"]
+    assert sums["changed"][0]["price"] == sums["changed"][1]["price"]
+
+
+def test_what_is_nested_in_items_given_in_code_costs_no_seconds_and_is_said_to_be_not_read() -> None:
+    looped: list[Any] = []
+    looped.append(looped)
+    captured = Captured()
+    rows = [
+        {
+            "id": n,
+            "price": n,
+            "vector": [0.5] * 1_500,
+            "array": np.full(1_500, 0.5),
+            "lines": [{"a": each, "b": {"c": [each] * 20}} for each in range(9)],
+            "loop": looped,
+        }
+        for n in range(2_000)
+    ]
+    with captured.run() as run, run.step("s") as step:
+        began_s = time.process_time()
+        step.set_input_items(rows, key="id")
+        took_s = time.process_time() - began_s
+    seen = captured.step("s")["items"]["in"]
+    assert (list(seen["columns"]), seen["columns_omitted"]) == (["price"], 4)
+    assert took_s < 2
+
+
+@pytest.mark.swallows
+def test_a_column_that_cannot_be_read_costs_that_column_alone() -> None:
+    class Column:
+        def __len__(self) -> int:
+            raise RuntimeError("no size")
+
+    found = collections.find(pd.DataFrame({"id": [1, 2], "price": [1.0, 2.0]}))
+    assert found is not None
+    read = item_values.read(found._replace(held={**found.held, "price": Column()}, fields=("id", "price")), no_tick)
+    assert (list(read.columns), read.omitted) == (["id"], 1)
