@@ -9,8 +9,6 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any, Final
 
-from rich.markup import escape
-
 from xray_core.capture.context import inherited_ids
 from xray_core.cli import delivering, redaction, render
 from xray_core.errors import ApiError, ConfigurationError
@@ -163,7 +161,7 @@ def _check_store(arguments: argparse.Namespace) -> int:
         print(json.dumps(found, indent=2))
     else:
         for problem in found["problems"] or ["sound"]:
-            render.console().print(f"{escape(found['location'])}: {escape(problem)}")
+            render.console().print(f"{render.safe(found['location'])}: {render.safe(problem)}")
     return 1 if found["problems"] else 0
 
 
@@ -171,9 +169,9 @@ def _show_report(report: dict[str, Any]) -> None:
     out = render.console()
 
     def line(good: bool, text: str, todo: str | None = None) -> None:
-        out.print(f"{'[green]ok [/]' if good else '[yellow]!  [/]'} {escape(text)}", soft_wrap=True)
+        out.print(f"{'[green]ok [/]' if good else '[yellow]!  [/]'} {render.safe(text)}", soft_wrap=True)
         if todo:
-            out.print(f"    {escape(todo)}", soft_wrap=True)
+            out.print(f"    {render.safe(todo)}", soft_wrap=True)
 
     line(True, f"xray {report['xray']} on Python {report['python']}")
     server, spool = report["server"], report["spool"]

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich.markup import escape
-
 from xray_core.cli import render
 from xray_core.errors import ConfigurationError
 from xray_core.objects.redaction import Redactor
@@ -39,8 +37,10 @@ def show(file: str, *, as_json: bool) -> int:
         return 0
     out = render.console()
     for each in found:
-        out.print(f"{escape(each.where)}  [yellow]{escape(each.rule)}[/] ({each.chars} characters)", soft_wrap=True)
-        out.print(f"    {escape(each.text)}", soft_wrap=True)
+        out.print(
+            f"{render.safe(each.where)}  [yellow]{render.safe(each.rule)}[/] ({each.chars} characters)", soft_wrap=True
+        )
+        out.print(f"    {render.safe(each.text)}", soft_wrap=True)
     out.print(f"{len(found)} would be masked" if found else "nothing would be masked", soft_wrap=True)
     return 0
 

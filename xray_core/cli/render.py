@@ -77,12 +77,13 @@ def run(answer: Mapping[str, Any], *, each: bool = False) -> None:
     out = console()
     steps = answer["steps"] if each else grouped(answer["steps"])
     out.print(
-        f"[bold]{escape(str(answer.get('pipeline') or '?'))}[/]  {_markup_status(answer['status'])}  "
-        f"{ago(answer.get('started_at'))}  {took(answer.get('duration_ms'))}  [dim]{escape(answer['run_id'])}[/]"
+        f"[bold]{safe(answer.get('pipeline') or '?')}[/]  {_markup_status(answer['status'])}  "
+        f"{ago(answer.get('started_at'))}  {took(answer.get('duration_ms'))}  [dim]{safe(answer['run_id'])}[/]"
     )
     if answer.get("error"):
         error = answer["error"]
-        out.print(f"[red]{escape(str(error.get('type')))}: {escape(str(error.get('message')))}[/]")
+        message = "\n".join(map(safe, str(error.get("message")).splitlines()))
+        out.print(f"[red]{safe(error.get('type'))}: {message}[/]")
     largest = max((_widest(step["ledger"]) for step in steps), default=0)
     table = new_table("step", "", "in", "out", "", "why the others fell")
     for step in steps:
@@ -103,11 +104,11 @@ def run(answer: Mapping[str, Any], *, each: bool = False) -> None:
             if flag == "unaccounted":
                 n = step["ledger"]["unaccounted"]
                 what = f"{plural(n, 'item')} went in and nothing says what became of {'it' if n == 1 else 'them'}"
-                out.print(f"[yellow]{escape(step['name'])}: {what}[/]")
+                out.print(f"[yellow]{safe(step['name'])}: {what}[/]")
             elif flag == "contradiction":
-                out.print(f"[yellow]{escape(step['name'])}: the counts given and the verdicts contradict each other[/]")
+                out.print(f"[yellow]{safe(step['name'])}: the counts given and the verdicts contradict each other[/]")
         for what, n in (step.get("dropped") or {}).items():
-            out.print(f"[yellow]{escape(step['name'])}: {n} x {escape(what)} could not be kept[/]")
+            out.print(f"[yellow]{safe(step['name'])}: {n} x {safe(what)} could not be kept[/]")
     for what, n in (answer.get("dropped") or {}).items():
         out.print(plain(what if what.startswith("refused: ") else f"{n} x {what} could not be kept"), style="yellow")
     for missed in uncaptured(
@@ -244,7 +245,7 @@ def ago(moment: str | None) -> str:
     try:
         then = datetime.fromisoformat(moment.replace("Z", "+00:00"))
     except ValueError:
-        return escape(moment)
+        return safe(moment)
     seconds = (datetime.now(timezone.utc) - then).total_seconds()
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:
@@ -278,7 +279,7 @@ def new_table(*headings: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     numbers = {"in", "out", "took", "steps", "flagged", "rejected", "score", "rank", "value", "limit", "weight"}
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
+        table.add_column(plain(heading), justify="right" if heading in numbers else "left", overflow="fold")
     return table
 
 
@@ -287,13 +288,18 @@ def plain(text: str) -> Text:
     return Text("".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text)))
 
 
+def safe(text: object) -> str:
+    """As `plain`, for text within markup: it steers neither."""
+    return escape(plain(str(text)).plain)
+
+
 def _status(status: str) -> Text:
     return Text(status, _STATUS.get(status, ""))
 
 
 def _markup_status(status: str) -> str:
     colour = _STATUS.get(status)
-    return f"[{colour}]{status}[/]" if colour else escape(status)
+    return f"[{colour}]{status}[/]" if colour else safe(status)
 
 
 def _bar(ledger: Mapping[str, Any], largest: int) -> Text:
@@ -418,4 +424,4 @@ def _is_number(value: Any) -> bool:
 def more(answer: Mapping[str, Any]) -> None:
     """How to go on, where there is a next page."""
     if answer.get("next_cursor"):
-        console().print(f"[dim]there are more: --cursor {escape(str(answer['next_cursor']))}[/]")
+        console().print(f"[dim]there are more: --cursor {safe(answer['next_cursor'])}[/]")

@@ -109,15 +109,24 @@ def test_exit_code_2_for_bad_usage_names_the_parameter(capsys: pytest.CaptureFix
 def test_hostile_text_cannot_steer_the_terminal(
     api_url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    client = XRay("hostile", api_url=api_url, spool_dir=str(tmp_path))
-    with client.run() as run, run.step("\x1b[2J[red]step[/]") as step:
-        step.reject("a", "\x1b]0;title\x07[bold]")
+    client = XRay("hostile\x1b[2J", api_url=api_url, spool_dir=str(tmp_path))
+    with pytest.raises(ValueError, match="two"), client.run() as run, run.step("\x1b[2J[red]step[/]") as step:
+        step.set_input_count(5)
+        step.set_output_count(1)
+        step.accept_many(["a", "b"])
+        step.reject("[/c]", "\x1b]0;title\x07[bold]")
+        raise ValueError("two\n\x1b[2Jlines")
     assert client.flush(10)
     client.close()
-    assert main(["show", "last", "--pipeline", "hostile"]) == 0
+    assert main(["show", run.run_id]) == 0
     shown = capsys.readouterr().out
     assert "\x1b[2J" not in shown
+    assert "hostile\\x1b[2J" in shown
     assert "[red]step[/]" in shown
+    assert "ValueError: two\n\\x1b[2Jlines" in shown
+    assert "contradict each other" in shown
+    main(["why", "[/c]", "--over", "\x1b[2J", "--run", run.run_id])
+    assert "\x1b[2J" not in capsys.readouterr().out
 
 
 def test_doctor_says_what_works(capsys: pytest.CaptureFixture[str]) -> None:
