@@ -144,8 +144,10 @@ def _hold(token: Token, task: TaskAttempt | None) -> Held | None:
         of_task = client.attach_task_run(token.run_id, token.pipeline, within=token.step_id, task=task)
         held = _held[key] = _held_in(client, of_task, token)
     _held.move_to_end(key)
-    if len(_held) > _MAX_HELD and not next(iter(_held.values())).inside:
-        _held.popitem(last=False)
+    if len(_held) > _MAX_HELD:
+        oldest = next((each for each, other in _held.items() if not other.inside and other is not held), None)
+        if oldest is not None:
+            del _held[oldest]
     held.inside += 1
     if isinstance(held.step, TaskStep):
         held.step.resume_task()

@@ -7,6 +7,7 @@ handler of the program raises, as time limits do: it may come while X-Ray is at 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -49,6 +50,16 @@ def swallow(site: str, error: Exception) -> None:
         pass
     if on_swallow is not None:
         on_swallow(site, error)
+
+
+def _after_fork_in_child() -> None:
+    """What the parent swallowed is the parent's; it is logged once all the same."""
+    for site in list(swallowed):
+        swallowed[site] = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def reraise_interrupt(error: Exception) -> None:

@@ -264,7 +264,7 @@ class XRay:
             )
 
     def _client_record(self) -> dict[str, Any]:
-        counters = {f"swallowed: {site}"[:200]: n for site, n in list(swallowed.items())[:50]}
+        counters = {f"swallowed: {site}"[:200]: n for site, n in list(swallowed.items())[:50] if n}
         return {
             "kind": "client",
             "v": 1,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -81,3 +83,20 @@ def test_what_ends_a_program_always_passes(stop: type[BaseException]) -> None:
     with pytest.raises(stop), guard("here"):
         raise stop
     assert safety.swallowed == {}
+
+
+def test_a_forked_child_begins_to_count_anew_and_logs_nothing_twice() -> None:
+    program = """
+import os, sys
+from xray_core import safety
+safety.swallow("here", ValueError("bad"))
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+else:
+    safety.swallow("here", ValueError("bad"))
+print(safety.swallowed, flush=True)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.splitlines() == ["{'here': 1}"] * 2
+    assert ran.stderr.count("here failed") == 1

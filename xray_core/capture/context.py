@@ -159,7 +159,8 @@ def current_step_or_none() -> Step | None:
 def carry(function: Callable[P, T]) -> Callable[P, T]:
     """`function`, bound to the current run and step wherever it is called: `Thread(target=carry(work))`.
 
-    May be called many times and from many threads at once; each call runs in a copy of the context of this moment.
+    May be called many times and from many threads at once; each call runs in a copy of the context of this moment. Not for
+    coroutine functions: what they return runs where it is awaited, and asyncio's tasks carry the step by themselves.
     """
     context = copy_context()
 

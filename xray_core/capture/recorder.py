@@ -302,6 +302,7 @@ class Recorder:
     def after_fork_in_child(self) -> None:
         """Everything open starts a part of this process, without what the parent has not yet written."""
         self.part = _part_name()
+        self.counters = {}  # the parent's losses are the parent's
         self.late.reset_after_fork()
         for thing in list(self.open_things):
             try:

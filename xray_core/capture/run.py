@@ -344,6 +344,7 @@ class Run:
         self._process = self._recorder.part
         self.part = self._recorder.next_part()
         self._values.input = self._values.output = None
+        self._values.dropped = {}  # of several parts these add up
         self.attached()
 
     def attached(self) -> Run:

@@ -24,6 +24,7 @@ from xray_core import XRay, current_step, wire
 from xray_core.capture.recorder import divert
 from xray_core.capture.run import Run
 from xray_core.capture.step import Step
+from xray_core.merge import merge_run
 from xray_core.model import new_id
 from xray_core.transport.memory import MemoryTransport
 
@@ -227,3 +228,18 @@ def test_row_32_a_step_handed_down_by_the_environment_again_and_again_keeps_all_
 @pytest.mark.timeout(600)
 def test_row_32_holds_in_a_thousand_histories(live: Live) -> None:
     _hold(live, examples=1_000)
+
+
+def test_what_a_parent_lost_is_not_told_by_its_child_once_more() -> None:
+    captured = Captured()
+    with captured.run() as run:
+        for n in range(103):
+            run.set_metadata(str(n), n)
+        captured.recorder.lost("after_the_end", 2)
+        captured.recorder.snapshot_open()
+        captured.recorder.after_fork_in_child()
+        run.set_metadata("of the child", 1)
+        captured.recorder.snapshot_open()
+    parts = {record["part"]: record for record in captured.of_kind("run")}
+    assert merge_run(parts.values())["dropped"] == {"metadata": 4}
+    assert captured.recorder.counters == {}
