@@ -27,6 +27,8 @@ _MAX_CHARS: Final = 1_000  # of an error in the log
 swallowed: dict[str, int] = {}
 # Tests set this to see what would have been swallowed; see `xray_core.testing`.
 on_swallow: Callable[[str, Exception], None] | None = None
+# Masks the secrets in what is logged; `objects.redaction` puts its own rules here.
+mask: Callable[[str], str] = str
 
 
 def swallow(site: str, error: Exception) -> None:
@@ -42,9 +44,9 @@ def swallow(site: str, error: Exception) -> None:
         if first:
             log.warning(
                 "X-Ray: %s failed (%s: %s); the pipeline goes on, this is logged once. `xray doctor` says more.",
-                _loggable(site),
+                loggable(site),
                 type(error).__name__,
-                _loggable(error),
+                loggable(error),
             )
     except Exception:  # noqa: BLE001  # a hostile __str__ or a broken log handler: nothing more can be logged
         pass
@@ -91,9 +93,9 @@ def _is_of_handler(frame: FrameType) -> bool:
     return False
 
 
-def _loggable(what: object) -> str:
-    """Bounded, and without half a character, which no handler can write."""
-    return str(what)[:_MAX_CHARS].encode("utf-8", "backslashreplace").decode()
+def loggable(what: object) -> str:
+    """Bounded, without secrets, and without half a character, which no handler can write."""
+    return mask(str(what)[: 2 * _MAX_CHARS])[:_MAX_CHARS].encode("utf-8", "backslashreplace").decode()
 
 
 def guarded(site: str, default: Any = None) -> Callable[[Callable[P, T]], Callable[P, T]]:

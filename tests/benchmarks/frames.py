@@ -23,7 +23,7 @@ def main() -> None:
     import polars as pl
     import pyarrow as pa
 
-    from xray_core.capture.columns import hash_ids
+    from xray_core.capture.columns import hash_all, read_ids
 
     flights = [flight._asdict() for flight in all_flights()]
     n = len(flights)
@@ -78,8 +78,8 @@ def main() -> None:
             "reject_many, list of str": in_step(lambda step: step.reject_many(ids, "x")),
             "reject_many, list of int": in_step(lambda step: step.reject_many(numbers, "x")),
             "reject_many, with details": in_step(lambda step: step.reject_many(ids, "x", frame[details])),
-            "hash_ids, polars text": lambda: hash_ids(polars["id"]),
-            "hash_ids, list of str": lambda: hash_ids(ids),
+            "hash_all, polars text": lambda: hash_all(read_ids(polars["id"]).texts),
+            "hash_all, list of str": lambda: hash_all(read_ids(ids).texts),
         },
         rounds=ROUNDS,
     )

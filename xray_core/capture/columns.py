@@ -61,15 +61,6 @@ def hash_all(texts: Iterable[bytes], seed: int = 0) -> array[int]:
     return array("Q", map(xxh3, texts, repeat(seed)) if seed else map(xxh3, texts))
 
 
-def hash_ids(items: Any, key: str | Sequence[str] | None = None) -> array[int]:
-    """The 64-bit fingerprints of the ids of a column, a list or a frame, in order; rows without an id are left out.
-
-    Raises:
-        NotIdsError: as `read_ids` does.
-    """
-    return hash_all(read_ids(items, key).texts)
-
-
 def read_ids(items: Any, key: str | Sequence[str] | None = None) -> Ids:
     """The ids of `items`; see `id_columns` for what those may be, and what it raises."""
     return ids_in(id_columns(items, key))

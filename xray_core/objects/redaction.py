@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import xxhash
 
+from xray_core import safety
 from xray_core.objects import card_numbers, secret_hints
 from xray_core.objects.secret_contexts import CONTEXTS
 from xray_core.objects.secret_formats import FORMATS
@@ -282,6 +283,9 @@ class Redactor:
             return True
         # "unexpected token: end of file" is prose; "token: 8c7f" is not
         return len(value) >= _LONG_VALUE_CHARS or any(map(str.isdigit, value)) or " " in value
+
+
+safety.mask = Redactor().text
 
 
 def _span_of_secret(match: re.Match[str]) -> tuple[int, int]:

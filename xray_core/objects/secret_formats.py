@@ -30,7 +30,6 @@ class Format(NamedTuple):
 
 
 _URL_SAFE: Final = r"[A-Za-z0-9_-]"
-_ALNUM: Final = r"[A-Za-z0-9]"
 _GITHUB: Final = "https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github#githubs-token-formats"
 _GITLAB: Final = "https://docs.gitlab.com/security/tokens/#token-prefixes"
 _AWS: Final = "https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-unique-ids"

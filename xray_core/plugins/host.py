@@ -16,7 +16,7 @@ from typing import Any, Final
 import pluggy
 
 from xray_core.plugins import hookspecs
-from xray_core.safety import log, swallow
+from xray_core.safety import log, loggable, swallow
 
 GROUP: Final = "xray.plugins"
 
@@ -77,7 +77,7 @@ class PluginHost:
         except Exception as error:  # noqa: BLE001
             if self._manager.has_plugin(name):
                 self._manager.unregister(name=name)
-            log.warning("X-Ray: plugin %r from %s is left out: %s", name, source, error)
+            log.warning("X-Ray: plugin %r from %s is left out: %s", name, source, loggable(error))
             self.states[name] = PluginState(name, source, problem=str(error))
             return False
         hooks = tuple(sorted(caller.name for caller in self._manager.get_hookcallers(plugin) or ()))
@@ -167,7 +167,11 @@ class PluginHost:
             plugin = entry.load()
         except Exception as error:  # noqa: BLE001
             log.warning(
-                "X-Ray: plugin %r from %s cannot be loaded: %s: %s", entry.name, source, type(error).__name__, error
+                "X-Ray: plugin %r from %s cannot be loaded: %s: %s",
+                entry.name,
+                source,
+                type(error).__name__,
+                loggable(error),
             )
             self.states[entry.name] = PluginState(entry.name, source, problem=f"{type(error).__name__}: {error}")
             return

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.core.capturing import Captured
+from tests.core.objects import made_up_secrets
 from xray_core import Origin, TaskAttempt, XRay, hookimpl
 from xray_core.capture.sampling import BottomKSampler
 from xray_core.plugins import hookspecs
@@ -363,3 +364,14 @@ def test_two_plugins_of_one_class_are_both_called_and_one_that_is_given_twice_on
     assert memory.of_kind("run")[-1]["input"] == "*** *** gamma"
     assert [state.problem for state in client.plugins.states.values() if state.name.startswith("Masks")] == [None, None]
     assert plugins[0].calls == plugins[1].calls
+
+
+@pytest.mark.swallows
+def test_what_is_logged_of_a_plugins_error_holds_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(run: Any) -> None:
+        raise RuntimeError(f"postgres://ana:hunter2secret@db/x refused {made_up_secrets.secret(0)}")
+
+    with Captured(hooks=_host(_plugin(xray_run_started=broken))).run():
+        pass
+    (said,) = [record.getMessage() for record in caplog.records if "xray_run_started" in record.getMessage()]
+    assert "postgres://ana:[redacted]@db/x refused [redacted]" in said

@@ -90,7 +90,7 @@ def _shared(arguments: Mapping[str, Sequence[Candidate]], result: Sequence[Candi
     ]
     if not pairs:
         return None
-    came_out, came_in, name = max(pairs, key=lambda pair: _fit(*pair))
+    came_out, came_in, name = max(pairs, key=lambda pair: _fit(pair[0], pair[1]))
     if _is_expansion(came_in, came_out, result, arguments[name]):
         return None
     own = best(arguments[name])
@@ -112,7 +112,7 @@ def _speak_of_the_same(came_in: Candidate, came_out: Candidate) -> bool:
     return shared >= _MOST * smaller
 
 
-def _fit(came_out: Candidate, came_in: Candidate, name: str) -> tuple[float, ...]:
+def _fit(came_out: Candidate, came_in: Candidate) -> tuple[float, ...]:
     """Unique in the result first: a join of orders and customers is about orders."""
     covered = came_in.different.shared(came_out.different) / max(1, came_out.different.n)
     return (came_out.unique, came_in.unique, round(covered, 3), came_out.share, came_in.share, -came_out.rank)
