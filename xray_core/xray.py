@@ -82,7 +82,7 @@ class XRay:
             on_dropped=self.plugins.records_dropped,
             on_tick=self._tick,
             on_send=self._settle,
-            client_record=self._client_record,
+            client_record=self._client_record if self.settings.enabled else None,
         )
         self._recorder = Recorder(
             self.settings,
@@ -214,6 +214,8 @@ class XRay:
     @guarded("flush", default=False)
     def flush(self, timeout_s: float | None = None) -> bool:
         """Write down what is open and wait until the server has confirmed everything; whether it has in time."""
+        if not self.settings.enabled:
+            return True
         self._tick()
         return self._delivery.flush(_seconds(timeout_s))
 

@@ -216,6 +216,52 @@ def test_a_step_inside_of_a_decorated_generator_stays_its_own_between_two_items(
         assert _final(memory, "step", name)["counts"] == {"accepted": 1}
 
 
+def test_static_methods_and_class_methods_may_be_decorated_inside_or_outside(
+    xray: XRay, memory: MemoryTransport
+) -> None:
+    class Judge:
+        limit = 3
+
+        @xray.step
+        @staticmethod
+        def outside(n: int) -> int:
+            return n
+
+        @staticmethod
+        @xray.step
+        def inside(n: int) -> int:
+            return n
+
+        @xray.step("of_class", step_type="filter")
+        @classmethod
+        def of_class(cls, n: int) -> int:
+            return n * cls.limit
+
+    with xray.run():
+        assert [Judge.outside(1), Judge().outside(1), Judge.inside(1), Judge.of_class(2), Judge().of_class(2)] == [
+            1,
+            1,
+            1,
+            6,
+            6,
+        ]
+    assert xray.flush(5)
+    names = [record["name"] for record in memory.of_kind("step") if record["status"] == "completed"]
+    assert sorted(names) == ["inside", "of_class", "of_class", "outside", "outside"]
+
+
+def test_a_client_that_is_switched_off_starts_nothing_and_sends_nothing(tmp_path: Path) -> None:
+    memory = MemoryTransport()
+    client = XRay("p", transport=memory, spool_dir=tmp_path / "spool", enabled=False, offline_mode="strict")
+    with client.run(input=1) as run, run.step("s") as step:
+        step.reject("a", "r")
+    assert client.flush(5)
+    assert not client._delivery._started
+    client.close(5)
+    assert memory.records == []
+    assert not (tmp_path / "spool").exists()
+
+
 def test_a_decorated_generator_called_with_wrong_arguments_is_a_step_that_failed(
     xray: XRay, memory: MemoryTransport
 ) -> None:

@@ -20,6 +20,8 @@ from xray_core.safety import swallow
 
 def step_around(function: Callable[..., Any], name: str | None, step_type: str | None, options: dict[str, Any]) -> Any:
     """`function` with a step around each call; see the module. One that does not bear being looked at is returned as it is."""
+    if isinstance(function, (staticmethod, classmethod)):  # the decorators the other way round
+        return type(function)(step_around(function.__func__, name, step_type, options))
     try:
         return _around(function, name, step_type, options)
     except Exception as error:  # noqa: BLE001  # its __getattr__, say
