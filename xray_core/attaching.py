@@ -204,7 +204,7 @@ def _client_of(token: Token) -> XRay:
     if key not in _clients:
         _clients[key] = XRay(token.pipeline, **_arguments(token.settings, os.environ))
         while len(_clients) > _MAX_CLIENTS:
-            _clients.popitem(last=False)
+            _clients.popitem(last=False)[1].close(0)  # its threads; what it still captures waits on disk, or is flushed
     return _clients[key]
 
 

@@ -219,6 +219,27 @@ def test_a_carried_function_runs_in_the_step_and_survives_pickling(captured: Cap
     assert [each.get("task") for each in captured.records if each["kind"] == "step"][1] == "completed"
 
 
+def test_clients_made_for_tokens_are_bounded_and_one_that_makes_room_for_another_is_closed(captured: Captured) -> None:
+    tokens = []
+    for n in range(20):
+        xray = XRay("p", sample_rate=n / 1_000)
+        with xray.run() as run, run.step("judge") as step:
+            tokens.append(step.token())
+        xray.close(0)
+    made = []
+    for token in tokens:
+        with attach(token) as step:
+            made.append(attaching._client_of(read_token(token)))
+            step.reject("a", "late")
+    assert [client._closed for client in made] == [True] * 4 + [False] * 16
+    with attach(tokens[0]) as step:
+        step.reject("b", "late")
+    assert len(attaching._clients) == 16
+    assert captured.ledger("judge", captured.run_ids[0]).rejected == 2
+    while attaching._clients:
+        attaching._clients.popitem()[1].close(0)
+
+
 def test_an_iterator_is_in_the_step_while_it_makes_its_items_and_its_user_is_not(captured: Captured) -> None:
     def judged(items: list[str]) -> Iterator[str]:
         for item in items:
