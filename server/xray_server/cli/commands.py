@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from typing import Any
@@ -48,7 +49,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--rate-per-key",
         metavar="N",
-        type=float,
+        type=_rate,
         default=200.0,
         help="requests a second that one key may make, on average; 0: no limit (default: %(default)g)",
     )
@@ -109,6 +110,16 @@ def _workers(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 64:
         raise argparse.ArgumentTypeError("a number of processes, from 1 to 64")
     return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 <= rate < math.inf:
+        raise argparse.ArgumentTypeError("a number of requests a second, 0 or more")
+    return rate
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import xxhash
 
 from xray_server.read.item_list import ItemFilter, name_of, steps_of
+from xray_server.records.schema import MAX_COUNT
 from xray_server.store import StepFilter, Store, StoredStep
 
 Json = dict[str, Any]
@@ -168,7 +169,8 @@ def _items(samples: Iterable[Mapping[str, Any]], reason: str | None) -> Iterator
         half = (
             xxhash.xxh3_64_intdigest(sample["item_id"].encode(), 7) & 1
         )  # by the item: the same one in many runs is in one half
-        yield Item(fields, rejected, sample["weight"] if sample["weight"] is not None else 1.0, half)
+        weight = 1.0 if sample["weight"] is None else min(max(0.0, sample["weight"]), MAX_COUNT)
+        yield Item(fields, rejected, weight, half)  # within what a count may be: squares of them add up
 
 
 def _fields(items: Sequence[Item]) -> tuple[set[str], set[str]]:

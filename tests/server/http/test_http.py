@@ -224,3 +224,10 @@ def test_a_record_that_is_refused_is_named_by_its_run_and_sending_it_again_chang
     assert (run["status"], run["steps"]) == ("completed", [])
     page = http.get("/ui/runs/r1").text
     assert "A record was refused: step filter" in page
+
+
+@pytest.mark.parametrize("rate", ["nan", "-1", "inf", "many"])
+def test_a_rate_that_is_none_is_refused_at_start_up(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", f"--rate-per-key={rate}", "--host", "192.0.2.1"])
+    assert "a number of requests a second, 0 or more" in capsys.readouterr().err

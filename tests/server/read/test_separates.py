@@ -137,3 +137,20 @@ def test_the_command_and_the_client_ask_over_many_runs(
     assert "samples; not a cause" in shown
     with Client(live.url) as client:
         assert client.separates("slots of it", reason="another")["rules"] == []
+
+
+def test_a_weight_that_no_client_would_send_is_no_error(store: Store) -> None:
+    captured = Captured(capture="full")
+    with captured.run("checkout", run_id="r") as run, run.step("slots") as step:
+        for place, item in enumerate(items(600)):
+            if item["express"]:
+                step.reject(f"i{place}", "no_slot", item)
+            else:
+                step.accept(f"i{place}", details=item)
+    sent = captured.sink.records
+    for record in sent:
+        for place, sample in enumerate(record.get("samples", ())):
+            sample["weight"] = (1e308, -1.0)[place % 2]
+    records = [decode_record(json.dumps(record).encode()) for record in sent]
+    assert store.write([Batch(records, "default", 1)]) == [{}]
+    assert "express=True" in rules(store)
