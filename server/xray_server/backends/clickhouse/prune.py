@@ -104,8 +104,11 @@ def _runs(shard: Shard, order: Prune, week: int, names: Sequence[tuple[str, str]
 
 
 def _lists(shard: Shard, order: Prune) -> int:
-    """Drop the days of lists and sums that lie wholly before the limit."""
-    removed = 0
+    """Drop the days of lists and sums that lie wholly before the limit, and the client processes not heard of since."""
+    unheard = bind("received_us < ?", order.before_us)
+    ((removed,),) = shard.rows(f"SELECT count() FROM client WHERE {unheard}")  # noqa: S608
+    if removed:
+        shard.nodes[0].command(f"DELETE FROM client WHERE {unheard}")  # noqa: S608
     for table in ("listed", "hourly", "hourly_deleted"):
         for (partition,) in shard.rows(
             bind(
@@ -115,7 +118,7 @@ def _lists(shard: Shard, order: Prune) -> int:
         ):
             if (int(partition) + 1) * WEEK_US <= order.before_us:
                 removed += _drop(shard, table, int(partition))
-    return removed
+    return int(removed)
 
 
 def _clear_samples(shard: Shard, week: int) -> int:

@@ -69,7 +69,7 @@ def _drop_weeks(db: Connection[Any], order: Prune) -> int:
 
 
 def _runs_without_week(db: Connection[Any], order: Prune, limit: int) -> tuple[int, str | None]:
-    """Remove the runs whose steps went with their week, and the sums of those hours."""
+    """Remove the runs whose steps went with their week, the sums of those hours, and who was not heard of since."""
     last = partitions.week_bounds(_first_kept(order))[0]
     with db.transaction():
         runs = [
@@ -79,9 +79,14 @@ def _runs_without_week(db: Connection[Any], order: Prune, limit: int) -> tuple[i
             ).fetchall()
         ]
         removed = _forget_runs(db, runs)
+        more = bool(runs)
         if not runs:
-            removed += _sums(db, order, min(order.before_us, (last >> partitions.KEY_BITS) * partitions.DAY_US))
-    return removed, "again" if runs else None
+            clients = _clients(db, order, limit)
+            more = clients >= limit
+            removed += clients + _sums(
+                db, order, min(order.before_us, (last >> partitions.KEY_BITS) * partitions.DAY_US)
+            )
+    return removed, "again" if more else None
 
 
 def _rows(db: Connection[Any], order: Prune, cursor: str | None, limit: int) -> tuple[int, str | None]:
@@ -148,6 +153,15 @@ def _sums(db: Connection[Any], order: Prune, before_us: int) -> int:
         db.execute(f"DELETE FROM {table} WHERE hour < %s {scope}", values).rowcount  # noqa: S608
         for table in ("rollup", "rollup_reason")
     )
+
+
+def _clients(db: Connection[Any], order: Prune, limit: int) -> int:
+    """Forget the client processes, at most `limit`, that nobody heard of since before anything that is kept."""
+    return db.execute(
+        "DELETE FROM client WHERE (project, part) IN "
+        "(SELECT project, part FROM client WHERE received_us < %s LIMIT %s FOR UPDATE SKIP LOCKED)",
+        (order.before_us, limit),
+    ).rowcount
 
 
 def check(db: PostgresDatabase) -> list[str]:

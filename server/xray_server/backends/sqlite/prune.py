@@ -36,14 +36,18 @@ def prune(db: sqlite3.Connection, order: Prune, cursor: str | None, limit: int) 
             removed += _ledgers_of(db, [run[2] for run in runs], limit)
             finished = removed < limit
         if not runs and order.kind == "ledgers":
-            removed += _sums(db, order, project)
+            clients = _clients(db, order, project, limit)
+            finished = clients < limit
+            removed += clients + _sums(db, order, project)
         db.execute("COMMIT")
     except BaseException:  # whatever ends it, no transaction may stay open and hold the writer
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+    if not finished:
+        return removed, f"{project}.{at_us}.{pk}"
     if runs:
-        return removed, ".".join(map(str, runs[-1])) if finished else f"{project}.{at_us}.{pk}"
+        return removed, ".".join(map(str, runs[-1]))
     following = db.execute("SELECT min(id) FROM project WHERE id > ?", (project,)).fetchone()[0]
     if following is not None:
         return removed, f"{following}.{order.from_us}.0"
@@ -170,6 +174,17 @@ def _sums(db: sqlite3.Connection, order: Prune, project: int) -> int:
         db.execute(f"DELETE FROM {table} WHERE project = ? AND hour < ? {scope}", (*values, *names)).rowcount  # noqa: S608
         for table in ("rollup", "rollup_reason")
     )
+
+
+def _clients(db: sqlite3.Connection, order: Prune, project: int, limit: int) -> int:
+    """Forget the client processes, at most `limit`, that nobody heard of since before anything that is kept."""
+    if not order.nobody_keeps_longer:
+        return 0
+    return db.execute(
+        "DELETE FROM client WHERE project = ? AND part IN "
+        "(SELECT part FROM client WHERE project = ? AND received_us < ? LIMIT ?)",
+        (project, project, order.before_us, limit),
+    ).rowcount
 
 
 def _forget_chunks(db: sqlite3.Connection) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from xray_server.errors import TransferError
 from xray_server.records.schema import (
+    ClientRecord,
     Record,
     RunRecord,
     Sample,
@@ -111,6 +112,22 @@ def test_pruning_in_the_smallest_steps_comes_to_the_same(aged: Store) -> None:
     assert kept(aged, "p") == {0: "lvd", 1: "lvd", 5: "lvd"}
     assert kept(aged, "q") == {0: "lvd", 1: "lvd", 5: "lv", 20: "lv", 40: "lv", 100: "lv"}
     assert aged.check() == []
+
+
+def test_client_processes_are_forgotten_once_nobody_keeps_anything_of_their_time(aged: Store) -> None:
+    """A program that a timer starts leaves one with each start, with the name of its host."""
+    for days in (40, 20):
+        at_us = NOW_US - days * DAY_US
+        assert aged.write([Batch([ClientRecord(v=1, part=f"c{days}-{n}", host="h") for n in range(3)], PROJECT, at_us)])
+    for words, left in ((["30d", "q:90d"], 6), (["details=1d"], 6), (["30d"], 3)):
+        for order in parse_policy(words).orders(NOW_US):
+            cursor: str | None = None
+            for _ in range(500):
+                _, cursor = aged.prune(order, cursor=cursor, limit=2)
+                if cursor is None:
+                    break
+        assert len(aged.clients(PROJECT, limit=10)) == left
+    assert {client.part[:3] for client in aged.clients(PROJECT, limit=10)} == {"c20"}
 
 
 def test_a_run_that_was_pruned_can_come_again(aged: Store) -> None:
