@@ -145,7 +145,7 @@ def _everything_is_taken(live: Live, data: st.DataObject) -> None:
         name = draw(st.sampled_from(sorted(calls)))
         positional, optional = _arguments(draw, calls[name])
         result = getattr(thing, name)(*positional, **optional)
-        if isinstance(result, Step) and len(things) < 6:
+        if isinstance(result, Step):  # each is closed: of one that is left open the server says that it runs
             things.append(result.open())
         if draw(st.integers(0, 3)) == 0:
             captured.recorder.snapshot_open()
