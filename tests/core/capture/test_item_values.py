@@ -5,12 +5,16 @@ Tests item_values.py and given_items.py.
 
 from __future__ import annotations
 
+import datetime
 import enum
 import math
 import random
 import sys
 import time
+import uuid
 from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +29,7 @@ from tests.core.capturing import Captured
 from xray_core import XRay
 from xray_core.capture import collections, item_values
 from xray_core.capture.budget import no_tick
+from xray_core.objects.fingerprint import fingerprint
 from xray_core.testing import capture
 
 ROWS = [{"id": f"i{n}", "price": n * 1.5, "stock": n, "city": "RU"[n % 2] * 3} for n in range(60)]
@@ -191,3 +196,25 @@ def test_a_column_that_cannot_be_read_costs_that_column_alone() -> None:
     assert found is not None
     read = item_values.read(found._replace(held={**found.held, "price": Column()}, fields=("id", "price")), no_tick)
     assert (list(read.columns), read.omitted) == (["id"], 1)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_a_column_of_times_is_read_as_its_times_are_one_by_one(unit: str) -> None:
+    random_numbers = np.random.default_rng(7)
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    seconds = random_numbers.integers(-9_000_000_000, 9_000_000_000, 600) * per_second
+    moments = (seconds + random_numbers.choice([0, per_second // 2, per_second // 3, 1 % per_second], 600)).astype(
+        f"M8[{unit}]"
+    )
+    moments[::17] = np.datetime64("NaT")
+    frame = pd.DataFrame({"id": range(600), "at": pd.Series(moments)})
+    rows = [{"id": n, "at": None if each is pd.NaT else each} for n, each in enumerate(frame["at"].tolist())]
+    assert told(frame)["columns"] == told(rows)["columns"]
+    assert told(frame)["columns"]["at"]["nulls"] == 36
+
+
+def test_values_with_a_text_have_the_hash_of_their_fingerprint() -> None:
+    zone = datetime.timezone.utc
+    for value in (datetime.datetime(2020, 1, 1, 3, tzinfo=zone), datetime.date(2020, 1, 1), uuid.uuid4(), Fraction(1, 3),
+                  datetime.timedelta(3), Path("/a"), 3 + 4j, pd.Period("2020"), np.datetime64("2020-01-01")):  # fmt: skip
+        assert item_values._hash(value, no_tick) == int(fingerprint(value)["exact"], 16)
