@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import types
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -265,7 +266,11 @@ def _frame(frame: Any, kind: type) -> Collection | None:
         held, size = _pandas_columns(frame), int(frame.shape[0])
     else:
         size = int(frame.num_rows if hasattr(kind, "num_rows") else frame.shape[0])
-        held = FrameColumns(frame, [name for name in columns.names_of(frame)[:MAX_FIELDS] if type(name) is str])
+        names = columns.names_of(frame)[:MAX_FIELDS]
+        several = {
+            name for name, n in Counter(names).items() if n > 1
+        }  # pyarrow has such, and refuses to say which is meant
+        held = FrameColumns(frame, [name for name in names if type(name) is str and name not in several])
     return None if held is None else Collection("frame", size, tuple(held), held)
 
 

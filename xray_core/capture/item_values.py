@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 import xxhash
 
+from xray_core.bounds import name_text
 from xray_core.capture import columns as reading
 from xray_core.capture.budget import OverBudgetError, Tick
 from xray_core.capture.collections import Collection
@@ -151,7 +152,7 @@ def summed(given: Read, ids: array[int], rows: Sequence[int] | None, key: Sequen
     if rows is not None:
         values = {name: _of_rows(column, rows) for name, column in values.items()}
     mixes = _mixes(values, ids)
-    columns = _sums_of(values, ids, mixes)
+    columns = {name_text(name): sums for name, sums in _sums_of(values, ids, mixes).items()}
     if given.omitted:  # the sum over rows is of whole rows
         return {"columns": columns, "columns_omitted": given.omitted}
     whole = f"{sum64(_mixed(ids, _added(mixes, len(ids)))):016x}"

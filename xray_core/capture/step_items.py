@@ -227,7 +227,8 @@ class StepItems:
 
         Args:
             decision: what was decided, as in "select_best".
-            selected: an item id, or several as a list, column or frame; None when nothing was good enough.
+            selected: an item id, or several as a list, column or frame, or a mapping as among the alternatives; None when
+                nothing was good enough.
             reason: a short code for why.
             score: of the selected item; or the name of the field or column that holds each one's score.
             alternatives: the others, best first: a list or column of item ids, (id, score) pairs, or mappings with `item_id`

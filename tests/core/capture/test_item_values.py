@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 from tests.core.capturing import Captured
 from xray_core import XRay
+from xray_core.bounds import name_text
 from xray_core.capture import collections, item_values
 from xray_core.capture.budget import no_tick
 from xray_core.objects.fingerprint import fingerprint
@@ -218,3 +219,19 @@ def test_values_with_a_text_have_the_hash_of_their_fingerprint() -> None:
     for value in (datetime.datetime(2020, 1, 1, 3, tzinfo=zone), datetime.date(2020, 1, 1), uuid.uuid4(), Fraction(1, 3),
                   datetime.timedelta(3), Path("/a"), 3 + 4j, pd.Period("2020"), np.datetime64("2020-01-01")):  # fmt: skip
         assert item_values._hash(value, no_tick) == int(fingerprint(value)["exact"], 16)
+
+
+def test_names_of_fields_are_kept_as_text_that_can_be_written() -> None:
+    long = "n" * 10_000
+    seen = told([{"id": n, "\ud800": n, long: n} for n in range(3)])
+    assert list(seen["columns"]) == ["\\ud800", name_text(long)]
+
+
+def test_a_table_with_two_columns_of_one_name_is_known_by_the_others() -> None:
+    table = pa.table([[1, 2], [1.0, 2.0], [3.0, 4.0], ["a", "b"]], names=["id", "price", "price", "city"])
+    captured = Captured()
+    with captured.run() as run, run.step("s") as step:
+        step.observe_inputs({"rows": table})
+        step.observe_output(table)
+    seen = captured.step("s")["items"]["out"]
+    assert (seen["key"], seen["n"], list(seen["columns"])) == ("id", 2, ["city"])
