@@ -244,6 +244,8 @@ class Step(StepValues):
 
     def open(self) -> Step:
         """Write down that the step has begun. `with` does this; adapters call it, and `close`, themselves."""
+        if self._head.ended_us is not UNSET:
+            return self
         try:
             recorder = self._recorder
             if self._process is not recorder.part:

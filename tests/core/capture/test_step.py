@@ -457,3 +457,17 @@ def _flush_at_line(number: int, step: Step) -> bool:
     finally:
         sys.settrace(before)
     return left < 0
+
+
+def test_a_step_that_is_entered_again_after_its_end_stays_as_it_ended_and_is_let_go_of() -> None:
+    captured = Captured()
+    with captured.run() as run:
+        step = run.step("s")
+        for item in ("a", "b"):
+            with step:
+                step.reject(item, "r")
+        assert not current_step()
+        captured.recorder.snapshot_open()
+        assert step not in captured.recorder.open_things
+    assert captured.step("s")["counts"] == {"rejected": 1}
+    assert captured.recorder.counters == {"after_the_end": 1}
