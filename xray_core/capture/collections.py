@@ -242,17 +242,17 @@ def is_namedtuple(kind: type) -> bool:
 class FrameColumns(Mapping[str, Any]):
     """The columns of a frame by name, taken out of it when they are asked for: of a wide one that takes milliseconds."""
 
-    __slots__ = ("_frame", "_index", "_names")
+    __slots__ = ("_index", "_names", "frame")
 
     def __init__(self, frame: Any, names: Sequence[str], index: str | None = None) -> None:
-        self._frame = frame
+        self.frame = frame
         self._index = index  # what the index of a frame of pandas is called
         self._names = dict.fromkeys(names)
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._names:
             raise KeyError(name)
-        return self._frame.index if name == self._index else self._frame[name]
+        return self.frame.index if name == self._index else self.frame[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

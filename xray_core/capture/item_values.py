@@ -21,12 +21,13 @@ import xxhash
 from xray_core.bounds import name_text
 from xray_core.capture import columns as reading
 from xray_core.capture.budget import OverBudgetError, Tick
-from xray_core.capture.collections import Collection
+from xray_core.capture.collections import Collection, FrameColumns
 from xray_core.capture.columns import hash_all
 from xray_core.model import HASH_MODULUS
 from xray_core.objects import form
 from xray_core.objects.fingerprint import fingerprint
-from xray_core.objects.structure import known_size, library_of, view
+from xray_core.objects.fingerprint import plain as as_builtin
+from xray_core.objects.structure import known_size, library_of, unshown, view
 from xray_core.safety import guard, swallow
 from xray_core.verdicts import sum64
 
@@ -118,7 +119,9 @@ def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> Read:
 def _form_of(found: Collection) -> str:
     """Of a frame by its columns; of records by the types in each field, the first of many being looked at for their order."""
     if found.kind != "records" or found.readers is None or found.size * len(found.fields) <= _FEW_FORMS:
-        return form.form(found.held)
+        return form.form(found.held.frame if isinstance(found.held, FrameColumns) else found.held)
+    if found.held and unshown(found.held[0]):
+        return form.UNKNOWN
     with guard("the form of items"):
         tokens = [type(found.held).__name__, *map(str, found.fields)]
         if all(type(each) is dict for each in found.held):
@@ -273,10 +276,12 @@ def _numbers(values: Any) -> array[float] | None:
 
 
 def _plain(value: Any) -> Any:
-    """A text, number or null of a library, an enum or a subclass as the built-in one; anything else as it is."""
+    """A text, number or null of a library, a Decimal, an enum or a subclass as the built-in one; anything else as it is."""
     kind = type(value)
     if kind in _PLAIN:
         return value
+    if kind is Decimal:
+        return as_builtin(value)
     seen = view(value, 0)
     return seen.value if seen.kind == "atom" else value
 

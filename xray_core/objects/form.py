@@ -6,18 +6,18 @@ these apart, so two values prove that a step was given the same only where their
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import xxhash
 
 from xray_core.objects.fingerprint import fingerprint
-from xray_core.objects.structure import library_of, type_name, view
+from xray_core.objects.structure import library_of, reader_of_unshown, type_name, view
 from xray_core.safety import reraise_interrupt
 
 UNKNOWN: Final = ""  # of what could not be looked at, or not whole: never equal to another
 _MAX_NODES: Final = 20_000
+_MAX_CELLS: Final = 100_000  # of columns of objects, of which types alone are looked at: 30 ns each
 _MAX_DEPTH: Final = 32
 _PLAIN: Final[Mapping[type, str]] = {str: "s", int: "i", float: "f", bool: "b", type(None): "n"}
 _DICTS: Final = frozenset({dict})
@@ -52,41 +52,17 @@ def kinds_of(values: Sequence[Any]) -> str:
     return "".join([_PLAIN.get(type(each)) or f"<{type_name(type(each))}>" for each in values])
 
 
-def of_frame(frame: Any) -> list[str]:
-    """The columns of a frame with their types, and the index of one of pandas.
-
-    Raises:
-        Exception: it cannot be told.
-    """
-    if hasattr(frame, "dtypes"):  # pandas and polars
-        kinds = [str(each) for each in frame.dtypes]
-    elif hasattr(frame, "schema"):  # pyarrow
-        kinds = [str(each.type) for each in frame.schema]
-    else:
-        raise _UnknownError
-    names = frame.column_names if hasattr(frame, "column_names") else frame.columns
-    told = [type(frame).__name__, *chain.from_iterable(zip(map(str, names), kinds))]
-    return told + _of_index(frame.index) if library_of(type(frame)) == "pandas" else told
-
-
-def _of_index(index: Any) -> list[str]:
-    if type(index).__name__ == "RangeIndex":
-        return [f"{index.start}:{index.stop}:{index.step}"]
-    made = fingerprint(index)
-    if made["partial"]:
-        raise _UnknownError
-    return [str(index.dtype), str(made["exact"])]
-
-
 def _name(kind: type) -> str:
     return _PLAIN.get(kind) or type_name(kind)
 
 
 class _Walk:
-    __slots__ = ("nodes", "tokens")
+    __slots__ = ("cells", "nodes", "tokens", "unshown")
 
     def __init__(self) -> None:
         self.nodes = _MAX_NODES
+        self.cells = _MAX_CELLS
+        self.unshown: dict[int, Callable[[Any], list[tuple[str, Any]]]] = {}  # by type, which the value keeps alive
         self.tokens: list[str] = []
 
     def visit(self, value: Any, depth: int) -> None:
@@ -139,10 +115,16 @@ class _Walk:
     def _other(self, value: Any, depth: int) -> None:
         kind = type(value)
         if library_of(kind) is not None and not isinstance(value, (int, float, str)):
-            self.tokens += self._of_library(value)
+            self._of_library(value)
             return
         seen = view(value, self.nodes)
         self.tokens.append(type_name(kind))
+        read = self.unshown.get(id(kind))
+        if read is None:
+            read = self.unshown[id(kind)] = reader_of_unshown(kind)
+        for name, each in read(value):
+            self.tokens.append(name)
+            self._label(each)
         if seen.kind in ("atom", "text"):
             return
         if seen.kind == "map":
@@ -154,8 +136,69 @@ class _Walk:
         elif kind not in (bytes, bytearray):
             raise _UnknownError
 
-    def _of_library(self, value: Any) -> list[str]:
+    def _of_library(self, value: Any) -> None:
         if hasattr(value, "columns") or hasattr(value, "schema"):
-            return of_frame(value)
-        told = [type_name(type(value)), str(getattr(value, "dtype", None) or getattr(value, "type", ""))]
-        return told + _of_index(value.index) if hasattr(value, "index") and hasattr(value.index, "dtype") else told
+            self._frame(value)
+            return
+        self.tokens += [type_name(type(value)), self._dtype(value)]
+        if hasattr(value, "flags") and hasattr(value.flags, "c_contiguous"):
+            self.tokens.append(str(value.flags.c_contiguous))
+        if hasattr(value, "index") and hasattr(value.index, "dtype"):
+            self._index(value.index)
+        self._label([getattr(value, name, None) for name in ("name", "attrs")])
+
+    def _frame(self, frame: Any) -> None:
+        """The columns with their names and types, and the index of one of pandas."""
+        names = list(frame.column_names if hasattr(type(frame), "column_names") else frame.columns)
+        self.tokens.append(type(frame).__name__)
+        self._label([*names, getattr(getattr(frame, "schema", None), "metadata", None)])
+        is_pandas = library_of(type(frame)) == "pandas"
+        for place, name in enumerate(names):
+            self.tokens.append(self._dtype(frame.iloc[:, place] if is_pandas else frame[name]))
+        if is_pandas:
+            self._label([*frame.columns.names, frame.attrs])
+            self._index(frame.index)
+
+    def _index(self, index: Any) -> None:
+        self._label(list(index.names))
+        if type(index).__name__ == "RangeIndex":
+            self.tokens.append(f"{index.start}:{index.stop}:{index.step}")
+        else:
+            self.tokens += [self._dtype(index), _print(index)]
+
+    def _label(self, label: Any) -> None:
+        self.visit(label, 1)
+        self.tokens.append(_print(label))
+
+    def _dtype(self, column: Any) -> str:
+        """The type of a column, of categories with their order; of objects that of each."""
+        dtype: Any = getattr(column, "dtype", None)
+        told = str(dtype if dtype is not None else getattr(column, "type", ""))
+        kind = told.lower()
+        if kind == "category":
+            return f"{told}{dtype.ordered}{self._dtype(dtype.categories)}{_print(dtype.categories)}"
+        if kind.startswith("enum"):
+            return told + _print(dtype.categories)
+        if kind.startswith(("categorical", "dictionary")) or (kind == "object" and told != kind):
+            raise _UnknownError  # the order of its categories is not told, or polars holds what it does not know
+        if kind == "object":
+            self._objects(column)
+        return told
+
+    def _objects(self, column: Any) -> None:
+        values = column.tolist()
+        self.cells -= len(values)
+        if self.cells < 0:
+            raise _UnknownError
+        kinds = set(map(type, values))
+        if kinds <= _PLAIN.keys():
+            self.tokens.append(kinds_of(values))
+        else:
+            self._sequence(values, 1)
+
+
+def _print(values: Any) -> str:
+    made = fingerprint(values)
+    if made["partial"]:
+        raise _UnknownError
+    return str(made["exact"])

@@ -16,7 +16,7 @@ import pathlib
 import types
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, Literal, NamedTuple
 
@@ -35,6 +35,8 @@ _PANDAS_SCALARS: Final = frozenset({"NAType", "Period", "Interval"})
 _MODEL_MARKS: Final = frozenset({"__pydantic_fields__", "model_fields", "__fields__"})  # the last is pydantic 1's
 _SECRET_CLASSES: Final = frozenset({"SecretStr", "SecretBytes", "Secret", "SecretBase", "SecretField"})
 _DATA_OBJECTS: Final = _MODEL_MARKS | {"__dataclass_fields__", "__attrs_attrs__", "_sa_class_manager"}
+_NO_VALUES: Final = frozenset({"_sa_instance_state"})  # what a library keeps of its own in an instance
+_OF_PYTHON: Final = 1 << 9  # the flag of classes that are made by a class statement (Py_TPFLAGS_HEAPTYPE)
 _ARRAY_MODULES: Final = frozenset({"numpy", "pandas", "polars", "pyarrow"})
 
 
@@ -201,6 +203,61 @@ def _array(value: Any, kind: type, limit: int, name: str) -> View:
     return View("opaque", dict(about), size or 0, name)
 
 
+def unshown(value: Any) -> list[tuple[str, Any]]:
+    """What an object stores beside what `view` shows; see `reader_of_unshown`."""
+    return reader_of_unshown(type(value))(value)
+
+
+def reader_of_unshown(kind: type) -> Callable[[Any], list[tuple[str, Any]]]:
+    """How to read what instances store beside what `view` shows: private attributes, those of a subclass of a builtin, the
+    bound of a deque, what a defaultdict makes for a missing key, the name of a zone.
+    """
+    if kind is deque:
+        return lambda value: [("maxlen", value.maxlen)]
+    if kind is defaultdict:
+        return lambda value: [("default_factory", _named_by_type(value.default_factory))]
+    mro = type.__dict__["__mro__"].__get__(kind)
+    clock = next((base for base in (datetime.datetime, datetime.time) if base in mro), None)
+    if clock is not None:
+        return lambda value: [("tzinfo", _zone_of(clock.__dict__["tzinfo"].__get__(value)))]
+    made = [base for base in mro if base.__flags__ & _OF_PYTHON]
+    if enum.Enum in mro or not (made or BaseException in mro):
+        return lambda _: []
+    shown = is_data_object(kind)
+    slotted = [base for base in made if types.MemberDescriptorType in set(map(type, base.__dict__.values()))]
+
+    def read(value: Any) -> list[tuple[str, Any]]:
+        stored = _instance_dict(value, mro) or {}
+        found = [(name, each) for name, each in stored.items() if type(name) is str]
+        for base in slotted:
+            found += _in_slots(value, base)
+        return [(name, each) for name, each in found if (name.startswith("_") or not shown) and name not in _NO_VALUES]
+
+    return read
+
+
+def _zone_of(zone: Any) -> str | None:
+    """A zone by its class and name: another one with the same offset today has another in summer."""
+    if zone is None:
+        return None
+    names = {"zoneinfo": "key", "pytz": "zone"}
+    name = names.get(_root(type(zone)))
+    return f"{type_name(type(zone))} {getattr(zone, name, None) if name else ''}"
+
+
+def _named_by_type(value: Any) -> Any:
+    return type_name(value) if isinstance(value, type) else value
+
+
+def _in_slots(value: Any, base: type) -> Iterator[tuple[str, Any]]:
+    for name, descriptor in base.__dict__.items():
+        if type(descriptor) is types.MemberDescriptorType:
+            try:
+                yield name, descriptor.__get__(value, base)
+            except AttributeError:  # never set
+                continue
+
+
 def is_data_object(kind: type) -> bool:
     """Whether instances are read by their stored fields: dataclasses, pydantic models, attrs classes, ORM rows. An unknown
     class may hold sockets, locks or half the heap.
@@ -221,12 +278,7 @@ def _fields(value: Any, mro: Sequence[type], limit: int, name: str) -> View:
     if stored is not None:
         pairs.extend((k, v) for k, v in list(stored.items()) if type(k) is str and not k.startswith("_"))
     for base in mro:
-        for attribute, descriptor in base.__dict__.items():
-            if type(descriptor) is types.MemberDescriptorType and not attribute.startswith("_"):
-                try:
-                    pairs.append((attribute, descriptor.__get__(value, base)))
-                except AttributeError:
-                    continue
+        pairs.extend((k, v) for k, v in _in_slots(value, base) if not k.startswith("_"))
     return View("map", pairs[:limit], len(pairs), name)
 
 

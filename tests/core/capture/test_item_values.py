@@ -13,6 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,8 @@ def test_numbers_are_equal_by_value_and_text_by_its_characters() -> None:
 
     other = [{**row, "stock": np.float32(row["stock"]), "city": City(row["city"])} for row in ROWS]  # type: ignore[arg-type]
     assert told(other)["rows"] == told(ROWS)["rows"]
+    exact = [{**row, "price": Decimal(str(row["price"]))} for row in ROWS]
+    assert told(exact)["rows"] == told(pd.DataFrame(exact))["rows"] == told(ROWS)["rows"]
     assert told([{"id": 1, "x": 0.0, "y": math.nan}])["rows"] == told([{"id": "1", "x": -0.0, "y": None}])["rows"]
 
 

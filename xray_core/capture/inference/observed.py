@@ -73,7 +73,7 @@ class Observed:
         self._arguments: dict[str, Any] = {}
         self._result: Any = None
         self._outputs: list[Any] = []
-        self._values: dict[str, item_values.Read] = {}
+        self._values: dict[str, tuple[str, item_values.Read]] = {}  # by argument, with the kind that it was read as
         self._lazy: dict[str, str] = {}  # arguments that are not read, and their types
         self._unread: list[Collection] = []  # for which there was no time
 
@@ -125,7 +125,7 @@ class Observed:
             return
         found = found_in.find(value, nested=False)
         if found is not None and found.size * len(found.fields) <= MAX_CELLS_AT_ONCE:
-            self._values[name] = item_values.read(found, self._tick)
+            self._values[name] = found.kind, item_values.read(found, self._tick)
 
     def see_result(self, value: Any, *, one_of_several: bool = False) -> None:
         """Hold what came out; of a step with several outputs, one of them."""
@@ -213,7 +213,9 @@ class Observed:
             side = side._replace(fields=self._kept.get(side.source, {}))
         elif self._fields is not None:
             side = side._replace(fields=item_fields.taken(found, self._fields))
-        values = self._values.get(side.source) if side.source is not None else None
+        kind, values = self._values.get(side.source or "", ("", None))
+        if kind != found.kind:  # read as one record, and found to hold a collection
+            values = None
         if values is None and (side.source is None or found.kind == "frame"):
             is_held_in_part = side.source is not None and type(self._arguments[side.source]) is found_in.HeldFrame
             if not is_held_in_part:

@@ -34,6 +34,10 @@ class Watch:
         with self._budget.look():
             self._observed.see_arguments(arguments)
 
+    def read_arguments(self, **arguments: Any) -> None:
+        with self._budget.look():
+            self._observed.read_arguments(arguments)
+
     def see_result(self, value: Any) -> None:
         with self._budget.look():
             self._observed.see_result(value)
@@ -161,6 +165,17 @@ def test_nothing_lazy_is_touched_and_none_of_the_programs_code_runs() -> None:
 def test_a_key_that_is_misspelled_is_refused_at_start_up(text: str) -> None:
     with pytest.raises(ConfigurationError, match="XRAY_ITEM_KEY"):
         load(environ={"XRAY_ITEM_KEY": text})
+
+
+def test_an_argument_that_holds_collections_is_not_taken_for_one_record_of_them() -> None:
+    watch = Watch()
+    given = {name: ["red", "blue", "green", "black"] for name in ("first", "second")}
+    watch.see_arguments(given=given)
+    watch.read_arguments(given=given)
+    watch.see_result(["black", "blue", "green", "red"])
+    came_in = watch.infer(1.0).related.came_in
+    assert came_in is not None
+    assert not came_in.values
 
 
 def test_what_the_user_gives_wins_over_what_is_found() -> None:
