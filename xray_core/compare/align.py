@@ -1,12 +1,13 @@
 """Which step of one run corresponds to which of the other: by name and occurrence, inside the same parent.
 
 Mapped steps correspond by map index. Of several siblings with one name those with equal inputs correspond, the rest in
-their order. Of a retried step the last attempt counts.
+their order. Of a retried step the last attempt counts, also where a loop around it tried again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -70,7 +71,7 @@ def align(a: Sequence[State], b: Sequence[State]) -> list[Pair]:
                 earlier[side].get(state["step_id"], []) if state is not None else []
                 for side, state in enumerate((pair.a, pair.b))
             )
-            pair.earlier = one[:-1], other[:-1]
+            pair.earlier = [*pair.earlier[0], *one[:-1]], [*pair.earlier[1], *other[:-1]]
         pair.upstream = list({id(up): up for up in ups}.values())
     return roots
 
@@ -143,6 +144,10 @@ def _aligned(
     sides = [children[side].get(ids[side], []) if parent is None or ids[side] is not None else [] for side in (0, 1)]
     partner = _partners(sides[0], sides[1])
     taken = {id(other) for other in partner.values()}
+    failed_before = _begun_again(sides[0], set(partner)), _begun_again(sides[1], taken)
+    for side, again in enumerate(failed_before):
+        failed = {id(state) for several in again.values() for state in several}
+        sides[side] = [state for state in sides[side] if id(state) not in failed]
     pairs: list[Pair] = []
     placed: set[int] = set()
     positions = {id(state): position for position, state in enumerate(sides[1])}
@@ -160,6 +165,7 @@ def _aligned(
     placed |= taken
     pairs += [_pair(None, only, parent) for only in sides[1] if id(only) not in placed]
     for pair in pairs:
+        pair.earlier = failed_before[0].get(id(pair.a), []), failed_before[1].get(id(pair.b), [])
         inner = (None if pair.a is None else pair.a["step_id"], None if pair.b is None else pair.b["step_id"])
         pair.children = _aligned(children, inner, pair)
     return pairs
@@ -179,21 +185,58 @@ def _partners(a: Sequence[State], b: Sequence[State]) -> dict[int, State]:
             groups.setdefault((state["name"] or "", state["map_index"]), ([], []))[side].append(state)
     partner: dict[int, State] = {}
     for ours, theirs in groups.values():
-        if len(ours) > 1 or len(theirs) > 1:
-            waiting: dict[object, list[State]] = {}
-            for state in theirs:
-                waiting.setdefault(_signature(state), []).append(state)
-            matched: set[int] = set()
-            for state in ours:
-                signature = _signature(state)
-                if signature is not None and waiting.get(signature):
-                    other = partner[id(state)] = waiting[signature].pop(0)
-                    matched |= {id(state), id(other)}
-            ours = [each for each in ours if id(each) not in matched]
-            theirs = [each for each in theirs if id(each) not in matched]
-        for state, other in zip(ours, theirs):
-            partner[id(state)] = other
+        keys = [_place] if len(ours) == len(theirs) == 1 else [_signature, _place]
+        if len(ours) != len(theirs):  # one that failed and was begun again is no partner of one that did not
+            keys = [_signature_and_end, _signature, _end, _place]
+        for key in keys:
+            ours, theirs = _matched(ours, theirs, key, partner)
     return partner
+
+
+def _begun_again(states: Sequence[State], paired: set[int]) -> dict[int, list[State]]:
+    """id(step) -> those of its name before it that failed, may have been given the same, and have no partner: a loop around
+    them tried again.
+    """
+    waiting: dict[tuple[object, object], list[State]] = {}
+    found: dict[int, list[State]] = {}
+    for state in states:
+        name = state["name"], state["map_index"]
+        if id(state) not in paired and _end(state):
+            waiting.setdefault(name, []).append(state)
+            continue
+        for failed in waiting.pop(name, []):
+            if _signature(failed) in (None, _signature(state)):
+                found.setdefault(id(state), []).append(failed)
+    return found
+
+
+def _matched(
+    ours: list[State], theirs: list[State], key: Callable[[State], object], partner: dict[int, State]
+) -> tuple[list[State], list[State]]:
+    """Make partners, in order, of those of one key; what is left of both."""
+    waiting: dict[object, deque[State]] = {}
+    for state in theirs:
+        waiting.setdefault(key(state), deque()).append(state)
+    matched: set[int] = set()
+    for state in ours:
+        known = key(state)
+        if known is not None and waiting.get(known):
+            other = partner[id(state)] = waiting[known].popleft()
+            matched |= {id(state), id(other)}
+    return ([each for each in ours if id(each) not in matched], [each for each in theirs if id(each) not in matched])
+
+
+def _place(_: State) -> object:
+    return ()
+
+
+def _end(state: State) -> object:
+    return bool(state["status"] == "failed")
+
+
+def _signature_and_end(state: State) -> object:
+    signature = _signature(state)
+    return None if signature is None else (signature, _end(state))
 
 
 def _signature(state: State) -> object:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xray_core.compare.align import Pair, align, children_first, in_order
+from xray_core.testing import capture
 
 
 def step(step_id: str, name: str, **more: Any) -> dict[str, Any]:
     fields = {
         "step_id": step_id, "name": name, "attempt": 1, "started_us": 0, "index": 0, "parent_id": None, "map_index": None,
-        "upstream": [], "input_fp": None, "items": None,
+        "upstream": [], "input_fp": None, "items": None, "status": "completed",
     }  # fmt: skip
     return {**fields, **more}
 
@@ -80,3 +82,35 @@ def test_every_step_is_in_exactly_one_pair(a: list[tuple[str, int]], b: list[tup
     forward, backward = list(in_order(roots)), list(children_first(roots))
     assert {id(pair) for pair in forward} == {id(pair) for pair in backward}
     assert all(pair.parent is None or forward.index(pair.parent) < forward.index(pair) for pair in forward)
+
+
+def told_in_code(*, pages: int, failed: dict[int, int], left_out: bool = False) -> list[tuple[str | None, str | None]]:
+    """Pages that a loop fetches, of which some fail so many times: the inputs of the pairs of steps."""
+    with capture() as result:
+        for name, fails in (("the-good", {}), ("the-bad", failed)):
+            with result.xray.run(run_id=name) as run:
+                for page in range(pages):
+                    for attempt in range(4):
+                        with suppress(TimeoutError), run.step("fetch") as step:
+                            step.set_input(page)
+                            if attempt < fails.get(page, 0):
+                                raise TimeoutError
+                            break
+                        if left_out:
+                            break
+        sides = [result._run(name).side.steps for name in ("the-good", "the-bad")]
+    found = [(pair.a, pair.b) for pair in in_order(align(*sides))]
+    return [tuple(None if each is None else f"{each['input']} {each['status']}" for each in pair) for pair in found]  # type: ignore[misc]
+
+
+def test_a_step_that_a_loop_tried_again_corresponds_by_its_last_try() -> None:
+    both = [(f"{page} completed", f"{page} completed") for page in range(3)]
+    assert told_in_code(pages=3, failed={1: 2}) == both
+    assert told_in_code(pages=3, failed={0: 1, 2: 3}) == both
+
+
+def test_a_step_that_failed_and_was_not_tried_again_corresponds_to_the_one_that_did_not() -> None:
+    assert told_in_code(pages=2, failed={1: 1}, left_out=True) == [
+        ("0 completed", "0 completed"),
+        ("1 completed", "1 failed"),
+    ]
