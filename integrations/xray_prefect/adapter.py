@@ -243,7 +243,7 @@ class Adapter:
             context.leave(attempt.tokens)
         own_id = attempt.step.step_id
         if attempt.yields is not None:
-            attempt.step.observe_output_size(attempt.yields)
+            attempt.step.observe_output_size(attempt.yields, left=error is not None)
         self._steps.pop(own_id, None)
         if error is not None and not isinstance(error, Exception | GeneratorExit):
             self._pending[own_id] = attempt.step  # Prefect calls it crashed, paused or aborted further out

@@ -221,7 +221,10 @@ def diff_sentences() -> Iterator[str]:
     yield _two_faults(masked=True)
     yield _two_faults(masked=False)
     yield _told_less()
-    yield _told_nearly()
+    yield _told_nearly(0.3, 0.1 + 0.2)
+    yield _told_nearly(0.3, 0.1 + 0.2, asked="is it above the limit of a third?")
+    yield _told_nearly(1, 1.0)
+    yield _told_in_place()
     yield _told_nothing()
     yield _told_a_path()
     yield _told_a_stream()
@@ -315,15 +318,30 @@ def _told_less() -> str:
         return result.diff("a", "b").sentence
 
 
-def _told_nearly() -> str:
+def _told_nearly(a: float, b: float, *, asked: str = "") -> str:
     with capture() as result:
-        for name, score in (("a", 0.3), ("b", 0.1 + 0.2)):
+        for name, score in (("a", a), ("b", b)):
             with result.xray.run(input=1, run_id=name) as run:
                 with run.step("load") as step:
                     step.set_output({"score": score})
                 with run.step("check") as step:
-                    step.set_input({"score": score})
-                    step.set_output("high" if score > 0.3 else "low")
+                    step.set_input(asked or {"score": score})
+                    step.set_output(f"it is {score}")
+        return result.diff("a", "b").sentence
+
+
+def _told_in_place() -> str:
+    with capture() as result:
+        for name, factor in (("a", 1.0), ("b", 1.61)):
+            rows = [{"id": item, "price": 10.0 * n} for n, item in enumerate(ITEMS)]
+            with result.xray.run(input=1, run_id=name) as run:
+                with run.step("reprice") as step:
+                    step.set_input_items(rows, key="id")
+                    rows = [{**row, "price": row["price"] * factor} for row in rows]
+                with run.step("cheap", "filter") as step:
+                    step.set_input_items(rows, key="id")
+                    for row in rows:
+                        step.accept(row["id"]) if row["price"] < 35 else step.reject(row["id"], "price_too_high")
         return result.diff("a", "b").sentence
 
 

@@ -172,7 +172,7 @@ def _end(step: Step, yielded: int, error: BaseException | None = None) -> None:
     if is_failure(error):
         step.close("failed", error=error)
     else:
-        step.observe_output_size(yielded)
+        step.observe_output_size(yielded, left=error is not None)
         step.close()
 
 

@@ -103,12 +103,16 @@ class StepValues(StepItems):
             self._see_output(value, name, took_s)
 
     @guarded("step.observe_output_size")
-    def observe_output_size(self, n: int, *, kind: str = "generator") -> None:
-        """For adapters: how many came out, where that is known without the value (a generator's yields): a size, no count."""
+    def observe_output_size(self, n: int, *, kind: str = "generator", left: bool = False) -> None:
+        """For adapters: how many came out, where that is known without the value (a generator's yields): a size, no count.
+
+        Args:
+            left: whoever took them left it early, so there may have been more.
+        """
         if self._released:
             return
         self._catch_up()
-        self._values.observe_output_size(kind, n)
+        self._values.observe_output_size(kind, n, left=left)
 
     def _puts_off(self, see: Callable[..., None], value: Any, *rest: Any) -> bool:
         """Whether nobody has to look at a value now: it is small and plain, was packed, and somebody will look later; or the step

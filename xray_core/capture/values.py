@@ -206,10 +206,10 @@ class CapturedValues:
         else:
             self._named_outputs[name] = self._observed(value, took_s)
 
-    def observe_output_size(self, kind: str, n: int) -> None:
+    def observe_output_size(self, kind: str, n: int, *, left: bool = False) -> None:
         """How many came out of what was not held: shown as a size, like that of a collection."""
         if self.output is None:
-            shown = {"$type": kind, "size": n}
+            shown = {"$type": kind, "size": n, **({"left": True} if left else {})}
             self.output = shown, {**fingerprint(shown), "partial": True}
             self.changed = True
 

@@ -7,15 +7,16 @@ value passes nothing on. What is left at the end reached the output of the run. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal
 
 from xray_core.compare import evidence, members
 from xray_core.compare.align import Pair, in_order
-from xray_core.compare.changes import file_alone, step_changes
+from xray_core.compare.changes import step_changes
 from xray_core.compare.evidence import SAME, UNKNOWN, Equality
+from xray_core.compare.hidden import hidden
 from xray_core.compare.options import DEFAULT, Options
 from xray_core.compare.stored import RunMarks, is_generated
 from xray_core.compare.types import Knowledge, Side, Source, State, StepKey
@@ -36,6 +37,7 @@ class Judged:
         reached: its difference may have reached the output of the run.
         from_run: what the runs were given explains it.
         begins: items begin in it.
+        shows_in: the later step in which its difference shows, where nothing that it put out is known to differ in value.
     """
 
     pair: Pair
@@ -48,6 +50,7 @@ class Judged:
     reached: bool = False
     from_run: bool = False
     begins: bool = False
+    shows_in: Judged | None = None
     role: Literal["origin", "consequence"] | None = None
 
     @property
@@ -193,8 +196,12 @@ class Blame:
         if judged.inputs.differs:
             reached = alive or frozenset(self._ever)
             if reached <= {_RUN}:
-                self._given_something_else(judged, from_run=_RUN in reached)
-                reached = self._take_over(judged, reached)
+                giver = self._giver(pair, before)
+                if giver is None:
+                    self._given_something_else(judged, from_run=_RUN in reached)
+                else:
+                    giver.own, giver.weak = True, giver.outputs.weak
+                reached = self._take_over(giver or judged, reached)
         known = before if judged.inputs.state == "unknown" else _weakest([judged.inputs])
         inner = self._walk(pair.children, reached, known)
         if judged.outputs.state == "same":
@@ -213,6 +220,16 @@ class Blame:
         if judged.inputs.declared:
             return _NOTHING
         return frozenset(each for each in alive if each != _RUN and "scores" in self.of[each].outputs.what)
+
+    def _giver(self, pair: Pair, before: Equality) -> Judged | None:
+        """The step around one that was given something else, if it gave that: its own input is equal, and so is what came out
+        of all inside it up to here.
+        """
+        around = None if pair.parent is None else self.of[id(pair.parent)]
+        if around is None or around.inferred or not around.outputs.differs:
+            return None
+        equal = around.inputs.state == "same" or (around.inputs.declared and not around.inputs.differs)
+        return around if equal and before.state == around.inputs.state else None
 
     def _missing(self, judged: Judged, alive: Alive) -> Alive:
         chosen = self._chosen[0 if judged.pair.a is None else 1]
@@ -292,7 +309,9 @@ class Blame:
                 each.weak and proven,
             ),
         )
-        return self._changed_before(ranked, own)
+        ranked = self._changed_before(ranked, own)
+        found = self._hidden_before(ranked)
+        return [found, *ranked] if found is not None else ranked
 
     def _changed_before(self, ranked: list[Judged], own: Sequence[Judged]) -> list[Judged]:
         """In front a step whose parameters or code changed, where nothing explains the one that would be named: that one may
@@ -302,26 +321,21 @@ class Blame:
             return ranked
         first = ranked[0]
         for each in own[: own.index(first)]:
-            if each.changed and each.outputs.differs and not each.weak and id(each.pair) not in self._undone:
+            # what is equal in value is of other types where that was given: the other explains it as well
+            if (
+                (each.changed or first.inputs.rewritten)
+                and each.outputs.differs
+                and not each.weak
+                and id(each.pair) not in self._undone
+            ):
                 return [each, *(other for other in ranked if other is not each)]
-        given_the_same = first.inputs.state == "same" and not first.inferred
-        if given_the_same or first.from_run:
-            return ranked
-        before = set(map(id, _all_upstream(first.pair))) or {
-            id(each.pair) for each in self.judged[: self.judged.index(first)]
-        }
-        near = before | set(map(id, in_order(first.pair.children)))
-        silent = [each for each in self.judged if id(each.pair) in near and self._changed_in_silence(each)]
-        return [*silent[:1], *ranked]
+        return ranked
 
-    def _changed_in_silence(self, judged: Judged) -> bool:
-        """Whether a step itself was changed, and nobody knows what it put out."""
-        around = judged.pair.parent
-        changed = set(judged.changed) - set(() if around is None else self.of[id(around)].changed)
-        if file_alone(judged.pair):
-            changed = {path for path in changed if not path.endswith(".code_version")}
-        unknown = judged.outputs.state == self.came_out(judged.pair).state == "unknown"
-        return bool(changed) and not judged.missing and unknown
+    def _hidden_before(self, ranked: Sequence[Judged]) -> Judged | None:
+        """A step whose difference shows in the one that would be named alone."""
+        if not ranked or ranked[0].changed or ranked[0].missing or ranked[0].from_run:
+            return None
+        return hidden(self, ranked[0])
 
     def _mattered(self, judged: Judged) -> bool:
         """Whether an order that may be that of a set or of threads is seen to have changed what came after."""
@@ -342,18 +356,6 @@ class Blame:
         """Whether nothing of the run came before a step, but the steps around it."""
         around = {id(each) for each in judged.pair.ancestors()}
         return all(id(each.pair) in around for each in self.judged[: self.judged.index(judged)])
-
-
-def _all_upstream(pair: Pair) -> Iterator[Pair]:
-    """The steps that one builds on, and those that these build on."""
-    seen: set[int] = set()
-    waiting = list(pair.upstream)
-    while waiting:
-        each = waiting.pop()
-        if id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            waiting += each.upstream
 
 
 def _of_runs(a: State, b: State, side: Literal["input", "output"], options: Options, marks: RunMarks) -> Equality:

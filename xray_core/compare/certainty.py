@@ -18,12 +18,14 @@ class Doubts(NamedTuple):
 
     Attributes:
         referring: steps that put out the same, which may stand for something else: a path, the name of a table.
+        close: steps that put out the same, but for the last digit, its types or its order.
     """
 
     run: Equality
     given: bool
     unknown: Sequence[str]
     referring: Sequence[str]
+    close: Sequence[str]
     differing: Sequence[str]
 
 
@@ -39,12 +41,14 @@ def doubts(blame: Blame, judged: Judged) -> Doubts:
     ):
         before, given = [], True
     inside = [blame.of[id(child)] for child in in_order(judged.pair.children)]
-    before += [each for each in inside if not _came_out_whole(blame, each)]
+    # what an inner step was given, the code around it gave
+    before += [each for each in inside if not each.inputs.differs and not _came_out_whole(blame, each)]
     return Doubts(
         run=blame.run_inputs if blame.run_inputs_told else UNKNOWN,
         given=not given,
-        unknown=[each.pair.path for each in before if not each.outputs.differs and not _same_whole(each)],
-        referring=[each.pair.path for each in before if _same_whole(each)],
+        unknown=[each.pair.path for each in before if not (each.outputs.differs or _same(each))],
+        referring=[each.pair.path for each in before if _same(each) and not each.outputs.close],
+        close=[each.pair.path for each in before if _same(each) and each.outputs.close],
         differing=[each.pair.path for each in before if each.outputs.differs],
     )
 
@@ -71,19 +75,20 @@ def _came_out_whole(blame: Blame, judged: Judged) -> bool:
     return judged.outputs.state == "unknown" or _whole(blame, judged, "output")  # one that was skipped put nothing out
 
 
-def _same_whole(judged: Judged) -> bool:
-    """Whether all of what a step put out is equal, whatever it stands for."""
-    return judged.outputs.proven and judged.outputs.declared
+def _same(judged: Judged) -> bool:
+    """Whether all of what a step put out is equal in value, whatever it stands for."""
+    known = judged.outputs.state == "same" and not judged.outputs.generated
+    return known and (judged.outputs.declared or judged.outputs.close)
 
 
 def _whole(blame: Blame, judged: Judged, side: Literal["input", "output"]) -> bool:
     """Whether one side is known to be equal in value, and by evidence that can be of all of it."""
     found = judged.inputs if side == "input" else judged.outputs
     a, b = judged.pair.a, judged.pair.b
-    if found.state != "same" or found.generated or a is None or b is None:
-        return False
-    if side == "input" and (judged.inferred or found.close or _in_another_order(a[side], b[side])):
-        return False  # a step may decide by the last digit of a number, or take the first of a dict
+    if found.state != "same" or found.generated or found.close or a is None or b is None:
+        return False  # a step may decide by the last digit of a number
+    if side == "input" and (judged.inferred or _in_another_order(a[side], b[side])):
+        return False  # or take the first of a dict
     if evidence.rows_known(a, b, side) or a[side] is None:
         return True
     if side == "output" and only_refers(a[side]):

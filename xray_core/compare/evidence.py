@@ -22,6 +22,7 @@ from xray_core.objects.form import UNKNOWN as UNKNOWN_FORM
 
 # In these the order of what comes out is the answer; in others it may be that of a set or of a thread.
 _ORDERED: Final = frozenset({"rank", "select", "retrieve", "sort"})
+_SETS: Final = {"input": "in", "output": "out"}
 
 Samples = Callable[[], tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]]
 
@@ -32,12 +33,14 @@ class Equality:
 
     Attributes:
         state: "same" in value, "same_items" (values not captured), "differs", "unknown".
-        what: what differs: "value", "items", "values", "order", "counts", "scores", "selected", "reasons", "status".
+        what: what differs: "value", "items", "values", "order", "counts", "size", "scores", "selected", "reasons",
+            "status".
         columns: the columns whose values differ.
         reordered: only the order differs; weak: and that may be the order of a set or of threads.
         generated: paths that differ as ids, times and hosts of runs do, or that hide secrets, and in nothing else.
         judged: differs only in the items that were given verdicts: they may have been lost before, or inside.
         close: equal within the tolerance, and not exactly, or written otherwise: 5 as 5.0, fields in another order.
+        rewritten: equal to the last digit, and known to be of other types or in another order.
         declared: the values given to `set_input` / `set_output`, or passed by a framework, are equal.
     """
 
@@ -48,6 +51,7 @@ class Equality:
     weak: bool = False
     generated: tuple[str, ...] = ()
     close: bool = False
+    rewritten: bool = False
     declared: bool = False
     judged: bool = False
 
@@ -80,7 +84,7 @@ def values_equal(a: State, b: State, side: Literal["input", "output"], options: 
         return UNKNOWN
     same_rules = one.get("v") == other.get("v")  # else one value may have two fingerprints
     if same_rules and one.get("exact") == other.get("exact"):
-        return Equality("same", declared=True, close=_written_otherwise(one, other))
+        return _as_written(Equality("same", declared=True), one, other)
     stored = _stored(a, b, side, options, marks)
     if stored is not None and stored.whole and not stored.changes:
         return Equality("same", generated=tuple(stored.generated), close=True, declared=not stored.generated)
@@ -99,8 +103,7 @@ def inputs_equal(a: State, b: State, options: Options, marks: RunMarks, *, begin
         begins: items begin in this step, so what it judged is what it put out.
     """
     pieces = [
-        values_equal(a, b, "input", options, marks),
-        _item_sets(a, b, "in", options),
+        *_values_and_items(a, b, "input", options, marks),
         _given_counts(a, b, "input_count"),
     ]
     if not begins:
@@ -111,9 +114,9 @@ def inputs_equal(a: State, b: State, options: Options, marks: RunMarks, *, begin
 def outputs_equal(a: State, b: State, options: Options, marks: RunMarks, samples: Samples) -> Equality:
     """What came out of a step. `samples` fetches those of both; it is called only where scores have to be compared."""
     pieces = [
-        values_equal(a, b, "output", options, marks),
-        _item_sets(a, b, "out", options),
+        *_values_and_items(a, b, "output", options, marks),
         _given_counts(a, b, "output_count"),
+        _sizes(a, b, "output"),
         _decisions(a, b),
         _orders(a, b),
     ]
@@ -131,6 +134,35 @@ def outputs_equal(a: State, b: State, options: Options, marks: RunMarks, samples
     if found.reordered and found.weak and _order_matters(a, b):
         return replace(found, weak=False)
     return found
+
+
+def _values_and_items(
+    a: State, b: State, side: Literal["input", "output"], options: Options, marks: RunMarks
+) -> list[Equality]:
+    """Of the values and of the item sets, which tell nothing of an argument beside them that was not read."""
+    values, items = values_equal(a, b, side, options, marks), _item_sets(a, b, _SETS[side], options)
+    if items.state == "same" and any(_has_copies(state, _SETS[side], values) for state in (a, b)):
+        items = replace(items, close=True)  # which of two rows of one id came first is in no sum
+    if side == "input" and values.state == "unknown" and items.state == "same" and any(map(_unread_beside, (a, b))):
+        return [Equality("same_items")]
+    return [values, items]
+
+
+def _has_copies(state: State, side: str, values: Equality) -> bool:
+    """Whether an item is in a set more than once, and the value that the set was found in is not known to be equal."""
+    held = state["items"][side]
+    return held.get("distinct") not in (None, held["n"]) and not (held.get("inferred") and values.proven)
+
+
+def _unread_beside(state: State) -> bool:
+    """Whether a step was given, beside the argument that holds its items, what could not be read whole."""
+    given, source = state["input"], state["items"]["in"].get("source")
+    if not isinstance(given, Mapping) or source not in given or not (state["input_fp"] or {}).get("partial"):
+        return False
+    return any(
+        name != source and isinstance(each, Mapping) and "$type" in each and "fp" not in each
+        for name, each in given.items()
+    )
 
 
 def _within_tolerance(pieces: Sequence[Equality]) -> list[Equality]:
@@ -158,8 +190,13 @@ def together(pieces: Sequence[Equality]) -> Equality:
     same = [each for each in pieces if each.state == "same"]
     if not same:
         return UNKNOWN
-    generated = tuple(path for each in same for path in each.generated)
-    return Equality("same", generated=generated, close=any(each.close for each in same), declared=declared)
+    return Equality(
+        "same",
+        generated=tuple(path for each in same for path in each.generated),
+        close=any(each.close for each in same),
+        rewritten=any(each.rewritten for each in same),
+        declared=declared,
+    )
 
 
 def _with_ids(pieces: list[Equality], verdicts: Equality) -> list[Equality]:
@@ -173,13 +210,13 @@ def given(state: State, side: Literal["input", "output"]) -> int | None:
     count: int | None = state[f"{side}_count"]
     if count is not None:
         return count
-    items = (state["items"] or {}).get("in" if side == "input" else "out")
+    items = (state["items"] or {}).get(_SETS[side])
     return None if items is None else int(items["n"])
 
 
 def rows_known(a: State, b: State, side: Literal["input", "output"]) -> bool:
     """Whether item sets tell the values of all that went in or came out, beside the ids."""
-    sets = [(state["items"] or {}).get("in" if side == "input" else "out") or {} for state in (a, b)]
+    sets = [(state["items"] or {}).get(_SETS[side]) or {} for state in (a, b)]
     return all(each.get("rows") is not None and not each.get("nulls") for each in sets)
 
 
@@ -234,16 +271,18 @@ def _item_sets(a: State, b: State, side: str, options: Options) -> Equality:
         "same_items" if one.get("nulls") else "same"
     )  # rows without an id are counted, what they hold is in no sum
     if one["rows"] == other["rows"]:
-        return Equality(known, close=_written_otherwise(one, other))
+        return _as_written(Equality(known), one, other)
     columns = column_difference(one, other, options.tolerance)
     if columns == ():
         return Equality(known, close=True)
     return Equality("differs", ("values",), columns or ())
 
 
-def _written_otherwise(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether equal values are of other types, or their fields in another order, or nobody knows it (`objects.form`)."""
-    return one.get("form") != other.get("form") or one.get("form") == UNKNOWN_FORM
+def _as_written(equal: Equality, one: Mapping[str, Any], other: Mapping[str, Any]) -> Equality:
+    """Equal values that may be of other types, or have their fields in another order (`objects.form`)."""
+    forms = {one.get("form"), other.get("form")}
+    unlike = len(forms) > 1
+    return replace(equal, close=unlike or UNKNOWN_FORM in forms, rewritten=unlike and not forms & {UNKNOWN_FORM, None})
 
 
 def _members(items: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -254,6 +293,19 @@ def _given_counts(a: State, b: State, name: str) -> Equality:
     """Different counts prove a difference; equal ones prove nothing."""
     one, other = a[name], b[name]
     return Equality("differs", ("counts",)) if one is not None and other is not None and one != other else UNKNOWN
+
+
+def _sizes(a: State, b: State, side: Literal["input", "output"]) -> Equality:
+    """Of what was not read, as the yields of a generator are not: other sizes prove a difference."""
+    shown = [state[side] if (state[f"{side}_fp"] or {}).get("partial") else None for state in (a, b)]
+    sizes = [_size(each) for each in shown if isinstance(each, Mapping)]
+    return Equality("differs", ("size",)) if len(set(sizes) - {None}) == 2 else UNKNOWN
+
+
+def _size(shown: Mapping[str, Any]) -> int | None:
+    """How many came out in all; None where that is not known, as of a stream that was left early."""
+    size = None if shown.get("left") else shown.get("size")
+    return size if "$type" in shown and isinstance(size, int) else None
 
 
 def _judged(a: State, b: State) -> Equality:

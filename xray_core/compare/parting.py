@@ -76,7 +76,11 @@ def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
     """Why it is not certain that the difference began there; empty where it is."""
     before = doubts(blame, first)
     reasons = []
-    if first.outputs.state == "unknown" and not first.missing and not first.inputs.differs:
+    if first.shows_in is not None and first.outputs.rewritten:
+        reasons.append(say("same_value"))
+    elif first.shows_in is not None or (
+        first.outputs.state == "unknown" and not first.missing and not first.inputs.differs
+    ):
         reasons.append(say("output_unknown"))
     elif not first.reached and blame.run_outputs.differs and any(each.reached for each in blame.origins):
         reasons.append(say("not_reached").removeprefix("; "))
@@ -84,6 +88,8 @@ def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
         reasons.append(say("before_unknown", steps=listed(before.unknown)))
     if before.referring:
         reasons.append(say("before_refers", steps=listed(before.referring)))
+    if before.close and not first.inputs.close:
+        reasons.append(say("before_close", steps=listed(before.close)))
     if before.differing:
         differs = "differs" if len(before.differing) == 1 else "differ"
         reasons.append(say("before_differs", steps=listed(before.differing), differs=differs))
@@ -141,6 +147,8 @@ def _what(first: Judged, parted: PartedAt, blame: Blame) -> str:
     words = {"same": "same_input", "same_items": "same_items", "differs": "common_items"}
     silent = first.outputs.state == "unknown"
     text = say("unknown_output" if silent else words.get(state, "unknown_input"))
+    if first.shows_in is not None:
+        text = say("rewritten" if first.outputs.rewritten else "in_place", later=first.shows_in.pair.path)
     if parted.kind == "code_changed":
         code = any(path.endswith(".code_version") for path in parted.changed)
         if code and len(parted.changed) == 1 and file_alone(first.pair):

@@ -147,8 +147,11 @@ def _sentence(
         text += say("not_reached")
     if blame.run_outputs.equal:
         text += say("same_output")
-    paths = [each["path"] for each in also if each["path"] != masked]
-    if len(paths) < len(also):
+    shown = blame.origins[0].shows_in  # it is named already
+    paths = [
+        each["path"] for each in also if each["path"] != masked and (shown is None or each["path"] != shown.pair.path)
+    ]
+    if any(each["path"] == masked for each in also):
         text += say("masked", step=masked)
     if paths:
         one = len(paths) == 1

@@ -12,7 +12,7 @@ from xray_core.compare.changes import differences, step_changes
 from xray_core.compare.columns import column_changes
 from xray_core.compare.options import Options
 from xray_core.compare.stored import RunMarks, stored_difference
-from xray_core.compare.types import Change, Source
+from xray_core.compare.types import Change, Source, State
 
 _MAX_EACH: Final = 20  # of a kind: a long list that is another one is no explanation
 _ENOUGH_SAMPLES: Final = 2  # with one value, for a detail to count as a limit
@@ -45,6 +45,7 @@ def what_changed(judged: Judged, source: Source, options: Options, marks: RunMar
         found += _values(pair, "input", options, marks)
         found += _columns(pair, "in", options)
     if judged.outputs.differs:
+        found += _ends(pair)
         if not judged.inputs.differs:  # of other items others are rejected
             found += islice(_reasons(pair), _MAX_EACH)
         found += _columns(pair, "out", options)
@@ -99,6 +100,19 @@ def _leaves(details: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str,
             yield from _leaves(value, f"{name}.{key}" if name else str(key), depth + 1)
     elif name and (details is None or isinstance(details, (str, int, float, bool, list))):
         yield name, details
+
+
+def _ends(pair: Pair) -> Iterator[Change]:
+    """That a step failed in one run, and by which error."""
+    ends = [_end_of(state) for state in (pair.a, pair.b) if state is not None]
+    if ends[0] != ends[1] and "failed" in (state["status"] for state in (pair.a, pair.b) if state is not None):
+        yield Change(path=f"steps.{pair.path}.status", a=ends[0], b=ends[1])
+
+
+def _end_of(state: State) -> str:
+    error = state["error"] or {}
+    told = ": ".join(str(error[name]) for name in ("type", "message") if error.get(name))
+    return f"{state['status']}: {told}" if told else str(state["status"])
 
 
 def _reasons(pair: Pair) -> Iterator[Change]:
