@@ -1,7 +1,7 @@
-"""Faults of other domains, in five batches: each was run once, untouched, when the one before had been mended.
+"""Faults of other domains, in six batches: each was run once, untouched, when the one before had been mended.
 
-Tests planted.py, first_batch.py, second_batch.py, third_batch.py, fourth_batch.py, fourth_controls.py, fifth_batch.py and
-fifth_controls.py.
+Tests planted.py, first_batch.py, second_batch.py, third_batch.py, fourth_batch.py, fourth_controls.py, fifth_batch.py,
+fifth_controls.py, sixth_batch.py, sixth_said.py and sixth_controls.py.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from tests.diagnosis.fourth_controls import CONTROLS, DIFFER_INSIDE
 from tests.diagnosis.planted import Planted, both, clean, verdict_of
 from tests.diagnosis.score import Record, record_control, record_fault
 from tests.diagnosis.second_batch import SECOND
+from tests.diagnosis.sixth_batch import SIXTH
+from tests.diagnosis.sixth_controls import CONTROLS_OF_SIXTH, DIFFER_INSIDE_OF_SIXTH
+from tests.diagnosis.sixth_said import SAID
 from tests.diagnosis.third_batch import THIRD
 from xray_core.compare import where_parted
 from xray_core.testing import _Source
 
 ALL = [*FIRST, *SECOND, *THIRD, *FOURTH, *CONTROLS, *FIFTH, *CONTROLS_OF_FIFTH]
+ALL += [*SIXTH, *SAID, *CONTROLS_OF_SIXTH]
 NEVER_CERTAIN = fourth_batch.NEVER_CERTAIN | fifth_batch.NEVER_CERTAIN
 
 
@@ -48,7 +52,9 @@ def test_the_fault_is_found_and_no_other_is_certain(planted: Planted, record_pro
 @pytest.mark.parametrize("planted", [each for each in ALL if not each.guilty], ids=lambda each: each.name)
 def test_where_nothing_is_wrong_nothing_is_blamed(planted: Planted, record_property: Record) -> None:
     right, diff = clean(planted)
-    if planted.name in DIFFER_INSIDE | DIFFER_INSIDE_OF_FIFTH:  # a step is named, and not for the answer
+    if (
+        planted.name in DIFFER_INSIDE | DIFFER_INSIDE_OF_FIFTH | DIFFER_INSIDE_OF_SIXTH
+    ):  # a step is named, and not for the answer
         assert diff.parted_at is not None
         right = diff.outputs_equal is True and diff.parted_at.reached_output is False
         assert "the two runs have the same output" in diff.sentence
