@@ -24,9 +24,6 @@ from xray_core import carry, current_step
 from xray_core.capture.run import Run
 
 CONTROLS_OF_SIXTH = Batch()
-DIFFER_INSIDE_OF_SIXTH = frozenset(
-    {"sums_differ_in_the_last_digit"}
-)  # of a plain number no more is kept than its fingerprint
 
 
 @CONTROLS_OF_SIXTH.control()

@@ -15,6 +15,7 @@ from xray_core.capture.budget import Budget
 from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
 from xray_core.objects import form
 from xray_core.objects.fingerprint import VERSION, fingerprint
+from xray_core.objects.near import near
 from xray_core.objects.redaction import REDACTED, learn
 from xray_core.objects.sanitize import Sanitizer, hides
 from xray_core.objects.structure import known_size, secret_in, type_name
@@ -276,15 +277,19 @@ class CapturedValues:
             for kind in ("exact", "unordered")
         }
         prints["v"] = VERSION
-        prints["form"] = form.digest(str(each.get("form")) for _, each in named.values())
+        forms = [each.get("form") or form.UNKNOWN for _, each in named.values()]
+        prints["form"] = form.UNKNOWN if form.UNKNOWN in forms else form.digest(forms)
         prints["partial"] = any(each["partial"] for _, each in named.values()) or "outputs" in self.dropped
         return self._sanitizer.clean({name: shown for name, (shown, _) in named.items()}), prints
 
 
 def _print(value: Any, tick: Callable[[float], None] | None = None) -> dict[str, Any]:
-    """The fingerprint of a value, and its form where that is whole."""
+    """The fingerprint of a value, with its form and that of its numbers rounded where it is whole."""
     made = fingerprint(value, tick)
-    return made if made["partial"] else {**made, "form": form.form(value)}
+    if made["partial"]:
+        return made
+    rounded = near(value)
+    return {**made, "form": form.form(value), **({} if rounded is None else {"near": rounded})}
 
 
 def about(value: Any, size: int | None) -> dict[str, Any]:

@@ -226,7 +226,7 @@ class Blame:
         of all inside it up to here.
         """
         around = None if pair.parent is None else self.of[id(pair.parent)]
-        if around is None or around.inferred or not around.outputs.differs:
+        if around is None or not around.outputs.differs:
             return None
         equal = around.inputs.state == "same" or (around.inputs.declared and not around.inputs.differs)
         return around if equal and before.state == around.inputs.state else None
@@ -311,7 +311,7 @@ class Blame:
         )
         ranked = self._changed_before(ranked, own)
         found = self._hidden_before(ranked)
-        return [found, *ranked] if found is not None else ranked
+        return ranked if found is None else [found, *(each for each in ranked if each is not found)]
 
     def _changed_before(self, ranked: list[Judged], own: Sequence[Judged]) -> list[Judged]:
         """In front a step whose parameters or code changed, where nothing explains the one that would be named: that one may

@@ -19,6 +19,7 @@ from xray_core.compare.types import Knowledge, State
 from xray_core.model import HASH_MODULUS, OTHER_REASONS
 from xray_core.objects import fingerprint as canonical
 from xray_core.objects.form import UNKNOWN as UNKNOWN_FORM
+from xray_core.objects.near import TOLERANCE
 
 # In these the order of what comes out is the answer; in others it may be that of a set or of a thread.
 _ORDERED: Final = frozenset({"rank", "select", "retrieve", "sort"})
@@ -85,6 +86,13 @@ def values_equal(a: State, b: State, side: Literal["input", "output"], options: 
     same_rules = one.get("v") == other.get("v")  # else one value may have two fingerprints
     if same_rules and one.get("exact") == other.get("exact"):
         return _as_written(Equality("same", declared=True), one, other)
+    if (
+        same_rules
+        and one.get("near") is not None
+        and one["near"] == other.get("near")
+        and options.tolerance >= TOLERANCE
+    ):
+        return Equality("same", close=True, declared=True)
     stored = _stored(a, b, side, options, marks)
     if stored is not None and stored.whole and not stored.changes:
         return Equality("same", generated=tuple(stored.generated), close=True, declared=not stored.generated)

@@ -26,8 +26,8 @@ def hidden(blame: Blame, first: Judged) -> Judged | None:
     if found is not None:
         found.shows_in = first
         return found
-    if first.inputs.state == "same" and not first.inferred:
-        return None  # it was given nothing that another one changed
+    if (first.inputs.state == "same" and not first.inferred) or not blame.run_outputs.differs:
+        return None  # it was given nothing that another one changed, or that matters to nobody
     near = {id(each.pair) for each in _before(blame, first)} | set(map(id, in_order(first.pair.children)))
     return next((each for each in blame.judged if id(each.pair) in near and _changed_in_silence(blame, each)), None)
 
@@ -54,14 +54,15 @@ def _all_upstream(pair: Pair) -> Iterator[Pair]:
 
 
 def _written_otherwise(blame: Blame, first: Judged) -> Judged | None:
-    """The first step that put out equal values of other types or in another order, where a later one that was given these,
-    and is not known to have changed, came out different.
+    """The first step that put out equal values of other types or in another order, where a later one that was given these, or
+    what nothing else explains, and is not known to have changed, came out different.
     """
-    if first.changed or first.missing or first.inputs.state != "same":
+    if first.changed or first.missing or not (first.inputs.state == "same" or first.inputs.differs):
         return None
     around = {id(each) for each in first.pair.ancestors()}
     told = [each for each in _before(blame, first) if id(each.pair) not in around and each.outputs.state == "same"]
-    if not first.inputs.rewritten and not (first.inferred and told and told[-1].outputs.rewritten):
+    guessed = (first.inferred or first.inputs.differs) and bool(told) and told[-1].outputs.rewritten
+    if not first.inputs.rewritten and not guessed:
         return None
     begins = [each for each in told if each.outputs.rewritten and not each.inputs.rewritten]
     inner = [each for each in begins if not any(_is_inside(other.pair, each.pair) for other in begins)]

@@ -22,7 +22,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "common_items": "items that both runs had came out differently",
     "unknown_input": "its output differs, and what went into it was not captured",
     "unknown_output": "what it put out was not captured",
-    "rewritten": "what it put out is equal, though not of the same types or not in the same order, and {later} was given it",
+    "rewritten": "what it put out is equal, though not of the same types or not in the same order, and {later} differs after it",
     "in_place": "{later} was given something else after it, and nothing tells what this step made of what both were given",
     "given_something_else": "it was given something else, which no step before it explains",
     "given_by_run": "the runs were given different inputs, and it is the first step to show that",

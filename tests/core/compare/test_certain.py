@@ -6,7 +6,7 @@ Tests compare/columns.py, options.py, parting.py, sentences.py, stored.py and wh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -55,6 +55,18 @@ def deduplicated(items: list[Item], bucket: float) -> Made:
     return list(seen.values()), fell
 
 
+def written(items: list[Item], as_floats: float) -> Made:
+    """The same values of another type."""
+    return [{**item, "price": float(item["price"]) if as_floats else item["price"]} for item in items], []
+
+
+def spelled(items: list[Item], rest: float) -> Made:
+    """Decides by how a number is written."""
+    fell = [(item["id"], "spelled") for item in items if len(repr(item["price"])) % 2 == rest]
+    named = {item_id for item_id, _ in fell}
+    return [item for item in items if item["id"] not in named], fell
+
+
 KINDS: dict[str, tuple[Callable[[list[Item], float], Made], tuple[float, float], str | None]] = {
     "cheap": (cheap, (60, 35), "filter"),
     "priced": (priced, (1.0, 1.61), None),
@@ -62,6 +74,8 @@ KINDS: dict[str, tuple[Callable[[list[Item], float], Made], tuple[float, float],
     "ranked": (ranked, (1, -1), "rank"),
     "first": (first, (8, 5), "select"),
     "deduplicated": (deduplicated, (1, 25), None),
+    "written": (written, (0, 1), None),
+    "spelled": (spelled, (1, 0), "filter"),
 }
 
 
@@ -157,6 +171,8 @@ def perform(xray: XRay, plans_: list[Plan], faulty: int | None, *, tells_output:
     """Run the pipeline: the run's id, and what really came out of each step."""
     items = [{"id": f"i{n}", "price": (n * 37) % 100} for n in range(12)]
     came_out = []
+    if any(plan.kind == "written" for plan in plans_):  # a frame of these would have one type for all
+        plans_ = [replace(plan, framed="") for plan in plans_]
     with xray.run(input={"query": "bottle"}) as run:
         for number, plan in enumerate(plans_):
             parameter = KINDS[plan.kind][1][int(number == faulty)]
@@ -212,6 +228,8 @@ GATE = Plan("cheap", "plain", "ids", "ids", True, True, False)
 NAMES_ALONE = Plan("priced", "plain", "question", "named", False, False, False)
 COUNT_ALONE = Plan("priced", "plain", "value", "count", False, False, False)
 ASKED = Plan("cheap", "plain", "question", "nothing", True, False, False)
+WRITTEN = Plan("written", "plain", "value", "value", False, False, False)
+SPELLED = Plan("spelled", "plain", "records", "value", True, False, False)
 COUNTED = Plan("scored", "plain", "count", "value", False, False, False)
 
 
@@ -220,6 +238,7 @@ COUNTED = Plan("scored", "plain", "count", "value", False, False, False)
 @example(
     plans_=[NAMES_ALONE, ASKED], faulty=0, tells_output=False
 )  # what came out is told by its ids, what went in by less
+@example(plans_=[WRITTEN, SPELLED], faulty=0, tells_output=True)  # equal values of another type
 @example(plans_=[COUNT_ALONE, COUNTED], faulty=0, tells_output=True)  # "12 rows" are no values
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(plans_=plans, faulty=st.integers(0, 4), tells_output=st.booleans())

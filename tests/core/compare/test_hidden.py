@@ -76,9 +76,20 @@ def test_the_step_that_wrote_equal_values_otherwise_is_named_and_not_the_one_tha
     assert diff.parted_at is not None
     assert (diff.parted_at.path, diff.parted_at.certain) == ("parse", False), diff.sentence
     assert (
-        "what it put out is equal, though not of the same types or not in the same order, and use was" in diff.sentence
+        "what it put out is equal, though not of the same types or not in the same order, and use differs"
+        in diff.sentence
     )
     assert [each["path"] for each in diff.also] == ["use"]
+
+
+def test_equal_values_of_other_types_explain_what_the_code_after_them_gave_the_next_step() -> None:
+    def pipeline(_: Run, bad: bool) -> Any:
+        given = STEPS.step("parse")(lambda raw: [{"id": f"a{n}", "x": float(n) if bad else n} for n in range(4)])(
+            "some text"
+        )
+        return STEPS.step("label")(lambda texts: {"labels": texts})([f"{row['x']} pieces" for row in given])
+
+    assert blamed(pipeline) == ("parse", False)
 
 
 def test_a_step_whose_parameters_changed_is_named_before_one_that_wrote_its_input_otherwise() -> None:
@@ -216,6 +227,14 @@ def test_what_an_inner_step_was_given_the_one_around_it_gave() -> None:
         return sum(row["v"] for row in invoice([10.5, 20.25]))
 
     assert blamed(pipeline) == ("invoice", True)
+
+
+def test_a_step_without_arguments_gave_the_ones_inside_it_something_else_by_itself() -> None:
+    def pipeline(_: Run, bad: bool) -> Any:
+        total = STEPS.step("total")(sum)
+        return STEPS.step("load")(lambda: {"v": total([1.5, 2.5 if bad else 3.5])})()["v"]
+
+    assert blamed(pipeline) == ("load", True)
 
 
 def test_of_arguments_that_are_swapped_the_step_that_swapped_them_is_named() -> None:

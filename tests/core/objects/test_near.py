@@ -1,0 +1,54 @@
+"""Small values whose numbers differ in their last digits have one rounded fingerprint."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xray_core.objects.near import near
+from xray_core.testing import capture
+from xray_core.xray import XRay
+
+STEPS = XRay("near")
+
+
+@pytest.mark.parametrize(("a", "b"), [
+    (0.1 + 0.2, 0.3), (3.0, 3 - 4e-16), (0.0, 1e-17), (np.float64(0.1) + 0.2, 0.3),
+    ({"mean": 0.1 + 0.2, "n": 5}, {"mean": 0.3, "n": 5}), ([0.3, (1, None)], [0.1 + 0.2, (1, None)]),
+])  # fmt: skip
+def test_the_last_digits_make_no_difference(a: Any, b: Any) -> None:
+    assert near(a) == near(b) is not None
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [(0.3, 0.3 + 1e-9), (1.0, 2.0), (math.nan, math.inf), ({"x": 0.5}, {"y": 0.5}), ([0.5, 1], [1, 0.5])]
+)
+def test_all_else_does(a: Any, b: Any) -> None:
+    assert near(a) != near(b)
+
+
+@pytest.mark.parametrize("value", [5, "a text", None, [1, 2], [0.5] * 300, object(), {"x": {0.5}}])
+def test_of_other_values_nothing_is_told(value: Any) -> None:
+    assert near(value) is None
+
+
+@pytest.mark.parametrize("tolerance", [1e-9, 0.0])
+def test_a_number_that_passed_through_a_step_is_compared_within_the_tolerance_and_proves_nothing(
+    tolerance: float,
+) -> None:
+    def mean(amount: float, n: int, *, wrong: bool) -> dict[str, float]:
+        return {"mean": amount / n + wrong, "n": n}
+
+    with capture() as result:
+        for name, values, wrong in (("a", [0.1, 0.2, 0.3], 0), ("b", [0.3, 0.2, 0.1], 0), ("c", [0.3, 0.2, 0.1], 1)):
+            with result.xray.run(input=1, run_id=name) as run:
+                amount = STEPS.step("total")(lambda held=values: sum(held))()
+                run.set_output(STEPS.step("mean")(mean)(amount, 3, wrong=bool(wrong))["mean"] > 0.5)
+        same, other = (result.diff("a", name, tolerance=tolerance) for name in ("b", "c"))
+    assert (same.parted_at is None) == (tolerance > 0)
+    assert other.parted_at is not None
+    assert other.parted_at.step == ("mean" if tolerance else "total")
+    assert other.parted_at.certain == (tolerance == 0)
