@@ -27,7 +27,7 @@ def near(value: Any) -> str | None:
     rounding = _Rounding()
     try:
         rounded = rounding.of(value)
-    except _OtherwiseError:
+    except (_OtherwiseError, RuntimeError):  # RuntimeError: a dict that changes under our hands
         return None
     return str(fingerprint(rounded)["exact"]) if rounding.floats else None
 
