@@ -26,7 +26,7 @@ from xray_core.safety import guarded, swallow, swallowed
 from xray_core.settings import Settings, load
 from xray_core.tasks import TaskAttempt
 from xray_core.transport import Transport
-from xray_core.transport.http import HttpTransport
+from xray_core.transport.http import HttpTransport, sdk
 from xray_core.transport.surrounded import Surrounded
 
 P = ParamSpec("P")
@@ -273,6 +273,7 @@ class XRay:
             "part": self._recorder.part,
             "rev": self._recorder.now_us(),
             "pipeline": self.pipeline,
+            "sdk": sdk(),
             **self._recorder.client(),
             "counters": {**self._recorder.counters, **counters},
         }

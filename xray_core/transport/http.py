@@ -166,18 +166,25 @@ class HttpTransport:
         return self._session
 
 
-def _user_agent() -> str:
-    """Our name and version, the host and the process: the health page of the server shows them."""
+def sdk() -> str:
+    """Our name and version, as servers are told them."""
     try:
         with _importing:
             from importlib import metadata
-        version = metadata.version("xray-pipelines")
-        name = socket.gethostname()
+        return f"xray-core/{metadata.version('xray-pipelines')}"
     except Exception as error:  # noqa: BLE001  # a name is not worth a delivery
-        swallow("user agent", error)
-        version = name = "unknown"
+        swallow("version", error)
+        return "xray-core/unknown"
+
+
+def _user_agent() -> str:
+    """Our name and version, the host and the process: the health page of the server shows them."""
+    try:
+        name = socket.gethostname()
+    except OSError:
+        name = "unknown"
     host = "".join(c for c in name if c.isascii() and (c.isalnum() or c in "-._"))[:100]
-    return f"xray-core/{version} ({host}; pid {os.getpid()})"
+    return f"{sdk()} ({host}; pid {os.getpid()})"
 
 
 class _OwnTraffic:

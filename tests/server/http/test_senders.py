@@ -24,7 +24,10 @@ def test_each_client_is_told_with_its_version_and_what_it_delivered(tmp_path: Pa
     with live.xray("shop") as xray, xray.run() as run, run.step("filter") as step:
         step.reject("a", "late")
     live.http.post("/ingest", content=f"{LINE}\nnonsense", headers={"User-Agent": "my-own/1.0"})
-    other, ours = health_of(live.http)["senders"]
+    health = health_of(live.http)
+    (client,) = health["clients"]
+    assert (client["sdk"], client["pid"]) == (f"xray-core/{metadata.version('xray-pipelines')}", os.getpid())
+    other, ours = health["senders"]
     assert (other["client"], other["delivered"], other["refused"], other["pid"]) == ("my-own/1.0", 1, 1, None)
     assert ours["client"] == f"xray-core/{metadata.version('xray-pipelines')}"
     assert (ours["pid"], ours["address"], ours["refused"]) == (os.getpid(), "127.0.0.1", 0)
