@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import wraps
+from itertools import pairwise
 from types import FrameType
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -71,7 +72,9 @@ def reraise_interrupt(error: Exception) -> None:
 
 
 def is_interrupt(error: Exception) -> bool:
-    """Whether a signal handler of the program raised an error. Told by the handler's frame, which is given the one below it."""
+    """Whether a signal handler of the program raised an error. Told by the handler's frame: it is given a signal's number, and the
+    frame below it.
+    """
     if threading.get_ident() != threading.main_thread().ident:  # handlers run there
         return False
     trace = error.__traceback__
@@ -87,10 +90,10 @@ def _is_of_handler(frame: FrameType) -> bool:
     # no handler is ours; and to read the locals of a frame that still runs would keep the error that is among them
     if interrupted is None or (type(module) is str and module.startswith("xray_core.")):
         return False
+    given: list[Any] = []  # a signal's number, and then the frame: as such or among `*arguments`
     for value in frame.f_locals.values():
-        if value is interrupted or (type(value) is tuple and any(each is interrupted for each in value)):
-            return True
-    return False
+        given += value if type(value) is tuple else (value,)
+    return any(second is interrupted and isinstance(first, int) for first, second in pairwise(given))
 
 
 def loggable(what: object) -> str:
