@@ -70,10 +70,9 @@ def run_workers(n: int, serve_one: Callable[[int], int]) -> int:
         if pid not in children:
             continue
         began_s, number = children.pop(pid)
-        lived_s = time.monotonic() - began_s
         if ending:
             continue
-        early = early + 1 if lived_s < _SETTLED_S else 0
+        early = early + 1 if time.monotonic() - began_s < _SETTLED_S else 0
         if early >= _MAX_EARLY_DEATHS:
             print("xray: the server's processes die as they start; see above", file=sys.stderr)
             end(signal.SIGTERM, None)
