@@ -310,6 +310,8 @@ def _one_set(several: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "rows": merge_sums([each.get("rows") for each in counted]),
         "form": _forms([each.get("form") for each in counted]),
     }
+    if any(each.get("beyond") for each in counted):
+        merged["beyond"] = sum(each.get("beyond") or 0 for each in counted)
     if any(each.get("columns") for each in counted):
         merged["columns"], omitted = merge_columns([each.get("columns") or {} for each in counted])
         merged["columns_omitted"] = omitted + max(each.get("columns_omitted") or 0 for each in counted)

@@ -39,6 +39,7 @@ ITEMS_OUT: Final = "out"
 
 # Relations (see `wire`) in which what came out are other items than what went in.
 OTHER_ITEMS_COME_OUT: Final = frozenset({"expanded", "aggregated"})
+SAME_ITEMS_COME_OUT: Final = frozenset({"filter", "rank", "transform", "joined"})
 
 # Metadata of a run or step is what it was given (parameters, versions), and a change of it explains a changed answer.
 # Under this prefix it is what came of it instead (row counts, checks passed), which explains nothing by itself.

@@ -44,8 +44,8 @@ kind "client", key (part):
 
 ItemSet: {n (with multiplicity), sum (of the items' hashes, modulo 2**64), order (hash of their sequence | null), distinct | null,
     nulls (rows without an id), key (name, or names of a composite; null: the items are ids), inferred (nobody said it),
-    source (the argument's name | null), rows (sum of hash(id, row) | null), columns {name: Column} (64 at most),
-    columns_omitted: n}
+    source (the argument's name, or those of several as one | null), rows (sum of hash(id, row) | null), columns {name: Column} (64 at most),
+    columns_omitted: n, beyond: n (of a further argument: items that are not among those of `in`, which its field names as well)}
 Column: {sum (of hash(id, value)), n, nulls, and of numbers min, max, total, abs, proj [a, b]}; see `xray_core.sums`
 error: {type, message, traceback}. origin: see `model.Origin`. fp: see `xray_core.objects.fingerprint`.
 

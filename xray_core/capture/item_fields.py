@@ -52,7 +52,7 @@ def taken(found: Collection, names: Key, clean: Clean | None = None) -> Held:
             it copies at most MAX_COPIED; a field with more of them is left out.
     """
     if found.kind == "parts":
-        return _together([taken(part, names, clean) for part in found.held], [part.size for part in found.held])
+        return together([taken(part, names, clean) for part in found.held], [part.size for part in found.held])
     if found.kind in ("ids", "empty"):
         return {}
     if names == ALL:
@@ -171,7 +171,8 @@ def _containers(values: Sequence[Any]) -> list[int]:
     return [row for row, value in enumerate(values) if kinds[type(value)]]
 
 
-def _together(parts: Sequence[Held], sizes: Sequence[int]) -> Held:
+def together(parts: Sequence[Held], sizes: Sequence[int]) -> Held:
+    """The fields of several collections, row by row, one after the other; `sizes`: how many rows each has."""
     names = dict.fromkeys(name for part in parts for name in part)
     return {
         name: [

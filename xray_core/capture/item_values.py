@@ -88,11 +88,36 @@ def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> Read:
         tick: told before each column what it costs at least; raises when there is not so much time. That column is omitted, and
             those after it are tried: numbers cost less than texts. A few numbers and texts are read in any case.
     """
+    few = found.size * len(found.fields) <= FEW and len(found.fields) <= FEW_COLUMNS
+    if found.kind == "parts":
+        return joined([_read(part, tick, but, few=few) for part in found.held])
+    return _read(found, tick, but, few=few)
+
+
+def joined(several: Sequence[Read]) -> Read:
+    """What was read of several collections, one after the other: the columns that all have."""
+    first = several[0]
+    shared = [name for name in first.columns if all(name in each.columns for each in several)]
+    forms = {each.form for each in several}
+    partial = max(len(each.columns) + each.omitted for each in several) - len(shared)
+    whole = form.UNKNOWN if partial or form.UNKNOWN in forms else form.digest(sorted(forms))
+    return Read({name: _one_column([each.columns[name] for each in several]) for name in shared}, partial, whole)
+
+
+def _one_column(several: Sequence[Column]) -> Column:
+    hashes = array("Q")
+    numbers: array[float] | None = array("d")
+    for each in several:
+        hashes += each.hashes
+        numbers = numbers + each.numbers if numbers is not None and each.numbers is not None else None
+    return Column(hashes, numbers, sum(each.nulls for each in several))
+
+
+def _read(found: Collection, tick: Tick, but: Sequence[str], *, few: bool) -> Read:
     columns: dict[str, Column] = {}
     omitted = cells = 0
     if found.kind not in ("frame", "records", "one"):
         return Read(columns, omitted)
-    few = found.size * len(found.fields) <= FEW and len(found.fields) <= FEW_COLUMNS
     most = MAX_CELLS if "numpy" in sys.modules else MAX_CELLS_WITHOUT_NUMPY
     for name in found.fields:
         if name in but:

@@ -266,6 +266,19 @@ def _stored(a: State, b: State, side: str, options: Options, marks: RunMarks) ->
 
 def _item_sets(a: State, b: State, side: str, options: Options) -> Equality:
     one, other = ((state["items"] or {}).get(side) for state in (a, b))
+    found = _two_sets(one, other, options)
+    return found if side == "out" or found.differs else _with_others(found, a, b, options)
+
+
+def _with_others(found: Equality, a: State, b: State, options: Options) -> Equality:
+    """With the further collections that went in: of the customers that orders were joined with other ones are another input."""
+    one, other = ((state["items"] or {}).get("others") or {} for state in (a, b))
+    went_in = [name for name in one.keys() & other.keys() if all(each.get("relation") != "expanded" for each in (a, b))]
+    beside = [replace(_two_sets(one[name], other[name], options), reordered=False) for name in sorted(went_in)]
+    return together([found, *beside]) if any(each.state != "unknown" for each in beside) else found
+
+
+def _two_sets(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None, options: Options) -> Equality:
     if one is None or other is None:
         return UNKNOWN
     if _members(one) != _members(other):

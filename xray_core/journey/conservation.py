@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Protocol
 from xray_core import verdicts
 from xray_core.journey.flow import Flow, started
 from xray_core.journey.sentences import say
-from xray_core.journey.step_evidence import key_of
+from xray_core.journey.step_evidence import key_of, went_in_beside
 from xray_core.journey.types import Json, State, StepKey
 from xray_core.model import HASH_MODULUS, ITEMS_IN, ITEMS_OUT
 from xray_core.plurals import plural
@@ -245,7 +245,7 @@ class _Reading:
         if side == "out" and retried:
             return None  # what one attempt let out, another may have taken back
         given = (state["items"] or {}).get(ITEMS_IN if side == "in" else ITEMS_OUT)
-        if given is None and not _all_judged(state, side):
+        if (given is None and not _all_judged(state, side)) or (side == "in" and went_in_beside(state)):
             return None
         held = self._read(state)
         if held is None:

@@ -13,6 +13,7 @@ from xray_core.journey.step_evidence import StepEvidence, key_of
 from xray_core.journey.types import NEGATIVE, LookedUp, State, StepKey, Why
 from xray_core.journey.verdict import answer
 from xray_core.markup import changes_text
+from xray_core.model import ITEMS_IN, ITEMS_OUT, SAME_ITEMS_COME_OUT
 
 MAX_JOURNEY: Final = 1_000
 _MAX_CHANGES: Final = 3  # steps that changed the item, in the sentence
@@ -63,13 +64,17 @@ def explain(
 
 
 def _keys_of_item(states: Iterable[State], sets: Mapping[StepKey, Sequence[LookedUp]]) -> frozenset[Any]:
-    """The fields under which the item was found; a set of items that are named by others says nothing of it."""
-    return frozenset(
-        key_of(given)
-        for state in states
-        for each in sets.get(_key(state), ())
-        if each.found and (given := (state["items"] or {}).get(each.outcome)) is not None
-    )
+    """The fields under which the item was found; a set of items that are named by others says nothing of it.
+
+    A step that let the same items out under another name (ids that became records) tells that both name them.
+    """
+    found: set[Any] = set()
+    for state in states:
+        items = state["items"] or {}
+        names = {side: key_of(items[side]) for side in (ITEMS_IN, ITEMS_OUT) if side in items}
+        here = {names[each.outcome] for each in sets.get(_key(state), ()) if each.found and each.outcome in names}
+        found |= set(names.values()) if here and state["relation"] in SAME_ITEMS_COME_OUT else here
+    return frozenset(found)
 
 
 def with_known_run(answer: Why, run_id: str, at: str | None) -> Why:

@@ -66,6 +66,7 @@ class ItemSet(Struct, omit_defaults=True):
     form: Annotated[str, Meta(max_length=16)] | None = None
     columns: Annotated[dict[Word, Column], Meta(max_length=64)] | None = None
     columns_omitted: Count = 0
+    beyond: Count = 0
 
 
 class Items(Struct, omit_defaults=True):

@@ -121,7 +121,8 @@ def test_what_is_equal_but_of_other_types_proves_nothing(good: list[Any], bad: l
         stock = STEPS.step("stock")(lambda: pd.DataFrame(rows) if kind == "frame" else rows)
         return STEPS.step("labels")(lambda held: {"text": repr(held)})(stock())
 
-    assert not blamed(pipeline)[1]
+    in_a_frame_they_are_one = kind == "frame" and good[0] is None
+    assert blamed(pipeline) == ("labels", in_a_frame_they_are_one)
 
 
 @pytest.mark.parametrize(("value", "certain"), [(np.arange(5.0), True), (pd.DataFrame({"n": [1, 2]}), True),
@@ -135,3 +136,31 @@ def test_a_whole_array_clears_the_step_that_put_it_out_and_a_path_does_not(value
     assert diff.parted_at is not None
     assert (diff.parted_at.path, diff.parted_at.certain) == ("parse", certain), diff.sentence
     assert certain or "what read put out is equal and may stand for more" in diff.sentence
+
+
+def test_of_a_join_that_was_given_other_customers_the_customers_are_blamed() -> None:
+    orders = [{"order_id": n, "customer_id": n % 5} for n in range(20)]
+
+    def pipeline(_: Run, bad: bool) -> Any:
+        placed = STEPS.step("orders")(lambda: orders)()
+        people = STEPS.step("customers")(lambda: [{"customer_id": n, "rate": 2 if bad else 1} for n in range(5)])()
+
+        def priced(rows: list[dict[str, int]], rates: list[dict[str, int]]) -> list[dict[str, int]]:
+            return [{**row, "price": rates[row["customer_id"]]["rate"]} for row in rows]
+
+        return STEPS.step("price")(priced)(placed, people)
+
+    diff = told(pipeline)
+    assert blamed(pipeline)[0] == "customers"
+    (price,) = [step for step in diff.steps if step.name == "price"]
+    assert "values" in price.inputs["what"]
+
+
+def test_frames_that_are_equal_prove_that_a_step_was_given_the_same() -> None:
+    frame = pd.DataFrame([{"id": f"r{n}", "v": n, "tag": "x"} for n in range(20)])
+
+    def pipeline(_: Run, bad: bool) -> Any:
+        rows = STEPS.step("rows")(lambda: frame)()
+        return STEPS.step("clip")(lambda rows: rows[rows.v < (5 if bad else 15)])(rows)
+
+    assert blamed(pipeline) == ("clip", True)

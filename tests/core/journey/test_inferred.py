@@ -89,3 +89,30 @@ def test_a_step_that_could_not_find_its_items_says_why_in_the_journey() -> None:
     assert entry.note == (
         "no single field tells the 4 rows apart; name the key that does, or several with commas: XRAY_ITEM_KEY=a_id"
     )
+
+
+def test_an_item_of_either_argument_is_followed_into_what_they_became_together() -> None:
+    en, de = [{"doc_id": f"e{n}"} for n in range(4)], [{"doc_id": f"g{n}"} for n in range(3)]
+    both = [*en[1:], *de[1:]]
+    captured = run(("en", {}, en), ("de", {}, de), ("both", {"en": en, "de": de}, both), ("save", {"docs": both}, 5))
+    for item in ("e0", "g0"):
+        assert (captured.why(item).outcome, captured.why(item).step) == ("dropped", "both"), item
+    assert captured.gaps() == []
+
+
+def test_where_another_argument_may_have_brought_the_item_it_is_not_said_never_to_have_come() -> None:
+    rows, further = [{"id": f"a{n}"} for n in range(4)], [{"id": f"b{n}"} for n in range(3)]
+    captured = run(("rows", {}, rows), ("further", {}, further), ("but", {"rows": rows, "further": further}, rows[1:]))
+    assert (captured.why("a0").step, captured.why("b0").outcome) == ("but", "accepted")
+    assert captured.why("b0").certainty == "not_captured"
+    assert captured.gaps() == []
+
+
+def test_ids_that_became_records_are_the_same_items() -> None:
+    found = [{"id": n} for n in range(1, 7)]
+    captured = run(
+        ("ids", {}, list(range(1, 9))),
+        ("fetch", {"ids": list(range(1, 9))}, found),
+        ("best", {"rows": found}, found[:2]),
+    )
+    assert [captured.why(n).step for n in (8, 5)] == ["fetch", "best"]

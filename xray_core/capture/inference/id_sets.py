@@ -52,6 +52,10 @@ class IdSet:
             return len(self._texts & other._texts)
         return len(self._as_set() & other._as_set())
 
+    def as_array(self) -> array[int]:
+        """The hashes it was made of."""
+        return self._hashes if type(self._hashes) is array else array("Q", self._hashes.tobytes())
+
     def _in_order(self, numpy: Any) -> Any:
         if self._sorted is None:
             values = numpy.sort(self._hashes)

@@ -97,7 +97,7 @@ class Observed:
         for name, value in arguments.items():
             name = str(name)[:200]
             held = self._arguments.get(name)
-            if type(held) is found_in.HeldFrame or type(held) in (list, tuple, dict):
+            if type(held) is found_in.HeldFrame or type(held) in (list, tuple) or found_in.is_record(type(held)):
                 self._read_now(name, value)
 
     def see_pulled(self, name: str, values: list[Any]) -> None:
@@ -121,9 +121,10 @@ class Observed:
             self._unread.append(outline)
 
     def _read_now(self, name: str, value: Any) -> None:
-        if (known_size(value) or 0) > MAX_CELLS_AT_ONCE:
+        size = known_size(value) if found_in.is_frame(type(value)) else found_in.most_to_read(value)
+        if (size or 0) > MAX_CELLS_AT_ONCE:
             return
-        found = found_in.find(value, nested=False)
+        found = found_in.find(value)
         if found is not None and found.size * len(found.fields) <= MAX_CELLS_AT_ONCE:
             self._values[name] = found.kind, item_values.read(found, self._tick)
 
@@ -189,10 +190,11 @@ class Observed:
             each is not None and each.kind in ("records", "ids", "parts", "empty") for each in arguments.values()
         )
         nothing = result is not None and result.kind == "empty" and as_list
-        related = relate(went_in, came_out, nothing=nothing)
+        related = relate(went_in, came_out, nothing=nothing, tick=tick)
         related = related._replace(
             came_in=self._with_values(related.came_in, arguments),
             came_out=self._with_values(related.came_out, {None: result}),
+            others=[self._with_values(each, arguments) or each for each in related.others],
         )
         if failed:
             related = related._replace(relation=None)
@@ -206,6 +208,8 @@ class Observed:
 
     def _with_values(self, side: Side | None, among: Mapping[Any, Collection | None]) -> Side | None:
         """The items of one side with what they hold, as far as there is time to read it."""
+        if side is not None and side.members:
+            return self._with_values_of_all(side, among)
         found = among.get(side.source) if side is not None else None
         if side is None or found is None:
             return side
@@ -213,16 +217,35 @@ class Observed:
             side = side._replace(fields=self._kept.get(side.source, {}))
         elif self._fields is not None:
             side = side._replace(fields=item_fields.taken(found, self._fields))
-        kind, values = self._values.get(side.source or "", ("", None))
-        if kind != found.kind:  # read as one record, and found to hold a collection
-            values = None
-        if values is None and (side.source is None or found.kind == "frame"):
-            is_held_in_part = side.source is not None and type(self._arguments[side.source]) is found_in.HeldFrame
-            if not is_held_in_part:
-                values = item_values.read(found, self._tick, side.chosen.key)
+        values = self._values_of(side.source, found, side.chosen.key)
         if values is None:
             return side
         chosen = side.chosen
+        return side._replace(values=item_values.summed(values, chosen.hashes, chosen.ids.rows, chosen.key))
+
+    def _values_of(self, source: str | None, found: Collection, key: Key) -> item_values.Read | None:
+        """What the items of an argument, or of the result, held; None where that can be known no more."""
+        if source is None:
+            return item_values.read(found, self._tick, key)
+        kind, known = self._values.get(source, ("", None))
+        if kind != found.kind:  # read as one record, and found to hold a collection
+            known = None
+        if known is None and found.kind == "frame" and type(self._arguments[source]) is not found_in.HeldFrame:
+            return item_values.read(found, self._tick, key)
+        return known
+
+    def _with_values_of_all(self, side: Side, among: Mapping[Any, Collection | None]) -> Side:
+        """The same, of several arguments as one: what is read of each, row by row, one after the other."""
+        members = [(name, found) for name in side.members if (found := among.get(name)) is not None]
+        kept = [self._kept.get(name, {}) for name, _ in members]
+        side = side._replace(
+            fields=item_fields.together(kept, [found.size for _, found in members]) if any(kept) else {}
+        )
+        chosen = side.chosen
+        read = [values for name, found in members if (values := self._values_of(name, found, chosen.key)) is not None]
+        if len(read) < len(members):
+            return side
+        values = item_values.joined(read)
         return side._replace(values=item_values.summed(values, chosen.hashes, chosen.ids.rows, chosen.key))
 
     def _candidates(self, found: Collection, tick: Tick) -> list[Candidate]:

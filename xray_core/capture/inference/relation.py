@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from xray_core.capture.budget import Tick, no_tick
+from xray_core.capture.inference import union
 from xray_core.capture.inference.id_sets import IdSet
 from xray_core.capture.inference.keys import SELF, Candidate, best
 
@@ -22,12 +24,16 @@ class Side(NamedTuple):
 
     Attributes:
         values: see `item_values.summed`; `fields`: of the chosen ones a column each, see `item_fields.taken`.
+        members: the arguments, where it is several as one (see `union`).
+        beyond: of further items, how many are not among those that the step is about.
     """
 
     source: str | None
     chosen: Candidate
     values: Mapping[str, Any] = MappingProxyType({})
     fields: Mapping[str, Any] = MappingProxyType({})
+    members: tuple[str, ...] = ()
+    beyond: int = 0
 
 
 class Related(NamedTuple):
@@ -54,6 +60,7 @@ def relate(
     result: Sequence[Candidate] | None,
     *,
     nothing: bool,
+    tick: Tick = no_tick,
 ) -> Related:
     """How the result follows from the arguments.
 
@@ -61,43 +68,57 @@ def relate(
         arguments: the candidates of each collection among the arguments, in order.
         result: those of the result; None where it is no collection of items.
         nothing: the result is a list of nothing.
+
+    Raises:
+        whatever `tick` raises.
     """
     unclear: Sequence[str] = ()
     if result:
-        found = _shared(arguments, result) or _expanded(arguments, result)
+        found = _shared(arguments, result, tick) or _expanded(arguments, result)
         chosen = best(result)
         if found is not None or chosen is not None:
             # where ids relate it to nothing that went in, no item is said to be lost
             return found or Related(None, chosen and Side(None, chosen), (), None if arguments else "source")
         unclear = [name for each in result for name in each.key if name]
-    source = _source_alone(arguments)
+    source = _source_alone(arguments, None if nothing else tick)
     if source is None:
         return Related(unclear=unclear)
-    others = _others(arguments, source.source)
+    others = _others(arguments, source)
     if nothing:
         return Related(source, Side(None, _none_of(source.chosen)), others, "filter")
     return Related(source, None, others, "sink" if result is None else None, unclear=unclear)
 
 
-def _shared(arguments: Mapping[str, Sequence[Candidate]], result: Sequence[Candidate]) -> Related | None:
-    """An argument and the result have a key in common."""
+def _shared(arguments: Mapping[str, Sequence[Candidate]], result: Sequence[Candidate], tick: Tick) -> Related | None:
+    """An argument, or several together, and the result have a key in common."""
+    given: dict[tuple[str, ...], Sequence[Candidate]] = {(name,): several for name, several in arguments.items()}
+    unions = union.of_result(arguments, result, tick)
+    given.update({names: each.candidates for names, each in unions.items()})
+    within = {(name, each.key) for names, found in unions.items() for each in found.candidates for name in names}
     pairs = [
-        (came_out, came_in, name)
+        (came_out, came_in, names)
         for came_out in result
-        for name, several in arguments.items()
+        for names, several in given.items()
         for came_in in several
+        if (names[0], came_in.key) not in within or len(names) > 1
         if _speak_of_the_same(came_in, came_out)
     ]
     if not pairs:
         return None
-    came_out, came_in, name = max(pairs, key=lambda pair: _fit(pair[0], pair[1]))
-    if _is_expansion(came_in, came_out, result, arguments[name]):
+    came_out, came_in, names = max(pairs, key=lambda pair: _fit(pair[0], pair[1]))
+    if _is_expansion(came_in, came_out, result, given[names]):
         return None
-    own = best(arguments[name])
+    own = best(given[names])
     if own is not None and not came_in.unique and own.unique and own.key not in {each.key for each in result}:
-        return Related(Side(name, own), Side(None, came_out), _others(arguments, name), "aggregated")
-    others = _others(arguments, name)
-    return Related(Side(name, came_in), Side(None, came_out), others, _kind(came_in, came_out, joined=bool(others)))
+        source = _with_all_alike(arguments, names[0], own, tick) if len(names) == 1 else _side(names, own)
+        return Related(source, Side(None, came_out), _others(arguments, source), "aggregated")
+    source = _side(names, came_in)
+    others = _others(arguments, source)
+    return Related(source, Side(None, came_out), others, _kind(came_in, came_out, joined=bool(others)))
+
+
+def _side(names: tuple[str, ...], chosen: Candidate) -> Side:
+    return Side(", ".join(names), chosen, members=names if len(names) > 1 else ())
 
 
 def _speak_of_the_same(came_in: Candidate, came_out: Candidate) -> bool:
@@ -144,17 +165,44 @@ def _expanded(arguments: Mapping[str, Sequence[Candidate]], result: Sequence[Can
     return None
 
 
-def _source_alone(arguments: Mapping[str, Sequence[Candidate]]) -> Side | None:
-    """The items that went in where the result says nothing of them: of the first argument that has records, else ids."""
-    known = [Side(name, chosen) for name, several in arguments.items() if (chosen := best(several)) is not None]
-    records = [each for each in known if each.chosen.key != SELF]
-    return next(iter(records or known), None)
+def _source_alone(arguments: Mapping[str, Sequence[Candidate]], tick: Tick | None) -> Side | None:
+    """The items that went in where the result says nothing of them: of the first argument that has records, else ids.
+
+    Args:
+        tick: None where they are to be those of one argument: of all of them nothing came out, and not all need be lost.
+    """
+    known = {name: chosen for name, several in arguments.items() if (chosen := best(several)) is not None}
+    records = {name: each for name, each in known.items() if each.key != SELF}
+    first = next(iter(records or known), None)
+    if first is None:
+        return None
+    return Side(first, known[first]) if tick is None else _with_all_alike(arguments, first, known[first], tick)
 
 
-def _others(arguments: Mapping[str, Sequence[Candidate]], but: str | None) -> list[Side]:
+def _with_all_alike(arguments: Mapping[str, Sequence[Candidate]], name: str, chosen: Candidate, tick: Tick) -> Side:
+    """The items of one argument, with those of the others whose records are named by the same field."""
+    best_of = {each: best(several) for each, several in arguments.items()}
+    alike = tuple(each for each, found in best_of.items() if found is not None and found.key == chosen.key)
+    if chosen.key == SELF or not 1 < len(alike) <= union.MAX_MEMBERS:
+        return Side(name, chosen)
+    return _side(alike, union.of_all(arguments, alike, chosen.key, tick))
+
+
+def _others(arguments: Mapping[str, Sequence[Candidate]], source: Side) -> list[Side]:
     """The further collections of records; lists of ids are parameters as often as items."""
-    found = [Side(name, chosen) for name, several in arguments.items() if name != but and (chosen := best(several))]
+    within = source.members or (source.source,)
+    found = [
+        Side(name, chosen, beyond=_beyond(chosen, source.chosen))
+        for name, several in arguments.items()
+        if name not in within and (chosen := best(several))
+    ]
     return [each for each in found if each.chosen.key != SELF and each.chosen.n > 1][:8]
+
+
+def _beyond(further: Candidate, chosen: Candidate) -> int:
+    """Of items that are named by the same field, those that are not among the ones chosen."""
+    same = further.key == chosen.key
+    return further.different.n - further.different.shared(chosen.different) if same else 0
 
 
 def _none_of(candidate: Candidate) -> Candidate:

@@ -31,7 +31,9 @@ def write(found: Inferred, log: VerdictLog, values: CapturedValues, recorder: Re
         values.set_items(name, {**fields, **_about(side)})
         item_fields.write(log, recorder, name, side.chosen.ids, side.fields, _MAIL)
     if related.others:
-        values.set_items("others", {side.source or "": {**_summed(side), **_about(side)} for side in related.others})
+        values.set_items(
+            "others", {side.source or "": {**_summed(side), **_about(side), **_beyond(side)} for side in related.others}
+        )
     if related.links and log.may_name((text for pair in related.links for text in pair), _MAIL):
         values.set_items("links", [[parent.decode(), child.decode()] for parent, child in related.links])
     values.set_inference(related.relation, found.inference)
@@ -41,6 +43,10 @@ def _about(side: Side) -> dict[str, Any]:
     chosen = side.chosen
     about = {"inferred": True, "distinct": chosen.different.n, "key": key_in_words(chosen), "source": side.source}
     return {**{name: value for name, value in about.items() if value is not None}, **side.values}
+
+
+def _beyond(side: Side) -> dict[str, Any]:
+    return {"beyond": side.beyond} if side.beyond else {}
 
 
 def _summed(side: Side) -> dict[str, Any]:

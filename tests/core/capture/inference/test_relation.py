@@ -46,6 +46,40 @@ def test_a_join_is_about_what_is_unique_in_its_result() -> None:
     assert (other["key"], other["n"]) == ("customer_id", 5)
 
 
+WEB = [{"lead_id": f"w{n}", "score": n} for n in range(6)]
+SHOP = [{"lead_id": f"s{n}", "score": n} for n in range(4)]
+
+
+@pytest.mark.parametrize("make", [list, pd.DataFrame, pl.DataFrame], ids=["dicts", "pandas", "polars"])
+def test_arguments_that_came_out_together_went_in_together(make: Any) -> None:
+    step = seen({"web": make(WEB), "shop": make(SHOP), "limit": 3}, make([*WEB[3:], *SHOP[3:]]))
+    assert (step.relation, step.counts) == ("filter", (10, 4, 6))
+    assert step.sets["in"] == [row["lead_id"] for row in (*WEB, *SHOP)]
+    assert (step.state["items"]["in"]["source"], "others" in step.state["items"]) == ("web, shop", False)
+    assert step.state["items"]["in"]["columns"]["score"]["total"] == 21
+
+
+def test_what_several_arguments_hold_went_in_once_and_what_comes_out_twice_is_doubled() -> None:
+    assert seen({"a": WEB, "b": [*WEB[3:], *SHOP]}, [*WEB, *SHOP]).counts == (10, 10, 0)
+    twice = seen({"a": WEB, "b": WEB[3:], "c": SHOP}, [*WEB, *WEB[3:], *SHOP])
+    assert (twice.counts, twice.ledger.duplicated) == ((13, 13, 0), 0)
+
+
+def test_an_argument_of_which_nothing_came_out_is_not_said_to_be_lost() -> None:
+    step = seen({"leads": WEB, "blocked": [*WEB[:2], *SHOP]}, WEB[2:])
+    assert (step.counts, step.state["items"]["others"]["blocked"]["beyond"]) == ((6, 4, 2), 4)
+    assert seen({"leads": WEB, "blocked": [*WEB, *SHOP]}, []).counts == (6, 0, 6)
+
+
+def test_all_arguments_that_hold_the_same_kind_of_items_go_into_a_step_that_lets_none_out() -> None:
+    assert seen({"a": WEB, "b": SHOP}, 10).counts == (10, None, None)
+    assert seen({"ids": ["w1", "w2"], "more": ["s1", "s2"]}, ["w1", "s2"]).counts == (4, 2, 2)
+    days = [pd.DataFrame([{"order_id": f"{day}-{n}", "customer_id": n % 3} for n in range(5)]) for day in range(2)]
+    sums = pd.concat(days).groupby("customer_id", as_index=False).agg(n=("order_id", "count"))
+    step = seen({"one": days[0], "two": days[1]}, sums)
+    assert (step.relation, step.counts) == ("aggregated", (10, 3, None))
+
+
 def test_a_join_that_multiplies_rows_loses_none() -> None:
     orders = pd.DataFrame(ORDERS)
     step = seen({"orders": orders}, pd.concat([orders, orders[:10]]))
