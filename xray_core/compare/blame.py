@@ -131,7 +131,7 @@ class Blame:
         over_attempts = members.over_attempts(judged.pair, self.source)
         if over_attempts is not None:
             judged.inputs, judged.outputs = over_attempts
-            if a["status"] != b["status"] and "failed" in (a["status"], b["status"]):
+            if evidence.ended_otherwise(a, b):
                 judged.outputs = Equality("differs", (*judged.outputs.what, "status"))
         judged.changed = self._parameters_changed(judged.pair)
         return begins and not (_tells_items(a) or _tells_items(b))

@@ -16,7 +16,7 @@ from xray_core.compare.columns import column_difference, scores_differ, shared_c
 from xray_core.compare.options import Options
 from xray_core.compare.stored import RunMarks, StoredDifference, stored_difference
 from xray_core.compare.types import Knowledge, State
-from xray_core.model import HASH_MODULUS, OTHER_REASONS
+from xray_core.model import HASH_MODULUS, OTHER_REASONS, SKIPS
 from xray_core.objects import fingerprint as canonical
 from xray_core.objects.form import UNKNOWN as UNKNOWN_FORM
 from xray_core.objects.near import TOLERANCE
@@ -81,6 +81,8 @@ SAME: Final = Equality("same")
 def values_equal(a: State, b: State, side: Literal["input", "output"], options: Options, marks: RunMarks) -> Equality:
     """Of what was given to `set_input` / `set_output` (or what a framework passed)."""
     one, other = (_fingerprint(state, side) for state in (a, b))
+    if _size_differs(a[side], b[side]):
+        return Equality("differs", ("value",))
     if one is None or other is None or one.get("partial") or other.get("partial"):
         return UNKNOWN
     same_rules = one.get("v") == other.get("v")  # else one value may have two fingerprints
@@ -102,6 +104,16 @@ def values_equal(a: State, b: State, side: Literal["input", "output"], options: 
         return Equality("differs", ("value",)) if stored is not None and stored.whole else UNKNOWN
     reordered = one.get("unordered") is not None and one["unordered"] == other.get("unordered")
     return Equality("differs", ("order",) if reordered else ("value",), reordered=reordered)
+
+
+def _size_differs(one: Any, other: Any) -> bool:
+    """Whether of two collections that were not read more than their sizes is shown, and these differ."""
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return False
+    if "$type" in one or "$type" in other:
+        sizes = one.get("size"), other.get("size")
+        return one.get("$type") == other.get("$type") and None not in sizes and sizes[0] != sizes[1]
+    return any(_size_differs(one[name], other[name]) for name in one.keys() & other.keys())
 
 
 def inputs_equal(a: State, b: State, options: Options, marks: RunMarks, *, begins: bool) -> Equality:
@@ -131,8 +143,10 @@ def outputs_equal(a: State, b: State, options: Options, marks: RunMarks, samples
     pieces = _with_ids(pieces, _verdicts(a, b))
     if not any(each.state in ("same", "differs") for each in pieces):
         pieces.append(_reasons(a, b))
-    if "failed" in (a["status"], b["status"]) and a["status"] != b["status"]:
+    if ended_otherwise(a, b):
         pieces.append(Equality("differs", ("status",)))
+    if _skipped(a) != _skipped(b):
+        pieces.append(Equality("differs", ("value",)))  # what a branch put out are the steps that were not to run
     reordered = any(each.reordered for each in pieces)  # samples with ranks tell that the order was meant
     told_in_samples = a["scores"] or b["scores"] or reordered or _order_matters(a, b)
     if told_in_samples and not any(each.differs and not each.reordered for each in pieces):
@@ -164,13 +178,23 @@ def _has_copies(state: State, side: str, values: Equality) -> bool:
 
 def _unread_beside(state: State) -> bool:
     """Whether a step was given, beside the argument that holds its items, what could not be read whole."""
-    given, source = state["input"], state["items"]["in"].get("source")
-    if not isinstance(given, Mapping) or source not in given or not (state["input_fp"] or {}).get("partial"):
+    given, items = state["input"], state["items"]
+    told = {*(items["in"].get("source") or "").split(", "), *(items.get("others") or ())}
+    if not isinstance(given, Mapping) or told.isdisjoint(given) or not (state["input_fp"] or {}).get("partial"):
         return False
     return any(
-        name != source and isinstance(each, Mapping) and "$type" in each and "fp" not in each
+        name not in told and isinstance(each, Mapping) and "$type" in each and "fp" not in each
         for name, each in given.items()
     )
+
+
+def ended_otherwise(a: State, b: State) -> bool:
+    """Whether a step that did its job in one run failed, or was skipped, in the other."""
+    return a["status"] != b["status"] and bool({"failed", "skipped"} & {a["status"], b["status"]})
+
+
+def _skipped(state: State) -> Any:
+    return (state["metadata"] or {}).get(SKIPS)
 
 
 def _within_tolerance(pieces: Sequence[Equality]) -> list[Equality]:

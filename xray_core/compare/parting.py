@@ -16,6 +16,7 @@ from xray_core.compare.stored import RunMarks, stored_difference
 from xray_core.compare.types import Change, Kind, PartedAt, Side, Source
 from xray_core.compare.what_changed import what_changed
 from xray_core.journey import gaps
+from xray_core.model import SKIPS
 
 _MAX_NAMED: Final = 3
 
@@ -174,7 +175,8 @@ def explaining(parted: PartedAt, changes: Sequence[Change]) -> Iterator[str]:
     own = f"steps.{parted.path}."
     said: set[str] = set()
     for change in changes:
-        if change.path.endswith((".capture", ".step_type")) or ".metadata.result." in change.path:
+        came_of_it = ".metadata.result." in change.path and not change.path.endswith(f".{SKIPS}")
+        if change.path.endswith((".capture", ".step_type")) or came_of_it:
             continue
         name = change.path.removeprefix(own).removeprefix("metadata.")
         if name not in said:  # what the run was given, the step often is given too

@@ -13,6 +13,7 @@ from xray_core.compare.columns import column_changes
 from xray_core.compare.options import Options
 from xray_core.compare.stored import RunMarks, stored_difference
 from xray_core.compare.types import Change, Source, State
+from xray_core.model import SKIPS
 
 _MAX_EACH: Final = 20  # of a kind: a long list that is another one is no explanation
 _ENOUGH_SAMPLES: Final = 2  # with one value, for a detail to count as a limit
@@ -46,12 +47,21 @@ def what_changed(judged: Judged, source: Source, options: Options, marks: RunMar
         found += _columns(pair, "in", options)
     if judged.outputs.differs:
         found += _ends(pair)
+        found += _skips(pair)
         if not judged.inputs.differs:  # of other items others are rejected
             found += islice(_reasons(pair), _MAX_EACH)
         found += _columns(pair, "out", options)
         found += _scores(pair, options)
         found += _values(pair, "output", options, marks)
     return found
+
+
+def _skips(pair: Pair) -> Iterator[Change]:
+    """The steps that a branch had skipped."""
+    one, other = (((state or {}).get("metadata") or {}).get(SKIPS) for state in (pair.a, pair.b))
+    if one != other:
+        words = [", ".join(map(str, each)) if isinstance(each, list) else each for each in (one, other)]
+        yield Change(path=f"steps.{pair.path}.metadata.{SKIPS}", a=words[0], b=words[1])
 
 
 def declared_limits(pair: Pair, source: Source, options: Options) -> list[Change]:

@@ -164,3 +164,59 @@ def test_frames_that_are_equal_prove_that_a_step_was_given_the_same() -> None:
         return STEPS.step("clip")(lambda rows: rows[rows.v < (5 if bad else 15)])(rows)
 
     assert blamed(pipeline) == ("clip", True)
+
+
+def test_a_branch_that_chose_another_way_is_blamed_and_not_what_came_together_after_it() -> None:
+    def pipeline(run: Run, bad: bool) -> Any:
+        ids: dict[str, str] = {}
+        for name, upstream in (("fetch", []), ("choose", ["fetch"]), ("full", ["choose"]), ("reduced", ["choose"])):
+            step = run.open_step(name, upstream=[ids[each] for each in upstream], code_version=name)
+            ids[name] = step.step_id
+            if name == "fetch":
+                step.observe_output(ROWS)
+            if name == "choose":
+                step.observe_inputs({"rows": ROWS})
+                step.set_metadata("result.skips", ["full"] if bad else ["reduced"])
+            step.close("skipped" if name == ("full" if bad else "reduced") else "completed")
+        return {"rows": 3 if bad else 9}
+
+    assert blamed(pipeline)[0] == "choose"
+    assert "result.skips" in told(pipeline).sentence
+
+
+def test_a_step_that_was_skipped_in_one_run_differs() -> None:
+    def pipeline(run: Run, bad: bool) -> Any:
+        run.open_step("store").close("skipped" if bad else "completed")
+        return {}
+
+    assert blamed(pipeline)[0] == "store"
+
+
+def test_a_generator_that_yielded_fewer_is_blamed_for_what_those_after_it_lack() -> None:
+    def pipeline(run: Run, bad: bool) -> Any:
+        pages = run.open_step("pages")
+        pages.observe_inputs({"size": 2})
+        pages.observe_output_size(2 if bad else 3)
+        pages.close()
+        for n in range(2 if bad else 3):
+            page = run.open_step("page", upstream=[pages.step_id])
+            page.observe_inputs({"n": n})
+            page.observe_output({"v": n})
+            page.close()
+        return {"v": 2 if bad else 3}
+
+    assert blamed(pipeline)[0] == "pages"
+
+
+def test_beside_items_that_are_equal_an_argument_that_cannot_be_read_leaves_a_doubt() -> None:
+    def pipeline(_: Run, bad: bool) -> Any:
+        rows = STEPS.step("load")(lambda: [{"id": n, "v": n} for n in range(10)])()
+
+        def score(rows: list[dict[str, int]], model: Iterator[int]) -> list[dict[str, int]]:
+            weight = next(model)
+            return [{**row, "score": weight} for row in rows]
+
+        return STEPS.step("score")(score)(rows, iter([3 if bad else 2]))
+
+    assert blamed(pipeline) == ("score", False)
+    assert "more went into it" in told(pipeline).sentence
