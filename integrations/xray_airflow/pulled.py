@@ -6,12 +6,13 @@ Airflow 3 hands a task a `LazyXComSequence`, of which each element is a request.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from xray_core.safety import guard
 
 MAX_VALUES: Final = 100_000  # of one sequence
+MAX_FETCHED: Final = 50  # results that a task pulls by hand
 _LAZY: Final = "LazyXComSequence"
 
 
@@ -42,6 +43,8 @@ class Pulled:
 
 
 _watched: dict[int, Pulled] = {}
+_Fetched = Callable[[str, Any], None]
+_fetching: list[tuple[Any, _Fetched]] = []  # the task instance whose code runs, and who is told what it fetches
 
 
 def watch(arguments: Mapping[str, Any]) -> dict[str, Pulled]:
@@ -56,6 +59,46 @@ def watch(arguments: Mapping[str, Any]) -> dict[str, Pulled]:
 def unwatch() -> None:
     """Forget the sequences: the task has ended."""
     _watched.clear()
+    _fetching.clear()
+
+
+def watch_xcoms(ti: Any, fetched: _Fetched) -> None:
+    """Tell from now on what the task's own code pulls by `ti.xcom_pull`, once by each name: `xcom.TASK`."""
+    told: set[str] = set()
+
+    def once(name: str, value: Any) -> None:
+        if name not in told and len(told) < MAX_FETCHED:
+            told.add(name)
+            fetched(name, value)
+
+    _fetching[:] = [(ti, once)]
+    kind = type(ti)
+    original = kind.xcom_pull
+    if not getattr(original, "xray_notes", False):
+        kind.xcom_pull = _noting(original)
+
+
+def _noting(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def xcom_pull(self: Any, *args: Any, **kwargs: Any) -> Any:
+        value = original(self, *args, **kwargs)
+        for ti, fetched in _fetching:
+            if ti is self:
+                with guard("airflow: noting what was pulled"):
+                    fetched(_name_of(args, kwargs), value)
+        return value
+
+    xcom_pull.xray_notes = True  # type: ignore[attr-defined]  # as above
+    return xcom_pull
+
+
+def _name_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    of = args[0] if args else kwargs.get("task_ids")
+    tasks = [of] if isinstance(of, str) else list(of or ())
+    key = kwargs.get("key")
+    return ".".join(
+        ["xcom", "+".join(map(str, tasks)), *([key] if isinstance(key, str) and key != "return_value" else [])]
+    )
 
 
 def _patch(kind: Any) -> None:

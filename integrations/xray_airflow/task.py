@@ -23,7 +23,7 @@ from xray_airflow.client import client
 from xray_core.capture import context
 from xray_core.capture.collections import is_frame, is_record
 from xray_core.capture.step import Step
-from xray_core.model import Origin
+from xray_core.model import SKIPS, Origin
 from xray_core.safety import guard
 
 _TASK_PROCESSES: Final = frozenset({"TaskRunnerMarker", "TaskCommandMarker"})
@@ -106,7 +106,7 @@ def on_running(ti: Any) -> None:
         running_task.environ[name] = os.environ.get(name)
         os.environ[name] = value
     with guard("airflow: observing execute"):
-        _watch(ti.task, running_task)
+        _watch(ti, ti.task, running_task)
 
 
 def is_ours(ti: Any) -> bool:
@@ -217,7 +217,15 @@ def _write_run(run_id: str, dag_id: str, dag_run: Any) -> None:
     run.detach()
 
 
-def _watch(task: Any, running_task: RunningTask) -> None:
+def _fetched(running_task: RunningTask, name: str, value: Any) -> None:
+    """The task's own code pulled a result of another one: noted as it stands, or, where it is lazy, as it is read."""
+    lazy = pulled.watch({name: value})
+    running_task.pulled.update(lazy)
+    if not lazy:
+        running_task.step.observe_further(name, value)
+
+
+def _watch(ti: Any, task: Any, running_task: RunningTask) -> None:
     """Observe what this task's `execute` and `resume_execution` (the instance's, not the class's) return or raise."""
     before = {name: vars(task)[name] for name in _METHODS if name in vars(task)}
 
@@ -228,6 +236,8 @@ def _watch(task: Any, running_task: RunningTask) -> None:
             for name in _METHODS:
                 vars(task).pop(name, None)
             vars(task).update(before)
+            with guard("airflow: watching what is pulled"):
+                pulled.watch_xcoms(ti, functools.partial(_fetched, running_task))
             try:
                 result = original(*args, **kwargs)
             except BaseException as raised:
@@ -348,7 +358,7 @@ def _write_skipped(running_task: RunningTask, raised: BaseException) -> None:
     dag_id, dag_run_id, task_id, _, _ = running_task.key
     tasks = getattr(getattr(running_task.task, "dag", None), "task_dict", None) or {}
     skipped = list(fields.skipped_tasks(raised))[:_MAX_SKIPPED]
-    running_task.step.set_metadata("result.skips", sorted({name for name, _ in skipped}))
+    running_task.step.set_metadata(SKIPS, sorted({name for name, _ in skipped}))
     for name, map_index in skipped:
         origin_ids = {"dag_id": dag_id, "run_id": dag_run_id, "task_id": name}
         step = running_task.step.run.open_step_unwritten(

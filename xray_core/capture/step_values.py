@@ -92,6 +92,16 @@ class StepValues(StepItems):
             with self._values.budget.look(self._ran_s()):
                 observed.see_pulled(name, list(values))
 
+    @guarded("step.observe_further")
+    def observe_further(self, name: str, value: Any) -> None:
+        """For adapters: what the program fetched from the framework while the step ran, as if it had been called with it."""
+        if self._released:
+            return
+        self._catch_up()
+        self._values.observe_further(name, value, self._ran_s())
+        self._hold({name: value})
+        self._read({name: value})
+
     @guarded("step.observe_output")
     def observe_output(self, value: Any, *, name: str | None = None) -> None:
         """For adapters: what the framework got back; see `observe_input`.
@@ -189,7 +199,7 @@ class StepValues(StepItems):
         observed = self._observing()
         if observed is not None:
             with self._values.budget.look():
-                observed.see_arguments(arguments)
+                observed.see_arguments(arguments, of_one=self._head.map_index is not None)
 
     def _read(self, arguments: Mapping[str, Any]) -> None:
         if self._observed is not None:

@@ -197,6 +197,16 @@ class CapturedValues:
                 self.input = (self._sanitizer.clean(shown), _print(given, self.budget.tick))
             self.changed = True
 
+    def observe_further(self, name: str, value: Any, took_s: float) -> None:
+        """What a function fetched itself while it ran: an argument more."""
+        learn(secret_in(value))
+        shown, known = self.input if self.input is not None else ({}, _print({}))
+        with self.budget.look(took_s):
+            further = _print({name: value}, self.budget.tick)
+        about_it = self._sanitizer.clean(value if self._full else _about_argument(value))
+        self.input = {**shown, name: about_it} if isinstance(shown, dict) else shown, _both(known, further)
+        self.changed = True
+
     def observe_output(self, value: Any, name: str | None, took_s: float = 0.0) -> None:
         """What a framework got back; named where there are several. `took_s`: how long the step has run."""
         if name is None:
@@ -290,6 +300,13 @@ def _print(value: Any, tick: Callable[[float], None] | None = None) -> dict[str,
         return made
     rounded = near(value)
     return {**made, "form": form.form(value), **({} if rounded is None else {"near": rounded})}
+
+
+def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The fingerprint of two values together."""
+    if one["partial"] or other["partial"]:
+        return {**one, "partial": True}
+    return {**_print([one["exact"], other["exact"]]), "form": form.digest([one["form"], other["form"]])}
 
 
 def about(value: Any, size: int | None) -> dict[str, Any]:

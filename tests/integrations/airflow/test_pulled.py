@@ -91,3 +91,35 @@ def test_what_pulled_items_held_before_is_not_known_since_the_task_may_have_chan
     captured = captured_of(reprice, item_fields="p,seen")
     assert {sample["outcome"] for sample in captured.samples()} == {"out"}
     assert captured.step("above")["items"]["in"]["n"] == 5
+
+
+class Instance:
+    """A task instance as far as pulling goes. The real one: test_own_suite.py."""
+
+    def xcom_pull(self, task_ids: Any = None, *, key: str = "return_value") -> Any:
+        return {"load": ROWS, "meta": 3}.get(key if key != "return_value" else task_ids)
+
+
+def fetching(watched: Instance, pulls: Any) -> Any:
+    captured = Captured()
+    with captured.run() as run, run.step("above") as step:
+        step.observe_inputs({"limit": 1})
+        pulled.watch_xcoms(watched, step.observe_further)
+        step.observe_output(pulls(watched))
+        pulled.unwatch()
+    return captured.step("above")
+
+
+def test_what_a_task_pulls_by_hand_went_in_as_its_arguments_did() -> None:
+    def pulls(ti: Instance) -> Any:
+        assert (ti.xcom_pull(task_ids="load", key="meta"), Instance().xcom_pull("load")) == (3, ROWS)
+        return ti.xcom_pull("load")[:2] + ti.xcom_pull("load")[:0]
+
+    step = fetching(Instance(), pulls)
+    assert list(step["input"]) == ["limit", "xcom.load.meta", "xcom.load"]
+    assert step["items"]["in"]["source"] == "xcom.load"
+    assert (step["items"]["in"]["n"], step["items"]["out"]["n"], step["relation"]) == (5, 2, "filter")
+    other = fetching(Instance(), lambda ti: ti.xcom_pull("load")[:2])
+    assert step["input_fp"]["exact"] != other["input_fp"]["exact"]
+    assert not step["input_fp"]["partial"]
+    assert other["input_fp"] == fetching(Instance(), lambda ti: ti.xcom_pull("load")[:1])["input_fp"]
