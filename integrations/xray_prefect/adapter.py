@@ -233,7 +233,7 @@ class Adapter:
         key = key_of_tags(engine.task.tags) or key_of_tags(task_run.tags)  # its own, else those of what called it
         if key is not None:
             step.set_item_key(key)
-        step.observe_inputs(engine.parameters or {})
+        step.observe_inputs(fields.given_to(engine))
         self._steps[step.step_id] = step
         return Attempt(step, context.enter((run, step)))
 
@@ -308,14 +308,16 @@ class Adapter:
         task_run, task = engine.task_run, engine.task
         step_id = fields.xray_id(task_run.id)
         self._note_own(run.run_id, step_id)
+        beside = fields.beside(task)
+        beside.add(step_id)
         return run.open_step(
             task.name,
             step_type=fields.step_type(task),
             step_id=step_id,
             attempt=attempt,
             part=PART,
-            parent_id=self._parent_id(task_run),
-            upstream=self._upstream(fields.upstream(task_run)),
+            parent_id=self._parent_id(task_run, task),
+            upstream=self._upstream([each for each in fields.upstream(task_run) if each not in beside]),
             map_index=fields.index_of(task),
             origin=fields.task_origin(task_run),
             code_version=fields.task_code(task),
@@ -335,9 +337,11 @@ class Adapter:
         own_id = fields.xray_id(task_run.id)
         return self._roots.get(own_id) or self._parent_id(task_run) or own_id
 
-    def _parent_id(self, task_run: Any) -> str | None:
+    def _parent_id(self, task_run: Any, task: Any = None) -> str | None:
         """The task that this one was called in; not one whose context Prefect left behind."""
         parent_id = fields.parent_task_run_id(task_run)
+        if parent_id is not None and fields.is_outside(task, parent_id):
+            return None
         if parent_id is None or parent_id == submitted_by.get() or not self._is_left_behind(parent_id):
             return parent_id
         return None
@@ -345,6 +349,12 @@ class Adapter:
     def _is_left_behind(self, task_run_id: str) -> bool:
         """Whether a task that Prefect's context names does not run any more, or waits between two yields."""
         return task_run_id in self.suspended or (task_run_id in self._ended and task_run_id not in self._steps)
+
+    def left_behind(self) -> str | None:
+        """The task run that Prefect's context names though the calling code is not in it."""
+        _, task_run = _surroundings()
+        task_run_id = fields.xray_id(task_run.id) if task_run is not None else None
+        return task_run_id if task_run_id is not None and self._is_left_behind(task_run_id) else None
 
     def running_task(self) -> str | None:
         """The task run that the calling code is in, as Prefect says, if it does run."""

@@ -30,6 +30,8 @@ _STATUS: Mapping[str, Status] = {
 }
 _MAX_MEMBERS = 100
 _INDEX = "__xray_map_index__"
+_OUTSIDE = "__xray_outside__"
+_BESIDE = "__xray_beside__"
 PARENTS = "__parents__"  # Prefect's key for enclosing tasks among a task's inputs
 
 
@@ -136,16 +138,41 @@ def task_code(task: Any) -> str | None:
     return code_version_of(task.fn)
 
 
-def numbered(task: Any, index: int) -> Any:
-    """A copy of the task that knows its place among mapped ones: in every try, thread and process to which it is handed."""
+def numbered(task: Any, index: int, beside: set[str]) -> Any:
+    """A copy of the task that knows its place among mapped ones: in every try, thread and process to which it is handed.
+
+    Args:
+        beside: the runs of the others, as far as they have begun.
+    """
     copied = copy(task)
     setattr(copied, _INDEX, index)
+    setattr(copied, _BESIDE, beside)
     return copied
+
+
+def beside(task: Any) -> set[str]:
+    """The runs of the tasks that were mapped together with this one. Prefect takes a short text that the result of one and an
+    argument of another have in common for a result passed on.
+    """
+    found: set[str] | None = getattr(task, _BESIDE, None)
+    return set() if found is None else found
 
 
 def index_of(task: Any) -> int | None:
     """The place that `numbered` gave to a task."""
     return getattr(task, _INDEX, None)
+
+
+def outside(task: Any, task_run_id: str) -> Any:
+    """A copy of the task that knows that it is not called in this one, whose context Prefect left behind: wherever it is handed."""
+    copied = copy(task)
+    setattr(copied, _OUTSIDE, task_run_id)
+    return copied
+
+
+def is_outside(task: Any, task_run_id: str) -> bool:
+    """Whether `outside` said so."""
+    return getattr(task, _OUTSIDE, None) == task_run_id
 
 
 def parent_task_run_id(task_run: Any) -> str | None:
@@ -195,6 +222,14 @@ def _input_ids(task_run: Any, *, only_parents: bool) -> list[str]:
     return found
 
 
+def given_to(engine: Any) -> dict[str, Any]:
+    """What the task is called with. Results of mapped tasks come in a list of Prefect's own, which is a list to the task."""
+    return {
+        name: list(value) if type(value).__name__ == "PrefectFutureList" else value
+        for name, value in (engine.parameters or {}).items()
+    }
+
+
 NOTHING = object()  # no output: unlike None, which is one
 
 
@@ -208,10 +243,14 @@ def flow_output(flow_run: Any) -> Any:
     return _in_memory(getattr(flow_run.state, "data", NOTHING))
 
 
-def _in_memory(value: Any) -> Any:
+def _in_memory(value: Any, depth: int = 1) -> Any:
     name = type(value).__name__
     if name == "ResultRecord":
         return value.result
+    if name == "State" and type(value).__module__.startswith("prefect."):
+        return (
+            _in_memory(value.data, depth - 1) if depth else NOTHING
+        )  # a task may return a state that holds its result
     if name == "ResultRecordMetadata" or (isinstance(value, type) and value.__name__ == "NotSet"):
         return NOTHING
     return NOTHING if type(value).__module__.startswith("prefect.") else value

@@ -157,7 +157,7 @@ def _opening_pool(original: Callable[..., Any], start_worker: Callable[..., None
 
 def _mapping(original: Callable[..., Any]) -> Callable[..., Any]:
     def map(self: Any, *args: Any, **kwargs: Any) -> Any:
-        token = _counter.set(count())
+        token = _counter.set((count(), set()))
         try:
             return original(self, *args, **kwargs)
         finally:
@@ -171,7 +171,10 @@ def _submitting(original: Callable[..., Any]) -> Callable[..., Any]:
         counter = _counter.get()
         token = _counter.set(None)  # Prefect copies the context for the task, in which nothing is mapped by this `map`
         if counter is not None:
-            task = safely(fields.numbered, task, next(counter)) or task
+            task = safely(fields.numbered, task, next(counter[0]), counter[1]) or task
+        left_behind = safely(adapter.left_behind)  # it may run again, or be over, by the time this task starts
+        if left_behind is not None:
+            task = safely(fields.outside, task, left_behind) or task
         parent = submitted_by.set(safely(adapter.running_task))
         try:
             future = original(self, task, *args, **kwargs)

@@ -7,11 +7,13 @@ import gc
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from prefect import flow, task
+from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.transactions import atransaction, transaction
 from xray_prefect import fields
 
@@ -348,3 +350,32 @@ def test_without_an_api_the_link_leads_to_where_the_server_will_show_it(prefect_
 
     with temporary_settings({PREFECT_SERVER_API_PORT: 4321}, restore_defaults={PREFECT_API_URL, PREFECT_UI_URL}):
         assert fields.page("flow-run", "abc") == "http://127.0.0.1:4321/runs/flow-run/abc"
+
+
+def test_a_task_submitted_between_two_yields_is_not_inside_the_generator_whenever_it_starts(seen: Seen) -> None:
+    resumed, started = threading.Event(), threading.Event()
+
+    @task
+    def pages() -> Iterator[list[str]]:
+        yield ["a1"]
+        resumed.set()
+        assert started.wait(30)
+
+    @task
+    def busy() -> None:
+        assert resumed.wait(30)  # so that `clean` begins while the generator runs again
+
+    @task
+    def clean(page: list[str]) -> list[str]:
+        started.set()
+        return page
+
+    @flow(name="paged", task_runner=ThreadPoolTaskRunner(max_workers=1))
+    def paged() -> list[list[str]]:
+        busy.submit()
+        return [future.result() for future in [clean.submit(page) for page in pages()]]
+
+    assert paged() == [["a1"]]
+    captured = seen.now()
+    assert captured.step("clean")["parent_id"] is None
+    assert captured.step("clean")["upstream"] == [captured.step("pages")["step_id"]]

@@ -9,12 +9,14 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
-from prefect import flow, task
+from prefect import State, flow, task, unmapped
 from prefect.blocks.system import Secret
 from prefect.cache_policies import INPUTS
 from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import SecretStr
 
 from tests.integrations.prefect.captured import Seen
@@ -362,6 +364,26 @@ def test_mapped_tasks_are_steps_numbered_as_they_were_mapped_in_every_try(seen: 
     assert sorted((step["map_index"], step["attempt"]) for step in steps) == [(0, 1), (1, 1), (1, 2), (2, 1)]
     assert {step["counts"]["accepted"] for step in steps} == {1}
     assert {step["map_index"] for step in captured.steps("inner")} == {None}
+
+
+def test_mapped_tasks_do_not_build_on_each_other_and_a_returned_state_holds_what_came_out(seen: Seen) -> None:
+    @task
+    def fetch(item_id: int, fields: list[str]) -> dict[str, int]:
+        return dict.fromkeys(fields, item_id)
+
+    @task
+    def gate(rows: list[dict[str, int]]) -> State[Any]:
+        return Completed(message="enough", data=rows[:2])
+
+    @flow(task_runner=ThreadPoolTaskRunner(max_workers=1))
+    def gated() -> None:
+        gate(fetch.map([1, 2, 3], unmapped(["id", "title"])))
+
+    gated()
+    captured = seen.now()
+    assert [step["upstream"] for step in captured.steps("fetch")] == [[], [], []]
+    assert [step["items"]["in"]["n"] for step in captured.steps("fetch")] == [1, 1, 1]
+    assert [captured.step("gate")["items"][side]["n"] for side in ("in", "out")] == [3, 2]
 
 
 def test_a_task_outside_any_flow_is_a_run_of_its_own(seen: Seen) -> None:
