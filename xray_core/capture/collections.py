@@ -11,6 +11,7 @@ import types
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from xray_core.capture import columns
@@ -159,6 +160,8 @@ def _begins_with_items(value: Any, kind: type) -> bool:
         first = next(iter(value.values()))
         return len(value) <= MAX_FIELDS or is_record(type(first)) or _may_hold_items(type(first))
     first = value[0] if kind in _SEQUENCES else next(iter(value))
+    if first is None:
+        first = next((each for each in islice(value, MAX_PARTS) if each is not None), None)
     if type(first) is str:
         return _may_be_an_id(first)
     return type(first) is int or is_record(type(first)) or _may_hold_items(type(first))
@@ -329,6 +332,9 @@ def _list(value: Any, tick: Tick, *, nested: bool) -> Collection | None:
         return EMPTY
     tick(len(value) * (_FIELD_S if is_record(type(next(iter(value)))) else _KIND_S))
     kinds = set(map(type, value))
+    if len(kinds) == 2 and type(None) in kinds and is_record(next(each for each in kinds if each is not type(None))):
+        value = [each for each in value if each is not None]  # what mapped tasks gave, some of which gave nothing
+        kinds.discard(type(None))
     if len(kinds) == 1:
         (kind,) = kinds
         if kind is str or kind is int:

@@ -150,7 +150,7 @@ def _between(stages: Sequence[_Stage], flow: Flow, reading: _Reading) -> list[Ga
     for position, stage in enumerate(stages):
         after = [each for each in stages[position + 1 :] if not _unrelated(stage, each, flow)]
         informative = [each for each in after if not _silent(each) and not _of_others(stage, each)]
-        if not informative:
+        if not informative or any(_skipped(each, stage) for each in after):
             continue
         first = informative[0]
         through = [each.path for each in after[: after.index(first)] if _silent(each)]
@@ -348,6 +348,13 @@ def _silent(stage: _Stage) -> bool:
     return not any(
         state["counts"] or state["items"] or state["input_count"] is not None or state["decisions"]
         for state in stage.states
+    )
+
+
+def _skipped(later: _Stage, stage: _Stage) -> bool:
+    """Whether a stage that builds on another never ran: what came out of that may have been for it."""
+    return all(
+        state["status"] == "skipped" and not stage.ids.isdisjoint(state["upstream"] or ()) for state in later.states
     )
 
 

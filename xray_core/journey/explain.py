@@ -66,15 +66,23 @@ def explain(
 def _keys_of_item(states: Iterable[State], sets: Mapping[StepKey, Sequence[LookedUp]]) -> frozenset[Any]:
     """The fields under which the item was found; a set of items that are named by others says nothing of it.
 
-    A step that let the same items out under another name (ids that became records) tells that both name them.
+    A step that let the same items out under another name (ids that became records) tells that both name them, and so does each
+    instance of a mapped one of all.
     """
-    found: set[Any] = set()
+    here: dict[Any, set[Any]] = {}
+    alike: dict[Any, set[Any]] = {}
     for state in states:
         items = state["items"] or {}
         names = {side: key_of(items[side]) for side in (ITEMS_IN, ITEMS_OUT) if side in items}
-        here = {names[each.outcome] for each in sets.get(_key(state), ()) if each.found and each.outcome in names}
-        found |= set(names.values()) if here and state["relation"] in SAME_ITEMS_COME_OUT else here
-    return frozenset(found)
+        step = (state["parent_id"], state["name"])
+        if state["relation"] in SAME_ITEMS_COME_OUT:
+            alike.setdefault(step, set()).update(names.values())
+        for each in sets.get(_key(state), ()):
+            if each.found and each.outcome in names:
+                here.setdefault(step, set()).add(names[each.outcome])
+    return frozenset().union(
+        *(found | (alike.get(step, set()) if found & alike.get(step, set()) else set()) for step, found in here.items())
+    )
 
 
 def with_known_run(answer: Why, run_id: str, at: str | None) -> Why:

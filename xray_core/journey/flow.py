@@ -87,6 +87,11 @@ class Flow:
         theirs = self.instances(other)
         return any(theirs.get(group, each) != each for group, each in self.instances(one).items())
 
+    def builds_on(self, later: str, earlier: str) -> bool:
+        """Whether recorded dependencies lead from one step to an earlier one."""
+        recorded = any(self._upstream.get(each) for each in (later, *self.ancestors(later)))
+        return recorded and not self.unrelated(earlier, later)
+
     def _mapped_somewhere(self, step_id: str) -> bool:
         return self._mapped[step_id] or any(self._mapped[each] for each in self.ancestors(step_id))
 

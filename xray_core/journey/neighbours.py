@@ -9,7 +9,7 @@ from xray_core.journey.flow import Flow
 from xray_core.journey.sentences import listed
 from xray_core.journey.step_evidence import StepEvidence
 from xray_core.journey.types import NEGATIVE, POSITIVE, Certainty
-from xray_core.model import ITEMS_UNKNOWN, NOT_REACHED
+from xray_core.model import ITEMS_IN, ITEMS_UNKNOWN, NOT_REACHED
 
 # Items begin in these steps: what they did not put out was never in the run.
 SOURCES: Final = frozenset({"generate", "retrieve"})
@@ -76,6 +76,7 @@ def _settle_what_entered(evidence: StepEvidence, step_evidence: Sequence[StepEvi
         return
     how: Certainty = "exact" if any(each.found == "exact" for each in evidence.sets) else "fingerprint"
     evidence.say("dropped", how)
+    evidence.inferred = evidence.is_inferred(ITEMS_IN)
     evidence.note = f"it entered, left no verdict, and never reached {lost[0].path}"
 
 
@@ -158,6 +159,8 @@ def collapsed(step_evidence: Sequence[StepEvidence]) -> list[StepEvidence]:
     hidden: set[int] = set()
     for group in groups.values():
         never = [evidence for evidence in group if evidence.outcome == "never_entered"]
+        if any(evidence.outcome in POSITIVE | NEGATIVE or evidence.entered for evidence in group):
+            never += [evidence for evidence in group if evidence.without_verdict]
         if len(never) == len(group) > 1:
             never[0].instances = len(never)
             never = never[1:]

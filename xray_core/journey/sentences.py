@@ -15,6 +15,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "errored": "{item} errored at {step}",
     "dropped": "{item} was dropped at {step} without a reason",
     "lost_between": "{item} was dropped without a reason: {outcome} at {step}, it never reached {later}",
+    "skipped_after": "; {later} never had it, and {skipped}, which may have been to get it, was skipped",
     "lost_here_or_there": "{item} was dropped without a reason: it entered {step} and never reached {later}; "
     "it was lost in {step} or in {silent}, which {tells} nothing about items",
     "lost_unseen": "{item} never reached {later}; it was {outcome} at {step}, "

@@ -133,12 +133,12 @@ class StepEvidence:
             self.note = unknown_because or "this step tells nothing about items"
         elif self.out:
             self.say("accepted", out_how, implicit=True)
-            self.inferred = self._is_inferred(ITEMS_OUT)
+            self.inferred = self.is_inferred(ITEMS_OUT)
         elif self.state["status"] == "running":
             self.note = "the step has not ended" + (", and the item is inside" if self.entered else "")
         elif self.entered is False:
             self.say("never_entered", "exact")
-            self.inferred = self._is_inferred(ITEMS_IN)
+            self.inferred = self.is_inferred(ITEMS_IN)
         elif not self.complete:
             self.note = self._why_incomplete()
         elif self.entered:
@@ -157,12 +157,12 @@ class StepEvidence:
             error = state["error"] or {}
             self.note = f"it entered, and the step failed before it left a verdict ({_error_text(error)})"
             return
-        if state["relation"] in OTHER_ITEMS_COME_OUT and self._is_inferred():
+        if state["relation"] in OTHER_ITEMS_COME_OUT and self.is_inferred():
             self._went_on_as_others(entered_how)
             return
         if self.out is False:
             self.say("dropped", entered_how)
-            self.inferred = self._is_inferred()
+            self.inferred = self.is_inferred()
             return
         counts = state["counts"]
         came_out = _given(state, "output")
@@ -192,7 +192,7 @@ class StepEvidence:
             self.note = f"it entered, and other items came out of it ({self.state['relation']})"
         self.inferred = True
 
-    def _is_inferred(self, *sides: str) -> bool:
+    def is_inferred(self, *sides: str) -> bool:
         """Whether the items of one of these sides (of any, where none is named) were found by an adapter."""
         items = self.state["items"] or {}
         return any((items.get(side) or {}).get("inferred", False) for side in sides or (ITEMS_IN, ITEMS_OUT))

@@ -32,6 +32,9 @@ def _seen(
     last = seen[-1]
     after = [each for each in following(last, step_evidence, flow) if not each.silent]
     noes = [each for each in seen if each.outcome in NEGATIVE]
+    passed = _went_another_way(seen, noes, flow)
+    if passed is not None:
+        return _passed(item_id, run_id, passed, step_evidence, flow)
     if last.outcome in NEGATIVE:
         inner = [each for each in noes if inside(each, last, flow)]
         return _decided(item_id, run_id, inner[-1] if inner else last)
@@ -40,6 +43,18 @@ def _seen(
         why = _decided(item_id, run_id, noes[-1])
         return replace(why, sentence=why.sentence + say("though", step=last.path, outcome=last.outcome))
     return _passed(item_id, run_id, last, step_evidence, flow)
+
+
+def _went_another_way(seen: Sequence[StepEvidence], noes: Sequence[StepEvidence], flow: Flow) -> StepEvidence | None:
+    """Where it was left out by steps that do not say so, and let through by another instance, or by a step that builds on these:
+    items were routed, or split.
+    """
+    passed = next((each for each in reversed(seen) if each.outcome in POSITIVE), None)
+    if passed is None or not noes or not all(each.inferred and each.outcome == "dropped" for each in noes):
+        return None
+    own = passed.state["step_id"]
+    ids = [each.state["step_id"] for each in noes]
+    return passed if all(flow.parallel(own, no) or flow.builds_on(own, no) for no in ids) else None
 
 
 def _passed(item_id: str, run_id: str, last: StepEvidence, step_evidence: Sequence[StepEvidence], flow: Flow) -> Why:
@@ -54,6 +69,9 @@ def _passed(item_id: str, run_id: str, last: StepEvidence, step_evidence: Sequen
         text = say("lost_unseen", item=item_id, outcome=outcome, step=last.path, later=lost[0].path,
                    unsure=unsure[0].path, note=unsure[0].note)  # fmt: skip
         why = replace(why, outcome="dropped", sentence=text + doubt(last), **_named(unsure[0]))
+    elif lost and (skipped := _skipped_after(last, step_evidence)):
+        text = say("skipped_after", later=lost[0].path, skipped=listed(skipped))
+        why = replace(why, sentence=why.sentence + text, certainty="not_captured", unasked=skipped[:_MAX_PATHS])
     elif lost:
         silent = silent_between(last, lost[0], step_evidence, flow)
         text = say("lost_between", item=item_id, outcome=outcome, step=last.path, later=lost[0].path)
@@ -75,6 +93,16 @@ def _passed(item_id: str, run_id: str, last: StepEvidence, step_evidence: Sequen
     if unsure:
         why = replace(why, certainty="not_captured", unsure=_paths(unsure))
     return why
+
+
+def _skipped_after(last: StepEvidence, step_evidence: Sequence[StepEvidence]) -> list[str]:
+    """The steps that build on one and never ran: what it let through may have been for them."""
+    own = last.state["step_id"]
+    return [
+        each.path
+        for each in step_evidence
+        if each.state["status"] == "skipped" and each.silent and own in (each.state["upstream"] or ())
+    ]
 
 
 def _not_seen(

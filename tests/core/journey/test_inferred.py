@@ -5,10 +5,11 @@ Tests step_evidence.py and conservation.py with what `capture.inference` finds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xray_core import XRay
+from xray_core.capture.run import Run
 from xray_core.testing import Captured, capture
 
 ORDERS = [{"order_id": f"o{n}", "customer_id": f"c{n % 5}", "amount": n} for n in range(12)]
@@ -116,3 +117,65 @@ def test_ids_that_became_records_are_the_same_items() -> None:
         ("best", {"rows": found}, found[:2]),
     )
     assert [captured.why(n).step for n in (8, 5)] == ["fetch", "best"]
+
+
+def mapped(opened: Run, name: str, of_each: Sequence[tuple[Mapping[str, Any], Any]]) -> None:
+    for index, (arguments, result) in enumerate(of_each):
+        step = opened.open_step(name, map_index=index)
+        step.observe_inputs(arguments)
+        step.observe_output(result)
+        step.close()
+
+
+def test_of_a_task_mapped_over_ids_the_instance_that_gave_nothing_back_is_named() -> None:
+    fields = ["title", "by"]
+    fetched = [{"id": n, "title": "t"} if n != 3 else None for n in range(1, 6)]
+    rows = [row for row in fetched if row]
+    with capture() as captured, XRay("p").run() as opened:
+        mapped(opened, "ids", [({}, list(range(1, 6)))])
+        mapped(opened, "fetch", [({"fields": fields, "story_id": n}, fetched[n - 1]) for n in range(1, 6)])
+        mapped(opened, "keep", [({"rows": fetched}, rows[:2])])
+    why = captured.why(3)
+    assert (why.outcome, why.step, why.inferred) == ("dropped", "fetch", True), why.sentence
+    assert [entry.path for entry in why.journey if entry.step == "fetch"] == ["fetch[2]"]
+    assert (captured.why(4).step, captured.why(1).outcome) == ("keep", "accepted")
+    assert captured.why("title").outcome != "dropped"
+
+
+def test_what_one_of_two_branches_left_out_and_the_other_let_through_is_not_lost() -> None:
+    rows = [{"id": n} for n in range(1, 9)]
+    with capture() as captured, XRay("p").run() as opened:
+        load = opened.open_step("load")
+        load.observe_output(rows)
+        load.close()
+        ids = []
+        for name, half in (("odd", rows[::2]), ("even", rows[1::2])):
+            step = opened.open_step(name, upstream=[load.step_id])
+            step.observe_inputs({"rows": rows})
+            step.observe_output(half)
+            step.close()
+            ids.append(step.step_id)
+        both = opened.open_step("both", upstream=ids)
+        both.observe_inputs({"odd": rows[::2], "even": rows[1::2]})
+        both.observe_output(rows[2:])
+        both.close()
+    assert [(captured.why(n).step, captured.why(n).outcome) for n in (1, 2)] == [("both", "dropped")] * 2
+    assert captured.why(5).outcome == captured.why(6).outcome == "accepted"
+    assert captured.gaps() == []
+
+
+def test_what_was_for_a_step_that_was_skipped_is_not_lost() -> None:
+    rows = [{"id": n} for n in range(1, 9)]
+    with capture() as captured, XRay("p").run() as opened:
+        split = opened.open_step("split")
+        split.observe_output(rows)
+        split.close()
+        for name, given in (("check", rows[:4]), ("rest", None)):
+            step = opened.open_step(name, upstream=[split.step_id])
+            if given is not None:
+                step.observe_inputs({"rows": given})
+            step.close("completed" if given is not None else "skipped")
+    why = captured.why(7)
+    assert (why.outcome, why.certainty, why.unasked) == ("accepted", "not_captured", ["rest"])
+    assert "check never had it, and rest, which may have been to get it, was skipped" in why.sentence
+    assert captured.gaps() == []

@@ -17,9 +17,11 @@ from xray_core.capture.collections import Collection
 from xray_core.capture.inference.keys import MAX_CANDIDATES, SELF, Candidate, candidates, rank_of
 from xray_core.capture.inference.relation import Related, Side, relate
 from xray_core.item_keys import Key
+from xray_core.objects import form
 from xray_core.objects.sanitize import Sanitizer
 from xray_core.objects.structure import known_size
 from xray_core.plurals import plural
+from xray_core.verdicts import sum64
 
 MAX_CELLS_AT_ONCE: Final = 5_000  # of an argument, read before the step begins
 FEW: Final = 4_096  # fields read, all rows together: read without a look at the clock
@@ -77,8 +79,17 @@ class Observed:
         self._lazy: dict[str, str] = {}  # arguments that are not read, and their types
         self._unread: list[Collection] = []  # for which there was no time
 
-    def see_arguments(self, arguments: Mapping[str, Any]) -> None:
-        """Hold what may be items among what a function was called with."""
+    def see_arguments(self, arguments: Mapping[str, Any], *, of_one: bool = False) -> None:
+        """Hold what may be items among what a function was called with.
+
+        Args:
+            of_one: the step is an instance of a mapped one: a number or text by an id's name (`order_id`) is its item.
+        """
+        if of_one:
+            ids = {
+                name: value for name, value in arguments.items() if type(value) in (int, str) and self._wants(str(name))
+            }
+            self._arguments.update({str(name)[:200]: [value] for name, value in list(ids.items())[:MAX_ARGUMENTS]})
         for name, value in arguments.items():
             if type(value) in _SCALARS:
                 continue
@@ -213,6 +224,10 @@ class Observed:
         found = among.get(side.source) if side is not None else None
         if side is None or found is None:
             return side
+        if side.source is not None and found.kind == "ids":  # what ids hold are they themselves
+            kinds = form.digest([form.kinds_of(found.held[:FEW]), type(self._arguments[side.source]).__name__])
+            known = kinds if found.size <= FEW else form.UNKNOWN
+            return side._replace(values={"rows": f"{sum64(side.chosen.hashes):016x}", "form": known})
         if side.source is not None:
             side = side._replace(fields=self._kept.get(side.source, {}))
         elif self._fields is not None:

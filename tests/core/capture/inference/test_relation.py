@@ -1,6 +1,6 @@
 """What became of items is told from arguments and results alone; nothing is said to be lost that was not.
 
-Tests capture/collections.py, capture/inference/relation.py and writing.py.
+Tests capture/collections.py, capture/inference/relation.py, union.py and writing.py.
 """
 
 from __future__ import annotations
