@@ -252,11 +252,6 @@ class FrameColumns(Mapping[str, Any]):
         self._index = index  # what the index of a frame of pandas is called
         self._names = dict.fromkeys(names)
 
-    @property
-    def frame(self) -> Any:
-        """The frame itself."""
-        return self._frame
-
     def __getitem__(self, name: str) -> Any:
         if name not in self._names:
             raise KeyError(name)

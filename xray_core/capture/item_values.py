@@ -13,8 +13,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import xxhash
 
@@ -23,6 +22,7 @@ from xray_core.capture import columns as reading
 from xray_core.capture.budget import OverBudgetError, Tick
 from xray_core.capture.collections import Collection, FrameColumns
 from xray_core.capture.columns import hash_all
+from xray_core.capture.read_values import Column, Read, joined
 from xray_core.model import HASH_MODULUS
 from xray_core.objects import form
 from xray_core.objects.fingerprint import fingerprint
@@ -65,22 +65,6 @@ _ORDER: Final = sys.byteorder
 _LOW: Final = 0 if _ORDER == "little" else 1
 
 
-class Column(NamedTuple):
-    """The values of one field, row by row: their hashes, the numbers where all are (NaN for none), and how many are null."""
-
-    hashes: array[int]
-    numbers: array[float] | None
-    nulls: int
-
-
-class Read(NamedTuple):
-    """The columns of some items, of how many further ones nothing is known, and the form of all (`objects.form`)."""
-
-    columns: Mapping[str, Column] = MappingProxyType({})
-    omitted: int = 0
-    form: str = form.UNKNOWN
-
-
 def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> Read:
     """The columns of a collection of records, without those in `but`, one after the other, as long as there is time.
 
@@ -92,25 +76,6 @@ def read(found: Collection, tick: Tick, but: Sequence[str] = ()) -> Read:
     if found.kind == "parts":
         return joined([_read(part, tick, but, few=few) for part in found.held])
     return _read(found, tick, but, few=few)
-
-
-def joined(several: Sequence[Read]) -> Read:
-    """What was read of several collections, one after the other: the columns that all have."""
-    first = several[0]
-    shared = [name for name in first.columns if all(name in each.columns for each in several)]
-    forms = {each.form for each in several}
-    partial = max(len(each.columns) + each.omitted for each in several) - len(shared)
-    whole = form.UNKNOWN if partial or form.UNKNOWN in forms else form.digest(sorted(forms))
-    return Read({name: _one_column([each.columns[name] for each in several]) for name in shared}, partial, whole)
-
-
-def _one_column(several: Sequence[Column]) -> Column:
-    hashes = array("Q")
-    numbers: array[float] | None = array("d")
-    for each in several:
-        hashes += each.hashes
-        numbers = numbers + each.numbers if numbers is not None and each.numbers is not None else None
-    return Column(hashes, numbers, sum(each.nulls for each in several))
 
 
 def _read(found: Collection, tick: Tick, but: Sequence[str], *, few: bool) -> Read:

@@ -1,6 +1,6 @@
 """What items hold is compared without keeping it: by value, whatever library holds it and in whatever order.
 
-Tests item_values.py and given_items.py.
+Tests item_values.py, read_values.py and given_items.py.
 """
 
 from __future__ import annotations

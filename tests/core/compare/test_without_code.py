@@ -121,8 +121,7 @@ def test_what_is_equal_but_of_other_types_proves_nothing(good: list[Any], bad: l
         stock = STEPS.step("stock")(lambda: pd.DataFrame(rows) if kind == "frame" else rows)
         return STEPS.step("labels")(lambda held: {"text": repr(held)})(stock())
 
-    in_a_frame_they_are_one = kind == "frame" and good[0] is None
-    assert blamed(pipeline) == ("labels", in_a_frame_they_are_one)
+    assert not blamed(pipeline)[1]
 
 
 @pytest.mark.parametrize(("value", "certain"), [(np.arange(5.0), True), (pd.DataFrame({"n": [1, 2]}), True),
@@ -219,4 +218,3 @@ def test_beside_items_that_are_equal_an_argument_that_cannot_be_read_leaves_a_do
         return STEPS.step("score")(score)(rows, iter([3 if bad else 2]))
 
     assert blamed(pipeline) == ("score", False)
-    assert "more went into it" in told(pipeline).sentence

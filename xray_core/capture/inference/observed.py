@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from xray_core.capture import collections as found_in
-from xray_core.capture import item_fields, item_values
+from xray_core.capture import item_fields, item_values, read_values
 from xray_core.capture.budget import OverBudgetError, Tick, no_tick
 from xray_core.capture.collections import Collection
 from xray_core.capture.inference.keys import MAX_CANDIDATES, SELF, Candidate, candidates, rank_of
@@ -75,7 +75,7 @@ class Observed:
         self._arguments: dict[str, Any] = {}
         self._result: Any = None
         self._outputs: list[Any] = []
-        self._values: dict[str, tuple[str, item_values.Read]] = {}  # by argument, with the kind that it was read as
+        self._values: dict[str, tuple[str, read_values.Read]] = {}  # by argument, with the kind that it was read as
         self._lazy: dict[str, str] = {}  # arguments that are not read, and their types
         self._unread: list[Collection] = []  # for which there was no time
 
@@ -238,7 +238,7 @@ class Observed:
         chosen = side.chosen
         return side._replace(values=item_values.summed(values, chosen.hashes, chosen.ids.rows, chosen.key))
 
-    def _values_of(self, source: str | None, found: Collection, key: Key) -> item_values.Read | None:
+    def _values_of(self, source: str | None, found: Collection, key: Key) -> read_values.Read | None:
         """What the items of an argument, or of the result, held; None where that can be known no more."""
         if source is None:
             return item_values.read(found, self._tick, key)
@@ -260,7 +260,7 @@ class Observed:
         read = [values for name, found in members if (values := self._values_of(name, found, chosen.key)) is not None]
         if len(read) < len(members):
             return side
-        values = item_values.joined(read)
+        values = read_values.joined(read)
         return side._replace(values=item_values.summed(values, chosen.hashes, chosen.ids.rows, chosen.key))
 
     def _candidates(self, found: Collection, tick: Tick) -> list[Candidate]:
