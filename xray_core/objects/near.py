@@ -18,7 +18,7 @@ _MAX_VALUES: Final = 200
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
-class _OtherwiseError(Exception):
+class _OtherwiseError(ValueError):
     """It is no small plain value."""
 
 

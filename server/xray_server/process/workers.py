@@ -14,10 +14,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Final, NoReturn
 
 _SETTLED_S: Final = 5.0  # a child that lived so long did not die of its start
 _MAX_EARLY_DEATHS: Final = 5
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_workers(n: int, serve_one: Callable[[int], int]) -> int:
@@ -41,22 +43,14 @@ def run_workers(n: int, serve_one: Callable[[int], int]) -> int:
 
     def start(number: int) -> None:
         sys.stdout.flush()
+        # a child that is told to end before it is itself would take that for its parent's, and serve on
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         pid = os.fork()
         if pid == 0:
             os.close(held_open)
-            threading.Thread(target=_end_with_parent, args=(parents_end,), daemon=True).start()
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            code = 1
-            try:
-                code = serve_one(number)
-            except Exception as error:  # noqa: BLE001  # nobody else will say it: the process ends here
-                print(f"xray: a server process cannot go on: {type(error).__name__}: {error}", file=sys.stderr)
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
+            _be_child(partial(serve_one, number), parents_end)
         children[pid] = time.monotonic(), number
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
         if ending:  # the signal came while we forked
             os.kill(pid, signal.SIGTERM)
 
@@ -80,6 +74,23 @@ def run_workers(n: int, serve_one: Callable[[int], int]) -> int:
         print(f"xray: a server process ended with {status}; starting another", file=sys.stderr)
         start(number)
     return 0 if early < _MAX_EARLY_DEATHS else 1
+
+
+def _be_child(serve: Callable[[], int], parents_end: int) -> NoReturn:
+    """Serve, and end as a process with its result."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    threading.Thread(target=_end_with_parent, args=(parents_end,), daemon=True).start()
+    code = 1
+    try:
+        code = serve()
+    except Exception as error:  # noqa: BLE001  # nobody else will say it: the process ends here
+        print(f"xray: a server process cannot go on: {type(error).__name__}: {error}", file=sys.stderr)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _end_with_parent(parents_end: int) -> None:

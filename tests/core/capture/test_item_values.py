@@ -210,7 +210,7 @@ def test_a_column_of_times_is_read_as_its_times_are_one_by_one(unit: str) -> Non
     moments = (seconds + random_numbers.choice([0, per_second // 2, per_second // 3, 1 % per_second], 600)).astype(
         f"M8[{unit}]"
     )
-    moments[::17] = np.datetime64("NaT")
+    moments[::17] = np.datetime64("NaT", unit)
     frame = pd.DataFrame({"id": range(600), "at": pd.Series(moments)})
     rows = [{"id": n, "at": None if each is pd.NaT else each} for n, each in enumerate(frame["at"].tolist())]
     assert told(frame)["columns"] == told(rows)["columns"]

@@ -72,6 +72,20 @@ def test_processes_share_one_address_and_one_that_dies_is_replaced(
     until(lambda: not any(is_running(child) for child in children), "a process was left behind")
 
 
+def test_a_process_that_is_told_to_end_as_it_begins_ends() -> None:
+    """The moment after the fork, at which the handler is still the parent's."""
+    code = """if True:
+        import os, signal, time
+        from xray_server.process.workers import run_workers
+        os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+        raise SystemExit(run_workers(1, lambda number: print("serves", flush=True) or time.sleep(60) or 0))
+    """
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.count("ended with 15; starting another") == 4
+    assert "die as they start" in ended.stderr
+
+
 @pytest.mark.stack
 def test_processes_end_with_their_parent_even_when_it_is_killed(
     start_server: Callable[..., ServerProcess], database: str
