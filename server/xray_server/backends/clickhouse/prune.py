@@ -48,10 +48,16 @@ def _expired(order: Prune) -> str:
     """The test that a run is too old and one of those that are meant."""
     test = bind("at_us < ? AND at_us >= ?", order.before_us, order.from_us)
     if order.pipeline is not None:
-        test += bind(" AND pipeline = ?", order.pipeline)
+        test += bind(" AND ifNull(pipeline = ?, 0)", order.pipeline)  # of one that is not known: not, rather than unknown
     elif order.but:
         test += bind(" AND coalesce(pipeline, '') NOT IN ?", list(order.but))
     return f"({test})"
+
+
+def _outlives(order: Prune) -> str:
+    """The test that a run keeps its week from being dropped as a whole."""
+    # where nobody keeps longer, what is older than this is too old whosesoever it is, and whenever that was seen to
+    return bind("at_us >= ?", order.before_us) if order.nobody_keeps_longer else f"NOT {_expired(order)}"
 
 
 def _next_week(shard: Shard, order: Prune, after: int) -> int | None:
@@ -64,7 +70,7 @@ def _next_week(shard: Shard, order: Prune, after: int) -> int | None:
 def _of_week(shard: Shard, order: Prune, week: int) -> int:
     """Remove what is too old of a week; how many rows."""
     ((others,),) = shard.rows(
-        f"SELECT count() FROM listed FINAL WHERE kind = 0 AND gone = 0 AND week = {week} AND NOT {_expired(order)}"  # noqa: S608
+        f"SELECT count() FROM listed FINAL WHERE kind = 0 AND gone = 0 AND week = {week} AND {_outlives(order)}"  # noqa: S608
     )
     removed = 0
     if not others:

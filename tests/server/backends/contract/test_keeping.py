@@ -101,6 +101,24 @@ def test_what_is_kept_longest_may_go_up_to_a_week_late_and_never_early(aged: Sto
     assert aged.check() == []
 
 
+def test_pipelines_that_are_kept_equally_long_go_alike(aged: Store) -> None:
+    prune(aged, parse_policy(["10d", "q:details=1d,ledgers=10d"]), now_us=NOW_US)
+    for pipeline in ("p", "q"):
+        assert kept(aged, pipeline).keys() <= {0, 1, 5}
+        assert [aged.run(PROJECT, f"{pipeline}-{days}") for days in (20, 40, 100)] == [None] * 3
+        assert list(aged.sets(PROJECT, f"{pipeline}-20")) == []
+
+
+def test_a_run_whose_pipeline_is_not_known_goes_with_none_of_them(store: Store) -> None:
+    at = NOW_US - 40 * DAY_US
+    unknown = RunRecord(v=1, run_id="u", part="a", rev=1, status="completed", started_us=at)
+    assert store.write([Batch([*run_of("p", 40), unknown], PROJECT, at)]) == [{}]
+    prune(store, parse_policy(["p:10d"]), now_us=NOW_US)
+    assert store.run(PROJECT, "p-40") is None
+    assert store.run(PROJECT, "u") is not None
+    assert [run.run_id for run in store.runs(PROJECT, RunFilter(), limit=9).items] == ["u"]
+
+
 def test_pruning_in_the_smallest_steps_comes_to_the_same(aged: Store) -> None:
     for order in parse_policy(["p:ledgers=10d", "q:details=2d,ledgers=300d"]).orders(NOW_US):
         cursor: str | None = None
