@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -42,7 +42,7 @@ class Stored:
     @property
     def ver(self) -> int:
         """Grows with every part and every revision: of two rows about it, the one that knows more has the greater."""
-        return total_ver(self.vers)
+        return sum(self.vers.values()) + len(self.vers)
 
     def add(self, known: int, part: str, ver: int, received_us: int, doc: bytes, fields: int) -> None:
         """Take in a row; those of one part newest first, the others are passed over."""
@@ -53,11 +53,6 @@ class Stored:
                 self.parts[part] = decode_json(doc)
                 # a document that is older than a field of it ends before
                 self.parts[part] += [None] * (fields - len(self.parts[part]))
-
-
-def total_ver(vers: Mapping[str, int]) -> int:
-    """The version of what these parts come to."""
-    return min(sum(vers.values()) + len(vers), MAX_VER)
 
 
 def stored_runs(shard: Shard, names: Sequence[RunName]) -> dict[RunName, Stored]:

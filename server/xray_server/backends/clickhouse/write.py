@@ -219,7 +219,7 @@ class ShardWriter:
             inserted[row[1:4:2]] = n + 1, vers + row[VER]
         found = self._shard.rows(
             bind(
-                "SELECT project, run_id, count(), sum(toUInt128(ver)) FROM state "
+                "SELECT project, run_id, count(), sum(ver) FROM state "
                 "WHERE kind <= 1 AND (project, run_id) IN ? GROUP BY project, run_id",
                 list(new),
             )

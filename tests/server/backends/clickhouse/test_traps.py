@@ -172,6 +172,17 @@ def test_a_step_that_moves_in_time_leaves_no_sum_behind(store: ClickHouseStore, 
     assert [each.at_us for each in store.steps("default", StepFilter(), limit=9).items] == [NOW - 5 * DAY_US]
 
 
+def test_of_a_step_of_hundreds_of_parts_the_newest_sum_counts(store: ClickHouseStore, node: Node) -> None:
+    """Versions are times: of more than forty of them 64 bits would not hold the sum."""
+    for task in range(60):
+        write(store, step(NOW + task, "completed", 1, part=f"task {task}"))
+    ((group,),) = store.step_groups("default", ["r"]).values()
+    assert (group.steps, group.rejected) == (1, 60)
+    (point,) = store.trend("default", pipeline=None, name=None, since_us=0, until_us=NOW * 2)
+    assert (point.steps, point.rejected) == (1, 60)
+    assert count(node, "(SELECT DISTINCT ver FROM step_list)") == 60
+
+
 HARD = [
     {"price": "cheap"}, {}, {"a.b": 1, "a": {"b": 2}}, {"m": 9007199254740993}, {"m": "t"}, {"m": 1.5}, {"z": "a\0b"}, {"price": None},
 ]  # fmt: skip

@@ -6,10 +6,11 @@
 -- they name is looked up by its identity before it is believed.
 
 -- What was said of runs (kind 0) and of step attempts (kind 1). known: 0 heard of, 1 a part, 2 the sum of several parts of a
--- step (no document). A row without a document is a part that no longer counts.
+-- step (no document). A row without a document is a part that no longer counts. What several parts come to has the sum of their
+-- versions, times of 60 bits each: 64 bits would hold forty parts.
 CREATE TABLE state (
     kind UInt8, project LowCardinality(String), week UInt32 CODEC(Delta, ZSTD(1)), run_id String CODEC(ZSTD(1)), step_id String CODEC(ZSTD(1)),
-    attempt UInt32 CODEC(T64, ZSTD(1)), known UInt8, part String CODEC(ZSTD(1)), ver UInt64 CODEC(ZSTD(1)), received_us Int64 CODEC(Delta, ZSTD(1)),
+    attempt UInt32 CODEC(T64, ZSTD(1)), known UInt8, part String CODEC(ZSTD(1)), ver UInt128 CODEC(ZSTD(1)), received_us Int64 CODEC(Delta, ZSTD(1)),
     at_us Int64 CODEC(Delta, ZSTD(1)), position Nullable(Int64) CODEC(ZSTD(1)), pipeline LowCardinality(Nullable(String)),
     name LowCardinality(Nullable(String)), step_type LowCardinality(Nullable(String)), status UInt8, flags UInt8,
     duration_us Nullable(Int64) CODEC(ZSTD(1)), input UInt64 CODEC(T64, ZSTD(1)), accepted UInt64 CODEC(T64, ZSTD(1)),
@@ -27,7 +28,7 @@ CREATE VIEW step AS SELECT * EXCEPT kind FROM state WHERE kind = 1;
 -- counted_input are what hourly sums add.
 CREATE TABLE listed (
     kind UInt8, project LowCardinality(String), at_us Int64 CODEC(Delta, ZSTD(1)), run_id String CODEC(ZSTD(1)), step_id String CODEC(ZSTD(1)),
-    attempt UInt32 CODEC(T64, ZSTD(1)), ver UInt64 CODEC(ZSTD(1)), gone UInt8, known UInt8, week UInt32 CODEC(Delta, ZSTD(1)),
+    attempt UInt32 CODEC(T64, ZSTD(1)), ver UInt128 CODEC(ZSTD(1)), gone UInt8, known UInt8, week UInt32 CODEC(Delta, ZSTD(1)),
     pipeline LowCardinality(Nullable(String)), status UInt8, bytes UInt32 CODEC(T64, ZSTD(1)), tags Map(LowCardinality(String), String) CODEC(ZSTD(1)),
     name LowCardinality(Nullable(String)), step_type LowCardinality(Nullable(String)),
     duration_us Nullable(Int64) CODEC(ZSTD(1)), rate Nullable(Float64) CODEC(ZSTD(1)), counted_input UInt64 CODEC(T64, ZSTD(1)),
@@ -41,7 +42,7 @@ CREATE VIEW run_list AS SELECT project, at_us, run_id, ver, gone, week, pipeline
 
 CREATE VIEW step_list AS SELECT * EXCEPT (kind, week, tags) FROM listed WHERE kind = 1;
 
-CREATE VIEW hour_touched AS SELECT project, at_us, run_id AS process, ver AS last_us FROM listed WHERE kind = 2;
+CREATE VIEW hour_touched AS SELECT project, at_us, run_id AS process, toUInt64(ver) AS last_us FROM listed WHERE kind = 2;
 
 -- Chunks of verdicts (kind 0) and samples (kind 1). The version of a chunk of verdicts falls as time goes on, so that its first
 -- copy stays; that of a sample is its revision and a hash of its text. A sample without its text was kept for long enough.
