@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from xray_server.backends.clickhouse.cluster import Group, Shard
-from xray_server.backends.clickhouse.hours import keep_sums
+from xray_server.backends.clickhouse.hours import keep_sums, touch
 from xray_server.backends.clickhouse.parts import RunName
 from xray_server.backends.clickhouse.sql import bind
 from xray_server.store.questions import digest_of
@@ -30,10 +30,10 @@ def delete_run(shard: Shard, project: str, run_id: str, at_us: int) -> bool:
 
 def forget_runs(group: Group, names: Collection[RunName]) -> None:
     """Remove all rows of these runs and wait until their parts are rewritten without."""
+    these = bind("(project, run_id) IN ?", list(names))
+    touch(group.command, these)  # sums that were made with them hold no more
     for table in OF_RUNS:
-        group.command(
-            bind(f"ALTER TABLE {table} DELETE WHERE (project, run_id) IN ? SETTINGS mutations_sync = 2", list(names))
-        )
+        group.command(f"ALTER TABLE {table} DELETE WHERE {these} SETTINGS mutations_sync = 2")
 
 
 def deleted_among(shard: Shard, names: Sequence[RunName]) -> set[RunName]:

@@ -16,7 +16,6 @@ from uuid import uuid4
 from xray_core.model import STATUS_RANK
 from xray_core.safety import swallow
 from xray_server.backends.clickhouse.cluster import Cluster, Group, Shard
-from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.clickhouse.rows import HOUR
 from xray_server.backends.clickhouse.sql import SCAN, bind
 from xray_server.backends.relational.rows import HOUR_US
@@ -98,9 +97,9 @@ def _touched(test: str) -> str:
     )
 
 
-def touch(node: Node, test: str) -> None:
-    """Say that the steps of a test changed where nobody wrote them: sums of their hours are to be made again."""
-    node.command(
+def touch(command: Callable[[str], None], test: str) -> None:
+    """Say that the steps of a test change where nobody writes them: sums of their hours are to be made again."""
+    command(
         "INSERT INTO listed (kind, project, at_us, run_id, ver) SELECT DISTINCT "  # noqa: S608  # bound
         f"{HOUR}, project, intDiv(at_us, {HOUR_US}) * {HOUR_US}, '{uuid4()}', toUnixTimestamp64Micro(now64(6)) "
         f"FROM step_list WHERE {test}"

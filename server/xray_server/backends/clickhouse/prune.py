@@ -104,7 +104,7 @@ def _runs(shard: Shard, order: Prune, week: int, names: Sequence[tuple[str, str]
             removed += int(rows)
     if order.kind == "ledgers":
         # their hours are to be added up again, without them
-        touch(shard.nodes[0], these)
+        touch(shard.nodes[0].command, these)
         shard.nodes[0].command(f"DELETE FROM listed WHERE {these}")  # noqa: S608
     return removed
 

@@ -70,6 +70,7 @@ def _copy_runs(source: Node, target: Node, names: Sequence[RunName]) -> None:
     """Copy the rows of these runs. Only what was deleted is deleted: a writer may add to the others meanwhile."""
     gone = deleted_among(Shard(0, [source]), names)
     if gone:
+        touch(target.command, bind("(project, run_id) IN ?", list(gone)))
         for table in OF_RUNS:
             target.command(bind(f"DELETE FROM {table} WHERE (project, run_id) IN ?", list(gone)))  # noqa: S608
     left = [name for name in names if name not in gone]
@@ -84,7 +85,7 @@ def _copy_runs(source: Node, target: Node, names: Sequence[RunName]) -> None:
         target.paste(table, source.copied(f"SELECT * FROM {table} WHERE {these}"))  # noqa: S608
     if erased:
         remove_older(target.command, left)
-    touch(target, these)
+    touch(target.command, these)
 
 
 class ReplicaKeeper:

@@ -172,6 +172,19 @@ def test_a_step_that_moves_in_time_leaves_no_sum_behind(store: ClickHouseStore, 
     assert [each.at_us for each in store.steps("default", StepFilter(), limit=9).items] == [NOW - 5 * DAY_US]
 
 
+def test_a_run_that_is_deleted_counts_once_in_hours_that_were_added_up(store: ClickHouseStore, node: Node) -> None:
+    """Its sums are kept apart, and those that were made with it hold no more."""
+    node.command("SYSTEM START MERGES")
+    write(store, step(1, "completed", 4), step(1, "completed", 2, run_id="other"))
+    shard = store._cluster.shards[0]
+    assert add_up(shard, quiet_before_us=time.time_ns()) == 1
+    assert store.delete_run("default", "r", NOW)
+    for _ in range(2):
+        points = store.trend("default", pipeline=None, name=None, since_us=0, until_us=NOW * 2)
+        assert [(each.steps, each.rejected) for each in points] == [(2, 6)]
+        add_up(shard, quiet_before_us=time.time_ns())
+
+
 def test_of_a_step_of_hundreds_of_parts_the_newest_sum_counts(store: ClickHouseStore, node: Node) -> None:
     """Versions are times: of more than forty of them 64 bits would not hold the sum."""
     for task in range(60):
