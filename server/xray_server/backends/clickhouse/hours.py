@@ -76,7 +76,7 @@ def _of_shard(
     made: dict[int, int] = dict(shard.rows(f"SELECT hour, max(touched) FROM hourly WHERE {between} GROUP BY hour"))  # noqa: S608
     good = [(hour, n) for hour, n in touched.items() if made.get(hour) == n]
     if good:
-        test = bind("project = ? AND (hour, touched) IN ?", project, good) + of_words
+        test = bind("project = ? AND (hour, touched) IN ? AND steps > 0", project, good) + of_words
         found += shard.rows(
             f"SELECT hour, pipeline, name, {_COLUMNS} FROM hourly WHERE {test} LIMIT 1 BY hour, pipeline, name"  # noqa: S608
         )
@@ -146,6 +146,11 @@ def add_up(shard: Shard, *, quiet_before_us: int, stop: Callable[[], bool] = lam
         select = bind(" SELECT ?, hour, pipeline_name, step_name, ?, ", project, n)
         sums = _SUMS.replace("TEST", _hours_test(project, hour, hour + 1))
         shard.nodes[0].command(f"{insert}{select}{_COLUMNS} FROM ({sums}) {_FINAL_SCAN}")
+        if not shard.rows(
+            bind("SELECT 1 FROM hourly WHERE project = ? AND hour = ? AND touched = ? LIMIT 1", project, hour, n)
+        ):
+            # nothing is left of the hour: a row of no steps says that, or it would be added up for ever
+            shard.nodes[0].command(bind("INSERT INTO hourly (project, hour, touched) VALUES ?", (project, hour, n)))
     return len(waiting)
 
 

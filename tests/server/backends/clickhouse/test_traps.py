@@ -185,6 +185,15 @@ def test_a_run_that_is_deleted_counts_once_in_hours_that_were_added_up(store: Cl
         add_up(shard, quiet_before_us=time.time_ns())
 
 
+def test_an_hour_of_which_nothing_is_left_is_added_up_once(store: ClickHouseStore, node: Node) -> None:
+    node.command("SYSTEM START MERGES")
+    write(store, step(1, "completed", 4))
+    write(store, step(2, "completed", 4, at_us=NOW - 5 * DAY_US))
+    assert [add_up(store._cluster.shards[0], quiet_before_us=time.time_ns()) for _ in range(2)] == [2, 0]
+    (point,) = store.trend("default", pipeline=None, name=None, since_us=0, until_us=NOW * 2)
+    assert point.at_us < NOW - 4 * DAY_US
+
+
 def test_of_a_step_of_hundreds_of_parts_the_newest_sum_counts(store: ClickHouseStore, node: Node) -> None:
     """Versions are times: of more than forty of them 64 bits would not hold the sum."""
     for task in range(60):
