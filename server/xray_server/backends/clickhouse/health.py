@@ -41,7 +41,7 @@ def health(cluster: Cluster) -> StoreHealth:
 
 def _of_shard(shard: Shard, details: dict[str, Any]) -> tuple[int, int | None]:
     ((size_bytes, count, newest_week),) = shard.rows(_PARTS)
-    ((runs,),) = shard.rows("SELECT count() FROM run")
+    ((runs,),) = shard.rows("SELECT count() FROM listed FINAL WHERE kind = 0 AND gone = 0")
     ((free_bytes,),) = shard.rows("SELECT min(free_space) FROM system.disks")
     ((fullest,),) = shard.rows(_FULLEST)
     ((newest_us, found),) = shard.rows(bind("SELECT max(received_us), count() FROM run WHERE week = ?", newest_week))
