@@ -31,6 +31,7 @@ class Stored:
         parts: those that count.
         vers: of every part that was ever written.
         received_us: when it was first heard of.
+        heard_us: when it was, as each row says: those that were written at the same time may differ.
         week: of the partition in which its run lies.
     """
 
@@ -38,6 +39,7 @@ class Stored:
     week: int
     parts: Parts = field(default_factory=dict)
     vers: dict[str, int] = field(default_factory=dict)
+    heard_us: set[int] = field(default_factory=set)
 
     @property
     def ver(self) -> int:
@@ -47,6 +49,7 @@ class Stored:
     def add(self, known: int, part: str, ver: int, received_us: int, doc: bytes, fields: int) -> None:
         """Take in a row; those of one part newest first, the others are passed over."""
         self.received_us = min(self.received_us, received_us)
+        self.heard_us.add(received_us)
         if known == PART and part not in self.vers:
             self.vers[part] = ver
             if doc:

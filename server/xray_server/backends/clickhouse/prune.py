@@ -48,7 +48,9 @@ def _expired(order: Prune) -> str:
     """The test that a run is too old and one of those that are meant."""
     test = bind("at_us < ? AND at_us >= ?", order.before_us, order.from_us)
     if order.pipeline is not None:
-        test += bind(" AND ifNull(pipeline = ?, 0)", order.pipeline)  # of one that is not known: not, rather than unknown
+        test += bind(
+            " AND ifNull(pipeline = ?, 0)", order.pipeline
+        )  # of one that is not known: not, rather than unknown
     elif order.but:
         test += bind(" AND coalesce(pipeline, '') NOT IN ?", list(order.but))
     return f"({test})"

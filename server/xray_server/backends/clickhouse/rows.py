@@ -32,12 +32,14 @@ class Written:
         now: what is to be stored.
         changed: the parts that differ.
         said: some record of this group is about it itself, not only about what hangs on it.
+        elsewhere_us: places at which others who wrote it meanwhile may have listed it, of what they knew.
     """
 
     before: Stored | None
     now: Stored
     changed: set[str]
     said: bool
+    elsewhere_us: set[int] = field(default_factory=set)
     _state: tuple[Stored, StepState] | None = None
     _run_state: tuple[Stored, Mapping[str, Any]] | None = None
     _documents: dict[str, tuple[Sequence[Any], bytes]] = field(default_factory=dict)
@@ -138,15 +140,16 @@ _NO_SUMS: Final[tuple[Any, ...]] = (None, None, None, None, 0, 0, 0, 0, 0, 0, 0,
 
 
 def run_list_rows(name: RunName, run: Written) -> Iterable[tuple[Any, ...]]:
-    """The rows of `listed` of a run: its place, and that it left another."""
+    """The rows of `listed` of a run: its place, and that it left others."""
     project, run_id = name
     now = run.now
     state = run.run_state()
     at_us = place_us(state, now.received_us)
+    left_us = set(run.elsewhere_us)
     if run.before is not None:
-        was_us = place_us(run_state(run.before.parts), run.before.received_us)
-        if was_us != at_us:
-            yield RUN, project, was_us, run_id, "", 0, now.ver, 1, 0, now.week, None, 0, 0, {}, *_NO_SUMS
+        left_us.add(place_us(run_state(run.before.parts), run.before.received_us))
+    for was_us in left_us - {at_us}:
+        yield RUN, project, was_us, run_id, "", 0, now.ver, 1, 0, now.week, None, 0, 0, {}, *_NO_SUMS
     tags = {key: tag_text(value) for key, value in (state["tags"] or {}).items()}
     known, status = int(bool(now.parts)), STATUS_RANK[state["status"]]
     key = (RUN, project, at_us, run_id, "", 0)
@@ -154,16 +157,17 @@ def run_list_rows(name: RunName, run: Written) -> Iterable[tuple[Any, ...]]:
 
 
 def step_list_rows(name: StepName, step: Written) -> Iterable[tuple[Any, ...]]:
-    """The rows of `listed` of a step: its place, and that it left another."""
+    """The rows of `listed` of a step: its place, and that it left others."""
     project, run_id, step_id, attempt = name
     now = step.now
     state = step.step_state()
     values, ledger = state.values, state.ledger
     at_us = place_us(values, now.received_us)
+    left_us = set(step.elsewhere_us)
     if step.before is not None:
-        was_us = place_us(step_state(step.before.parts).values, step.before.received_us)
-        if was_us != at_us:
-            yield STEP, project, was_us, run_id, step_id, attempt, now.ver, 1, 0, now.week, None, 0, 0, {}, *_NO_SUMS
+        left_us.add(place_us(step_state(step.before.parts).values, step.before.received_us))
+    for was_us in left_us - {at_us}:
+        yield STEP, project, was_us, run_id, step_id, attempt, now.ver, 1, 0, now.week, None, 0, 0, {}, *_NO_SUMS
     reasons: dict[str, int] = {}
     for (_, reason), n in state.reasons().items():
         reasons[reason] = reasons.get(reason, 0) + n

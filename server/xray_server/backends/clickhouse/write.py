@@ -44,6 +44,7 @@ from xray_server.backends.relational.erase import erase_from_batch
 from xray_server.backends.relational.rows import (
     HOUR_US,
     REV,
+    RUN_STARTED_US,
     Folded,
     Parts,
     client_document,
@@ -54,12 +55,14 @@ from xray_server.backends.relational.rows import (
     verdict_documents,
 )
 from xray_server.records import states
+from xray_server.records.documents import STEP_FIELDS
 from xray_server.store import Batch
 
 N = TypeVar("N", RunName, StepName)
 WEEK_US: Final = 604_800_000_000
 _GENERATION_BITS: Final = 8
 _LAST: Final = (1 << 63) - 1
+_STEP_STARTED_US: Final = STEP_FIELDS.index("started_us")
 
 
 class ShardWriter:
@@ -203,8 +206,10 @@ class ShardWriter:
         some_runs = {name: run for name, run in runs.items() if name not in alone}
         some_steps = {name: step for name, step in steps.items() if name[:2] not in alone}
         _, met = self._shard.together(
-            lambda: self._take_in("run", "project, run_id", some_runs, parts.stored_runs),
-            lambda: self._take_in("step", "project, run_id, step_id, attempt", some_steps, parts.stored_steps),
+            lambda: self._take_in("run", "project, run_id", some_runs, parts.stored_runs, RUN_STARTED_US),
+            lambda: self._take_in(
+                "step", "project, run_id, step_id, attempt", some_steps, parts.stored_steps, _STEP_STARTED_US
+            ),
         )
         rows = [row for name in met for row in step_rows(name, steps[name]) if row[KNOWN] == SUM]
         self._shard.insert("state", rows)
@@ -232,8 +237,9 @@ class ShardWriter:
         columns: str,
         written: dict[N, Written],
         stored: Callable[[Shard, Sequence[N]], dict[N, Stored]],
+        started: int,
     ) -> list[N]:
-        """The names of those of which others wrote parts."""
+        """The names of those of which others wrote parts; `started` is the place of a part's start among its values."""
         said = [name for name, each in written.items() if each.said]
         if not said:
             return []
@@ -249,6 +255,9 @@ class ShardWriter:
         others = [name for name in said if found.get(name) != written[name].now.vers]
         met = stored(self._shard, others)
         for each, now in met.items():
+            ours = written[each].now.vers
+            starts = {values[started] for part, values in now.parts.items() if now.vers[part] != ours.get(part)}
+            written[each].elsewhere_us = now.heard_us | starts - {None}
             written[each].now = now
         return list(met)
 

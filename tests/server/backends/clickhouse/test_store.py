@@ -9,8 +9,10 @@ from __future__ import annotations
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from xray_server.alerts.store import KeepsAlerts
 from xray_server.backends import open_store
@@ -28,6 +30,7 @@ from tests.server.conftest import LoopbackServer
 from xray_core.errors import ConfigurationError
 
 NOW = 1_764_000_000_000_000
+HOUR_US = 3_600_000_000
 
 
 def test_an_address_names_shards_replicas_a_database_and_where_keys_are_kept() -> None:
@@ -157,6 +160,39 @@ def test_two_processes_that_write_parts_of_one_step_at_once_list_it_as_both_say(
     assert group.rejected == 7
     (point,) = store.trend("default", pipeline=None, name=None, since_us=0, until_us=NOW * 2)
     assert point.reasons == {"a": 3, "b": 4}
+
+
+@pytest.mark.parametrize(
+    "starts", [(NOW, NOW + 2 * HOUR_US), (NOW + 2 * HOUR_US, NOW), (None, NOW), (NOW, None), (None, None)]
+)
+def test_of_two_processes_that_write_one_step_at_once_none_leaves_it_at_a_place_that_it_has_left(
+    store: ClickHouseStore, address: str, starts: tuple[int | None, int | None]
+) -> None:
+    """Each read before the other wrote: what one of them listed by what it knew is no other step."""
+    with closing(open_store(address)) as other:
+        assert isinstance(other, ClickHouseStore)
+        first, second = store._writers[0], other._writers[0]
+        write = second._write
+
+        def batch(part: str, started_us: int | None, received_us: int) -> list[Batch]:
+            records = [
+                RunRecord(v=1, run_id="r", part=part, pipeline="p", started_us=started_us),
+                msgspec.structs.replace(step(part, 3), started_us=started_us),
+            ]
+            return [Batch(records, "default", received_us)]
+
+        def after_the_first(*read: Any) -> None:
+            first.write(batch("a", starts[0], NOW + 5 * HOUR_US))
+            write(*read)
+
+        second._write = after_the_first  # type: ignore[method-assign]
+        second.write(batch("b", starts[1], NOW + 3 * HOUR_US))
+    (found,) = store.steps("default", StepFilter(), limit=9).items
+    assert found.at_us == min((each for each in starts if each is not None), default=NOW + 3 * HOUR_US)
+    (point,) = store.trend("default", pipeline=None, name=None, since_us=0, until_us=NOW * 2)
+    assert (point.at_us, point.steps, point.rejected) == (found.at_us // HOUR_US * HOUR_US, 1, 6)
+    assert [(each.kind, each.n) for each in store.names("default", "p", limit=9)] == [("pipeline", 1)]
+    assert store.health().runs == 1
 
 
 def test_what_is_to_be_judged_is_noted_in_the_control_database_after_the_records(store: ClickHouseStore) -> None:
