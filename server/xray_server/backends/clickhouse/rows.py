@@ -31,6 +31,7 @@ class Written:
         before: what was stored, or None.
         now: what is to be stored.
         changed: the parts that differ.
+        again: what is sent again is written again: one of several replicas may have missed it the first time.
         said: some record of this group is about it itself, not only about what hangs on it.
         elsewhere_us: places at which others who wrote it meanwhile may have listed it, of what they knew.
     """
@@ -39,6 +40,7 @@ class Written:
     now: Stored
     changed: set[str]
     said: bool
+    again: bool = False
     elsewhere_us: set[int] = field(default_factory=set)
     _state: tuple[Stored, StepState] | None = None
     _run_state: tuple[Stored, Mapping[str, Any]] | None = None
@@ -105,7 +107,7 @@ def run_rows(name: RunName, run: Written) -> Iterable[tuple[Any, ...]]:
     project, run_id = name
     now = run.now
     key = (RUN, project, now.week, run_id, "", 0)
-    if run.before is None and not now.parts:
+    if not now.parts and (run.before is None or run.again):
         yield *key, HEARD, "", parts.MAX_VER - now.received_us, now.received_us, *_NO_FIGURES, b""
     for part in run.changed:
         yield *key, PART, part, now.vers[part], now.received_us, *_NO_FIGURES, run.document(part)
@@ -118,7 +120,7 @@ def step_rows(name: StepName, step: Written) -> Iterable[tuple[Any, ...]]:
     state = step.step_state()
     figures = _figures(state, place_us(state.values, now.received_us))
     key = (STEP, project, now.week, run_id, step_id, attempt)
-    if step.before is None and not now.parts:
+    if not now.parts and (step.before is None or step.again):
         yield *key, HEARD, "", parts.MAX_VER - now.received_us, now.received_us, *figures, b""
     for part in step.changed:
         yield *key, PART, part, now.vers[part], now.received_us, *figures, step.document(part)

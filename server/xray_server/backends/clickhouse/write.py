@@ -161,7 +161,11 @@ class ShardWriter:
             for part in changed:
                 ver = int(now.parts[part][REV]) << _GENERATION_BITS if part in now.parts else 0
                 now.vers[part] = max(ver, now.vers.get(part, -1) + 1)
-            written[name] = Written(before, now, changed, bool(given))
+            # who was not answered sends it again, and of the replicas that X-Ray keeps alike one alone may have it
+            again = self._shard.by_itself
+            if again:
+                changed |= given.keys() & now.parts.keys()
+            written[name] = Written(before, now, changed, bool(given), again)
         return written
 
     def _set_rows(self, folded: Folded, runs: Mapping[RunName, Written]) -> dict[str, list[Any]]:

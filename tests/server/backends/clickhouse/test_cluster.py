@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from xray_server.backends import open_store
+from xray_server.backends.clickhouse.cluster import Group
 from xray_server.backends.clickhouse.replicas import catch_up
 from xray_server.backends.clickhouse.store import ClickHouseStore
 from xray_server.records.schema import (
@@ -340,6 +341,45 @@ def test_a_run_and_an_item_that_were_deleted_do_not_come_back_with_a_replica_tha
     finally:
         four[0].start()
         wait_until_all_hold_all(cluster)
+
+
+def test_what_a_server_did_not_come_to_write_down_as_missed_is_on_both_replicas_once_it_is_sent_again(
+    cluster: ClickHouseStore, four: list[clickhouse.Node], control: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server dies after it wrote to one replica, and before it says what the other, which was away, has missed."""
+    kept, gone = [name for n in range(20) if cluster._cluster.number_of(name := f"run-{n}") == 0][:2]
+    url = clickhouse.cluster_url(four, control)
+
+    def written(name: str) -> list[Batch]:
+        of_run = [
+            RunRecord(v=1, run_id=name, part="a", pipeline="p", started_us=NOW),
+            StepRecord(v=1, run_id=name, step_id="s", part="a", started_us=NOW),
+        ]
+        heard_of = SamplesRecord(1, name, "heard of", sample_text([]), 1, "a", "live", 1)
+        return [Batch([*of_run, heard_of], "default", NOW)]
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    assert cluster.write(written(gone)) == [{}]
+    four[1].kill()
+    with closing(open_store(url)) as dies, monkeypatch.context() as patched:
+        patched.setattr(Group, "close", killed)
+        with pytest.raises(KeyboardInterrupt):
+            dies.write(written(kept))
+        with pytest.raises(KeyboardInterrupt):
+            dies.delete_run("default", gone, NOW)
+    four[1].start()
+    with closing(open_store(url)) as store:
+        assert isinstance(store, ClickHouseStore)
+        assert store.write(written(kept)) == [{}]
+        store.delete_run("default", gone, NOW)
+        for node in store._cluster.shards[0].nodes:
+            assert node.rows(f"SELECT count() > 0 FROM missed WHERE node = '{node.name}'") == [(0,)]
+            for table in ("run", "step", "step_list", "run_list"):
+                found = node.rows(f"SELECT DISTINCT run_id FROM {table} WHERE run_id IN ('{kept}', '{gone}')")
+                assert found == [(kept,)], (node.name, table)
+            assert node.rows("SELECT DISTINCT step_id FROM step ORDER BY step_id") == [("heard of",), ("s",)]
 
 
 def four_rows(store: ClickHouseStore, statement: str) -> int:
