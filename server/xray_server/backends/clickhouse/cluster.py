@@ -138,11 +138,22 @@ class Group(Shard):
         """Insert whole rows into several tables at the same time; returns when they are on disk."""
         given = [(table, rows) for table, rows in tables.items() if rows]
         if given:
-            self._tell(lambda node: self.together(*(partial(node.insert, table, rows) for table, rows in given)))
+            self.tell(lambda node: self.together(*(partial(node.insert, table, rows) for table, rows in given)))
 
     def command(self, statement: str) -> None:
         """Run a statement that changes something."""
-        self._tell(lambda node: node.command(statement))
+        self.tell(lambda node: node.command(statement))
+
+    def tell(self, tell: Callable[[Node], object]) -> None:
+        """Do something on each replica; one that fails is left out."""
+        if self._copied:
+            self.ask_one(lambda one: tell(one.nodes[0]))
+            return
+        for node in list(self._live):
+            try:
+                tell(node)
+            except StoreUnavailableError as error:
+                self._leave_out(node, error)
 
     def close(self, names: Sequence[tuple[str, str]]) -> None:
         """Write down which replicas missed something of these runs. Only then is what was written acknowledged."""
@@ -152,16 +163,6 @@ class Group(Shard):
             self.insert("missed", rows)
             if missing == [node for node in self.nodes if node not in self._live]:
                 return
-
-    def _tell(self, tell: Callable[[Node], object]) -> None:
-        if self._copied:
-            self.ask_one(lambda one: tell(one.nodes[0]))
-            return
-        for node in list(self._live):
-            try:
-                tell(node)
-            except StoreUnavailableError as error:
-                self._leave_out(node, error)
 
     def _leave_out(self, node: Node, error: StoreUnavailableError | None) -> None:
         left = [each for each in self._live if each is not node]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from xray_core import verdicts
@@ -16,6 +16,7 @@ from xray_core.item_ids import item_id_text
 from xray_server.backends.clickhouse import parts
 from xray_server.backends.clickhouse.cluster import Cluster, Group, Shard
 from xray_server.backends.clickhouse.delete import deleted_among
+from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.clickhouse.parts import RunName, Stored
 from xray_server.backends.clickhouse.rows import (
     LARGE,
@@ -36,6 +37,7 @@ from xray_server.records.erasure import Changed, ErasedItem, Erasure, erased_chu
 
 _NOT_DELETED: Final = -1
 _REWRITTEN: Final = 1 << 63  # versions of chunks that were written anew are beyond those of all others
+_ROWS_AT_ONCE: Final = 2_000  # of a mutation, whose text a Keeper takes up to 1 MB of
 # The tables whose rows are written anew, and the key of each.
 _KEYS: Final = {
     "evidence": "project, kind, run_id, step_id, attempt, part, chunk",
@@ -134,18 +136,25 @@ def _from_runs(shard: Group, names: Iterable[RunName], erasure_of: Any) -> int:
         if erasure and _from_run(shard, name, erasure):
             erased.append(name)
     if erased:
-        remove_older(shard.command, erased)
+        shard.tell(lambda node: remove_older(node, erased))
     return len(erased)
 
 
-def remove_older(command: Callable[[str], None], names: Sequence[RunName]) -> None:
-    """Remove the rows of these runs that a newer one replaced, and wait until none of them is on the disk as a row."""
+def remove_older(node: Node, names: Sequence[RunName]) -> None:
+    """Remove the rows of these runs that a newer one replaced, and wait until none of them is on the disk as a row.
+
+    They are named one by one: a replicated table takes no mutation that asks for itself which.
+    """
     these = bind("(project, run_id) IN ?", list(names))
     for table, key in _KEYS.items():
-        command(
-            f"ALTER TABLE {table} DELETE WHERE {these} AND ({key}, ver) NOT IN "  # noqa: S608  # bound
-            f"(SELECT {key}, max(ver) FROM {table} WHERE {these} GROUP BY {key}) SETTINGS mutations_sync = 2"
+        row = f"{key}, toString(ver)"
+        older = node.rows(
+            f"SELECT DISTINCT {row} FROM {table} WHERE {these} AND ({key}, ver) NOT IN "  # noqa: S608  # bound
+            f"(SELECT {key}, max(ver) FROM {table} WHERE {these} GROUP BY {key})"
         )
+        for start in range(0, len(older), _ROWS_AT_ONCE):
+            test = bind(f"({row}) IN ?", older[start : start + _ROWS_AT_ONCE])
+            node.command(f"ALTER TABLE {table} DELETE WHERE {these} AND {test} SETTINGS mutations_sync = 2")
 
 
 def _from_run(shard: Group, name: RunName, erasure: Erasure) -> bool:

@@ -84,7 +84,7 @@ def _copy_runs(source: Node, target: Node, names: Sequence[RunName]) -> None:
     for table in OF_RUNS:
         target.paste(table, source.copied(f"SELECT * FROM {table} WHERE {these}"))  # noqa: S608
     if erased:
-        remove_older(target.command, left)
+        remove_older(target, left)
     touch(target.command, these)
 
 

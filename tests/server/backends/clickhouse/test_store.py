@@ -23,7 +23,7 @@ from xray_server.backends.clickhouse.places import make_place, parse_place
 from xray_server.backends.clickhouse.sql import bind, literal
 from xray_server.backends.clickhouse.store import ClickHouseStore
 from xray_server.ingest.committer import Committer
-from xray_server.records.schema import Record, RunRecord, StepRecord
+from xray_server.records.schema import Record, RunRecord, StepRecord, VerdictSet, VerdictsRecord
 from xray_server.store import BadCursorError, Batch, RunFilter, StepFilter, StoreUnavailableError
 
 from tests.server.conftest import LoopbackServer
@@ -193,6 +193,35 @@ def test_of_two_processes_that_write_one_step_at_once_none_leaves_it_at_a_place_
     assert (point.at_us, point.steps, point.rejected) == (found.at_us // HOUR_US * HOUR_US, 1, 6)
     assert [(each.kind, each.n) for each in store.names("default", "p", limit=9)] == [("pipeline", 1)]
     assert store.health().runs == 1
+
+
+def test_an_item_is_deleted_by_mutations_that_a_replicated_table_takes_and_no_older_row_stays(
+    store: ClickHouseStore,
+) -> None:
+    """A replicated table refuses those that ask a table, whatever they are allowed."""
+    (node,) = store._cluster.shards[0].nodes
+    node.command("SYSTEM STOP MERGES")
+    try:
+        for rev in (1, 2):
+            records = [
+                RunRecord(v=1, run_id="r", part="a", rev=rev, started_us=NOW, input={"id": "the-item"}),
+                step("a", rev, rev=rev),
+                VerdictsRecord(1, "r", "s", [VerdictSet("rejected", 2, "late", ["the-item", "other"])], 1, "a", "0"),
+            ]
+            assert store.write([Batch(records, "default", NOW)]) == [{}]
+    finally:
+        node.command("SYSTEM START MERGES")
+    assert store.delete_item("default", "the-item", NOW * 2) == 1
+    mutations = node.rows("SELECT command FROM system.mutations WHERE database = currentDatabase() AND table != 'item'")
+    assert mutations
+    assert not [command for (command,) in mutations if "SELECT" in command]
+    for table in ("state", "evidence"):
+        text = node.rows(f"SELECT count(), countIf(concat({TEXTS[table]}) LIKE '%the-item%') FROM {table}")
+        assert text == [(len(node.rows(f"SELECT 1 FROM {table} FINAL")), 0)]
+    assert [each.n for each in store.sets("default", "r")] == [2]
+
+
+TEXTS = {"state": "doc, ''", "evidence": "head, data, text"}
 
 
 def test_what_is_to_be_judged_is_noted_in_the_control_database_after_the_records(store: ClickHouseStore) -> None:
