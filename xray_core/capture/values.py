@@ -298,7 +298,7 @@ def _print(value: Any, tick: Callable[[float], None] | None = None) -> dict[str,
     made = fingerprint(value, tick)
     if made["partial"]:
         return made
-    rounded = near(value)
+    rounded = near(value, made["exact"])
     return {**made, "form": form.form(value), **({} if rounded is None else {"near": rounded})}
 
 

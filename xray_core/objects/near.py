@@ -22,19 +22,26 @@ class _OtherwiseError(ValueError):
     """It is no small plain value."""
 
 
-def near(value: Any) -> str | None:
-    """The fingerprint of a small plain value with its floats rounded to 10 digits; None where it holds none, or is another."""
+def near(value: Any, exact: str | None = None) -> str | None:
+    """The fingerprint of a small plain value with its floats rounded to 10 digits; None where it holds none, or is another.
+
+    Args:
+        exact: the value's own, where it is known: most values have no more digits, and it is theirs too.
+    """
     rounding = _Rounding()
     try:
         rounded = rounding.of(value)
     except (_OtherwiseError, RuntimeError):  # RuntimeError: a dict that changes under our hands
         return None
-    return str(fingerprint(rounded)["exact"]) if rounding.floats else None
+    if not rounding.floats:
+        return None
+    return exact if exact is not None and rounding.same else str(fingerprint(rounded)["exact"])
 
 
 class _Rounding:
     def __init__(self) -> None:
         self.floats = self.values = 0
+        self.same = True
 
     def of(self, value: Any) -> Any:
         self.values += 1
@@ -43,7 +50,9 @@ class _Rounding:
         kind = type(value)
         if kind is float or (isinstance(value, float) and kind.__module__ == "numpy"):
             self.floats += 1
-            return _rounded(float(value))
+            rounded = _rounded(float(value))
+            self.same = self.same and rounded == value and kind is float
+            return rounded
         if kind in _PLAIN:
             return value
         if kind is dict:

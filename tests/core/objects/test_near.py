@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from xray_core.objects.fingerprint import fingerprint
 from xray_core.objects.near import near
 from xray_core.testing import capture
 from xray_core.xray import XRay
@@ -30,6 +31,13 @@ def test_the_last_digits_make_no_difference(a: Any, b: Any) -> None:
 )
 def test_all_else_does(a: Any, b: Any) -> None:
     assert near(a) != near(b)
+
+
+@pytest.mark.parametrize(
+    "value", [[1.5, (2.0, {"a": -0.25})], 0.0, -0.0, [0.1 + 0.2], {"x": 1e-15}, [float("nan")], [float("inf"), 1]]
+)
+def test_with_its_own_fingerprint_at_hand_a_value_comes_to_the_same(value: Any) -> None:
+    assert near(value, fingerprint(value)["exact"]) == near(value)
 
 
 @pytest.mark.parametrize("value", [5, "a text", None, [1, 2], [0.5] * 300, object(), {"x": {0.5}}])
