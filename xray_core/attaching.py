@@ -14,12 +14,12 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Token as ContextToken
 from dataclasses import dataclass
 from functools import update_wrapper
-from types import TracebackType
+from types import GeneratorType, TracebackType
 from typing import Any, Final, Literal
 
 from xray_core import native
@@ -38,6 +38,7 @@ _CONFIRM_S: Final = 2.0
 _NOT_AGAIN_S: Final = 30.0  # a server that did not confirm in time is not waited for by every task
 _MAX_CLIENTS: Final = 16
 _MAX_HELD: Final = 64
+_LAZY: Final = (GeneratorType, map, filter, zip, enumerate)
 
 
 def attach(token: str, *, task: TaskAttempt | None = None) -> Attached:
@@ -148,9 +149,15 @@ def _hold(token: Token, task: TaskAttempt | None) -> Held | None:
         oldest = next((each for each, other in _held.items() if not other.inside and other is not held), None)
         if oldest is not None:
             del _held[oldest]
-    held.inside += 1
-    if isinstance(held.step, TaskStep):
-        held.step.resume_task()
+    return hold_on(held)
+
+
+def hold_on(held: Held) -> Held:
+    """Capture into a step that was held, once more."""
+    with _lock:
+        held.inside += 1
+        if isinstance(held.step, TaskStep):
+            held.step.resume_task()
     return held
 
 
@@ -246,6 +253,12 @@ class Carried:
         """The attempt of an engine's task, where it is this function's to say; None: plugins say it."""
         return None
 
+    def is_lazy(self, made: Any) -> bool:
+        """Whether the function does its work while what it returned is gone through; what else can be gone through, as a file
+        or a reader of one, stays what it is.
+        """
+        return isinstance(made, _LAZY) or type(made).__module__ == "itertools"
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function inside of the step."""
         held = hold(self.token, self.attempt())
@@ -255,7 +268,7 @@ class Carried:
         try:
             with held.current():
                 made = self.function(*args, **kwargs)
-            if isinstance(made, Iterator):
+            if self.is_lazy(made):
                 return self.iterated(made, held)
             status = self._at_exit
             return made
@@ -282,27 +295,64 @@ class Carried:
         finally:
             await _let_go_meanwhile(held, status)
 
-    def iterated(self, made: Iterator[Any], held: Held) -> Iterator[Any]:
-        """The same items, each of them made inside the step."""
-        with _lock:
-            held.inside += 1
-        return self._iterated(made, held)
+    async def generated(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        """As calling it, of an asynchronous generator."""
+        made = self.function(*args, **kwargs)
+        held = hold(self.token, self.attempt())
+        if held is None:
+            async for item in made:
+                yield item
+            return
+        status: Status = "running"
+        place: context.Current = (held.run, held.step)
+        try:
+            while True:
+                tokens = context.enter(place)
+                try:
+                    item = await made.__anext__()
+                except StopAsyncIteration:
+                    status = self._at_exit
+                    return
+                finally:
+                    place = context.leave(tokens)
+                yield item
+        except GeneratorExit:
+            tokens = context.enter(place)
+            try:
+                await made.aclose()
+            finally:
+                context.leave(tokens)
+            raise
+        except Exception:
+            status = "failed"
+            raise
+        finally:
+            await _let_go_meanwhile(held, status)
 
-    def _iterated(self, made: Iterator[Any], held: Held) -> Iterator[Any]:
+    def iterated(self, made: Iterator[Any], held: Held) -> Generator[Any, None, Any]:
+        """The same items, each of them made inside the step; and what a generator returns."""
+        hold_on(held)  # by who begins: one that nobody begins holds nothing
         status: Status = "running"  # of one that is not gone through to its end, nobody knows whether that was all
-        nothing = object()
         place: context.Current = (held.run, held.step)  # or a step that the iterator has opened, and is inside of
         try:
             while True:
                 tokens = context.enter(place)
                 try:
-                    item = next(made, nothing)
+                    item = next(made)
+                except StopIteration as end:
+                    status = self._at_exit
+                    return end.value
                 finally:
                     place = context.leave(tokens)
-                if item is nothing:
-                    status = self._at_exit
-                    return
                 yield item
+        except GeneratorExit:
+            tokens = context.enter(place)
+            try:
+                if isinstance(made, GeneratorType):
+                    made.close()
+            finally:
+                context.leave(tokens)
+            raise
         except Exception:
             status = "failed"
             raise

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import aclosing
 from functools import wraps
+from types import GeneratorType
 from typing import Any, TypeVar
 
 from xray_core import current_step
 from xray_core.attaching import Carried
 
 T = TypeVar("T", bound=Callable[..., Any])
+
+
+class _InRay(Carried):
+    def is_lazy(self, made: Any) -> bool:
+        """What else than a generator can be gone through, Ray sends elsewhere."""
+        return isinstance(made, GeneratorType)
 
 
 def carry(function: T) -> T:
@@ -40,8 +48,8 @@ def _carried(function: Any, *, several_calls: bool) -> Any:
 
 
 def _function(function: Callable[..., Any], token: str, *, several_calls: bool) -> Callable[..., Any]:
-    """Ray takes functions, and looks at their parameters."""
-    carried = Carried(function, token, several_calls=several_calls)
+    """Ray takes functions, and looks at their parameters, and whether they are coroutines or generators."""
+    carried = _InRay(function, token, several_calls=several_calls)
     if inspect.iscoroutinefunction(function):
 
         @wraps(function)
@@ -49,6 +57,24 @@ def _function(function: Callable[..., Any], token: str, *, several_calls: bool) 
             return await carried.awaited(*args, **kwargs)
 
         return awaited
+
+    if inspect.isasyncgenfunction(function):
+
+        @wraps(function)
+        async def generated(*args: Any, **kwargs: Any) -> Any:
+            async with aclosing(carried.generated(*args, **kwargs)) as items:
+                async for item in items:
+                    yield item
+
+        return generated
+
+    if inspect.isgeneratorfunction(function):
+
+        @wraps(function)
+        def iterated(*args: Any, **kwargs: Any) -> Any:
+            return (yield from carried(*args, **kwargs))
+
+        return iterated
 
     @wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:

@@ -34,6 +34,10 @@ class InSpark(Carried):
         task = _task()
         return None if task is None else attempt_of(task, f"{scope_of(task)} {self._use}")
 
+    def is_lazy(self, made: Any) -> bool:
+        """Spark goes through whatever it can."""
+        return isinstance(made, Iterator)
+
     def as_function(self) -> Callable[..., Any]:
         """The same as a function, with the parameters of the original: Spark looks at them."""
 
@@ -77,7 +81,7 @@ class Calls(InSpark):
             raise
         finally:
             context.leave(before)
-        return self.iterated(made, held) if isinstance(made, Iterator) else made
+        return self.iterated(made, held) if self.is_lazy(made) else made
 
     def _begin(self, attempt_id: int) -> None:
         if self._held in open_calls:  # where no accumulator said that it ended: a worker that failed gets no other task

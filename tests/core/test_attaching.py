@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -22,7 +21,6 @@ import pytest
 import xray_core
 from tests.live import Live
 from xray_core import TaskAttempt, XRay, attach, attaching, current_step, hookimpl, safety
-from xray_core.attaching import Carried
 from xray_core.capture.token import Token, carried, read_token
 from xray_core.settings import load
 from xray_core.testing import Captured, capture
@@ -199,26 +197,6 @@ def break_off(step: Any) -> None:
     step._released = True
 
 
-# ---------------------------------------------------------------------------- functions that carry a step along
-
-
-class InTask(Carried):
-    """Of an engine that says which attempt its function is in."""
-
-    def attempt(self) -> TaskAttempt | None:
-        return FIRST
-
-
-def test_a_carried_function_runs_in_the_step_and_survives_pickling(captured: Captured) -> None:
-    with captured.xray.run() as run, run.step("judge") as step:
-        function = pickle.loads(pickle.dumps(InTask(judge, step.token())))
-        assert function("a") == "a"
-        assert function.__name__ == "judge"
-        assert current_step() is step
-    assert ledger_of(captured).rejected == 1
-    assert [each.get("task") for each in captured.records if each["kind"] == "step"][1] == "completed"
-
-
 def test_clients_made_for_tokens_are_bounded_and_one_that_makes_room_for_another_is_closed(captured: Captured) -> None:
     while attaching._clients:  # what tests before this one left
         attaching._clients.popitem()[1].close(0)
@@ -242,60 +220,6 @@ def test_clients_made_for_tokens_are_bounded_and_one_that_makes_room_for_another
         attaching._clients.popitem()[1].close(0)
 
 
-def test_an_iterator_is_in_the_step_while_it_makes_its_items_and_its_user_is_not(captured: Captured) -> None:
-    def judged(items: list[str]) -> Iterator[str]:
-        for item in items:
-            yield judge(item)
-
-    with captured.xray.run() as run, run.step("judge") as step:
-        made = InTask(judged, step.token())(["a", "b", "c"])
-        for _ in made:
-            assert current_step() is step
-    assert ledger_of(captured).rejected == 3
-    assert "completed" in [each.get("task") for each in captured.records if each["kind"] == "step"]
-
-
-def test_a_step_that_an_iterator_is_inside_of_stays_its_own_between_two_items(captured: Captured) -> None:
-    def made(n: int) -> Iterator[int]:
-        with current_step().step("inner"):
-            for each in range(n):
-                current_step().accept(each)
-                yield each
-
-    with captured.xray.run() as run, run.step("outer") as step:
-        token = step.token()
-    for _ in Carried(made, token)(3):
-        assert not current_step()
-    assert captured.ledger("inner").accepted == 3
-
-
-def test_of_an_iterator_that_is_not_gone_through_the_attempt_does_not_end(captured: Captured) -> None:
-    def judged(items: list[str]) -> Iterator[str]:
-        for item in items:
-            yield judge(item)
-
-    with captured.xray.run() as run, run.step("judge") as step:
-        made = InTask(judged, step.token())(["a", "b", "c"])
-        next(made)
-        made.close()
-        tasks = [each["task"] for each in captured.records if "task" in each]
-        assert set(tasks) == {"running"}
-        with pytest.raises(ZeroDivisionError):
-            list(InTask(lambda: (1 / n for n in (1, 0)), step.token())())
-    assert ledger_of(captured).rejected == 1, "it counts, since there is no other"
-
-
-def test_a_coroutine_is_in_the_step_until_its_end(captured: Captured) -> None:
-    async def judged(item: str) -> str:
-        await asyncio.sleep(0)
-        return judge(item)
-
-    with captured.xray.run() as run, run.step("judge") as step:
-        assert asyncio.run(InTask(judged, step.token()).awaited("a")) == "a"
-    assert ledger_of(captured).rejected == 1
-    assert "completed" in [each.get("task") for each in captured.records if each["kind"] == "step"]
-
-
 def test_coroutines_attach_by_async_with(captured: Captured) -> None:
     async def work(token: str, item: str) -> None:
         async with attach(token, task=TaskAttempt(item)) as step:
@@ -309,11 +233,6 @@ def test_coroutines_attach_by_async_with(captured: Captured) -> None:
     with captured.xray.run() as run, run.step("judge") as step:
         asyncio.run(all_of_them(step.token()))
     assert ledger_of(captured).rejected == 5
-
-
-def test_outside_of_any_step_a_carried_function_is_the_function(captured: Captured) -> None:
-    assert Carried(judge, "")("a") == "a"
-    assert captured.records == []
 
 
 def test_plugins_say_which_attempt_of_a_task_code_is_in(captured: Captured) -> None:

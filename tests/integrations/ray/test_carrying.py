@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,6 +65,39 @@ def test_a_function_stays_one_with_its_parameters(captured: Captured) -> None:
     assert (carried.__name__, carried.__doc__) == ("judge", "Judges.")
     assert carried("a") == "a"
     assert captured.ledger("judge").rejected == 1
+
+
+def test_generators_stay_generators_by_which_ray_knows_that_results_come_one_by_one(captured: Captured) -> None:
+    class Judges:
+        def each(self, items: list[str]) -> Iterator[str]:
+            for item in items:
+                yield judge(item)
+
+        async def each_later(self, items: list[str]) -> AsyncIterator[str]:
+            for item in items:
+                await asyncio.sleep(0)
+                yield judge(item)
+
+    with captured.xray.run() as run, run.step("judge"):
+        actor, each = carry(Judges), carry(Judges.each)
+    assert inspect.isgeneratorfunction(each)
+    assert inspect.isgeneratorfunction(actor.each)
+    assert inspect.isasyncgenfunction(actor.each_later)
+    assert list(each(None, ["a"])) + list(actor().each(["b", "c"])) == ["a", "b", "c"]
+
+    async def later() -> list[str]:
+        return [item async for item in actor().each_later(["d", "e"])]
+
+    assert asyncio.run(later()) == ["d", "e"]
+    assert captured.ledger("judge").rejected == 5
+
+
+def test_what_a_function_returns_is_sent_as_it_is(captured: Captured) -> None:
+    with captured.xray.run() as run, run.step("judge"):
+        carried = carry(zip)
+        read = carry(iter)
+    assert isinstance(carried([1], [2]), zip)
+    assert pickle.loads(pickle.dumps(read([1, 2]))).__next__() == 1
 
 
 def test_an_actors_methods_are_in_the_step_and_its_state_is_its_own(captured: Captured) -> None:
