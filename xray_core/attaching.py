@@ -35,6 +35,7 @@ from xray_core.tasks import ENDED_WELL, TaskAttempt
 from xray_core.xray import XRay, living_clients
 
 _CONFIRM_S: Final = 2.0
+_CONFIRM_EVERY_S: Final = 1.0  # of one attempt: a task that calls a function for each item ends with every one
 _NOT_AGAIN_S: Final = 30.0  # a server that did not confirm in time is not waited for by every task
 _MAX_CLIENTS: Final = 16
 _MAX_HELD: Final = 64
@@ -101,6 +102,7 @@ class Held:
     run: Run
     step: Step
     inside: int = 0
+    confirm_at: float = 0.0  # by the monotonic clock: when the end of the attempt is worth waiting for again
 
     @contextmanager
     def current(self) -> Iterator[None]:
@@ -187,8 +189,9 @@ def let_go(held: Held, status: Status) -> None:
         held.step.detach()
     elif not inside:
         held.step.end_task(status)
-        if status == ENDED_WELL:
+        if status == ENDED_WELL and time.monotonic() >= held.confirm_at:
             _confirm(held.client)
+            held.confirm_at = time.monotonic() + _CONFIRM_EVERY_S
 
 
 def _confirm(client: XRay) -> None:

@@ -198,3 +198,15 @@ def test_a_coroutine_is_in_the_step_until_its_end(captured: Captured) -> None:
 def test_outside_of_any_step_a_carried_function_is_the_function(captured: Captured) -> None:
     assert Carried(judge, "")("a") == "a"
     assert captured.records == []
+
+
+def test_a_task_that_calls_a_function_for_each_item_is_not_confirmed_after_each(live: Live) -> None:
+    """As a bag's `map` does: each call ends the attempt, and goes on with it."""
+    with live.xray("p") as xray, xray.run() as run, run.step("judge") as step:
+        carried = InTask(judge, step.token())
+        before = health_of(live.http)["ingest"]["commits"]
+        for n in range(300):
+            carried(f"item-{n}")
+        assert health_of(live.http)["ingest"]["commits"] - before < 100
+    (found,) = live.get(f"/runs/{run.run_id}")["steps"]
+    assert found["ledger"]["rejected"] == 300
