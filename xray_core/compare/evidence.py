@@ -82,7 +82,7 @@ def values_equal(a: State, b: State, side: Literal["input", "output"], options: 
     """Of what was given to `set_input` / `set_output` (or what a framework passed)."""
     one, other = (_fingerprint(state, side) for state in (a, b))
     if _size_differs(a[side], b[side]):
-        return Equality("differs", ("value",))
+        return Equality("differs", ("size",))
     if one is None or other is None or one.get("partial") or other.get("partial"):
         return UNKNOWN
     same_rules = one.get("v") == other.get("v")  # else one value may have two fingerprints
@@ -107,11 +107,11 @@ def values_equal(a: State, b: State, side: Literal["input", "output"], options: 
 
 
 def _size_differs(one: Any, other: Any) -> bool:
-    """Whether of two collections that were not read more than their sizes is shown, and these differ."""
+    """Whether two collections differ of which no more than the size is shown, as of the yields of a generator."""
     if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
         return False
     if "$type" in one or "$type" in other:
-        sizes = one.get("size"), other.get("size")
+        sizes = _size(one), _size(other)
         return one.get("$type") == other.get("$type") and None not in sizes and sizes[0] != sizes[1]
     return any(_size_differs(one[name], other[name]) for name in one.keys() & other.keys())
 
@@ -136,7 +136,6 @@ def outputs_equal(a: State, b: State, options: Options, marks: RunMarks, samples
     pieces = [
         *_values_and_items(a, b, "output", options, marks),
         _given_counts(a, b, "output_count"),
-        _sizes(a, b, "output"),
         _decisions(a, b),
         _orders(a, b),
     ]
@@ -340,17 +339,10 @@ def _given_counts(a: State, b: State, name: str) -> Equality:
     return Equality("differs", ("counts",)) if one is not None and other is not None and one != other else UNKNOWN
 
 
-def _sizes(a: State, b: State, side: Literal["input", "output"]) -> Equality:
-    """Of what was not read, as the yields of a generator are not: other sizes prove a difference."""
-    shown = [state[side] if (state[f"{side}_fp"] or {}).get("partial") else None for state in (a, b)]
-    sizes = [_size(each) for each in shown if isinstance(each, Mapping)]
-    return Equality("differs", ("size",)) if len(set(sizes) - {None}) == 2 else UNKNOWN
-
-
 def _size(shown: Mapping[str, Any]) -> int | None:
-    """How many came out in all; None where that is not known, as of a stream that was left early."""
+    """How many there are in all; None where that is not known, as of a stream that was left early."""
     size = None if shown.get("left") else shown.get("size")
-    return size if "$type" in shown and isinstance(size, int) else None
+    return size if isinstance(size, int) else None
 
 
 def _judged(a: State, b: State) -> Equality:
