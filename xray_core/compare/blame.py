@@ -205,7 +205,8 @@ class Blame:
         known = before if judged.inputs.state == "unknown" else _weakest([judged.inputs])
         inner = self._walk(pair.children, reached, known)
         if judged.outputs.state == "same":
-            self._undone |= reached
+            if judged.inputs.differs:
+                self._undone |= reached
             return _NOTHING
         if judged.outputs.differs:
             self._seen |= reached
@@ -322,12 +323,8 @@ class Blame:
         first = ranked[0]
         for each in own[: own.index(first)]:
             # what is equal in value is of other types where that was given: the other explains it as well
-            if (
-                (each.changed or first.inputs.rewritten)
-                and each.outputs.differs
-                and not each.weak
-                and id(each.pair) not in self._undone
-            ):
+            explains = each.changed or first.inputs.rewritten or _may_be_given_beside(each, first)
+            if explains and each.outputs.differs and not each.weak and id(each.pair) not in self._undone:
                 return [each, *(other for other in ranked if other is not each)]
         return ranked
 
@@ -362,6 +359,13 @@ def _of_runs(a: State, b: State, side: Literal["input", "output"], options: Opti
     if all(run[name] is None for run in (a, b) for name in (side, f"{side}_fp")):
         return SAME if side == "input" else UNKNOWN  # neither was given anything
     return evidence.values_equal(a, b, side, options, marks)
+
+
+def _may_be_given_beside(one: Judged, other: Judged) -> bool:
+    """Whether a step may have been given, beside the items that are all it told of its input, what another put out: a setting, a
+    model, a flag.
+    """
+    return other.reached and not other.inputs.declared and "items" not in one.outputs.what
 
 
 def _given_unreadable(pair: Pair) -> bool:
