@@ -224,6 +224,7 @@ def diff_sentences() -> Iterator[str]:
     yield _told_nearly(0.3, 0.1 + 0.2)
     yield _told_nearly(0.3, 0.1 + 0.2, asked="is it above the limit of a third?")
     yield _told_nearly(1, 1.0)
+    yield _told_a_request()
     yield _told_in_place()
     yield _told_nothing()
     yield _told_a_path()
@@ -327,6 +328,19 @@ def _told_nearly(a: float, b: float, *, asked: str = "") -> str:
                 with run.step("check") as step:
                     step.set_input(asked or {"score": score})
                     step.set_output(f"it is {score}")
+        return result.diff("a", "b").sentence
+
+
+def _told_a_request() -> str:
+    with capture() as result:
+        for name in ("a", "b"):
+            with result.xray.run(input=1, run_id=name) as run:
+                answer = {"score": 1, "request_id": f"of-{name}"}
+                with run.step("load") as step:
+                    step.set_output(answer)
+                with run.step("check") as step:
+                    step.set_input(answer)
+                    step.set_output(name)
         return result.diff("a", "b").sentence
 
 

@@ -27,6 +27,7 @@ from xray_core.model import HASH_MODULUS
 from xray_core.objects import form
 from xray_core.objects.fingerprint import fingerprint
 from xray_core.objects.fingerprint import plain as as_builtin
+from xray_core.objects.generated import all_near, now_us
 from xray_core.objects.structure import known_size, library_of, unshown, view
 from xray_core.safety import guard, swallow
 from xray_core.verdicts import sum64
@@ -181,9 +182,8 @@ def _column(values: Any, tick: Tick, *, few: bool) -> Column:
             hashes.extend(hash_all([each.encode("utf-8", "surrogatepass") for each in chunk], _TEXT_SEED))
         else:
             hashes.extend([_hash(each, tick) for each in chunk])
-    if texts:
-        return Column(hashes, None, 0)
-    return Column(hashes, None, sum(each == _NULL for each in hashes))
+    nulls = 0 if texts else sum(each == _NULL for each in hashes)
+    return Column(hashes, None, nulls, now=all_near(map(_as_text, plain), now_us()))
 
 
 def _times(values: Any) -> Column | None:
@@ -206,7 +206,11 @@ def _times(values: Any) -> Column | None:
         _hash_of_text(f"{text}{_fraction(n)}" if n else text) if len(text) == _TIME_CHARS else _NULL
         for text, n in zip(texts, nanoseconds)
     ])  # fmt: skip
-    return Column(hashes, None, nulls)
+    return Column(hashes, None, nulls, now=all_near(texts, now_us()))
+
+
+def _as_text(value: Any) -> Any:
+    return value if type(value) in _PLAIN else view(value, 0).value
 
 
 def _fraction(nanoseconds: int) -> str:
@@ -414,6 +418,8 @@ def _sums_of_column(
     about: dict[str, Any] = {"n": len(ids), "sum": f"{sum64(mixed):016x}"}
     if column.nulls:
         about["nulls"] = column.nulls
+    if column.now:
+        about["now"] = True
     if column.numbers is None or column.nulls == len(ids):
         return about
     numpy = _numpy_for(len(ids))
@@ -469,4 +475,4 @@ def _count_nan(numbers: array[float]) -> int:
 def _of_rows(column: Column, rows: Sequence[int]) -> Column:
     numbers = array("d", [column.numbers[row] for row in rows]) if column.numbers is not None else None
     hashes = array("Q", [column.hashes[row] for row in rows])
-    return Column(hashes, numbers, sum(each == _NULL for each in hashes))
+    return Column(hashes, numbers, sum(each == _NULL for each in hashes), column.now)

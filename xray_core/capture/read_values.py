@@ -16,6 +16,7 @@ class Column(NamedTuple):
     hashes: array[int]
     numbers: array[float] | None
     nulls: int
+    now: bool = False  # it holds times of now
 
 
 class Read(NamedTuple):

@@ -15,7 +15,7 @@ from xray_core.capture.budget import Budget
 from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
 from xray_core.objects import form
 from xray_core.objects.fingerprint import VERSION, fingerprint
-from xray_core.objects.near import near
+from xray_core.objects.near import lasting, near
 from xray_core.objects.redaction import REDACTED, learn
 from xray_core.objects.sanitize import Sanitizer, hides
 from xray_core.objects.structure import known_size, secret_in, type_name
@@ -294,12 +294,12 @@ class CapturedValues:
 
 
 def _print(value: Any, tick: Callable[[float], None] | None = None) -> dict[str, Any]:
-    """The fingerprint of a value, with its form and that of its numbers rounded where it is whole."""
+    """The fingerprint of a value, and where it is whole its form, and what is the same of other numbers or another run."""
     made = fingerprint(value, tick)
     if made["partial"]:
         return made
-    rounded = near(value, made["exact"])
-    return {**made, "form": form.form(value), **({} if rounded is None else {"near": rounded})}
+    further = {"near": near(value, made["exact"]), "lasting": lasting(value)}
+    return {**made, "form": form.form(value), **{name: each for name, each in further.items() if each is not None}}
 
 
 def _both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

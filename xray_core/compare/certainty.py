@@ -19,6 +19,7 @@ class Doubts(NamedTuple):
     Attributes:
         referring: steps that put out the same, which may stand for something else: a path, the name of a table.
         close: steps that put out the same, but for the last digit, its types or its order.
+        generated: steps that put out the same, but for what is another in every run.
     """
 
     run: Equality
@@ -26,6 +27,7 @@ class Doubts(NamedTuple):
     unknown: Sequence[str]
     referring: Sequence[str]
     close: Sequence[str]
+    generated: Sequence[str]
     differing: Sequence[str]
 
 
@@ -46,9 +48,10 @@ def doubts(blame: Blame, judged: Judged) -> Doubts:
     return Doubts(
         run=blame.run_inputs if blame.run_inputs_told else UNKNOWN,
         given=not given,
-        unknown=[each.pair.path for each in before if not (each.outputs.differs or _same(each))],
+        unknown=[each.pair.path for each in before if not (each.outputs.differs or _same(each) or _generated(each))],
         referring=[each.pair.path for each in before if _same(each) and not each.outputs.close],
         close=[each.pair.path for each in before if _same(each) and each.outputs.close],
+        generated=[each.pair.path for each in before if _generated(each)],
         differing=[each.pair.path for each in before if each.outputs.differs],
     )
 
@@ -79,6 +82,11 @@ def _same(judged: Judged) -> bool:
     """Whether all of what a step put out is equal in value, whatever it stands for."""
     known = judged.outputs.state == "same" and not judged.outputs.generated
     return known and (judged.outputs.declared or judged.outputs.close)
+
+
+def _generated(judged: Judged) -> bool:
+    """Whether what a step put out is equal but for what is another in every run."""
+    return judged.outputs.state == "same" and bool(judged.outputs.generated)
 
 
 def _whole(blame: Blame, judged: Judged, side: Literal["input", "output"]) -> bool:

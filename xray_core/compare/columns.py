@@ -7,10 +7,11 @@ no more than 1.5 * t * sum of |value|.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from xray_core.compare.types import Change
+from xray_core.objects.generated import is_near, is_of_one_call
 
 VALUES: Final = "values"  # of which no more is known than that they differ from the others
 OTHER_VALUES: Final = "other values"
@@ -38,6 +39,25 @@ def shared_columns_that_differ(a: Mapping[str, Any], b: Mapping[str, Any], toler
     """Of the columns that are known of both item sets, those that differ beyond the tolerance."""
     one, other = a.get("columns") or {}, b.get("columns") or {}
     return tuple(sorted(name for name in one.keys() & other.keys() if differ(one[name], other[name], tolerance)))
+
+
+def split_generated(
+    columns: Sequence[str], a: Mapping[str, Any], b: Mapping[str, Any], began_us: tuple[int | None, int | None]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of columns that differ, those that do for good, and those that hold what is another in every run."""
+    both = [each.get("columns") or {} for each in (a, b)]
+
+    def of_the_run(name: str) -> bool:
+        one, other = (each.get(name) for each in both)
+        if one is None or other is None:
+            return False
+        if is_of_one_call(name) or (one.get("now") and other.get("now")):
+            return True
+        ends = ("min", "max")
+        return all(is_near(each.get(end), at) for each, at in zip((one, other), began_us) for end in ends)
+
+    generated = tuple(name for name in columns if of_the_run(name))
+    return tuple(name for name in columns if name not in generated), generated
 
 
 def scores_differ(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None, tolerance: float) -> bool | None:

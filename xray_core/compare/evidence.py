@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from xray_core.compare.changes import close
-from xray_core.compare.columns import column_difference, scores_differ, shared_columns_that_differ
+from xray_core.compare.columns import column_difference, scores_differ, shared_columns_that_differ, split_generated
 from xray_core.compare.options import Options
 from xray_core.compare.stored import RunMarks, StoredDifference, stored_difference
 from xray_core.compare.types import Knowledge, State
@@ -88,18 +88,15 @@ def values_equal(a: State, b: State, side: Literal["input", "output"], options: 
     same_rules = one.get("v") == other.get("v")  # else one value may have two fingerprints
     if same_rules and one.get("exact") == other.get("exact"):
         return _as_written(Equality("same", declared=True), one, other)
-    if (
-        same_rules
-        and one.get("near") is not None
-        and one["near"] == other.get("near")
-        and options.tolerance >= TOLERANCE
-    ):
+    if same_rules and options.tolerance >= TOLERANCE and _alike(one, other, "near"):
         return Equality("same", close=True, declared=True)
     stored = _stored(a, b, side, options, marks)
     if stored is not None and stored.whole and not stored.changes:
         return Equality("same", generated=tuple(stored.generated), close=True, declared=not stored.generated)
     if stored is not None and stored.masked and not stored.changes:  # a token is another in each run
         return Equality("same", generated=(*stored.generated, *stored.masked), close=True)
+    if same_rules and options.tolerance >= TOLERANCE and _alike(one, other, "lasting"):
+        return Equality("same", generated=(side,), close=True)
     if not same_rules:
         return Equality("differs", ("value",)) if stored is not None and stored.whole else UNKNOWN
     reordered = one.get("unordered") is not None and one["unordered"] == other.get("unordered")
@@ -114,6 +111,10 @@ def _size_differs(one: Any, other: Any) -> bool:
         sizes = _size(one), _size(other)
         return one.get("$type") == other.get("$type") and None not in sizes and sizes[0] != sizes[1]
     return any(_size_differs(one[name], other[name]) for name in one.keys() & other.keys())
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any], which: str) -> bool:
+    return one.get(which) is not None and one[which] == other.get(which)
 
 
 def inputs_equal(a: State, b: State, options: Options, marks: RunMarks, *, begins: bool) -> Equality:
@@ -161,7 +162,7 @@ def _values_and_items(
     a: State, b: State, side: Literal["input", "output"], options: Options, marks: RunMarks
 ) -> list[Equality]:
     """Of the values and of the item sets, which tell nothing of an argument beside them that was not read."""
-    values, items = values_equal(a, b, side, options, marks), _item_sets(a, b, _SETS[side], options)
+    values, items = values_equal(a, b, side, options, marks), _item_sets(a, b, _SETS[side], options, marks)
     if items.state == "same" and any(_has_copies(state, _SETS[side], values) for state in (a, b)):
         items = replace(items, close=True)  # which of two rows of one id came first is in no sum
     if side == "input" and values.state == "unknown" and items.state == "same" and any(map(_unread_beside, (a, b))):
@@ -287,21 +288,23 @@ def _stored(a: State, b: State, side: str, options: Options, marks: RunMarks) ->
     return stored_difference(a[side], b[side], side, options, marks)
 
 
-def _item_sets(a: State, b: State, side: str, options: Options) -> Equality:
+def _item_sets(a: State, b: State, side: str, options: Options, marks: RunMarks) -> Equality:
     one, other = ((state["items"] or {}).get(side) for state in (a, b))
-    found = _two_sets(one, other, options)
-    return found if side == "out" or found.differs else _with_others(found, a, b, options)
+    found = _two_sets(one, other, options, marks)
+    return found if side == "out" or found.differs else _with_others(found, a, b, options, marks)
 
 
-def _with_others(found: Equality, a: State, b: State, options: Options) -> Equality:
+def _with_others(found: Equality, a: State, b: State, options: Options, marks: RunMarks) -> Equality:
     """With the further collections that went in: of the customers that orders were joined with other ones are another input."""
     one, other = ((state["items"] or {}).get("others") or {} for state in (a, b))
     went_in = [name for name in one.keys() & other.keys() if all(each.get("relation") != "expanded" for each in (a, b))]
-    beside = [replace(_two_sets(one[name], other[name], options), reordered=False) for name in sorted(went_in)]
+    beside = [replace(_two_sets(one[name], other[name], options, marks), reordered=False) for name in sorted(went_in)]
     return together([found, *beside]) if any(each.state != "unknown" for each in beside) else found
 
 
-def _two_sets(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None, options: Options) -> Equality:
+def _two_sets(
+    one: Mapping[str, Any] | None, other: Mapping[str, Any] | None, options: Options, marks: RunMarks
+) -> Equality:
     if one is None or other is None:
         return UNKNOWN
     if _members(one) != _members(other):
@@ -309,7 +312,8 @@ def _two_sets(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None, op
     if one.get("order") is not None and other.get("order") is not None and one["order"] != other["order"]:
         return Equality("differs", ("order",), reordered=True, weak=True)
     if one.get("rows") is None or other.get("rows") is None:
-        differ = shared_columns_that_differ(one, other, options.tolerance)  # not all columns are known
+        shared = shared_columns_that_differ(one, other, options.tolerance)  # not all columns are known
+        differ, _ = split_generated(shared, one, other, marks.began_us)
         return Equality("differs", ("values",), differ) if differ else Equality("same_items")
     known: Knowledge = (
         "same_items" if one.get("nulls") else "same"
@@ -317,9 +321,10 @@ def _two_sets(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None, op
     if one["rows"] == other["rows"]:
         return _as_written(Equality(known), one, other)
     columns = column_difference(one, other, options.tolerance)
-    if columns == ():
-        return Equality(known, close=True)
-    return Equality("differs", ("values",), columns or ())
+    if columns is None:
+        return Equality("differs", ("values",))
+    differ, generated = split_generated(columns, one, other, marks.began_us)
+    return Equality("differs", ("values",), differ) if differ else Equality(known, generated=generated, close=True)
 
 
 def _as_written(equal: Equality, one: Mapping[str, Any], other: Mapping[str, Any]) -> Equality:

@@ -91,6 +91,8 @@ def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
         reasons.append(say("before_refers", steps=listed(before.referring)))
     if before.close and not first.inputs.close:
         reasons.append(say("before_close", steps=listed(before.close)))
+    if before.generated:
+        reasons.append(say("before_generated", steps=listed(before.generated)))
     if before.differing:
         differs = "differs" if len(before.differing) == 1 else "differ"
         reasons.append(say("before_differs", steps=listed(before.differing), differs=differs))
@@ -108,6 +110,8 @@ def _not_captured(first: Judged) -> str:
         return say("given_others")
     if first.inputs.state != "same" or first.inferred:
         return say("values_unknown")
+    if first.inputs.generated:
+        return say("given_generated")
     assert first.pair.a is not None
     assert first.pair.b is not None
     alike = repr(first.pair.a["input"]) == repr(first.pair.b["input"])

@@ -47,10 +47,12 @@ TEMPLATES: Final[dict[str, str]] = {
     "values_unknown": "the values that went into it were not captured",
     "given_less": "more went into it than what was captured of its input",
     "given_close": "what went into it is equal, though not to the last digit, not of the same types or not in the same order",
+    "given_generated": "what went into it is equal but for ids, times or hosts, which are others in every run",
     "given_others": "what went into it differs as well",
     "before_unknown": "{steps} may differ before it, too little was captured",
     "before_refers": "what {steps} put out is equal and may stand for more, as a path or a count does",
     "before_close": "what {steps} put out is equal, though not to the last digit, not of the same types or not in the same order",
+    "before_generated": "what {steps} put out is equal but for ids, times or hosts",
     "before_differs": "{steps} {differs} before it",
     "inputs_differ": "the runs were given different inputs",
     "inputs_unknown": "what the runs were given was not captured",
@@ -66,7 +68,8 @@ def say(template: str, **parts: object) -> str:
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first names, and how many more."""
+    """The first names, each once, and how many more."""
+    names = list(dict.fromkeys(names))
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 

@@ -5,28 +5,18 @@ A fingerprint says that two values differ, not where. Where both are stored whol
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
 
 from xray_core.compare.changes import differences
 from xray_core.compare.options import Options
 from xray_core.compare.types import Change
+from xray_core.objects.generated import is_generated_name, is_near, without_temporary
 from xray_core.objects.redaction import REDACTED
 
 _MAX_DIFFERENCES: Final = 500
-_NEAR_US: Final = 3_600_000_000  # a time within an hour of its own run is the time of that run
-_TEMPORARY: Final = re.compile(
-    r"(?<![^/\\])tmp[a-z0-9_]{8}(?![a-z0-9_])"
-)  # as Python's tempfile names files and folders
 _MIN_RUN_ID: Final = 8  # a shorter one ("a", "42") may stand in any text
 _CUTS: Final = ("$more", "$depth", "$error", "$bits")
-_GENERATED_NAME: Final = re.compile(
-    r"(?:^|[._])(?:(?:request|trace|span|run|correlation|session|execution|job|invocation|message|task)_?(?:id|uuid|key)"
-    r"|uuid|guid|nonce|etag|host|hostname|node|pid|worker|machine|(?:duration|elapsed|took|latency)(?:_?(?:ms|us|ns|s))?)$",
-    re.IGNORECASE,
-)
 
 
 class RunMarks(NamedTuple):
@@ -65,11 +55,7 @@ def stored_difference(a: Any, b: Any, path: str, options: Options, marks: RunMar
 
 def is_generated(change: Change, marks: RunMarks) -> bool:
     """Whether two values differ as those of any two runs do: by their name, or since each tells its own run."""
-    return (
-        _GENERATED_NAME.search(change.path) is not None
-        or _own_times(change, marks.began_us)
-        or _own_names(change, marks.run_ids)
-    )
+    return is_generated_name(change.path) or _own_times(change, marks.began_us) or _own_names(change, marks.run_ids)
 
 
 def _own_names(change: Change, run_ids: tuple[str, str]) -> bool:
@@ -77,32 +63,14 @@ def _own_names(change: Change, run_ids: tuple[str, str]) -> bool:
     if not isinstance(change.a, str) or not isinstance(change.b, str):
         return False
     a, b = (
-        _TEMPORARY.sub("tmp", text.replace(run_id, "run") if len(run_id) >= _MIN_RUN_ID else text)
+        without_temporary(text.replace(run_id, "run") if len(run_id) >= _MIN_RUN_ID else text)
         for text, run_id in zip((change.a, change.b), run_ids)
     )
     return a == b
 
 
 def _own_times(change: Change, began_us: tuple[int | None, int | None]) -> bool:
-    return all(
-        began is not None and at is not None and abs(at - began) <= _NEAR_US
-        for at, began in zip((_moment_us(change.a), _moment_us(change.b)), began_us)
-    )
-
-
-def _moment_us(value: Any) -> int | None:
-    if isinstance(value, str) and 16 <= len(value) <= 40:
-        try:
-            at = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            return None
-        at = at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
-        return int(at.timestamp() * 1_000_000)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        for unit in (1_000_000, 1_000, 1):
-            if 1e15 < value * unit < 1e16:
-                return int(value * unit)
-    return None
+    return all(is_near(value, began) for value, began in zip((change.a, change.b), began_us))
 
 
 def _masked(value: Any, path: str) -> Iterator[str]:

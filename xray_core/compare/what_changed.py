@@ -9,7 +9,7 @@ from typing import Any, Final
 from xray_core.compare.align import Pair
 from xray_core.compare.blame import Judged
 from xray_core.compare.changes import differences, step_changes
-from xray_core.compare.columns import column_changes
+from xray_core.compare.columns import column_changes, split_generated
 from xray_core.compare.options import Options
 from xray_core.compare.stored import RunMarks, stored_difference
 from xray_core.compare.types import Change, Source, State
@@ -44,13 +44,13 @@ def what_changed(judged: Judged, source: Source, options: Options, marks: RunMar
     found += islice(limit_changes(sides[0], sides[1], f"steps.{pair.path}.details", options), _MAX_EACH)
     if judged.inputs.differs:
         found += _values(pair, "input", options, marks)
-        found += _columns(pair, "in", options)
+        found += _columns(pair, "in", options, marks)
     if judged.outputs.differs:
         found += _ends(pair)
         found += _skips(pair)
         if not judged.inputs.differs:  # of other items others are rejected
             found += islice(_reasons(pair), _MAX_EACH)
-        found += _columns(pair, "out", options)
+        found += _columns(pair, "out", options, marks)
         found += _scores(pair, options)
         found += _values(pair, "output", options, marks)
     return found
@@ -147,14 +147,15 @@ def _values(pair: Pair, side: str, options: Options, marks: RunMarks) -> list[Ch
     return list(found) if len(found) <= _MAX_EACH else []
 
 
-def _columns(pair: Pair, side: str, options: Options) -> Iterator[Change]:
-    sets = [((state or {}).get("items") or {}).get(side) or {} for state in (pair.a, pair.b)]
+def _columns(pair: Pair, side: str, options: Options, marks: RunMarks) -> Iterator[Change]:
+    one, other = (((state or {}).get("items") or {}).get(side) or {} for state in (pair.a, pair.b))
+    columns = [each.get("columns") or {} for each in (one, other)]
+    _, generated = split_generated(sorted(columns[0].keys() & columns[1].keys()), one, other, marks.began_us)
+    kept = [{name: column for name, column in each.items() if name not in generated} for each in columns]
     yield from islice(
-        column_changes(
-            sets[0].get("columns"), sets[1].get("columns"), f"steps.{pair.path}.columns", options.tolerance
-        ),
+        column_changes(kept[0], kept[1], f"steps.{pair.path}.columns", options.tolerance),
         _MAX_EACH,
-    )  # fmt: skip
+    )
 
 
 def _scores(pair: Pair, options: Options) -> Iterator[Change]:

@@ -1,7 +1,7 @@
-"""Numbers that differ in their last digits alone, where no more than fingerprints of them are kept.
+"""Values that differ in the last digits of numbers alone, or in what is another in every run, where only their fingerprints are kept.
 
-Stored values, scores and columns are compared within a tolerance by what is kept of them. Of a small plain value that passed
-through an adapter there is its fingerprint: beside it stands that of the same value with its numbers rounded.
+Stored values, scores and columns are compared by what is kept of them. Of a small value that passed through an adapter there is
+its fingerprint: beside it stand that of the same value with its numbers rounded, and that without what is generated as well.
 """
 
 from __future__ import annotations
@@ -10,16 +10,21 @@ import math
 from typing import Any, Final
 
 from xray_core.objects.fingerprint import fingerprint
+from xray_core.objects.generated import is_near, is_of_one_call, now_us, without_temporary
+from xray_core.objects.structure import view
 
 TOLERANCE: Final = 1e-9  # what is equal when rounded differs by less
 _DIGITS: Final = 10
 _NOTHING: Final = 1e-12  # what is smaller counts as zero, as the rest of a subtraction does
 _MAX_VALUES: Final = 200
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
+_GENERATED: Final = "$generated"
+_SHORT: Final = 11  # characters: what is shorter is neither a time nor the name of a temporary file
+_EARLY: Final = 1e9  # seconds, or less: numbers below tell no time of now
 
 
 class _OtherwiseError(ValueError):
-    """It is no small plain value."""
+    """It is no small value, or one that cannot be read."""
 
 
 def near(value: Any, exact: str | None = None) -> str | None:
@@ -28,20 +33,34 @@ def near(value: Any, exact: str | None = None) -> str | None:
     Args:
         exact: the value's own, where it is known: most values have no more digits, and it is theirs too.
     """
-    rounding = _Rounding()
-    try:
-        rounded = rounding.of(value)
-    except (_OtherwiseError, RuntimeError):  # RuntimeError: a dict that changes under our hands
+    found = _Rounding()
+    rounded = found.read(value)
+    if not found.floats or rounded is None:
         return None
-    if not rounding.floats:
-        return None
-    return exact if exact is not None and rounding.same else str(fingerprint(rounded)["exact"])
+    return exact if exact is not None and found.same else str(fingerprint(rounded[0])["exact"])
+
+
+def lasting(value: Any) -> str | None:
+    """The same without ids of requests, times of now, durations, hosts and names of temporary files; None where it holds no such.
+
+    Objects are read too. Never calls user code, never raises.
+    """
+    found = _Lasting(now_us())
+    rest = found.read(value)
+    return str(fingerprint(rest[0])["exact"]) if found.generated and rest is not None else None
 
 
 class _Rounding:
     def __init__(self) -> None:
         self.floats = self.values = 0
         self.same = True
+
+    def read(self, value: Any) -> tuple[Any] | None:
+        """The value rounded; None of a large one, or one that cannot be read."""
+        try:
+            return (self.of(value),)
+        except (_OtherwiseError, RuntimeError):  # RuntimeError: a dict that changes under our hands
+            return None
 
     def of(self, value: Any) -> Any:
         self.values += 1
@@ -52,13 +71,54 @@ class _Rounding:
             self.floats += 1
             rounded = _rounded(float(value))
             self.same = self.same and rounded == value and kind is float
-            return rounded
+            return self.scalar(rounded)
         if kind in _PLAIN:
-            return value
+            return self.scalar(value)
         if kind is dict:
-            return {key: self.of(each) for key, each in value.items()}
+            return {key: self.field(key, each) for key, each in value.items()}
         if kind is list or kind is tuple:
             return [self.of(each) for each in value]
+        return self.other(value)
+
+    def scalar(self, value: Any) -> Any:
+        return value
+
+    def field(self, name: Any, value: Any) -> Any:  # a name says something of what is generated alone
+        return self.of(value)
+
+    def other(self, value: Any) -> Any:
+        raise _OtherwiseError
+
+
+class _Lasting(_Rounding):
+    def __init__(self, now: int) -> None:
+        super().__init__()
+        self.now = now
+        self.generated = 0
+
+    def scalar(self, value: Any) -> Any:
+        if value is None or (len(value) < _SHORT if isinstance(value, str) else value < _EARLY):
+            return value
+        lasts = without_temporary(value) if isinstance(value, str) else value
+        if lasts is value and not is_near(value, self.now):
+            return value
+        self.generated += 1
+        return _GENERATED if lasts is value else lasts
+
+    def field(self, name: Any, value: Any) -> Any:
+        if not isinstance(name, str) or not is_of_one_call(name):
+            return self.of(value)
+        self.generated += 1
+        return _GENERATED
+
+    def other(self, value: Any) -> Any:
+        seen = view(value, _MAX_VALUES)
+        if seen.kind in ("atom", "text"):
+            return self.scalar(seen.value)
+        if seen.kind == "map" and len(seen.value) == seen.size:
+            return {key: self.field(key, each) for key, each in seen.value}
+        if seen.kind == "sequence" and len(seen.value) == seen.size:
+            return [self.of(each) for each in seen.value]
         raise _OtherwiseError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from xray_core.objects.fingerprint import fingerprint
-from xray_core.objects.near import near
+from xray_core.objects.near import lasting, near
 from xray_core.testing import capture
 from xray_core.xray import XRay
 
@@ -64,3 +64,25 @@ def test_a_number_that_passed_through_a_step_is_compared_within_the_tolerance_an
     assert other.parted_at is not None
     assert other.parted_at.step == ("mean" if tolerance else "total")
     assert other.parted_at.certain == (tolerance == 0)
+
+
+@pytest.mark.parametrize(("a", "b"), [
+    ({"text": "x", "request_id": "a"}, {"text": "x", "request_id": "b"}),
+    ({"rows": [1, {"took_ms": 0.1}]}, {"rows": [1, {"took_ms": 0.2}]}),
+    ("/tmp/tmpab12cd34/rows.csv", "/tmp/tmp9x8y7z6w/rows.csv"),
+    ({"x": 0.1 + 0.2, "host": "a"}, {"x": 0.3, "host": "b"}),
+])  # fmt: skip
+def test_what_is_another_in_every_run_is_left_out(a: Any, b: Any) -> None:
+    assert lasting(a) == lasting(b) is not None
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [({"text": "x", "host": "a"}, {"text": "y", "host": "a"}), ({"host": 1, "n": 1}, {"host": 1, "m": 1})]
+)
+def test_what_lasts_is_told_apart(a: Any, b: Any) -> None:
+    assert lasting(a) != lasting(b)
+
+
+@pytest.mark.parametrize("value", [1, "x", {"worker": "ann"}, {"at": "2001-03-01T12:00:00"}, [object(), {"host": 1}]])
+def test_a_value_without_such_has_no_fingerprint_of_what_lasts(value: Any) -> None:
+    assert lasting(value) is None

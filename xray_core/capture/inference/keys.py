@@ -16,6 +16,7 @@ from xray_core.capture.collections import Collection
 from xray_core.capture.columns import Ids, NotIdsError, hash_all
 from xray_core.capture.inference.id_sets import IdSet
 from xray_core.item_keys import Key
+from xray_core.objects.generated import is_of_one_call
 from xray_core.objects.sanitize import Sanitizer
 
 MAX_CANDIDATES: Final = 6  # fields read per collection
@@ -38,6 +39,8 @@ class Candidate(NamedTuple):
         weak: the keys of a dict of records, which are often no ids ({"train": {...}, "test": {...}}): believed only where an
             argument and the result share them.
         hashes: of each id, in order; `different`: the set of them.
+        of_one_call: an id as a call gives itself in every run (`request_id`), which nobody asked for: no item is named by it,
+            where it does not lead from an argument to the result.
     """
 
     key: Key
@@ -46,6 +49,7 @@ class Candidate(NamedTuple):
     hashes: array[int]
     different: IdSet
     weak: bool = False
+    of_one_call: bool = False
 
     @property
     def n(self) -> int:
@@ -101,15 +105,15 @@ def candidates(found: Collection, asked: Key | None, sanitizer: Sanitizer, tick:
         if ids.size and (ids.odd or not ids.texts):
             continue  # a field of lists, or of nothing
         hashes = hash_all(ids.texts)
-        read.append(
-            Candidate(key, rank, ids, hashes, IdSet(hashes, ids.texts), found.kind == "mapping" and key == SELF)
-        )
+        weak = found.kind == "mapping" and key == SELF
+        of_one_call = asked != key and key[0].lower() not in _FIRST and is_of_one_call(key[0])
+        read.append(Candidate(key, rank, ids, hashes, IdSet(hashes, ids.texts), weak, of_one_call))
     return read
 
 
 def best(among: Sequence[Candidate]) -> Candidate | None:
     """The key of a collection that is related to no other: unique first, then by name; None where none tells rows apart."""
-    among = [each for each in among if not each.weak]
+    among = [each for each in among if not each.weak and not each.of_one_call]
     unique = [each for each in among if each.unique and not each.ids.nulls]
     if unique:
         return min(unique, key=lambda each: each.rank)
