@@ -1,7 +1,8 @@
-"""Faults of other domains, in six batches: each was run once, untouched, when the one before had been mended.
+"""Faults of other domains, in seven batches: each was run once, untouched, when the one before had been mended.
 
 Tests planted.py, first_batch.py, second_batch.py, third_batch.py, fourth_batch.py, fourth_controls.py, fifth_batch.py,
-fifth_controls.py, sixth_batch.py, sixth_said.py and sixth_controls.py.
+fifth_controls.py, sixth_batch.py, sixth_said.py, sixth_controls.py, seventh_batch.py, seventh_more.py, seventh_beside.py and
+seventh_controls.py.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from tests.diagnosis.fourth_controls import CONTROLS, DIFFER_INSIDE
 from tests.diagnosis.planted import Planted, both, clean, verdict_of
 from tests.diagnosis.score import Record, record_control, record_fault
 from tests.diagnosis.second_batch import SECOND
+from tests.diagnosis.seventh_batch import SEVENTH
+from tests.diagnosis.seventh_beside import BESIDE
+from tests.diagnosis.seventh_controls import CONTROLS_OF_SEVENTH, DIFFER_INSIDE_OF_SEVENTH
+from tests.diagnosis.seventh_more import MORE_OF_SEVENTH
 from tests.diagnosis.sixth_batch import SIXTH
 from tests.diagnosis.sixth_controls import CONTROLS_OF_SIXTH
 from tests.diagnosis.sixth_said import SAID
@@ -26,6 +31,7 @@ from xray_core.testing import _Source
 
 ALL = [*FIRST, *SECOND, *THIRD, *FOURTH, *CONTROLS, *FIFTH, *CONTROLS_OF_FIFTH]
 ALL += [*SIXTH, *SAID, *CONTROLS_OF_SIXTH]
+ALL += [*SEVENTH, *MORE_OF_SEVENTH, *BESIDE, *CONTROLS_OF_SEVENTH]
 NEVER_CERTAIN = fourth_batch.NEVER_CERTAIN | fifth_batch.NEVER_CERTAIN
 
 
@@ -52,7 +58,9 @@ def test_the_fault_is_found_and_no_other_is_certain(planted: Planted, record_pro
 @pytest.mark.parametrize("planted", [each for each in ALL if not each.guilty], ids=lambda each: each.name)
 def test_where_nothing_is_wrong_nothing_is_blamed(planted: Planted, record_property: Record) -> None:
     right, diff = clean(planted)
-    if planted.name in DIFFER_INSIDE | DIFFER_INSIDE_OF_FIFTH:  # a step is named, and not for the answer
+    if (
+        planted.name in DIFFER_INSIDE | DIFFER_INSIDE_OF_FIFTH | DIFFER_INSIDE_OF_SEVENTH
+    ):  # a step is named, and not for the answer
         assert diff.parted_at is not None
         right = diff.outputs_equal is True and diff.parted_at.reached_output is False
         assert "the two runs have the same output" in diff.sentence
