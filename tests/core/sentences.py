@@ -170,6 +170,15 @@ def _settled(result: Captured) -> Iterator[str]:
         with run.step("send") as step:
             step.set_input_items(["p1"])
     yield result.why("p0", "checks").sentence
+    with result.xray.run(run_id="branches") as run:
+        split = run.open_step("split")
+        split.set_output_items(["p0", "p1"])
+        split.close()
+        check, rest = (run.open_step(name, upstream=[split.step_id]) for name in ("check", "rest"))
+        check.set_input_items(["p0"])
+        check.close()
+        rest.close("skipped")
+    yield result.why("p1", "branches").sentence
 
 
 def _fingerprints(result: Captured) -> Iterator[str]:
