@@ -57,6 +57,7 @@ STEP: dict[str, tuple[st.SearchStrategy[Any], dict[str, st.SearchStrategy[Any]]]
     "set_origin_state": (_one, {}),
     "observe_input": (_one, {}),
     "observe_inputs": (_one, {}),
+    "observe_further": (st.tuples(text | anything, anything), {}),
     "observe_pulled": (st.tuples(text | anything, st.lists(anything, max_size=3) | anything), {}),
     "observe_output": (_one, {"name": st.none() | text}),
     "observe_output_size": (st.tuples(number | anything), {}),
