@@ -6,7 +6,7 @@ Only where X-Ray writes to several replicas itself; Replicated tables copy by th
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from xray_core import verdicts
@@ -18,7 +18,7 @@ from xray_server.backends.clickhouse.hours import touch
 from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.clickhouse.parts import RunName
 from xray_server.backends.clickhouse.sql import bind
-from xray_server.store import StoreUnavailableError
+from xray_server.store import MAX_PAGE_BYTES, StoreUnavailableError
 
 RUNS_AT_ONCE: Final = 500
 _WHOLE: Final = ("deleted_run", "deleted_item", "hourly_deleted", "client")  # small, and of no run
@@ -81,11 +81,38 @@ def _copy_runs(source: Node, target: Node, names: Sequence[RunName]) -> None:
     for project, items in erased.items():
         fingerprints = [item.hash64 & verdicts.MASK for item in items]
         target.command(f"DELETE FROM item WHERE {these}" + bind(" AND project = ? AND fp IN ?", project, fingerprints))  # noqa: S608
-    for table in OF_RUNS:
-        target.paste(table, source.copied(f"SELECT * FROM {table} WHERE {these}"))  # noqa: S608
+    for some in in_bounds(source, left):
+        of_some = bind("(project, run_id) IN ?", some)
+        for table in OF_RUNS:
+            target.paste(table, source.copied(f"SELECT * FROM {table} WHERE {of_some}"))  # noqa: S608
     if erased:
         remove_older(target, left)
     touch(target.command, these)
+
+
+def in_bounds(source: Node, names: Sequence[RunName], max_bytes: int = MAX_PAGE_BYTES) -> Iterator[list[RunName]]:
+    """These runs, as many at once as are no larger together: what is copied goes through this process's memory."""
+    sizes = {
+        (project, run_id): size
+        for project, run_id, size in source.rows(
+            bind(
+                "SELECT project, run_id, sum(length(head) + length(data) + length(text)) FROM evidence "
+                "WHERE (project, run_id) IN ? GROUP BY project, run_id",
+                list(names),
+            )
+        )
+    }
+    some: list[RunName] = []
+    together = 0
+    for name in names:
+        size = sizes.get(name, 0)
+        if some and together + size > max_bytes:
+            yield some
+            some, together = [], 0
+        some.append(name)
+        together += size
+    if some:
+        yield some
 
 
 class ReplicaKeeper:

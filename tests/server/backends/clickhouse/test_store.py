@@ -20,6 +20,7 @@ from xray_server.backends.clickhouse.address import DEFAULT_CONTROL, parse_addre
 from xray_server.backends.clickhouse.migrate import statements
 from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.clickhouse.places import make_place, parse_place
+from xray_server.backends.clickhouse.replicas import in_bounds
 from xray_server.backends.clickhouse.sql import bind, literal
 from xray_server.backends.clickhouse.store import ClickHouseStore
 from xray_server.ingest.committer import Committer
@@ -219,6 +220,20 @@ def test_an_item_is_deleted_by_mutations_that_a_replicated_table_takes_and_no_ol
         text = node.rows(f"SELECT count(), countIf(concat({TEXTS[table]}) LIKE '%the-item%') FROM {table}")
         assert text == [(len(node.rows(f"SELECT 1 FROM {table} FINAL")), 0)]
     assert [each.n for each in store.sets("default", "r")] == [2]
+
+
+def test_runs_that_a_replica_missed_are_copied_as_many_at_once_as_fit_into_memory(store: ClickHouseStore) -> None:
+    names = [("default", f"r{n}") for n in range(4)]
+    for n, (_, run_id) in enumerate(names[:3]):
+        ids = [f"{n} {k}" for k in range(100)]
+        chunk = VerdictsRecord(1, run_id, "s", [VerdictSet("rejected", 100, "late", ids)], 1, "a", "0")
+        assert store.write([Batch([chunk], "default", NOW)]) == [{}]
+    (node,) = store._cluster.shards[0].nodes
+    assert list(in_bounds(node, names)) == [names]
+    ((size,),) = node.rows("SELECT DISTINCT length(head) + length(data) FROM evidence")
+    assert list(in_bounds(node, names, size // 2)) == [[name] for name in names[:3]] + [names[3:]]
+    assert list(in_bounds(node, names, size)) == [names[:1], names[1:2], names[2:]]
+    assert list(in_bounds(node, names, 2 * size)) == [names[:2], names[2:]]
 
 
 TEXTS = {"state": "doc, ''", "evidence": "head, data, text"}
