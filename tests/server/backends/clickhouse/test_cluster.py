@@ -108,7 +108,8 @@ def walk(ask: Callable[[str | None], Any]) -> list[Any]:
         items += page.items
         cursor = page.next_cursor
         if cursor is None:
-            return [asdict(item) for item in items]
+            # a cursor is each store's own
+            return [{name: value for name, value in asdict(item).items() if name != "cursor"} for item in items]
 
 
 def answers(store: Store) -> dict[str, Any]:
