@@ -215,6 +215,79 @@ def answers_have_ids_of_their_own(run: Run, bad: bool) -> None:
     run.set_output(joined(ask(["a", "b", "c"])))
 
 
+# Ids that are made up in each run -------------------------------------------------------------------------------------
+
+
+def chunks(document: str) -> list[Row]:
+    return [{"chunk_id": str(uuid.uuid4()), "text": text} for text in document.split()]
+
+
+@BESIDE.fault("score", "non_deterministic", cause="columns.s")
+def chunks_have_ids_of_their_own(run: Run, bad: bool) -> None:
+    @xray.step
+    def score(rows: list[Row]) -> list[Row]:
+        return [{**row, "s": len(row["text"]) * (-1 if bad else 1)} for row in rows]
+
+    @xray.step
+    def best(rows: list[Row]) -> str:
+        return str(max(rows, key=lambda row: row["s"])["text"])
+
+    run.set_output(best(score(xray.step(chunks)("a bbb cc"))))
+
+
+@BESIDE.control()
+def chunks_have_other_ids(run: Run, bad: bool) -> None:
+    @xray.step
+    def longest(rows: list[Row]) -> str:
+        return str(max(rows, key=lambda row: len(row["text"]))["text"])
+
+    run.set_output(longest(xray.step(chunks)("a bbb cc")))
+
+
+@BESIDE.fault("parse", "non_deterministic")
+def a_chat_completion_has_an_id(run: Run, bad: bool) -> None:
+    @xray.step
+    def chat(prompt: str) -> Row:
+        made = {"id": f"chatcmpl-Zz9{uuid.uuid4().hex[:24]}", "created": int(time.time())}
+        return {**made, "model": "small", "choices": [{"index": 0, "text": "yes 7"}]}
+
+    @xray.step
+    def parse(answer: Row) -> int:
+        return int(answer["choices"][0]["text"].split()[1]) + bad
+
+    run.set_output(parse(chat("how many?")))
+
+
+PEOPLE = [{"customer_id": f"c9bf9e57-1685-4c89-bafb-ff5af830be8{n}", "spent": n} for n in range(6)]
+
+
+@BESIDE.fault("pick", "non_deterministic")
+def a_customer_whose_id_is_random_is_picked(run: Run, bad: bool) -> None:
+    @xray.step
+    def load() -> list[Row]:
+        return [dict(person) for person in PEOPLE]
+
+    @xray.step
+    def pick(rows: list[Row]) -> Row:
+        best = max(rows, key=lambda row: row["spent"] * (-1 if bad else 1))
+        return {"customer_id": best["customer_id"], "action": "call"}
+
+    run.set_output(pick(load()))
+
+
+@BESIDE.fault("load", "non_deterministic")
+def a_path_tells_the_run(run: Run, bad: bool) -> None:
+    @xray.step
+    def export(table: str) -> str:
+        return f"s3://bucket/{run.run_id}/{table}.parquet"
+
+    @xray.step
+    def load(path: str) -> list[Row]:
+        return [dict(hotel) for hotel in HOTELS[: 7 if bad else 8]]
+
+    run.set_output(len(load(export("hotels"))))
+
+
 # What reaches a step unseen ------------------------------------------------------------------------------------------
 
 

@@ -306,7 +306,8 @@ class StepItems:
         if self._values_made is None:
             with self._lock:
                 if self._values_made is None:
-                    self._values_made = CapturedValues(self._recorder.sanitizer, full=self.capture == "full")
+                    sanitizer, full = self._recorder.sanitizer, self.capture == "full"
+                    self._values_made = CapturedValues(sanitizer, full=full, run_id=self.run.run_id)
         return self._values_made
 
     def _verdicts(self) -> VerdictLog:

@@ -15,7 +15,7 @@ from xray_core.capture.budget import Budget
 from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
 from xray_core.objects import form
 from xray_core.objects.fingerprint import VERSION, fingerprint
-from xray_core.objects.near import lasting, near
+from xray_core.objects.near import Own, lasting, near
 from xray_core.objects.redaction import REDACTED, learn
 from xray_core.objects.sanitize import Sanitizer, hides
 from xray_core.objects.structure import known_size, secret_in, type_name
@@ -48,14 +48,15 @@ class CapturedValues:
     """
 
     __slots__ = (
-        "_budget", "_decisions", "_full", "_named_outputs", "_sanitizer", "changed", "counts", "dropped", "error", "inference", "input",
+        "_budget", "_decisions", "_full", "_named_outputs", "_own", "_sanitizer", "changed", "counts", "dropped", "error", "inference", "input",
         "items", "metadata", "origin", "origin_is_clean", "output", "relation",
     )  # fmt: skip
 
-    def __init__(self, sanitizer: Sanitizer, *, full: bool) -> None:
+    def __init__(self, sanitizer: Sanitizer, *, full: bool, run_id: str = "") -> None:
         self._sanitizer = sanitizer
         self._full = full
         self._named_outputs: dict[str, Held] = {}
+        self._own = Own(run_id, {})
         self._budget: Budget | None = None
         self.changed = False
         self.counts: dict[str, int] = {}
@@ -194,7 +195,7 @@ class CapturedValues:
                 learn(secret_in(value))
             shown = given if self._full else {name: _about_argument(value) for name, value in given.items()}
             with self.budget.look(share=_FINGERPRINT):
-                self.input = (self._sanitizer.clean(shown), _print(given, self.budget.tick))
+                self.input = (self._sanitizer.clean(shown), _print(given, self.budget.tick, self._own))
             self.changed = True
 
     def observe_further(self, name: str, value: Any, took_s: float) -> None:
@@ -202,7 +203,7 @@ class CapturedValues:
         learn(secret_in(value))
         shown, known = self.input if self.input is not None else ({}, _print({}))
         with self.budget.look(took_s):
-            further = _print({name: value}, self.budget.tick)
+            further = _print({name: value}, self.budget.tick, self._own)
         about_it = self._sanitizer.clean(value if self._full else _about_argument(value))
         self.input = {**shown, name: about_it} if isinstance(shown, dict) else shown, _both(known, further)
         self.changed = True
@@ -275,7 +276,7 @@ class CapturedValues:
         self.changed = True
         shown = self._sanitizer.clean(value) if self._full else about(value, known_size(value))
         with self.budget.look(took_s, share=_FINGERPRINT):
-            return shown, _print(value, self.budget.tick)
+            return shown, _print(value, self.budget.tick, self._own)
 
     def _several_outputs(self) -> Held | None:
         """The named outputs as one value, and the fingerprint of all."""
@@ -293,12 +294,12 @@ class CapturedValues:
         return self._sanitizer.clean({name: shown for name, (shown, _) in named.items()}), prints
 
 
-def _print(value: Any, tick: Callable[[float], None] | None = None) -> dict[str, Any]:
+def _print(value: Any, tick: Callable[[float], None] | None = None, own: Own | None = None) -> dict[str, Any]:
     """The fingerprint of a value, and where it is whole its form, and what is the same of other numbers or another run."""
     made = fingerprint(value, tick)
     if made["partial"]:
         return made
-    further = {"near": near(value, made["exact"]), "lasting": lasting(value)}
+    further = {"near": near(value, made["exact"]), "lasting": lasting(value, own or Own("", {}))}
     return {**made, "form": form.form(value), **{name: each for name, each in further.items() if each is not None}}
 
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from xray_core.compare.changes import close
-from xray_core.compare.columns import column_difference, scores_differ, shared_columns_that_differ, split_generated
+from xray_core.compare.columns import (
+    OTHER_VALUE,
+    column_difference,
+    scores_differ,
+    shared_columns_that_differ,
+    split_generated,
+)
 from xray_core.compare.options import Options
 from xray_core.compare.stored import RunMarks, StoredDifference, stored_difference
 from xray_core.compare.types import Knowledge, State
@@ -95,7 +101,8 @@ def values_equal(a: State, b: State, side: Literal["input", "output"], options: 
         return Equality("same", generated=tuple(stored.generated), close=True, declared=not stored.generated)
     if stored is not None and stored.masked and not stored.changes:  # a token is another in each run
         return Equality("same", generated=(*stored.generated, *stored.masked), close=True)
-    if same_rules and options.tolerance >= TOLERANCE and _alike(one, other, "lasting"):
+    told = stored is not None and stored.whole and any(each.b != OTHER_VALUE for each in stored.changes)  # what differs
+    if same_rules and not told and options.tolerance >= TOLERANCE and _alike(one, other, "lasting"):
         return Equality("same", generated=(side,), close=True)
     if not same_rules:
         return Equality("differs", ("value",)) if stored is not None and stored.whole else UNKNOWN
@@ -163,6 +170,8 @@ def _values_and_items(
 ) -> list[Equality]:
     """Of the values and of the item sets, which tell nothing of an argument beside them that was not read."""
     values, items = values_equal(a, b, side, options, marks), _item_sets(a, b, _SETS[side], options, marks)
+    if values.generated and all(((state["items"] or {}).get(_SETS[side]) or {}).get("inferred") for state in (a, b)):
+        return [values]  # its items were found in it, and may be named by ids that were made up in each run
     if items.state == "same" and any(_has_copies(state, _SETS[side], values) for state in (a, b)):
         items = replace(items, close=True)  # which of two rows of one id came first is in no sum
     if side == "input" and values.state == "unknown" and items.state == "same" and any(map(_unread_beside, (a, b))):

@@ -11,11 +11,10 @@ from typing import Any, Final, NamedTuple
 from xray_core.compare.changes import differences
 from xray_core.compare.options import Options
 from xray_core.compare.types import Change
-from xray_core.objects.generated import is_generated_name, is_near, without_temporary
+from xray_core.objects.generated import MIN_RUN_ID, is_generated_name, is_near, without_temporary
 from xray_core.objects.redaction import REDACTED
 
 _MAX_DIFFERENCES: Final = 500
-_MIN_RUN_ID: Final = 8  # a shorter one ("a", "42") may stand in any text
 _CUTS: Final = ("$more", "$depth", "$error", "$bits")
 
 
@@ -63,7 +62,7 @@ def _own_names(change: Change, run_ids: tuple[str, str]) -> bool:
     if not isinstance(change.a, str) or not isinstance(change.b, str):
         return False
     a, b = (
-        without_temporary(text.replace(run_id, "run") if len(run_id) >= _MIN_RUN_ID else text)
+        without_temporary(text.replace(run_id, "run") if len(run_id) >= MIN_RUN_ID else text)
         for text, run_id in zip((change.a, change.b), run_ids)
     )
     return a == b

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 NEAR_US: Final = 3_600_000_000  # a time within an hour of its own run is the time of that run
+MIN_RUN_ID: Final = 8  # a shorter one ("a", "42") may stand in any text
 _TEMPORARY: Final = re.compile(
     r"(?<![^/\\])tmp[a-z0-9_]{8}(?![a-z0-9_])"
 )  # as Python's tempfile names files and folders
@@ -27,6 +28,12 @@ _OF_ONE_CALL: Final = re.compile(
     r"|uuid|guid|nonce|etag|host|hostname|pid|(?:duration|elapsed|took|latency)(?:_?(?:ms|us|ns|s))?)$",
     re.IGNORECASE,
 )
+# As made by chance or by the clock; versions 3 and 5 of UUIDs, as digests, tell of a content.
+_MADE_ANEW: Final = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[1467][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}|[0-9a-f]{12}[1467][0-9a-f]{3}[89ab][0-9a-f]{15}"
+    r"|(?=.*[-_].*[a-z])(?=.*[-_].*[A-Z])(?=.*[-_].*[0-9])[a-z]{2,12}[-_][A-Za-z0-9]{20,64}"
+)
+_MIN_MADE_ANEW: Final = 22
 _MAX_LOOKED_AT: Final = 100  # values of a column
 
 
@@ -40,6 +47,11 @@ def is_generated_name(path: str) -> bool:
 def is_of_one_call(name: str) -> bool:
     """The same of a field of which no more is known than that it differs: a job, a worker or a machine may be what was decided."""
     return _OF_ONE_CALL.search(name) is not None
+
+
+def may_be_made_anew(text: str) -> bool:
+    """Whether a text is an id as a call makes one up: a random UUID, or letters and digits after a prefix (`chatcmpl-...`)."""
+    return len(text) >= _MIN_MADE_ANEW and _MADE_ANEW.fullmatch(text) is not None
 
 
 def without_temporary(text: str) -> str:

@@ -7,10 +7,10 @@ its fingerprint: beside it stand that of the same value with its numbers rounded
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from xray_core.objects.fingerprint import fingerprint
-from xray_core.objects.generated import is_near, is_of_one_call, now_us, without_temporary
+from xray_core.objects.generated import MIN_RUN_ID, is_near, is_of_one_call, may_be_made_anew, now_us, without_temporary
 from xray_core.objects.structure import view
 
 TOLERANCE: Final = 1e-9  # what is equal when rounded differs by less
@@ -40,14 +40,33 @@ def near(value: Any, exact: str | None = None) -> str | None:
     return exact if exact is not None and found.same else str(fingerprint(rounded[0])["exact"])
 
 
-def lasting(value: Any) -> str | None:
-    """The same without ids of requests, times of now, durations, hosts and names of temporary files; None where it holds no such.
+class Own(NamedTuple):
+    """What a step and its run may leave of themselves in values.
 
-    Objects are read too. Never calls user code, never raises.
+    Attributes:
+        run_id: the run's, or "".
+        seen: ids that may have been made up, in the order in which they turned up; what a step was given it has not made.
     """
-    found = _Lasting(now_us())
+
+    run_id: str
+    seen: dict[str, int]
+
+
+def lasting(value: Any, own: Own) -> str | None:
+    """The same without ids of requests and of the run, times of now, durations, hosts and names of temporary files; None where it
+    holds no such.
+
+    Ids that may have been made up are told apart by the order in which they turn up, if there is anything beside them. Objects
+    are read too. Never calls user code, never raises.
+
+    Args:
+        own: adds to the ids that turned up before.
+    """
+    found = _Lasting(now_us(), own)
     rest = found.read(value)
-    return str(fingerprint(rest[0])["exact"]) if found.generated and rest is not None else None
+    if rest is None or not found.generated or not found.content:
+        return None
+    return str(fingerprint(rest[0])["exact"])
 
 
 class _Rounding:
@@ -91,12 +110,23 @@ class _Rounding:
 
 
 class _Lasting(_Rounding):
-    def __init__(self, now: int) -> None:
+    def __init__(self, now: int, own: Own) -> None:
         super().__init__()
         self.now = now
+        self.seen = own.seen
+        self.run_id = own.run_id if len(own.run_id) >= MIN_RUN_ID else ""
         self.generated = 0
+        self.content = False
 
     def scalar(self, value: Any) -> Any:
+        if isinstance(value, str) and self.run_id and self.run_id in value:
+            self.generated += 1
+            self.content = True
+            return without_temporary(value.replace(self.run_id, _GENERATED))
+        if isinstance(value, str) and may_be_made_anew(value):
+            self.generated += 1
+            return f"{_GENERATED}-{self.seen.setdefault(value, len(self.seen))}"
+        self.content = True
         if value is None or (len(value) < _SHORT if isinstance(value, str) else value < _EARLY):
             return value
         lasts = without_temporary(value) if isinstance(value, str) else value
@@ -109,6 +139,7 @@ class _Lasting(_Rounding):
         if not isinstance(name, str) or not is_of_one_call(name):
             return self.of(value)
         self.generated += 1
+        self.content = True
         return _GENERATED
 
     def other(self, value: Any) -> Any:

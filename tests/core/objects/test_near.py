@@ -11,11 +11,18 @@ import numpy as np
 import pytest
 
 from xray_core.objects.fingerprint import fingerprint
-from xray_core.objects.near import lasting, near
+from xray_core.objects.near import Own, near
+from xray_core.objects.near import lasting as lasting_of
 from xray_core.testing import capture
 from xray_core.xray import XRay
 
 STEPS = XRay("near")
+
+
+def lasting(value: Any, given: Any = None, run_id: str = "") -> str | None:
+    own = Own(run_id, {})
+    lasting_of(given, own)
+    return lasting_of(value, own)
 
 
 @pytest.mark.parametrize(("a", "b"), [
@@ -86,3 +93,25 @@ def test_what_lasts_is_told_apart(a: Any, b: Any) -> None:
 @pytest.mark.parametrize("value", [1, "x", {"worker": "ann"}, {"at": "2001-03-01T12:00:00"}, [object(), {"host": 1}]])
 def test_a_value_without_such_has_no_fingerprint_of_what_lasts(value: Any) -> None:
     assert lasting(value) is None
+
+
+A, B, C, D = (f"c9bf9e57-1685-4c89-bafb-ff5af830be8{n}" for n in range(4))
+
+
+def test_ids_that_were_made_up_are_told_apart_by_their_order() -> None:
+    rows = [[{"id": one, "text": "x"}, {"id": other, "text": "y"}] for one, other in ((A, B), (C, D))]
+    assert lasting(rows[0]) == lasting(rows[1]) is not None
+    assert lasting({"chosen": A, "n": 1}) == lasting({"chosen": C, "n": 1})
+    assert lasting({"chosen": A, "n": 1}, rows[0]) == lasting({"chosen": C, "n": 1}, rows[1])
+    assert lasting({"chosen": A, "n": 1}, rows[0]) != lasting({"chosen": B, "n": 1}, rows[0])
+
+
+@pytest.mark.parametrize("value", [A, [A, B], {"sha": "9" * 40, "n": 1}, {"id": "order-17", "n": 1}])
+def test_nothing_but_such_ids_and_digests_and_names_are_what_was_decided(value: Any) -> None:
+    assert lasting(value) is None
+
+
+def test_the_id_of_the_run_is_left_out_of_texts() -> None:
+    assert (
+        lasting("s3://b/run-0001/x", run_id="run-0001") == lasting("s3://b/run-0002/x", run_id="run-0002") is not None
+    )
