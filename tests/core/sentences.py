@@ -234,6 +234,7 @@ def diff_sentences() -> Iterator[str]:
     yield _told_nearly(0.3, 0.1 + 0.2, asked="is it above the limit of a third?")
     yield _told_nearly(1, 1.0)
     yield _told_a_request()
+    yield _told_ids()
     yield _told_in_place()
     yield _told_nothing()
     yield _told_a_path()
@@ -350,6 +351,14 @@ def _told_a_request() -> str:
                 with run.step("check") as step:
                     step.set_input(answer)
                     step.set_output(name)
+        return result.diff("a", "b").sentence
+
+
+def _told_ids() -> str:
+    with capture() as result:
+        for n, name in enumerate("ab"):
+            with result.xray.run(input=1, run_id=name) as run, run.step("order") as step:
+                step.set_output({"order": f"c9bf9e57-1685-4c89-bafb-ff5af830be8{n}"})
         return result.diff("a", "b").sentence
 
 

@@ -10,6 +10,7 @@ from xray_core.compare.blame import Blame, Judged
 from xray_core.compare.certainty import doubts
 from xray_core.compare.changes import file_alone, run_changes
 from xray_core.compare.columns import OTHER_VALUE, OTHER_VALUES, PRESENT, VALUE, VALUES
+from xray_core.compare.made_up import only_made_up
 from xray_core.compare.options import Options
 from xray_core.compare.sentences import listed, say, short_pair
 from xray_core.compare.stored import RunMarks, stored_difference
@@ -85,6 +86,8 @@ def _doubts(first: Judged, kind: Kind, blame: Blame) -> list[str]:
         reasons.append(say("output_unknown"))
     elif not first.reached and blame.run_outputs.differs and any(each.reached for each in blame.origins):
         reasons.append(say("not_reached").removeprefix("; "))
+    if only_made_up(blame, first):
+        reasons.append(say("made_up"))
     if before.unknown:
         reasons.append(say("before_unknown", steps=listed(before.unknown)))
     if before.referring:

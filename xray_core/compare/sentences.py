@@ -43,6 +43,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "masked": "; {step} was given something else, and its code or parameters changed too",
     "uncertain": "; not certain: {reason}",
     "same_value": "what it put out is equal in value",
+    "made_up": "what it put out differs in random ids alone, which it may have made up",
     "output_unknown": "it is not known to have put out something else",
     "values_unknown": "the values that went into it were not captured",
     "given_less": "more went into it than what was captured of its input",
