@@ -25,7 +25,7 @@ kind "step", key (run_id, step_id, attempt, part):
     dimensions {field: {value: {outcome: n}}} (all items, by the values of chosen fields of details),
     score_sums {outcome: Column} (over all scored items), orders {outcome: hex} (hash of the sequence of the items' hashes, where
     one thread said them under one reason),
-    input, output, input_fp, output_fp ({v, exact, unordered, partial, form, near, lasting} | null), error {type, message, traceback} | null,
+    input, output, input_fp, output_fp ({v, exact, unordered, partial, form, near, lasting, made_up} | null), error {type, message, traceback} | null,
     decisions [{decision, selected, reason, score, alternatives, details, at_us}], metadata, origin,
     sampling {rate, per_reason, seed}, dropped {what: n} (what this part could not keep),
     task (of a part of an attempt of an engine's task, by its name: running | completed | failed; of the attempts of one task

@@ -15,6 +15,7 @@ from xray_core.capture.budget import Budget
 from xray_core.model import ITEMS_IN, ITEMS_OUT, Origin
 from xray_core.objects import form
 from xray_core.objects.fingerprint import VERSION, fingerprint
+from xray_core.objects.generated import may_be_made_anew
 from xray_core.objects.near import Own, lasting, near
 from xray_core.objects.redaction import REDACTED, learn
 from xray_core.objects.sanitize import Sanitizer, hides
@@ -300,6 +301,8 @@ def _print(value: Any, tick: Callable[[float], None] | None = None, own: Own | N
     if made["partial"]:
         return made
     further = {"near": near(value, made["exact"]), "lasting": lasting(value, own or Own("", {}))}
+    if type(value) is str and may_be_made_anew(value):
+        made["made_up"] = True  # perhaps: what a text is, its fingerprint does not tell
     return {**made, "form": form.form(value), **{name: each for name, each in further.items() if each is not None}}
 
 

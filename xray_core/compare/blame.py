@@ -17,6 +17,7 @@ from xray_core.compare.align import Pair, in_order
 from xray_core.compare.changes import step_changes
 from xray_core.compare.evidence import SAME, UNKNOWN, Equality
 from xray_core.compare.hidden import hidden
+from xray_core.compare.made_up import only_made_up
 from xray_core.compare.options import DEFAULT, Options
 from xray_core.compare.stored import RunMarks, is_generated
 from xray_core.compare.types import Knowledge, Side, Source, State, StepKey
@@ -323,10 +324,17 @@ class Blame:
         first = ranked[0]
         for each in own[: own.index(first)]:
             # what is equal in value is of other types where that was given: the other explains it as well
-            explains = each.changed or first.inputs.rewritten or _may_be_given_beside(each, first)
+            explains = each.changed or first.inputs.rewritten or self._may_be_given_beside(each, first)
             if explains and each.outputs.differs and not each.weak and id(each.pair) not in self._undone:
                 return [each, *(other for other in ranked if other is not each)]
         return ranked
+
+    def _may_be_given_beside(self, one: Judged, other: Judged) -> bool:
+        """Whether a step may have been given, beside the items that are all it told of its input, what another put out: a setting,
+        a model, a flag. An id that was made up decides nothing.
+        """
+        told_less = other.reached and not other.inputs.declared
+        return told_less and "items" not in one.outputs.what and not only_made_up(self, one)
 
     def _hidden_before(self, ranked: Sequence[Judged]) -> Judged | None:
         """A step whose difference shows in the one that would be named alone."""
@@ -359,13 +367,6 @@ def _of_runs(a: State, b: State, side: Literal["input", "output"], options: Opti
     if all(run[name] is None for run in (a, b) for name in (side, f"{side}_fp")):
         return SAME if side == "input" else UNKNOWN  # neither was given anything
     return evidence.values_equal(a, b, side, options, marks)
-
-
-def _may_be_given_beside(one: Judged, other: Judged) -> bool:
-    """Whether a step may have been given, beside the items that are all it told of its input, what another put out: a setting, a
-    model, a flag.
-    """
-    return other.reached and not other.inputs.declared and "items" not in one.outputs.what
 
 
 def _given_unreadable(pair: Pair) -> bool:

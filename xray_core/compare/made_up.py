@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from xray_core.compare.blame import Blame, Judged
 from xray_core.compare.changes import differences
 from xray_core.compare.types import State
 from xray_core.objects.generated import may_be_made_anew
+
+if TYPE_CHECKING:
+    from xray_core.compare.blame import Blame, Judged
 
 
 def only_made_up(blame: Blame, judged: Judged) -> bool:
@@ -28,6 +30,8 @@ def _ids(blame: Blame, side: int, state: State) -> set[str]:
 
 
 def _values(a: State, b: State) -> bool:
+    if all((state["output_fp"] or {}).get("made_up") for state in (a, b)):
+        return True
     pairs = [(change.a, change.b) for change in differences(a["output"], b["output"], "")]
     given = [f"{state['input']}" for state in (a, b)]
 

@@ -9,6 +9,7 @@ import pytest
 
 from xray_core.capture.run import Run
 from xray_core.testing import capture
+from xray_core.xray import XRay
 
 Pipeline = Callable[[Run, bool], None]
 FIXED = [str(UUID(int=n, version=4)) for n in range(1, 7)]
@@ -65,3 +66,20 @@ def test_other_items_of_those_that_were_given_are_a_decision() -> None:
         run.set_output(bad)
 
     assert is_certain_of(pipeline) == ("keep", True)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_an_id_that_was_made_up_is_no_setting_of_a_later_step(declared: bool) -> None:
+    def pipeline(run: Run, bad: bool) -> None:
+        if declared:
+            with run.step("start") as step:
+                step.set_output(str(uuid4()))
+        else:
+            XRay("made up").step("start")(lambda: str(uuid4()))()
+        rows = [{"id": each, "v": n} for n, each in enumerate(FIXED)]
+        with run.step("rank", step_type="rank") as step:
+            step.set_input_items(rows, key="id")
+            step.accept(FIXED[bad], score=1.0)
+        run.set_output(FIXED[bad])
+
+    assert is_certain_of(pipeline) == ("rank", False)
