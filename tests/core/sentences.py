@@ -31,6 +31,7 @@ def why_sentences() -> Iterator[str]:
         yield from _fingerprints(result)
         yield from _attempts(result)
         yield _changed(result)
+        yield from _routes(result)
     alone = {"name": "load", "status": "completed", "metadata": {NOT_REACHED: "X-Ray was not enabled there"}}
     steps = [alone, {"name": "store", "status": "completed", "metadata": {}}]
     handed_over = {"n": 3, "to": "DaskTaskRunner", "own": 1, "note": "`xray run -- CMD` starts workers that are"}
@@ -46,6 +47,20 @@ def why_sentences() -> Iterator[str]:
     yield journey.with_child_runs(_why("p9 never entered"), inside, []).sentence
     passed = _why("p9 was accepted at load", step="load", outcome="accepted")
     yield journey.with_child_runs(passed, inside, []).sentence
+
+
+def _routes(result: Captured) -> Iterator[str]:
+    offers = [{"id": item} for item in ITEMS]
+    with result.xray.run(run_id="routes") as run:
+        load = run.open_step("load")
+        load.observe_output(offers)
+        load.close()
+        for name, kept in (("domestic", offers[:2]), ("abroad", offers[2:4])):
+            step = run.open_step(name, upstream=[load.step_id])
+            step.observe_inputs({"offers": offers})
+            step.observe_output(kept)
+            step.close()
+    yield result.why("p5", "routes").sentence
 
 
 def _why(sentence: str, *, step: str | None = None, outcome: str = "never_entered", run: str = "r") -> journey.Why:

@@ -9,7 +9,7 @@ from xray_core.journey.flow import Flow
 from xray_core.journey.sentences import listed
 from xray_core.journey.step_evidence import StepEvidence
 from xray_core.journey.types import NEGATIVE, POSITIVE, Certainty
-from xray_core.model import ITEMS_IN, ITEMS_UNKNOWN, NOT_REACHED
+from xray_core.model import ITEMS_IN, ITEMS_OUT, ITEMS_UNKNOWN, NOT_REACHED
 
 # Items begin in these steps: what they did not put out was never in the run.
 SOURCES: Final = frozenset({"generate", "retrieve"})
@@ -66,6 +66,8 @@ def settle_by_neighbours(step_evidence: Sequence[StepEvidence], flow: Flow) -> N
 
 def _settle_what_entered(evidence: StepEvidence, step_evidence: Sequence[StepEvidence], flow: Flow) -> None:
     """It entered, left no verdict, and was not seen again: dropped here, if no silent step after may have lost it."""
+    if _is_sink(evidence, step_evidence):
+        return  # it puts out no items, so what the steps after it have came of others
     lost, unsure = lost_after(evidence, step_evidence, flow)
     if not lost or unsure:
         return
@@ -78,6 +80,17 @@ def _settle_what_entered(evidence: StepEvidence, step_evidence: Sequence[StepEvi
     evidence.say("dropped", how)
     evidence.inferred = evidence.is_inferred(ITEMS_IN)
     evidence.note = f"it entered, left no verdict, and never reached {lost[0].path}"
+
+
+def _is_sink(evidence: StepEvidence, step_evidence: Sequence[StepEvidence]) -> bool:
+    """Whether no items come out of a step as far as an adapter saw, nor of others of its name: one that gave nothing back lost one."""
+    step = (evidence.state["parent_id"], evidence.state["name"])
+    alike = (each.state for each in step_evidence if (each.state["parent_id"], each.state["name"]) == step)
+    return (
+        evidence.is_inferred(ITEMS_IN)
+        and evidence.state["relation"] == "sink"
+        and not any(ITEMS_OUT in (state["items"] or {}) for state in alike)
+    )
 
 
 def inside(inner: StepEvidence, outer: StepEvidence, flow: Flow) -> bool:

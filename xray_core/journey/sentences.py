@@ -34,6 +34,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "implicit": " (nobody said so: it is among what came out)",
     "retried_silently": "; a later attempt tells nothing about items",
     "fingerprint": " [by fingerprint: wrong with probability {p}]",
+    "also_dropped": " (nor did it come out of {steps})",
     "though": " (though {step} {outcome} it)",
     "unseen_after": "; what became of it after that is not captured ({step}: {note})",
     "unseen_before": "; whether it was there before is not captured ({step}: {note})",

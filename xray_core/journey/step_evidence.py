@@ -302,9 +302,10 @@ class StepEvidence:
 
 
 def went_in_beside(state: State) -> bool:
-    """Whether further items, named by the same field, went in by another argument: which ones was not kept."""
-    others = (state["items"] or {}).get("others") or {}
-    return any(each.get("beyond") for each in others.values())
+    """Whether further items, named by the same field or by nothing but their ids, went in by another argument: which was not kept."""
+    items = state["items"] or {}
+    given = [items.get(ITEMS_IN) or {}, *(items.get("others") or {}).values()]
+    return any(each.get("beyond") for each in given)
 
 
 def key_of(given: Mapping[str, Any]) -> Any:

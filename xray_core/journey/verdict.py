@@ -32,12 +32,13 @@ def _seen(
     last = seen[-1]
     after = [each for each in following(last, step_evidence, flow) if not each.silent]
     noes = [each for each in seen if each.outcome in NEGATIVE]
-    passed = _went_another_way(seen, noes, flow)
+    passed = _went_another_way(seen, noes, step_evidence, flow)
     if passed is not None:
         return _passed(item_id, run_id, passed, step_evidence, flow)
     if last.outcome in NEGATIVE:
         inner = [each for each in noes if inside(each, last, flow)]
-        return _decided(item_id, run_id, inner[-1] if inner else last)
+        decided = inner[-1] if inner else last
+        return _beside_others(_decided(item_id, run_id, decided), decided, seen, flow)
     if noes and (after or flow.unrelated(noes[-1].state["step_id"], last.state["step_id"])):
         # one of several checks said no, and the item was not seen to come through
         why = _decided(item_id, run_id, noes[-1])
@@ -45,16 +46,43 @@ def _seen(
     return _passed(item_id, run_id, last, step_evidence, flow)
 
 
-def _went_another_way(seen: Sequence[StepEvidence], noes: Sequence[StepEvidence], flow: Flow) -> StepEvidence | None:
-    """Where it was left out by steps that do not say so, and let through by another instance, or by a step that builds on these:
-    items were routed, or split.
+def _went_another_way(
+    seen: Sequence[StepEvidence], noes: Sequence[StepEvidence], step_evidence: Sequence[StepEvidence], flow: Flow
+) -> StepEvidence | None:
+    """Where it was left out by steps that do not say so, and let through by another instance, by a step that builds on these, or by
+    one whose result a step took that builds on all of them: items were routed, or split.
     """
     passed = next((each for each in reversed(seen) if each.outcome in POSITIVE), None)
     if passed is None or not noes or not all(each.inferred and each.outcome == "dropped" for each in noes):
         return None
     own = passed.state["step_id"]
-    ids = [each.state["step_id"] for each in noes]
-    return passed if all(flow.parallel(own, no) or flow.builds_on(own, no) for no in ids) else None
+    taken = [each.state["step_id"] for each in step_evidence if each.entered and each.outcome is None]
+    taken = [each for each in taken if flow.builds_on(each, own)]
+
+    def left_it_to_others(no: str) -> bool:
+        return flow.parallel(own, no) or any(flow.builds_on(each, no) for each in (own, *taken))
+
+    return passed if all(left_it_to_others(each.state["step_id"]) for each in noes) else None
+
+
+def _beside_others(why: Why, decided: StepEvidence, seen: Sequence[StepEvidence], flow: Flow) -> Why:
+    """Of an item that nobody said anything of, what the steps did that had it too and do not build on the one that decided."""
+    if not decided.inferred or decided.outcome != "dropped":
+        return why
+    own = decided.state["step_id"]
+    beside = [
+        each
+        for each in seen
+        if each is not decided
+        and each.inferred
+        and not flow.builds_on(own, each.state["step_id"])
+        and flow.unrelated(each.state["step_id"], own)
+    ]
+    also = [each.path for each in beside if each.outcome == "dropped"]
+    let_through = [each.path for each in beside if each.outcome in POSITIVE]
+    text = say("also_dropped", steps=listed(also)) if also else ""
+    text += say("though", step=listed(let_through), outcome="accepted") if let_through else ""
+    return replace(why, sentence=why.sentence + text)
 
 
 def _passed(item_id: str, run_id: str, last: StepEvidence, step_evidence: Sequence[StepEvidence], flow: Flow) -> Why:

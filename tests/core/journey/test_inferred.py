@@ -164,6 +164,76 @@ def test_what_one_of_two_branches_left_out_and_the_other_let_through_is_not_lost
     assert captured.gaps() == []
 
 
+def routed(opened: Run, rows: Sequence[Mapping[str, Any]], ways: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+    """A step, several that take all of its items and keep some each, and one that is given these and puts out no items."""
+    load = opened.open_step("load")
+    load.observe_output(rows)
+    load.close()
+    ids = []
+    for name, result in ways.items():
+        step = opened.open_step(name, upstream=[load.step_id])
+        step.observe_inputs({"rows": rows})
+        step.observe_output(result)
+        step.close()
+        ids.append(step.step_id)
+    last = opened.open_step("report", upstream=ids)
+    last.observe_inputs(report)
+    last.observe_output(len(rows))
+    last.close()
+
+
+def test_an_item_that_took_one_of_several_routes_is_not_lost_on_the_others() -> None:
+    rows = [{"trip_id": n, "zone": n % 4} for n in range(12)]
+    ways = {f"zone_{zone}": [row for row in rows if row["zone"] == zone] for zone in range(3)}
+    with capture() as captured, XRay("p").run() as opened:
+        routed(opened, rows, ways, ways)
+    for item in (0, 1, 2):
+        why = captured.why(item)
+        assert (why.step, why.outcome, why.certainty) == ("report", "not_captured", "not_captured"), why.sentence
+    why = captured.why(3)
+    assert (why.outcome, why.certainty, why.inferred) == ("dropped", "exact", True)
+    assert "dropped at zone_2 without a reason (nor did it come out of zone_0, zone_1)" in why.sentence
+
+
+def test_where_no_step_took_what_one_route_let_through_the_answer_names_that_route_in_either_order() -> None:
+    rows = [{"id": n} for n in range(4)]
+    for ways in ({"kept": rows[:2], "features": rows}, {"features": rows, "kept": rows[:2]}):
+        with capture() as captured, XRay("p").run() as opened:
+            routed(opened, rows, ways, {"kept": rows[:2]})
+        why = captured.why(3)
+        assert (why.step, why.outcome) == ("kept", "dropped"), why.sentence
+        assert "(though features accepted it)" in why.sentence
+        assert captured.why(1).step == "report"
+
+
+def test_what_went_into_a_step_that_puts_out_no_items_is_not_lost_there() -> None:
+    rows = [{"id": n} for n in range(6)]
+    with capture() as captured, XRay("p").run() as opened:
+        split = opened.open_step("split")
+        split.observe_output(rows)
+        split.close()
+        before = [split.step_id]
+        for name, given, result in (("archive", rows[:2], 2), ("notify", rows[2:], None)):
+            step = opened.open_step(name, upstream=before)
+            step.observe_inputs({"rows": given})
+            step.observe_output(result)
+            step.close()
+            before.append(step.step_id)
+    why = captured.why(1)
+    assert (why.outcome, why.step, why.certainty) == ("not_captured", "archive", "not_captured"), why.sentence
+    assert "1 entered archive and never reached notify" in why.sentence
+
+
+def test_ids_that_went_in_beside_records_are_not_said_to_have_been_lost_before() -> None:
+    rows = [{"sku": f"k{n}"} for n in range(9)]
+    ids = [row["sku"] for row in rows[6:]]
+    steps = [("load", {}, rows), ("cheap", {"rows": rows[:6]}, rows[:4]), ("sold_out", {"rows": rows[6:]}, ids)]
+    why = run(*steps, ("page", {"offers": rows[:4], "backorder": ids}, {"n": 4})).why("k7")
+    assert (why.outcome, why.certainty) == ("accepted", "not_captured"), why.sentence
+    why = run(*steps, ("page", {"offers": rows[:4], "columns": ["price", "stock"]}, {"n": 4})).why("k7")
+    assert (why.outcome, why.certainty) == ("dropped", "exact"), why.sentence
+
+
 def test_what_was_for_a_step_that_was_skipped_is_not_lost() -> None:
     rows = [{"id": n} for n in range(1, 9)]
     with capture() as captured, XRay("p").run() as opened:

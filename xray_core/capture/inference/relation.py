@@ -6,6 +6,7 @@ items were lost is worse than none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,8 @@ from xray_core.capture.inference.id_sets import IdSet
 from xray_core.capture.inference.keys import SELF, Candidate, best
 
 MAX_LINKS: Final = 1_000
+_HAS_DIGIT: Final = re.compile(rb"\d").search  # names of columns seldom have one; see `collections.is_id`
+_LOOKED_AT: Final = 100
 _MOST: Final = 0.5  # of the result's ids have to be the argument's, or the two speak of different things
 
 
@@ -25,7 +28,8 @@ class Side(NamedTuple):
     Attributes:
         values: see `item_values.summed`; `fields`: of the chosen ones a column each, see `item_fields.taken`.
         members: the arguments, where it is several as one (see `union`).
-        beyond: of further items, how many are not among those that the step is about.
+        beyond: how many are not among those that the step is about: of further items that are named by the same field, and, told
+            of what went in, of lists of ids that have no records.
     """
 
     source: str | None
@@ -72,6 +76,15 @@ def relate(
     Raises:
         whatever `tick` raises.
     """
+    related = _relate(arguments, result, nothing, tick)
+    if related.came_in is None or related.came_out is not None:
+        return related  # what came out tells which argument the step is about: ids beside it are its parameters
+    return related._replace(came_in=related.came_in._replace(beyond=_ids_beyond(arguments, related.came_in)))
+
+
+def _relate(
+    arguments: Mapping[str, Sequence[Candidate]], result: Sequence[Candidate] | None, nothing: bool, tick: Tick
+) -> Related:
     unclear: Sequence[str] = ()
     if result:
         found = _shared(arguments, result, tick) or _expanded(arguments, result)
@@ -203,6 +216,19 @@ def _beyond(further: Candidate, chosen: Candidate) -> int:
     """Of items that are named by the same field, those that are not among the ones chosen."""
     same = further.key == chosen.key
     return further.different.n - further.different.shared(chosen.different) if same else 0
+
+
+def _ids_beyond(arguments: Mapping[str, Sequence[Candidate]], source: Side) -> int:
+    """Of ids without records, among the other arguments, those that may be items which went in beside the ones chosen."""
+    within = source.members or (source.source,)
+    lists = [
+        each
+        for name, several in arguments.items()
+        if name not in within
+        for each in several
+        if each.key == SELF and not each.weak and each.unique and all(map(_HAS_DIGIT, each.ids.texts[:_LOOKED_AT]))
+    ]
+    return sum(each.different.n - each.different.shared(source.chosen.different) for each in lists)
 
 
 def _none_of(candidate: Candidate) -> Candidate:

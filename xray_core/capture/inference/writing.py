@@ -28,7 +28,7 @@ def write(found: Inferred, log: VerdictLog, values: CapturedValues, recorder: Re
     # all at once: each record costs a look for secrets and a write
     written = log.write_items([(name, side.chosen.ids, side.chosen.hashes) for name, side in sides], hide=_MAIL)
     for (name, side), fields in zip(sides, written):
-        values.set_items(name, {**fields, **_about(side)})
+        values.set_items(name, {**fields, **_about(side), **_beyond(side)})
         item_fields.write(log, recorder, name, side.chosen.ids, side.fields, _MAIL)
     if related.others:
         values.set_items(
