@@ -44,6 +44,7 @@ SAME_ITEMS_COME_OUT: Final = frozenset({"filter", "rank", "transform", "joined"}
 # Metadata of a run or step is what it was given (parameters, versions), and a change of it explains a changed answer.
 # Under this prefix it is what came of it instead (row counts, checks passed), which explains nothing by itself.
 RESULT_METADATA: Final = "result."
+SUBFLOW: Final = "subflow"  # step_type of a step that stands for a run of its own
 SKIPS: Final = "result.skips"  # the steps that a branch, or a short circuit, had the framework skip
 # What a step cannot tell of its items, in words: an adapter says it where its framework hides something.
 ITEMS_UNKNOWN: Final = f"{RESULT_METADATA}items_unknown"

@@ -17,7 +17,7 @@ from xray_core.capture import context
 from xray_core.capture.run import Run
 from xray_core.capture.step import Step
 from xray_core.item_keys import key_of_tags
-from xray_core.model import HANDED_OVER, NOT_REACHED, RESULT_METADATA, Origin
+from xray_core.model import HANDED_OVER, NOT_REACHED, RESULT_METADATA, SUBFLOW, Origin
 from xray_prefect import fields
 from xray_prefect.elsewhere import MAX_OWN, HandedOver
 
@@ -155,7 +155,7 @@ class Adapter:
         self._note_own(run_id, step_id)
         step = self._run(run_id).open_step(
             name,
-            step_type="subflow",
+            step_type=SUBFLOW,
             step_id=step_id,
             attempt=attempt,
             part=PART,

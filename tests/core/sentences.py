@@ -12,7 +12,7 @@ from typing import Any
 from xray_core import compare, journey
 from xray_core.compare.sentences import TEMPLATES as DIFF
 from xray_core.journey.sentences import TEMPLATES as WHY
-from xray_core.model import HANDED_OVER, NOT_REACHED
+from xray_core.model import HANDED_OVER, NOT_REACHED, Origin
 from xray_core.testing import Captured, capture
 
 ITEMS = [f"p{n}" for n in range(6)]
@@ -254,6 +254,7 @@ def diff_sentences() -> Iterator[str]:
     yield _told_nothing()
     yield _told_a_path()
     yield _told_a_stream()
+    yield _told_of_a_subflow()
     yield compare.say("waits_in_part", run="0199f2a1")
     yield compare.say("baseline_waits", runs="1 run", wait="waits")
     yield compare.say("baseline", run="0199f2a1", why='the last run marked good, "as ordered"')
@@ -300,6 +301,19 @@ def _run(result: Captured, name: str, options: Mapping[str, Any]) -> None:
                 step.set_input("the same")
                 step.set_output(options.get("last", "yes"))
             run.set_output(options.get("last", options["output"]))
+
+
+def _told_of_a_subflow() -> str:
+    with capture() as result:
+        for name, child in (("a", "0199f2b7"), ("b", "0199f2c8")):
+            with result.xray.run(input=1, run_id=name) as run:
+                origin = Origin("prefect", "flow_run", {"flow_run_id": child})
+                step = run.open_step("region", step_type="subflow", origin=origin, code_version="v1")
+                step.set_input(1)
+                step.set_output(name)
+                step.close()
+                run.set_output(name)
+        return result.diff("a", "b").sentence
 
 
 def _new_data(*, said: bool) -> str:

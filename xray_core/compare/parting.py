@@ -14,10 +14,10 @@ from xray_core.compare.made_up import only_made_up
 from xray_core.compare.options import Options
 from xray_core.compare.sentences import listed, say, short_pair
 from xray_core.compare.stored import RunMarks, stored_difference
-from xray_core.compare.types import Change, Kind, PartedAt, Side, Source
+from xray_core.compare.types import Change, Kind, PartedAt, Side, Source, State
 from xray_core.compare.what_changed import what_changed
 from xray_core.journey import gaps
-from xray_core.model import SKIPS
+from xray_core.model import SKIPS, SUBFLOW
 
 _MAX_NAMED: Final = 3
 
@@ -166,8 +166,17 @@ def _what(first: Judged, parted: PartedAt, blame: Blame) -> str:
         return text + say("something_changed", what=both)
     assert first.pair.a is not None
     assert first.pair.b is not None
+    inside = [_run_inside(state) for state in (first.pair.a, first.pair.b)]
+    if all(inside):
+        return text + say("ran_inside", a=inside[0], b=inside[1])
     known = first.pair.a["code_version"] is not None and first.pair.b["code_version"] is not None
     return text + say("nothing_changed" if known else "no_code_version")
+
+
+def _run_inside(state: State) -> str | None:
+    """The run that a step stands for, whose own steps are not compared here."""
+    ids = (state["origin"] or {}).get("ids") or {}
+    return ids.get("flow_run_id") if state["step_type"] == SUBFLOW else None
 
 
 def certain_words(parted: PartedAt) -> str:

@@ -28,6 +28,7 @@ TEMPLATES: Final[dict[str, str]] = {
     "given_by_run": "the runs were given different inputs, and it is the first step to show that",
     "missing": "only run {run} has this step",
     "nothing_changed": ", and neither its code version nor its parameters changed",
+    "ran_inside": ", and its parameters did not change; what ran inside it is in runs of its own, {a} and {b}: compare these",
     "no_code_version": ", and its parameters did not change; no code version was given",
     "something_changed": ", and its {what} changed",
     "order_alone": ", in order alone",

@@ -104,3 +104,26 @@ def test_the_same_assets_again_are_blamed_for_nothing(xray: Captured, record_pro
     diff = diff_of([rows, kept], [rows, kept])
     record_control(record_property, clean=diff.parted_at is None)
     assert diff.parted_at is None, diff.sentence
+
+
+def test_a_row_that_one_asset_of_several_took_is_not_lost_in_the_others(xray: Captured) -> None:
+    def way(name: str, lowest: int, highest: int) -> Any:
+        @asset(name=name)
+        def built(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [row for row in rows if lowest <= row["price"] < highest]
+
+        return built
+
+    @asset
+    def count_of_all(cheap_ones: list[dict[str, Any]], fair_ones: list[dict[str, Any]]) -> int:
+        return len(cheap_ones) + len(fair_ones)
+
+    with capture() as result:
+        materialize([rows, way("cheap_ones", 0, 30), way("fair_ones", 30, 80), count_of_all])
+    for item in ("r1", "r5"):
+        why = result.why(item)
+        assert (why.step, why.certainty) == ("count_of_all", "not_captured"), why.sentence
+    why = result.why("r9")
+    assert (why.outcome, why.certainty) == ("dropped", "exact")
+    assert "cheap_ones" in why.sentence
+    assert "fair_ones" in why.sentence

@@ -123,3 +123,26 @@ def test_the_same_flow_again_is_blamed_for_nothing(seen: Seen, record_property: 
     diff = diff_of((load, clean, 60), (load, clean, 60))
     record_control(record_property, clean=diff.parted_at is None)
     assert diff.parted_at is None, diff.sentence
+
+
+def test_of_a_subflow_that_differs_nothing_is_said_of_code_that_its_own_run_has(seen: Seen) -> None:
+    @flow(name="region")
+    def region(limit: int, cleaning: Any) -> Any:
+        return keep(cleaning(load()), limit)
+
+    @flow(name="regions")
+    def regions(side: int) -> Any:
+        return [region(limit, (clean, clean_in_miles)[side]) for limit in (0, 60)]
+
+    with capture() as result:
+        regions(0)
+        regions(1)
+        runs = {record["run_id"]: record["pipeline"] for record in result.records if record["kind"] == "run"}
+    outer, inner = ([each for each in result.run_ids if runs[each] == name] for name in ("regions", "region"))
+    diff = result.diff(*outer, ignore=["input.side", "input.parameters.side", "input.arguments.side"])
+    assert diff.parted_at is not None
+    assert diff.parted_at.step == "region"
+    assert "what ran inside it is in runs of its own" in diff.sentence
+    assert inner[1] in diff.sentence
+    assert inner[3] in diff.sentence
+    judged(result.diff(inner[1], inner[3]), "clean", "code_changed", lambda *_: None)
