@@ -29,12 +29,12 @@ def answer(item_id: str, run_id: str, run: State, step_evidence: Sequence[StepEv
 def _seen(
     item_id: str, run_id: str, seen: Sequence[StepEvidence], step_evidence: Sequence[StepEvidence], flow: Flow
 ) -> Why:
+    noes = [each for each in seen if each.outcome in NEGATIVE]
+    passed_by = _passed_by(seen, noes, step_evidence, flow)
+    seen = [each for each in seen if each not in passed_by]
+    noes = [each for each in noes if each not in passed_by]
     last = seen[-1]
     after = [each for each in following(last, step_evidence, flow) if not each.silent]
-    noes = [each for each in seen if each.outcome in NEGATIVE]
-    passed = _went_another_way(seen, noes, step_evidence, flow)
-    if passed is not None:
-        return _passed(item_id, run_id, passed, step_evidence, flow)
     if last.outcome in NEGATIVE:
         inner = [each for each in noes if inside(each, last, flow)]
         decided = inner[-1] if inner else last
@@ -46,23 +46,33 @@ def _seen(
     return _passed(item_id, run_id, last, step_evidence, flow)
 
 
-def _went_another_way(
+def _passed_by(
     seen: Sequence[StepEvidence], noes: Sequence[StepEvidence], step_evidence: Sequence[StepEvidence], flow: Flow
-) -> StepEvidence | None:
-    """Where it was left out by steps that do not say so, and let through by another instance, by a step that builds on these, or by
-    one whose result a step took that builds on all of them: items were routed, or split.
+) -> list[StepEvidence]:
+    """Of the steps that left the item out without saying so, those that it took another way than: it was routed, or split.
+
+    Another instance let it through, or a step that builds on them, or one whose result went with theirs into a step that had it.
     """
-    passed = next((each for each in reversed(seen) if each.outcome in POSITIVE), None)
-    if passed is None or not noes or not all(each.inferred and each.outcome == "dropped" for each in noes):
-        return None
-    own = passed.state["step_id"]
+    through = [each.state["step_id"] for each in seen if each.outcome in POSITIVE]
     taken = [each.state["step_id"] for each in step_evidence if each.entered and each.outcome is None]
-    taken = [each for each in taken if flow.builds_on(each, own)]
+    if not through:
+        return []
 
-    def left_it_to_others(no: str) -> bool:
-        return flow.parallel(own, no) or any(flow.builds_on(each, no) for each in (own, *taken))
+    def beside(way: str, no: str) -> bool:
+        """Whether a step that had the item builds on both, which are two ways to it."""
+        return not flow.builds_on(no, way) and any(flow.builds_on(to, way) and flow.builds_on(to, no) for to in taken)
 
-    return passed if all(left_it_to_others(each.state["step_id"]) for each in noes) else None
+    return [
+        each
+        for each in noes
+        if each.inferred
+        and each.outcome == "dropped"
+        and (
+            flow.parallel(through[-1], no := each.state["step_id"])
+            or flow.builds_on(through[-1], no)
+            or any(beside(way, no) for way in through)
+        )
+    ]
 
 
 def _beside_others(why: Why, decided: StepEvidence, seen: Sequence[StepEvidence], flow: Flow) -> Why:
@@ -80,6 +90,7 @@ def _beside_others(why: Why, decided: StepEvidence, seen: Sequence[StepEvidence]
     ]
     also = [each.path for each in beside if each.outcome == "dropped"]
     let_through = [each.path for each in beside if each.outcome in POSITIVE]
+    also = [path for path in also if path not in let_through]  # of a step that was called several times
     text = say("also_dropped", steps=listed(also)) if also else ""
     text += say("though", step=listed(let_through), outcome="accepted") if let_through else ""
     return replace(why, sentence=why.sentence + text)

@@ -164,22 +164,25 @@ def test_what_one_of_two_branches_left_out_and_the_other_let_through_is_not_lost
     assert captured.gaps() == []
 
 
-def routed(opened: Run, rows: Sequence[Mapping[str, Any]], ways: Mapping[str, Any], report: Mapping[str, Any]) -> None:
+def routed(
+    opened: Run, rows: Sequence[Mapping[str, Any]], ways: Mapping[str, Any], report: Mapping[str, Any]
+) -> dict[str, str]:
     """A step, several that take all of its items and keep some each, and one that is given these and puts out no items."""
     load = opened.open_step("load")
     load.observe_output(rows)
     load.close()
-    ids = []
+    ids = {}
     for name, result in ways.items():
         step = opened.open_step(name, upstream=[load.step_id])
         step.observe_inputs({"rows": rows})
         step.observe_output(result)
         step.close()
-        ids.append(step.step_id)
-    last = opened.open_step("report", upstream=ids)
+        ids[name] = step.step_id
+    last = opened.open_step("report", upstream=list(ids.values()))
     last.observe_inputs(report)
     last.observe_output(len(rows))
     last.close()
+    return ids
 
 
 def test_an_item_that_took_one_of_several_routes_is_not_lost_on_the_others() -> None:
@@ -193,6 +196,39 @@ def test_an_item_that_took_one_of_several_routes_is_not_lost_on_the_others() -> 
     why = captured.why(3)
     assert (why.outcome, why.certainty, why.inferred) == ("dropped", "exact", True)
     assert "dropped at zone_2 without a reason (nor did it come out of zone_0, zone_1)" in why.sentence
+
+
+def test_a_step_that_was_given_all_items_beside_those_that_a_filter_kept_clears_no_filter() -> None:
+    rows = [{"id": n} for n in range(8)]
+    with capture() as captured, XRay("p").run() as opened:
+        steps: dict[str, str] = {}
+        for name, after, given, result in (
+            ("load", (), {}, rows),
+            ("cheap", ("load",), {"rows": rows}, rows[:5]),
+            ("summary", ("load", "cheap"), {"rows": rows, "kept": rows[:5]}, {"lost": 3}),
+        ):
+            step = opened.open_step(name, upstream=[steps[each] for each in after])
+            step.observe_inputs(given)
+            step.observe_output(result)
+            step.close()
+            steps[name] = step.step_id
+    why = captured.why(7)
+    assert (why.step, why.outcome, why.inferred) == ("cheap", "dropped", True), why.sentence
+
+
+def test_an_item_that_went_on_from_its_route_is_followed_and_the_other_routes_are_not_blamed() -> None:
+    rows = [{"id": n} for n in range(9)]
+    ways = {name: rows[at::3] for at, name in enumerate("abc")}
+    with capture() as captured, XRay("p").run() as opened:
+        ids = routed(opened, rows, ways, ways)
+        step = opened.open_step("best", upstream=[ids["a"]])
+        step.observe_inputs({"a": ways["a"]})
+        step.observe_output(ways["a"][1:])
+        step.close()
+    assert [(captured.why(n).step, captured.why(n).outcome) for n in (0, 3)] == [
+        ("best", "dropped"),
+        ("best", "accepted"),
+    ]
 
 
 def test_where_no_step_took_what_one_route_let_through_the_answer_names_that_route_in_either_order() -> None:
