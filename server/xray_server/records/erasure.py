@@ -69,6 +69,11 @@ class Erasure:
     def __bool__(self) -> bool:
         return bool(self._places)
 
+    @property
+    def fingerprints(self) -> set[int]:
+        """Those of the items."""
+        return set(self._fingerprints)
+
     def place(self, text: str) -> str | None:
         """What stands for an id that is erased; None of any other text."""
         if text.startswith(MASKED):  # an id that was masked where it was captured is known by its fingerprint

@@ -7,12 +7,14 @@ answered, and is not asked until it has caught up (`replicas.py`).
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 
 import xxhash
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -29,13 +31,31 @@ _TOGETHER: Final = 8  # statements that are under way at the same time, besides 
 _KNOWN_S: Final = 1.0  # for so long it is believed which replicas are behind
 
 
+class Notes:
+    """Tells what is written down as missed from what was before, whatever the clocks of servers say. Any thread."""
+
+    def __init__(self) -> None:
+        self._writer, self._numbers = str(uuid4()), itertools.count(1)
+
+    def next(self) -> tuple[str, int]:
+        """Who writes it down, and a greater number than any before."""
+        return self._writer, next(self._numbers)
+
+
 class Shard:
     """The replicas that hold the same runs. Any thread."""
 
     def __init__(
-        self, number: int, nodes: Sequence[Node], *, copied: bool = False, pool: ThreadPoolExecutor | None = None
+        self,
+        number: int,
+        nodes: Sequence[Node],
+        *,
+        copied: bool = False,
+        pool: ThreadPoolExecutor | None = None,
+        notes: Notes | None = None,
     ) -> None:
         self.number, self.nodes = number, tuple(nodes)
+        self._notes = notes or Notes()
         self._pool = pool
         self._copied = copied  # the servers copy among themselves: one is written to
         self._behind: frozenset[str] = frozenset()
@@ -76,7 +96,7 @@ class Shard:
 
     def group(self) -> Group:
         """What writes to the replicas."""
-        return Group(self.number, self.nodes, self.behind(), copied=self._copied, pool=self._pool)
+        return Group(self.number, self.nodes, self.behind(), copied=self._copied, pool=self._pool, notes=self._notes)
 
     def together(self, *asked: Callable[[], Any]) -> list[Any]:
         """As `xray_server.together`, on threads that are kept; one after the other where there are none."""
@@ -117,8 +137,9 @@ class Group(Shard):
         *,
         copied: bool,
         pool: ThreadPoolExecutor | None,
+        notes: Notes,
     ) -> None:
-        super().__init__(number, nodes, copied=copied, pool=pool)
+        super().__init__(number, nodes, copied=copied, pool=pool, notes=notes)
         self._known_behind = behind
         self._live = list(nodes)
         if len(nodes) > 1 and not copied:
@@ -155,11 +176,23 @@ class Group(Shard):
             except StoreUnavailableError as error:
                 self._leave_out(node, error)
 
+    def ask_each(self, ask: Callable[[Shard], T]) -> list[T]:
+        """What the replicas answer that are written to, each by itself: one may hold what another does not."""
+        if self._copied:
+            return [self.ask_one(ask)]
+        answers = []
+        for node in list(self._live):
+            try:
+                answers.append(ask(Shard(self.number, [node])))
+            except StoreUnavailableError as error:
+                self._leave_out(node, error)
+        return answers
+
     def close(self, names: Sequence[tuple[str, str]]) -> None:
         """Write down which replicas missed something of these runs. Only then is what was written acknowledged."""
         while missing := [node for node in self.nodes if node not in self._live]:
-            at_us = time.time_ns() // 1000
-            rows = [(node.name, *name, at_us) for node in missing for name in names or [("", "")]]
+            note = self._notes.next()
+            rows = [(node.name, *name, *note) for node in missing for name in names or [("", "")]]
             self.insert("missed", rows)
             if missing == [node for node in self.nodes if node not in self._live]:
                 return

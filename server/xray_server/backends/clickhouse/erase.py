@@ -1,14 +1,15 @@
 """Deleting one item from the runs of a shard: their rows are written anew without it, and the older ones removed.
 
 The item is entered among the deleted first. A writer looks there before it writes and after, so what it wrote meanwhile is
-written anew by the one or the other.
+written anew by the one or the other. That a run holds the item goes from `item` last: who asks again for what was cut off
+finds by it what there is to be done. Each replica is looked into: one may have been written anew without the other.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from xray_core import verdicts
@@ -37,6 +38,7 @@ from xray_server.records.erasure import Changed, ErasedItem, Erasure, erased_chu
 
 _NOT_DELETED: Final = -1
 _REWRITTEN: Final = 1 << 63  # versions of chunks that were written anew are beyond those of all others
+_NEWEST: Final = "ORDER BY ver DESC LIMIT 1 BY step_id, attempt, part, chunk"
 _ROWS_AT_ONCE: Final = 2_000  # of a mutation, whose text a Keeper takes up to 1 MB of
 # The tables whose rows are written anew, and the key of each.
 _KEYS: Final = {
@@ -58,8 +60,9 @@ def delete_item(cluster: Cluster, project: str, item_id: str, at_us: int) -> int
     for shard in cluster.shards:
         group = shard.group()
         suspects = _suspects(group, project, verdicts.fingerprint(text))
-        erased += _from_runs(group, suspects, lambda _: erasure)
-        group.close(suspects)
+        begun = {name for name, named in suspects.items() if named} if before is not None else set()
+        erased += _from_runs(group, suspects, lambda _: erasure, begun)
+        group.close(list(suspects))
     if not erased:
         for shard in cluster.shards:
             _remember(shard, project, key, _NOT_DELETED if before is None else before)
@@ -121,23 +124,33 @@ def _remember(shard: Shard, project: str, key: bytes, at_us: int) -> None:
     group.close([])
 
 
-def _suspects(shard: Shard, project: str, fingerprint: int) -> list[RunName]:
-    """The runs that may hold an item."""
-    rows = shard.rows(
-        bind("SELECT DISTINCT run_id FROM item WHERE project = ? AND fp IN ?", project, [fingerprint, LARGE])
-    )
-    return [(project, run_id) for (run_id,) in rows]
+def _suspects(group: Group, project: str, fingerprint: int) -> dict[RunName, bool]:
+    """The runs that may hold an item, and whether one has a row of it."""
+    found: dict[RunName, bool] = {}
+    select = bind("SELECT run_id, max(fp) FROM item WHERE project = ? AND fp IN ?", project, [fingerprint, LARGE])
+    for rows in group.ask_each(lambda one: one.rows(f"{select} GROUP BY run_id")):
+        for run_id, fp in rows:
+            found[project, run_id] = found.get((project, run_id), False) or fp != LARGE
+    return found
 
 
-def _from_runs(shard: Group, names: Iterable[RunName], erasure_of: Any) -> int:
-    erased = []
+def _from_runs(
+    shard: Group, names: Iterable[RunName], erasure_of: Callable[[RunName], Erasure], begun: Collection[RunName] = ()
+) -> int:
+    """Take items out of runs; how many held any. Of those in `begun` it was cut off before, so what follows is done again."""
+    gone: dict[RunName, set[int]] = {}
     for name in names:
         erasure = erasure_of(name)
-        if erasure and _from_run(shard, name, erasure):
-            erased.append(name)
-    if erased:
-        shard.tell(lambda node: remove_older(node, erased))
-    return len(erased)
+        if erasure and _from_run(shard, name, erasure, name in begun):
+            gone[name] = erasure.fingerprints - _fingerprints(shard, name)
+    if gone:
+        shard.tell(lambda node: remove_older(node, list(gone)))
+        # last: these rows are how a deletion that was cut off is found again
+        rows = [(*name, fp) for name, fps in gone.items() for fp in fps]
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            test = bind("(project, run_id, fp) IN ?", rows[start : start + _ROWS_AT_ONCE])
+            shard.command(f"ALTER TABLE item DELETE WHERE {test} SETTINGS mutations_sync = 2")
+    return len(gone)
 
 
 def remove_older(node: Node, names: Sequence[RunName]) -> None:
@@ -157,92 +170,108 @@ def remove_older(node: Node, names: Sequence[RunName]) -> None:
             node.command(f"ALTER TABLE {table} DELETE WHERE {these} AND {test} SETTINGS mutations_sync = 2")
 
 
-def _from_run(shard: Group, name: RunName, erasure: Erasure) -> bool:
-    """Write anew what a run holds of deleted items; False where it holds none."""
+def _from_run(shard: Group, name: RunName, erasure: Erasure, begun: bool) -> bool:
+    """Write anew what a run holds of deleted items; False where it holds none, and it was not begun before."""
     verdict_rows, changed = _chunks(shard, name, erasure)
     sample_rows = _samples(shard, name, erasure)
-    if not verdict_rows and not sample_rows:
+    if not verdict_rows and not sample_rows and not begun:
         return False
-    shard.insert("evidence", verdict_rows + sample_rows)
-    steps = {}
-    for key, stored in parts.steps_of_run(shard, *name).items():
-        made = {part: erasure.step(values, changed.get((*key[2:], part))) for part, values in stored.parts.items()}
-        steps[key] = _written(stored, made)
-    run = _written(parts.stored_runs(shard, [name])[name], {}, erasure)
-    of_steps = [row for key, step in steps.items() for row in step_rows(key, step)]
-    shard.insert("state", of_steps + list(run_rows(name, run)))
-    shard.insert("listed", list(run_list_rows(name, run)))
-    # which runs hold what, from what is left
-    items = {
-        (name[0], row.week, fp, name[1]): row.received_us
-        for row in verdict_rows
-        for fp in fingerprints_of(row.head, row.data)
-    }
-    shard.command(
-        bind(
-            "ALTER TABLE item DELETE WHERE project = ? AND run_id = ? AND fp != ? SETTINGS mutations_sync = 2",
-            *name,
-            LARGE,
-        )
+    # which runs hold what: the names that stand for the items, and of a large set that it holds one, until all is done
+    shard.insert(
+        "item",
+        [
+            (*key, received_us)
+            for key, received_us in {
+                (name[0], row.week, fp, name[1]): row.received_us
+                for row in verdict_rows
+                for fp in fingerprints_of(row.head, row.data) | erasure.fingerprints
+            }.items()
+        ],
     )
-    shard.insert("item", [(*key, received_us) for key, received_us in (items | _kept_items(shard, name)).items()])
+    shard.insert("evidence", verdict_rows + sample_rows)
+    stored = shard.ask_each(lambda one: (parts.steps_of_run(one, *name), parts.stored_runs(one, [name])))
+    state: list[tuple[Any, ...]] = []
+    listed: list[tuple[Any, ...]] = []
+    # what one replica alone still says of it is written to all: an older revision stays older
+    for steps, runs in (each for n, each in enumerate(stored) if each not in stored[:n]):
+        for key, step in steps.items():
+            made = {part: erasure.step(values, changed.get((*key[2:], part))) for part, values in step.parts.items()}
+            state += step_rows(key, _written(step, made))
+        for run in runs.values():
+            written = _written(run, {}, erasure)
+            state += run_rows(name, written)
+            listed += run_list_rows(name, written)
+    shard.insert("state", state)
+    shard.insert("listed", listed)
     return True
 
 
-def _kept_items(shard: Shard, name: RunName) -> dict[tuple[str, int, int, str], int]:
+def _fingerprints(shard: Group, name: RunName) -> set[int]:
+    """Those of all items that a run holds."""
+    select = bind("SELECT head, data FROM verdict WHERE project = ? AND run_id = ? ", *name) + _NEWEST
     return {
-        (name[0], week, fp, name[1]): received_us
-        for week, received_us, head, data in shard.rows(
-            bind(
-                "SELECT week, received_us, head, data FROM verdict WHERE project = ? AND run_id = ? "
-                "ORDER BY ver DESC LIMIT 1 BY project, run_id, step_id, attempt, part, chunk",
-                *name,
-            )
-        )
+        fp
+        for rows in shard.ask_each(lambda one: one.rows(select))
+        for head, data in rows
         for fp in fingerprints_of(head, data)
     }
 
 
 def _chunks(
-    shard: Shard, name: RunName, erasure: Erasure
+    shard: Group, name: RunName, erasure: Erasure
 ) -> tuple[list[EvidenceRow], dict[tuple[str, int, str], Changed]]:
     """The rows of chunks that change, and what changed in which part of a step attempt."""
-    rows: list[EvidenceRow] = []
+    rows: dict[tuple[Any, ...], EvidenceRow] = {}
     changed: dict[tuple[str, int, str], Changed] = {}
-    for week, step_id, attempt, part, chunk, ver, received_us, place, head, data in shard.rows(
-        bind(
-            "SELECT week, step_id, attempt, part, chunk, ver, received_us, place, head, data FROM verdict "
-            "WHERE project = ? AND run_id = ? ORDER BY ver DESC LIMIT 1 BY step_id, attempt, part, chunk",
-            *name,
-        )
-    ):
+    select = bind(
+        "SELECT week, step_id, attempt, part, chunk, ver, received_us, place, head, data FROM verdict "
+        "WHERE project = ? AND run_id = ? ",
+        *name,
+    )
+    select += _NEWEST
+    found = [row for rows in shard.ask_each(lambda one: one.rows(select)) for row in rows]
+    newest = _newest(found)
+    for week, step_id, attempt, part, chunk, _, received_us, place, head, data in found:
+        key = (step_id, attempt, part, chunk)
+        if key in rows:  # on one replica as on the other
+            continue
         new_head, new_data, times = erased_chunk(erasure, unpack(head), data, fp40=FP40)
         if times:
-            ver = max(ver + 1, _REWRITTEN)
-            key = (VERDICT, name[0], week, name[1], step_id, attempt, part, chunk)
-            rows.append(EvidenceRow(*key, ver, received_us, place, pack(new_head), new_data))
+            ver = max(newest[key] + 1, _REWRITTEN)
+            rows[key] = EvidenceRow(
+                VERDICT, name[0], week, name[1], *key, ver, received_us, place, pack(new_head), new_data
+            )
             named = Counter({(SET_NAMES[code], reason): n for (code, reason), n in times.items()})  # type: ignore[index]
             changed.setdefault((step_id, attempt, part), Counter()).update(named)
-    return rows, changed
+    return list(rows.values()), changed
 
 
-def _samples(shard: Shard, name: RunName, erasure: Erasure) -> list[EvidenceRow]:
+def _samples(shard: Group, name: RunName, erasure: Erasure) -> list[EvidenceRow]:
     """The rows of samples that change."""
-    rows = []
-    for week, step_id, attempt, part, chunk, rev, ver, text in shard.rows(
-        bind(
-            "SELECT week, step_id, attempt, part, chunk, rev, ver, text FROM sample WHERE project = ? AND run_id = ? "
-            "ORDER BY ver DESC LIMIT 1 BY step_id, attempt, part, chunk",
-            *name,
-        )
-    ):
-        without = erasure.samples(text)
+    rows: dict[tuple[Any, ...], EvidenceRow] = {}
+    select = bind(
+        "SELECT week, step_id, attempt, part, chunk, ver, rev, text FROM sample WHERE project = ? AND run_id = ? ",
+        *name,
+    )
+    select += _NEWEST
+    found = [row for rows in shard.ask_each(lambda one: one.rows(select)) for row in rows]
+    newest = _newest(found)
+    for week, step_id, attempt, part, chunk, ver, rev, text in found:
+        key = (step_id, attempt, part, chunk)
+        without = None if key in rows or rev < newest[key] >> 64 else erasure.samples(text)
         if without is not None:
             # of one revision the one that was written anew is the greater
-            ver = rev << 64 | max((ver & (1 << 64) - 1) + 1, 1 << 63)
-            key = (SAMPLE, name[0], week, name[1], step_id, attempt, part, chunk)
-            rows.append(EvidenceRow(*key, ver, text=without))
-    return rows
+            ver = rev << 64 | max((newest[key] & (1 << 64) - 1) + 1, 1 << 63)
+            rows[key] = EvidenceRow(SAMPLE, name[0], week, name[1], *key, ver, text=without)
+    return list(rows.values())
+
+
+def _newest(rows: Sequence[Sequence[Any]]) -> dict[tuple[Any, ...], int]:
+    """The greatest version of each chunk, whichever replica has it."""
+    newest: dict[tuple[Any, ...], int] = {}
+    for _, *key, ver in [row[:6] for row in rows]:
+        newest[tuple(key)] = max(ver, newest.get(tuple(key), 0))
+    return newest
 
 
 def _written(stored: Stored, made: Mapping[str, Any], erasure: Erasure | None = None) -> Written:

@@ -18,6 +18,7 @@ from xray_server.backends.clickhouse.hours import touch
 from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.clickhouse.parts import RunName
 from xray_server.backends.clickhouse.sql import bind
+from xray_server.records.erasure import ErasedItem
 from xray_server.store import MAX_PAGE_BYTES, StoreUnavailableError
 
 RUNS_AT_ONCE: Final = 500
@@ -44,8 +45,7 @@ def _from_one(source: Node, target: Node, stop: Callable[[], bool]) -> int:
     while not stop():
         rows = source.rows(
             bind(
-                "SELECT project, run_id, max(at_us) FROM missed WHERE node = ? GROUP BY project, run_id "
-                "ORDER BY max(at_us) LIMIT ?",
+                "SELECT DISTINCT project, run_id, writer, number FROM missed WHERE node = ? ORDER BY project, run_id LIMIT ?",
                 target.name,
                 RUNS_AT_ONCE,
             )
@@ -54,13 +54,13 @@ def _from_one(source: Node, target: Node, stop: Callable[[], bool]) -> int:
             break
         for table in _WHOLE:
             target.paste(table, source.copied(f"SELECT * FROM {table}"))  # noqa: S608
-        if names := [(project, run_id) for project, run_id, _ in rows if run_id]:
-            _copy_runs(source, target, names)
-        # what was missed once more meanwhile is later, and stays
-        done = bind("node = ? AND (project, run_id) IN ?", target.name, [row[:2] for row in rows])
-        done += bind(" AND at_us <= ?", max(row[2] for row in rows))
+        names = list(dict.fromkeys(row[:2] for row in rows))
+        if of_runs := [name for name in names if name[1]]:
+            _copy_runs(source, target, of_runs)
+        # the notes that were read: what was missed once more meanwhile has one of its own
+        done = bind("node = ? AND (project, run_id, writer, number) IN ?", target.name, rows)
         source.command(f"DELETE FROM missed WHERE {done}")  # noqa: S608
-        copied += len(rows)
+        copied += len(names)
     if copied:
         log.warning("X-Ray: ClickHouse %s has caught up with %d runs that it missed.", target.name, copied)
     return copied
@@ -68,26 +68,38 @@ def _from_one(source: Node, target: Node, stop: Callable[[], bool]) -> int:
 
 def _copy_runs(source: Node, target: Node, names: Sequence[RunName]) -> None:
     """Copy the rows of these runs. Only what was deleted is deleted: a writer may add to the others meanwhile."""
+    gone = _without_deleted(source, target, names)
+    left = [name for name in names if name not in gone]
+    if not left:
+        return
+    these = bind("(project, run_id) IN ?", left)
+    source_alone, projects = Shard(0, [source]), sorted({project for project, _ in left})
+    erased: dict[str, list[ErasedItem]] | None = None
+    while (now := erased_items(source_alone, projects)) != erased:  # again, where one was deleted while this was copied
+        erased = now
+        for project, items in erased.items():
+            fingerprints = [item.hash64 & verdicts.MASK for item in items]
+            target.command(
+                f"DELETE FROM item WHERE {these}" + bind(" AND project = ? AND fp IN ?", project, fingerprints)  # noqa: S608
+            )
+        for some in in_bounds(source, left):
+            of_some = bind("(project, run_id) IN ?", some)
+            for table in OF_RUNS:
+                target.paste(table, source.copied(f"SELECT * FROM {table} WHERE {of_some}"))  # noqa: S608
+        if erased:
+            remove_older(target, left)
+    _without_deleted(source, target, left)  # a run that was deleted meanwhile was copied to where it had gone from
+    touch(target.command, these)
+
+
+def _without_deleted(source: Node, target: Node, names: Sequence[RunName]) -> set[RunName]:
+    """Delete those of these runs from the target that were deleted; which they are."""
     gone = deleted_among(Shard(0, [source]), names)
     if gone:
         touch(target.command, bind("(project, run_id) IN ?", list(gone)))
         for table in OF_RUNS:
             target.command(bind(f"DELETE FROM {table} WHERE (project, run_id) IN ?", list(gone)))  # noqa: S608
-    left = [name for name in names if name not in gone]
-    if not left:
-        return
-    these = bind("(project, run_id) IN ?", left)
-    erased = erased_items(Shard(0, [source]), sorted({project for project, _ in left}))
-    for project, items in erased.items():
-        fingerprints = [item.hash64 & verdicts.MASK for item in items]
-        target.command(f"DELETE FROM item WHERE {these}" + bind(" AND project = ? AND fp IN ?", project, fingerprints))  # noqa: S608
-    for some in in_bounds(source, left):
-        of_some = bind("(project, run_id) IN ?", some)
-        for table in OF_RUNS:
-            target.paste(table, source.copied(f"SELECT * FROM {table} WHERE {of_some}"))  # noqa: S608
-    if erased:
-        remove_older(target, left)
-    touch(target.command, these)
+    return gone
 
 
 def in_bounds(source: Node, names: Sequence[RunName], max_bytes: int = MAX_PAGE_BYTES) -> Iterator[list[RunName]]:

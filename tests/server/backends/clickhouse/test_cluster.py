@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 from xray_server.backends import open_store
+from xray_server.backends.clickhouse import replicas
 from xray_server.backends.clickhouse.cluster import Group
+from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.clickhouse.replicas import catch_up
 from xray_server.backends.clickhouse.store import ClickHouseStore
 from xray_server.records.schema import (
@@ -35,6 +37,7 @@ from xray_server.store.incomplete import noting_missing
 from xray_server.upkeep.export import export_to, import_from
 
 from tests.server import clickhouse
+from tests.server.backends.clickhouse.test_store import cut_off, holding
 from xray_core import verdicts
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
@@ -381,6 +384,86 @@ def test_what_a_server_did_not_come_to_write_down_as_missed_is_on_both_replicas_
                 found = node.rows(f"SELECT DISTINCT run_id FROM {table} WHERE run_id IN ('{kept}', '{gone}')")
                 assert found == [(kept,)], (node.name, table)
             assert node.rows("SELECT DISTINCT step_id FROM step ORDER BY step_id") == [("heard of",), ("s",)]
+
+
+def of_first_shard(store: ClickHouseStore) -> str:
+    return next(name for n in range(20) if store._cluster.number_of(name := f"run-{n}") == 0)
+
+
+def test_what_a_replica_misses_again_while_it_catches_up_is_copied_whatever_the_clock_of_who_notes_it_says(
+    four: list[clickhouse.Node], control: Path, cluster: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster._replicas.close()
+    name = of_first_shard(cluster)
+    copy, now = replicas._copy_runs, time.time_ns
+    with closing(open_store(clickhouse.cluster_url(four, control))) as lags:
+        assert isinstance(lags, ClickHouseStore)
+        lags._replicas.close()
+
+        def write(store: ClickHouseStore, rev: int) -> None:
+            store._cluster.shards[0].nodes[1].down_until_s = time.monotonic() + 60
+            record = RunRecord(v=1, run_id=name, part="a", rev=rev, pipeline="p", started_us=NOW)
+            assert store.write([Batch([record], "default", NOW)]) == [{}]
+
+        def copied_then_missed(*of: Any) -> None:
+            copy(*of)
+            monkeypatch.setattr(replicas, "_copy_runs", copy)
+            with monkeypatch.context() as patched:
+                patched.setattr(time, "time_ns", lambda: now() - 3_600_000_000_000)
+                write(lags, 2)
+
+        write(cluster, 1)
+        monkeypatch.setattr(replicas, "_copy_runs", copied_then_missed)
+        wait_until_all_hold_all(cluster)
+    for node in cluster._cluster.shards[0].nodes:
+        assert node.rows(f"SELECT max(ver) >= 512 FROM run WHERE run_id = '{name}'") == [(1,)], node.name
+
+
+def test_a_run_and_an_item_that_are_deleted_while_they_are_copied_do_not_come_back(
+    four: list[clickhouse.Node], control: Path, cluster: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster._replicas.close()
+    gone, kept = [name for n in range(20) if cluster._cluster.number_of(name := f"run-{n}") == 0][:2]
+    cluster._cluster.shards[0].nodes[1].down_until_s = time.monotonic() + 60
+    assert cluster.write(holding(gone, "the-item", "other") + holding(kept, "the-item", "other")) == [{}, {}]
+    paste = Node.paste
+    with closing(open_store(clickhouse.cluster_url(four, control))) as deletes:
+
+        def after_deleting(node: Node, table: str, block: bytes) -> None:
+            if table == "evidence":
+                monkeypatch.setattr(Node, "paste", paste)
+                assert deletes.delete_run("default", gone, NOW)
+                assert deletes.delete_item("default", "the-item", NOW * 2) == 1
+            paste(node, table, block)
+
+        monkeypatch.setattr(Node, "paste", after_deleting)
+        wait_until_all_hold_all(cluster)
+    for node in cluster._cluster.shards[0].nodes:
+        for table in ("evidence", "item", "state"):
+            assert node.rows(f"SELECT DISTINCT run_id FROM {table}") == [(kept,)], (node.name, table)
+        assert node.rows("SELECT count() FROM evidence WHERE data LIKE '%the-item%'") == [(0,)], node.name
+
+
+@pytest.mark.parametrize("statement", ["INSERT evidence", "INSERT state", "ALTER TABLE evidence", "ALTER TABLE item"])
+def test_deleting_an_item_that_was_cut_off_between_two_replicas_is_done_on_both_where_it_is_asked_again(
+    four: list[clickhouse.Node],
+    control: Path,
+    cluster: ClickHouseStore,
+    monkeypatch: pytest.MonkeyPatch,
+    statement: str,
+) -> None:
+    assert cluster.write(holding(of_first_shard(cluster), "the-item", "other")) == [{}]
+    with closing(open_store(clickhouse.cluster_url(four, control))) as dies, monkeypatch.context() as patched:
+        cut_off(patched, statement, lambda node: node.name.endswith(f":{four[1].port}"))
+        with pytest.raises(KeyboardInterrupt):
+            dies.delete_item("default", "the-item", NOW * 2)
+    assert cluster.delete_item("default", "the-item", NOW * 2) == 1
+    assert cluster.item_deleted_us("default", "the-item") == NOW * 2
+    for node in cluster._cluster.shards[0].nodes:
+        for table, texts in (("evidence", "concat(head, data, text)"), ("state", "doc")):
+            assert node.rows(f"SELECT count() FROM {table} WHERE {texts} LIKE '%the-item%'") == [(0,)], node.name
+        gone = verdicts.fingerprint("the-item")
+        assert node.rows(f"SELECT count() FROM item WHERE fp = {gone}") == [(0,)], node.name
 
 
 def four_rows(store: ClickHouseStore, statement: str) -> int:

@@ -6,6 +6,7 @@ figures.py, items.py, names.py and prune.py of clickhouse; what all stores answe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
@@ -28,10 +29,12 @@ from xray_server.records.schema import Record, RunRecord, StepRecord, VerdictSet
 from xray_server.store import BadCursorError, Batch, RunFilter, StepFilter, StoreUnavailableError
 
 from tests.server.conftest import LoopbackServer
+from xray_core import verdicts
 from xray_core.errors import ConfigurationError
 
 NOW = 1_764_000_000_000_000
 HOUR_US = 3_600_000_000
+WEEK_US = 168 * HOUR_US
 
 
 def test_an_address_names_shards_replicas_a_database_and_where_keys_are_kept() -> None:
@@ -220,6 +223,62 @@ def test_an_item_is_deleted_by_mutations_that_a_replicated_table_takes_and_no_ol
         text = node.rows(f"SELECT count(), countIf(concat({TEXTS[table]}) LIKE '%the-item%') FROM {table}")
         assert text == [(len(node.rows(f"SELECT 1 FROM {table} FINAL")), 0)]
     assert [each.n for each in store.sets("default", "r")] == [2]
+
+
+def holding(run_id: str, *ids: str, chunk: str = "0") -> list[Batch]:
+    records = [
+        RunRecord(v=1, run_id=run_id, part="a", pipeline="p", started_us=NOW, input={"id": ids[0]}),
+        VerdictsRecord(1, run_id, "s", [VerdictSet("rejected", len(ids), "late", list(ids))], 1, "a", chunk),
+    ]
+    return [Batch(records, "default", NOW)]
+
+
+@pytest.mark.parametrize("statement", ["INSERT state", "ALTER TABLE state", "ALTER TABLE evidence", "ALTER TABLE item"])
+@pytest.mark.parametrize("others", [1, 17_000])
+def test_deleting_an_item_that_was_cut_off_goes_on_where_it_is_asked_again(
+    store: ClickHouseStore, address: str, monkeypatch: pytest.MonkeyPatch, statement: str, others: int
+) -> None:
+    assert store.write(holding("r", "the-item", *(f"other {n}" for n in range(others)))) == [{}]
+    (node,) = store._cluster.shards[0].nodes
+    with closing(open_store(address)) as dies, monkeypatch.context() as patched:
+        cut_off(patched, statement)
+        with pytest.raises(KeyboardInterrupt):
+            dies.delete_item("default", "the-item", NOW * 2)
+    assert store.delete_item("default", "the-item", NOW * 2) == 1
+    assert store.item_deleted_us("default", "the-item") == NOW * 2
+    for table, texts in TEXTS.items():
+        assert node.rows(f"SELECT count() FROM {table} WHERE concat({texts}) LIKE '%the-item%'") == [(0,)]
+    assert node.rows(bind("SELECT count() FROM item WHERE fp = ?", verdicts.fingerprint("the-item"))) == [(0,)]
+    assert [run.run_id for run in store.item_runs("default", "other 0", pipeline=None, limit=9).items] == ["r"]
+    assert store.delete_item("default", "the-item", NOW * 2) == 0
+
+
+def cut_off(patched: pytest.MonkeyPatch, statement: str, on: Callable[[Node], bool] = lambda node: True) -> None:
+    """The server dies when it comes to this statement."""
+    insert, command = Node.insert, Node.command
+
+    def inserted(node: Node, table: str, rows: Any) -> None:
+        if f"INSERT {table}" == statement and on(node):
+            raise KeyboardInterrupt
+        insert(node, table, rows)
+
+    def commanded(node: Node, text: str) -> None:
+        if text.startswith(statement) and on(node):
+            raise KeyboardInterrupt
+        command(node, text)
+
+    patched.setattr(Node, "insert", inserted)
+    patched.setattr(Node, "command", commanded)
+
+
+def test_deleting_an_item_leaves_the_index_of_what_is_being_written(store: ClickHouseStore) -> None:
+    """The rows of `item` may come before the chunk that they are of."""
+    assert store.write(holding("r", "the-item", "other")) == [{}]
+    (node,) = store._cluster.shards[0].nodes
+    coming = bind("fp = ?", verdicts.fingerprint("coming"))
+    node.insert("item", [("default", NOW // WEEK_US, verdicts.fingerprint("coming"), "r", NOW)])
+    assert store.delete_item("default", "the-item", NOW * 2) == 1
+    assert node.rows(f"SELECT count() FROM item WHERE {coming}") == [(1,)]
 
 
 def test_runs_that_a_replica_missed_are_copied_as_many_at_once_as_fit_into_memory(store: ClickHouseStore) -> None:

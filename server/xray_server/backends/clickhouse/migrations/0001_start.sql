@@ -97,8 +97,8 @@ CREATE TABLE deleted_item (
 ) ENGINE = {replacing}(ver) ORDER BY (project, hash)
 SETTINGS {durable};
 
--- Runs of which a replica missed something that was written to this one.
+-- Runs of which a replica missed something that was written to this one. writer and number tell each note from the one before.
 CREATE TABLE missed (
-    node String, project LowCardinality(String), run_id String, at_us Int64
-) ENGINE = {replacing}(at_us) ORDER BY (node, project, run_id)
+    node String, project LowCardinality(String), run_id String, writer String, number UInt64
+) ENGINE = {replacing}(number) ORDER BY (node, project, run_id, writer)
 SETTINGS {durable};
