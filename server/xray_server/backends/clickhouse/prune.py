@@ -71,18 +71,17 @@ def _next_week(shard: Shard, order: Prune, after: int) -> int | None:
 
 def _of_week(shard: Shard, order: Prune, week: int) -> int:
     """Remove what is too old of a week; how many rows."""
-    ((others,),) = shard.rows(
-        f"SELECT count() FROM listed FINAL WHERE kind = 0 AND gone = 0 AND week = {week} AND {_outlives(order)}"  # noqa: S608
-    )
     removed = 0
-    if not others:
+    others = _others(shard, order, week)
+    # while a week lasts, a younger run may come into it between the look and the drop: its runs are named
+    if not others and (week + 1) * WEEK_US <= order.before_us:
         if order.kind == "details":
             removed = _clear_samples(shard, week)
         for table in _TABLES[order.kind]:
             removed += _drop(shard, table, week)
         if order.kind != "ledgers":
             return removed
-    elif order.nobody_keeps_longer:
+    elif others and order.nobody_keeps_longer:
         return 0
     names = [
         (project, run_id)
@@ -95,15 +94,30 @@ def _of_week(shard: Shard, order: Prune, week: int) -> int:
     return removed
 
 
+def _others(shard: Shard, order: Prune, week: int) -> bool:
+    """Whether some runs outlive their week; also those with rows in it that are listed under another, since processes that knew
+    of other starts began them.
+    """
+    younger = f"SELECT 1 FROM listed FINAL WHERE kind = 0 AND gone = 0 AND {_outlives(order)}"  # noqa: S608
+    begun = f"SELECT project, run_id FROM state WHERE kind = 0 AND week = {week}"  # noqa: S608
+    tests = f"week = {week}", f"week != {week} AND (project, run_id) IN ({begun})"
+    return any(shard.rows(f"{younger} AND {test} LIMIT 1") for test in tests)
+
+
 def _runs(shard: Shard, order: Prune, week: int, names: Sequence[tuple[str, str]]) -> int:
     removed = 0
     these = bind("(project, run_id) IN ?", names)
+    begun = (
+        f"SELECT DISTINCT week FROM state WHERE {these} UNION DISTINCT SELECT DISTINCT week FROM evidence WHERE {these}"  # noqa: S608
+    )
+    weeks = {week, *(each for (each,) in shard.rows(begun))}  # two, where two processes began a run
     tests = [("evidence", f"{these} AND kind = {SAMPLE}")] if order.kind == "details" else []
     for table, test in tests + [(table, these) for table in _TABLES[order.kind]]:
-        ((rows,),) = shard.rows(f"SELECT count() FROM {table} WHERE week = {week} AND {test}")  # noqa: S608
-        if rows:  # deleting rewrites what a part says of its rows, even where there are none
-            shard.nodes[0].command(f"DELETE FROM {table} IN PARTITION {week} WHERE {test}")  # noqa: S608
-            removed += int(rows)
+        for each in sorted(weeks):
+            ((rows,),) = shard.rows(f"SELECT count() FROM {table} WHERE week = {each} AND {test}")  # noqa: S608
+            if rows:  # deleting rewrites what a part says of its rows, even where there are none
+                shard.nodes[0].command(f"DELETE FROM {table} IN PARTITION {each} WHERE {test}")  # noqa: S608
+                removed += int(rows)
     if order.kind == "ledgers":
         # their hours are to be added up again, without them
         touch(shard.nodes[0].command, these)

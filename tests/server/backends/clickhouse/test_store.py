@@ -18,6 +18,7 @@ import pytest
 from xray_server.alerts.store import KeepsAlerts
 from xray_server.backends import open_store
 from xray_server.backends.clickhouse.address import DEFAULT_CONTROL, parse_address
+from xray_server.backends.clickhouse.delete import OF_RUNS
 from xray_server.backends.clickhouse.migrate import statements
 from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.clickhouse.places import make_place, parse_place
@@ -26,7 +27,7 @@ from xray_server.backends.clickhouse.sql import bind, literal
 from xray_server.backends.clickhouse.store import ClickHouseStore
 from xray_server.ingest.committer import Committer
 from xray_server.records.schema import Record, RunRecord, StepRecord, VerdictSet, VerdictsRecord
-from xray_server.store import BadCursorError, Batch, RunFilter, StepFilter, StoreUnavailableError
+from xray_server.store import BadCursorError, Batch, Prune, RunFilter, StepFilter, StoreUnavailableError
 
 from tests.server.conftest import LoopbackServer
 from xray_core import verdicts
@@ -279,6 +280,84 @@ def test_deleting_an_item_leaves_the_index_of_what_is_being_written(store: Click
     node.insert("item", [("default", NOW // WEEK_US, verdicts.fingerprint("coming"), "r", NOW)])
     assert store.delete_item("default", "the-item", NOW * 2) == 1
     assert node.rows(f"SELECT count() FROM item WHERE {coming}") == [(1,)]
+
+
+def two_weeks(
+    store: ClickHouseStore, address: str, starts: tuple[int | None, int | None], received_us: int = NOW
+) -> None:
+    """A run that two processes began, each before it saw what the other knew."""
+    with closing(open_store(address)) as other:
+        assert isinstance(other, ClickHouseStore)
+        first, second = store._writers[0], other._writers[0]
+        write = second._write
+
+        def batch(part: str, started_us: int | None) -> list[Batch]:
+            rev = 1 + (started_us is not None)  # the greater says in which week the run is listed
+            record = RunRecord(v=1, run_id="r", part=part, rev=rev, pipeline="p", started_us=started_us)
+            return [Batch([record, *holding("r", f"of {part}", chunk=part)[0].records[1:]], "default", received_us)]
+
+        def after_the_first(*read: Any) -> None:
+            first.write(batch("a", starts[0]))
+            write(*read)
+
+        second._write = after_the_first  # type: ignore[method-assign]
+        second.write(batch("b", starts[1]))
+    (node,) = store._cluster.shards[0].nodes
+    assert len(node.rows("SELECT DISTINCT week FROM state")) == 2
+
+
+def pruned(store: ClickHouseStore, order: Prune) -> None:
+    cursor: str | None = None
+    while True:
+        _, cursor = store.prune(order, cursor=cursor, limit=99)
+        if cursor is None:
+            break
+
+
+@pytest.mark.parametrize("starts", [(NOW - WEEK_US, None), (NOW, NOW - WEEK_US)])
+def test_a_run_that_two_processes_began_in_two_weeks_goes_from_both(
+    store: ClickHouseStore, address: str, starts: tuple[int, int | None]
+) -> None:
+    two_weeks(store, address, starts)
+    assert store.write(holding("stays", "an-item")) == [{}]
+    pruned(store, Prune("ledgers", NOW, pipeline="p"))
+    (node,) = store._cluster.shards[0].nodes
+    for table in OF_RUNS:
+        assert node.rows(f"SELECT count() FROM {table} WHERE run_id = 'r'") == [(0,)], table
+    assert [run.run_id for run in store.runs("default", RunFilter(), limit=9).items] == ["stays"]
+
+
+@pytest.mark.parametrize("starts", [(None, 60_000_000), (60_000_000, None)])
+def test_a_week_stays_while_a_run_that_was_begun_in_it_too_is_young(
+    store: ClickHouseStore, address: str, starts: tuple[int | None, int | None]
+) -> None:
+    end = (NOW // WEEK_US + 1) * WEEK_US
+    first, second = (None if each is None else end + each for each in starts)
+    two_weeks(store, address, (first, second), end - 60_000_000)
+    assert store.write([Batch([RunRecord(v=1, run_id="old", part="a", started_us=NOW)], "default", NOW)]) == [{}]
+    pruned(store, Prune("ledgers", end, nobody_keeps_longer=True))
+    assert {each.n for each in store.sets("default", "r")} == {1}
+    assert len(list(store.sets("default", "r"))) == 2
+
+
+@pytest.mark.parametrize("longest", [True, False])
+def test_what_is_written_into_a_week_while_it_is_pruned_stays(
+    store: ClickHouseStore, address: str, monkeypatch: pytest.MonkeyPatch, longest: bool
+) -> None:
+    start = NOW // WEEK_US * WEEK_US
+    assert store.write([Batch([RunRecord(v=1, run_id="old", part="a", started_us=start)], "default", NOW)]) == [{}]
+    with closing(open_store(address)) as imports, monkeypatch.context() as patched:
+        waiting, command = holding("young", "an-item"), Node.command
+
+        def after_the_import(node: Node, statement: str) -> None:
+            if waiting:
+                assert imports.write([waiting.pop()]) == [{}]
+            command(node, statement)
+
+        patched.setattr(Node, "command", after_the_import)
+        pruned(store, Prune("ledgers", NOW, nobody_keeps_longer=longest))
+    assert [run.run_id for run in store.runs("default", RunFilter(), limit=9).items] == ["young"]
+    assert [each.n for each in store.sets("default", "young")] == [1]
 
 
 def test_runs_that_a_replica_missed_are_copied_as_many_at_once_as_fit_into_memory(store: ClickHouseStore) -> None:
