@@ -303,6 +303,16 @@ class Observed:
     def _unclear(self, names: Sequence[str], result: Collection | None) -> dict[str, Any]:
         keys = list(dict.fromkeys(names))[:8]
         rows = f"the {plural(result.size, 'row')}" if result is not None else "the rows"
+        if result is not None and result.kind == "parts" and len({tuple(each.fields) for each in result.held}) > 1:
+            note = (
+                f"the result holds {plural(len(result.held), 'collection')}, and no field tells {rows} of all apart; "
+            )
+            # a key of one is none of the others
+            return {
+                "skipped": "ambiguous",
+                "keys": keys,
+                "note": note + "step.set_output_items(..., key=...) takes one of them",
+            }
         note = f"no single field tells {rows} apart; name the key that does, or several with commas: {_how(keys)}"
         return {"skipped": "ambiguous", "keys": keys, "note": note}
 

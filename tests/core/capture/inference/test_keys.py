@@ -65,3 +65,15 @@ def test_a_source_that_repeats_some_rows_is_known_by_the_field_that_names_nearly
 def test_an_index_with_a_name_is_a_key() -> None:
     frame = pd.DataFrame({"price": [1, 2, 3]}, index=pd.Index(["a", "b", "c"], name="sku"))
     assert seen({"frame": frame}, frame[1:]).sets == {"in": ["a", "b", "c"], "out": ["b", "c"]}
+
+
+def test_of_collections_of_other_things_no_key_is_advised_that_only_one_has() -> None:
+    users = pd.DataFrame({"user_id": range(4), "country": ["FR", "DE"] * 2})
+    events = pd.DataFrame({"event_id": range(9), "user_id": [n % 4 for n in range(9)]})
+    inference = seen({}, {"users": users, "events": events}).state["inference"]
+    assert inference["note"] == (
+        "the result holds 2 collections, and no field tells the 13 rows of all apart; "
+        "step.set_output_items(..., key=...) takes one of them"
+    )
+    pages = [[{"order_id": n, "line_id": line} for n in range(3)] for line in range(2)]
+    assert "XRAY_ITEM_KEY=" in seen({}, pages).state["inference"]["note"]
