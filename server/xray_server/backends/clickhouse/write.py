@@ -94,9 +94,12 @@ class ShardWriter:
         if gone:
             keys = {(self._projects[project], run_id) for project, run_id in gone}
             folded = fold(without(batches, keys, self._number), self._number)
+        held: list[RunName] = []
         if erased:
+            given = self._sets_of(folded)
             of = {self._projects[project]: items for project, items in erased.items()}
             erase_from_batch(folded, of, self._place_of)
+            held = [(projects[key[0]], key[1]) for key, sets in self._sets_of(folded).items() if given[key] != sets]
         self._write(folded, stored_runs, stored_steps)
         # what was deleted while this was written
         deleted, since = removed(shard, runs, projects)
@@ -104,6 +107,8 @@ class ShardWriter:
             forget_runs(shard, deleted)
         if since != erased:
             erase_from_runs(shard, runs, since)
+        elif held:  # what is sent again may have been written before it was deleted, by who then died
+            erase_from_runs(shard, held, since)
         shard.close(runs)
 
     def _names(self, folded: Folded) -> tuple[list[RunName], list[StepName]]:
@@ -136,6 +141,16 @@ class ShardWriter:
         name = list(self._projects)[key[0]], key[1]
         stored = parts.stored_runs(self._shard, [name]).get(name)
         return None if stored is None else place_us(run_state(stored.parts), stored.received_us)
+
+    @staticmethod
+    def _sets_of(folded: Folded) -> dict[tuple[int, str], list[Any]]:
+        """What says which items a run holds."""
+        sets: dict[tuple[int, str], list[Any]] = {}
+        for step, verdicts in folded.verdicts:
+            sets.setdefault(step[:2], []).append(verdicts.sets)
+        for step, samples in folded.samples:
+            sets.setdefault(step[:2], []).append(bytes(samples.samples))
+        return sets
 
     def _number(self, project: str) -> int:
         return self._projects.setdefault(project, len(self._projects))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from xray_server.backends.clickhouse.places import make_place, parse_place
 from xray_server.backends.clickhouse.replicas import in_bounds
 from xray_server.backends.clickhouse.sql import bind, literal
 from xray_server.backends.clickhouse.store import ClickHouseStore
+from xray_server.backends.clickhouse.write import ShardWriter
 from xray_server.ingest.committer import Committer
 from xray_server.records.schema import Record, RunRecord, StepRecord, VerdictSet, VerdictsRecord
 from xray_server.store import BadCursorError, Batch, Prune, RunFilter, StepFilter, StoreUnavailableError
@@ -252,6 +254,30 @@ def test_deleting_an_item_that_was_cut_off_goes_on_where_it_is_asked_again(
     assert node.rows(bind("SELECT count() FROM item WHERE fp = ?", verdicts.fingerprint("the-item"))) == [(0,)]
     assert [run.run_id for run in store.item_runs("default", "other 0", pipeline=None, limit=9).items] == ["r"]
     assert store.delete_item("default", "the-item", NOW * 2) == 0
+
+
+def test_an_item_that_was_deleted_while_a_server_that_then_died_wrote_it_is_gone_once_it_is_sent_again(
+    store: ClickHouseStore, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sent again is written without it, but of a chunk the first copy stays."""
+    assert store.write(holding("known", "the-item", "other")) == [{}]
+    write = ShardWriter._write
+
+    def written_and_died(*of: Any) -> None:
+        assert store.delete_item("default", "the-item", NOW * 2) == 1
+        write(*of)
+        raise KeyboardInterrupt
+
+    with closing(open_store(address)) as dies, monkeypatch.context() as patched:
+        patched.setattr(ShardWriter, "_write", written_and_died)
+        with pytest.raises(KeyboardInterrupt):
+            dies.write(holding("r", "the-item", "other"))
+    (again,) = holding("r", "the-item", "other")
+    assert store.write([replace(again, received_us=NOW + 1)]) == [{}]
+    (node,) = store._cluster.shards[0].nodes
+    for table, texts in TEXTS.items():
+        assert node.rows(f"SELECT count() FROM {table} WHERE concat({texts}) LIKE '%the-item%'") == [(0,)]
+    assert store.item_runs("default", "the-item", pipeline=None, limit=9).items == []
 
 
 def cut_off(patched: pytest.MonkeyPatch, statement: str, on: Callable[[Node], bool] = lambda node: True) -> None:
