@@ -16,7 +16,7 @@ from xray_core import verdicts
 from xray_core.item_ids import item_id_text
 from xray_server.backends.clickhouse import parts
 from xray_server.backends.clickhouse.cluster import Cluster, Group, Shard
-from xray_server.backends.clickhouse.delete import deleted_among
+from xray_server.backends.clickhouse.delete import deleted_among, forget_runs
 from xray_server.backends.clickhouse.node import Node
 from xray_server.backends.clickhouse.parts import RunName, Stored
 from xray_server.backends.clickhouse.rows import (
@@ -150,6 +150,8 @@ def _from_runs(
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             test = bind("(project, run_id, fp) IN ?", rows[start : start + _ROWS_AT_ONCE])
             shard.command(f"ALTER TABLE item DELETE WHERE {test} SETTINGS mutations_sync = 2")
+        if deleted := deleted_among(shard, list(gone)):  # while they were written anew
+            forget_runs(shard, deleted)
     return len(gone)
 
 

@@ -256,6 +256,25 @@ def test_deleting_an_item_that_was_cut_off_goes_on_where_it_is_asked_again(
     assert store.delete_item("default", "the-item", NOW * 2) == 0
 
 
+def test_a_run_that_is_deleted_while_an_item_is_taken_out_of_it_does_not_come_back(
+    store: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.write(holding("r", "the-item", "other")) == [{}]
+    insert = Node.insert
+
+    def after_deleting(node: Node, table: str, rows: Any) -> None:
+        if table == "listed":
+            monkeypatch.setattr(Node, "insert", insert)
+            assert store.delete_run("default", "r", NOW)
+        insert(node, table, rows)
+
+    monkeypatch.setattr(Node, "insert", after_deleting)
+    store.delete_item("default", "the-item", NOW * 2)
+    (node,) = store._cluster.shards[0].nodes
+    for table in OF_RUNS:
+        assert node.rows(f"SELECT count() FROM {table} WHERE run_id = 'r'") == [(0,)], table
+
+
 def test_an_item_that_was_deleted_while_a_server_that_then_died_wrote_it_is_gone_once_it_is_sent_again(
     store: ClickHouseStore, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
