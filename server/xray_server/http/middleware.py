@@ -47,6 +47,7 @@ _HEADERS: Final = [
         b"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     ),
 ]
+MAX_PARAMETERS: Final = 1_000  # no question has so many; naming each that is wrong takes a second for ten thousand
 _REFUSED: Final = {401: "no_key", 403: "may_not", 421: "host"}
 _PRIVATE: Final = (b"cache-control", b"no-store")  # what took a key to see is not for caches
 
@@ -133,6 +134,8 @@ class Guard:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal: Response | None = None
         try:
+            if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+                raise HTTPError(422, f"a request has at most {MAX_PARAMETERS:,} parameters")
             if scope["method"] not in ("GET", "HEAD", "OPTIONS") and from_other_page(dict(scope["headers"])):
                 raise HTTPError(403, "a page of another site may not write here")
             identity = await self._access.admit(scope)
