@@ -190,9 +190,9 @@ def test_sets_that_were_derived_are_marked_as_inferred(http: httpx.Client, store
 
 def test_a_document_whose_text_repeats_what_a_score_looks_like_is_read_in_time() -> None:
     text = "Document(id=a" + ", score: 1, a: " * 6_500 + "')"
-    began = time.process_time()
+    began = time.thread_time()
     assert documents_in([text]) == [Document("a")]
     assert documents_in(["Document(id=a, content: 'x', score: 0.5, embedding: vector of size 3)"]) == [
         Document("a", 0.5)
     ]
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 1  # half a millisecond; with a quadratic expression four seconds
