@@ -26,7 +26,7 @@ def health_of(http: httpx.Client, **asked: Any) -> dict[str, Any]:
         if said["status"] != "store unavailable":
             return said
         assert time.monotonic() < deadline, said
-        time.sleep(0.02)
+        time.sleep(0.02)  # the store's answer is under way on a thread of the server: asked again until it is there
 
 
 class Live:

@@ -250,7 +250,7 @@ def test_a_log_handler_that_raises_does_not_end_the_thread_that_writes_down_what
         delivery._spool._losses.notice("something to be said")
         deadline = time.monotonic() + 30
         while len(ticks) < 5 and time.monotonic() < deadline:
-            time.sleep(0.01)
+            time.sleep(0.01)  # the ticker is another thread: asked again until it ticked, within the deadline
     finally:
         logger.removeHandler(handler)
         delivery.close(timeout_s=1)

@@ -73,7 +73,9 @@ def test_processes_share_one_address_and_one_that_dies_is_replaced(
 
 
 def test_a_process_that_is_told_to_end_as_it_begins_ends() -> None:
-    """The moment after the fork, at which the handler is still the parent's."""
+    """The moment after the fork, at which the handler is still the parent's. A process that missed it would serve for a minute,
+    as the sleep stands for, beyond what the test waits.
+    """
     code = """if True:
         import os, signal, time
         from xray_server.process.workers import run_workers
